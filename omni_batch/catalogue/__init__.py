@@ -1,0 +1,31 @@
+"""Models, voices, limits and prices: a dated data file that a user can overlay."""
+
+from omni_batch.catalogue.loader import Catalogue, catalogue, load_catalogue
+from omni_batch.catalogue.model import (
+    Limits,
+    Modality,
+    Model,
+    Price,
+    Quota,
+    Rates,
+    Thinking,
+    TokenRules,
+    VoiceSet,
+    is_realtime,
+)
+
+__all__ = [
+    "Catalogue",
+    "Limits",
+    "Modality",
+    "Model",
+    "Price",
+    "Quota",
+    "Rates",
+    "Thinking",
+    "TokenRules",
+    "VoiceSet",
+    "catalogue",
+    "is_realtime",
+    "load_catalogue",
+]

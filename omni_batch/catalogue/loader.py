@@ -1,0 +1,182 @@
+"""Reading models.toml, and a user's overlay over it.
+
+A file is first laid over the one before as plain tables, then turned into nouns: an overlay may
+say one number and leave the rest as shipped.
+"""
+
+from collections import Counter
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, field
+
+from omni_batch.catalogue.model import Facts, Model, VoiceSet
+
+SHIPPED = Path(__file__).with_name("models.toml")
+
+Table: TypeAlias = dict[str, Any]
+Month: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
+T = TypeVar("T")
+
+
+class Catalogue(Facts, frozen=True):
+    """All models known, with the date of that knowledge."""
+
+    date: str
+    """Month (or day) of the newest material, ISO 8601."""
+    models: dict[str, Model]
+    """By name; aliases are found by `model`."""
+    voice_sets: dict[str, VoiceSet]
+    """By the name that models refer to."""
+    dialects: dict[str, str]
+    """Chinese dialect by voice id."""
+
+    def model(self, name: str) -> Model | None:
+        """Return the model of a name or alias, or None."""
+        if name in self.models:
+            return self.models[name]
+        return next((model for model in self.models.values() if name in model.aliases), None)
+
+    def nearest(self, name: str) -> str | None:
+        """Return the known name most like a misspelt one, or None if none comes close."""
+        close = get_close_matches(name.lower(), self.names(), n=1)
+        return close[0] if close else None
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name and alias, in the order of the file."""
+        models = self.models.values()
+        return tuple(dict.fromkeys(n for model in models for n in (model.name, *model.aliases)))
+
+
+class _Sheet(Facts, frozen=True):
+    """One file, or several laid over one another, with all its tables still plain."""
+
+    date: Month | None = None
+    voices: dict[str, Table] = field(default_factory=dict)
+    dialects: dict[str, str] = field(default_factory=dict)
+    bases: dict[str, Table] = field(default_factory=dict)
+    models: dict[str, Table] = field(default_factory=dict)
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return the shipped catalogue, read once."""
+    return load_catalogue()
+
+
+def load_catalogue(overlay: Path | None = None) -> Catalogue:
+    """Read the shipped catalogue and lay a user's file over it.
+
+    Args:
+        overlay: a TOML file of the shape of models.toml. Its tables are merged key by key, its
+            lists replace; a table under an alias makes that name a model of its own; a new model
+            may begin with `like = "<a known model>"`.
+
+    Raises:
+        ValueError: a file is no TOML, has an unknown key or a value that cannot be; the message
+            names the file, the table and the key.
+        OSError: the overlay cannot be read.
+    """
+    sheet = _Sheet()
+    path = SHIPPED
+    try:
+        for path in (SHIPPED,) if overlay is None else (SHIPPED, overlay):
+            sheet = _lay(sheet, msgspec.toml.decode(path.read_bytes(), type=_Sheet))
+        return _build(sheet)
+    except (ValueError, msgspec.DecodeError) as exc:
+        # The shipped file is sound by test, so what fails after the merge is the overlay's doing.
+        raise ValueError(f"{path}: {exc}") from exc
+
+
+def _lay(under: _Sheet, over: _Sheet) -> _Sheet:
+    """Put one sheet over another, each `like` replaced by what it stands for."""
+    bases, models = dict(under.bases), dict(under.models)
+    for tables, kind, added in ((bases, "bases", over.bases), (models, "models", over.models)):
+        for name, table in added.items():
+            start = _start(name, table, bases | models, f"{kind}.{name}")
+            tables[name] = _merge(start, {k: v for k, v in table.items() if k != "like"})
+    return _Sheet(
+        date=over.date or under.date,
+        voices=_merge(under.voices, over.voices),
+        dialects=under.dialects | over.dialects,
+        bases=bases,
+        models=models,
+    )
+
+
+def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Table:
+    """Return what a table begins with: its `like`, itself as known so far, or its alias's owner."""
+    if "like" not in table and name in known:
+        return known[name]
+    like = table.get("like", _owner(name, known))
+    if like is None:
+        return {}
+    if not isinstance(like, str) or like not in known:
+        raise ValueError(f"{where}.like = {like!r}: no table of that name comes before it")
+    return {key: value for key, value in known[like].items() if key != "aliases"}
+
+
+def _owner(alias: str, known: dict[str, Table]) -> str | None:
+    """Return the table that lists an alias; what is no list is refused later, with its path."""
+    for name, table in known.items():
+        aliases = table.get("aliases")
+        if isinstance(aliases, list) and alias in aliases:
+            return name
+    return None
+
+
+def _merge(under: Table, over: Table) -> Table:
+    """Merge tables key by key, down to the values."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = under.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _merge(below, value)
+        merged[key] = value
+    return merged
+
+
+def _build(sheet: _Sheet) -> Catalogue:
+    """Turn plain tables into nouns."""
+    voice_sets = {
+        name: _convert(table, VoiceSet, f"voices.{name}") for name, table in sheet.voices.items()
+    }
+    models = {name: _model(name, table, voice_sets) for name, table in sheet.models.items()}
+    _refuse_shared_aliases(models)
+    return Catalogue(
+        date=sheet.date or "",
+        models=models,
+        voice_sets=voice_sets,
+        dialects=sheet.dialects,
+    )
+
+
+def _model(name: str, table: Table, voice_sets: dict[str, VoiceSet]) -> Model:
+    """Make a Model, the name of its voice set replaced by the voices."""
+    where = f"models.{name}"
+    facts: Table = {**table, "name": name}
+    if "voices" in table:
+        voices = voice_sets.get(str(table["voices"]))
+        if voices is None:
+            raise ValueError(f"{where}.voices = {table['voices']!r}: no such voice set")
+        facts = {"default_voice": voices.default, **facts, "voices": voices.ids}
+    return _convert(facts, Model, where)
+
+
+def _convert(table: Table, noun: type[T], where: str) -> T:
+    """Check a table against a noun; msgspec's own message names the key."""
+    try:
+        return msgspec.convert(table, noun)
+    except msgspec.ValidationError as exc:
+        raise ValueError(f"[{where}] {exc}") from exc
+
+
+def _refuse_shared_aliases(models: dict[str, Model]) -> None:
+    """Refuse an alias that would mean two models."""
+    counts = Counter(alias for model in models.values() for alias in model.aliases)
+    shared = sorted(alias for alias, count in counts.items() if count > 1)
+    if shared:
+        raise ValueError(f"alias {shared[0]!r} belongs to more than one model")

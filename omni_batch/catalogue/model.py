@@ -1,0 +1,220 @@
+"""What is known of a model: nouns of the catalogue, read from models.toml and never changed.
+
+Each number's source stands beside it in models.toml. None always means unknown or not offered,
+never zero; a caller that finds None has nothing to refuse by.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, field
+
+Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+Thinking: TypeAlias = Literal["no", "off", "on"]
+Count: TypeAlias = Annotated[int, Meta(gt=0)]
+Amount: TypeAlias = Annotated[float, Meta(gt=0)]
+PerMillion: TypeAlias = Annotated[float, Meta(ge=0)]
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all catalogue nouns: frozen, and a misspelt key is an error."""
+
+
+class VoiceSet(Facts, frozen=True):
+    """The voices one generation of models speaks with."""
+
+    ids: tuple[str, ...]
+    """Exact ids: case and spaces matter."""
+    default: str
+    """The vendor's default, or the voice of its samples."""
+
+
+class Quota(Facts, frozen=True):
+    """What a fresh account may ask of one model name; a snapshot has its own."""
+
+    requests_per_minute: Count | None = None
+    """The service also enforces a sixtieth of it per second."""
+    tokens_per_minute: Count | None = None
+    """Tokens in and out together."""
+
+
+class Limits(Facts, frozen=True):
+    """What the service refuses by size, length or number. MB is 1024 * 1024 bytes."""
+
+    data_uri_max_bytes: Count | None = None
+    """Bytes of one `data:` item as sent, that is base64-encoded."""
+    data_uri_raw_advised_bytes: Count | None = None
+    """Bytes of a file before encoding that the vendor advises to stay below."""
+    base64_files_max: Count | None = None
+    """Files sent as `data:` in one request."""
+    image_max_bytes: Count | None = None
+    """Bytes of one image file."""
+    image_min_px: Count | None = None
+    """Smallest allowed length of either side, in pixels."""
+    image_max_ratio: Amount | None = None
+    """Longer side over shorter side."""
+    audio_max_bytes: Count | None = None
+    """Bytes of one sound file behind a URL."""
+    audio_max_s: Amount | None = None
+    """Seconds of one sound."""
+    audio_files_max: Count | None = None
+    """Sounds in one request."""
+    audio_containers: tuple[str, ...] = ()
+    """Documented file types in lower case; the vendor adds "and other common ones"."""
+    video_max_bytes: Count | None = None
+    """Bytes of one video file behind a URL."""
+    video_min_s: Amount | None = None
+    """Seconds of the shortest video."""
+    video_max_s: Amount | None = None
+    """Seconds of the longest video."""
+    video_files_max: Count | None = None
+    """Videos in one request."""
+    video_containers: tuple[str, ...] = ()
+    """Documented file types in lower case."""
+    frames_min: Count | None = None
+    """Fewest images in a frame list."""
+    frames_max: Count | None = None
+    """Most images in a frame list."""
+
+
+class TokenRules(Facts, frozen=True):
+    """Constants of the vendor's published token estimates.
+
+    A patch is `image_factor_px` squared pixels: one token of an image, and one token of
+    `video_frames_per_token` frames of a video.
+    """
+
+    audio_in_per_s: Amount | None = None
+    """Prompt tokens per second of sound, the sound track of a video included."""
+    audio_out_per_s: Amount | None = None
+    """Completion tokens per second of speech."""
+    audio_min_s: Amount | None = None
+    """A shorter sound counts as this many seconds."""
+    image_factor_px: Count | None = None
+    """Side of a patch in pixels; both sides of a picture are rounded to a multiple of it."""
+    image_min_tokens: Count | None = None
+    """Patches a smaller image is scaled up to."""
+    image_max_tokens: Count | None = None
+    """Patches a larger image is scaled down to."""
+    image_max_tokens_high_resolution: Count | None = None
+    """The same with `vl_high_resolution_images`; None where that is not offered."""
+    image_extra_tokens: Count | None = None
+    """Tokens added to every image and every video."""
+    video_sample_fps: Amount | None = None
+    """Frames per second the service looks at."""
+    video_frames_per_token: Count | None = None
+    """Frames that share one layer of patches."""
+    video_min_patches: Count | None = None
+    """Patches a smaller frame is scaled up to."""
+    video_max_patches: Count | None = None
+    """Patches a larger frame is scaled down to."""
+    video_total_patches: Count | None = None
+    """Patches of all frames of one video together."""
+    video_frames_min: Count | None = None
+    """Fewest frames taken from a video."""
+    video_frames_max: Count | None = None
+    """Most frames taken from a video."""
+
+
+class Rates(Facts, frozen=True):
+    """Prices per million tokens; None where that kind of token is not sold."""
+
+    text_in: PerMillion | None = None
+    """Text of the prompt."""
+    audio_in: PerMillion | None = None
+    """Sound in the prompt, the sound track of a video included."""
+    image_in: PerMillion | None = None
+    """Images, frames and the picture of a video in the prompt."""
+    cached_in: PerMillion | None = None
+    """Prompt tokens found in the context cache."""
+    text_out: PerMillion | None = None
+    """Text of the answer, reasoning included, when the prompt is text only."""
+    text_out_media: PerMillion | None = None
+    """The same when the prompt holds media."""
+    audio_out: PerMillion | None = None
+    """Speech; an answer with speech is billed by it alone, its text is free."""
+
+
+class Price(Rates, frozen=True, kw_only=True):
+    """Rates with the region and currency they hold in."""
+
+    region: str
+    """As in the catalogue: "beijing", "singapore", "international"."""
+    currency: str
+    """"CNY" or "USD"."""
+
+
+class Model(Facts, frozen=True, kw_only=True):
+    """One model as the chat API offers it."""
+
+    name: str
+    """What a request's `model` says."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the same facts: snapshots and moving names."""
+    status: Literal["current", "frozen"]
+    """A frozen model still answers but is no longer renewed."""
+    note: str = ""
+    """One line for a reader."""
+    inputs: tuple[Modality, ...]
+    """What a user message may hold; frame lists are video. Without "text" there is no prompt."""
+    mixes_media: bool
+    """True: any mix of media in one message. False: text and one kind."""
+    audio_out: bool
+    """The model can speak, though never while it thinks."""
+    needs_stream: bool
+    """A request without `stream: true` is refused."""
+    system_with_audio: bool
+    """A system message also holds for spoken answers. False: give the role by a first exchange."""
+    thinking: Thinking
+    """"no": not offered; "off" and "on": offered, and so by default."""
+    parameters: tuple[str, ...] = ()
+    """Request parameters and part options beyond the common ones that this model documents."""
+    context_tokens: Count | None = None
+    """Tokens in and out together."""
+    max_input_tokens: Count | None = None
+    """Prompt tokens without thinking."""
+    max_input_tokens_thinking: Count | None = None
+    """Prompt tokens with thinking."""
+    max_thinking_tokens: Count | None = None
+    """Tokens of the chain of thought; None also where it counts as output."""
+    max_output_tokens: Count | None = None
+    """Tokens of the answer."""
+    voices: tuple[str, ...] = ()
+    """Known voices. Lists drift: an unknown voice is worth a warning, not a refusal."""
+    default_voice: str | None = None
+    """The voice to ask for when the user names none; None for a model that does not speak."""
+    cloned_voices: bool = False
+    """The account's own cloned voices may be used too."""
+    speech_languages: tuple[str, ...] = ()
+    """ISO 639-1 codes it speaks; empty where the vendor gives only a number."""
+    quota: Quota = Quota()
+    limits: Limits = Limits()
+    tokens: TokenRules = TokenRules()
+    prices: dict[str, dict[str, Rates]] = field(default_factory=dict)
+    """Rates by region, then by currency, the region's own currency first."""
+    unverified: tuple[str, ...] = ()
+    """Fields, or groups such as "tokens", that no page of the vendor states for this model."""
+
+    def price(self, region: str, currency: str | None = None) -> Price | None:
+        """Return the prices in a region, or None where they are unknown.
+
+        Args:
+            region: "beijing", "singapore" or "international", as in the catalogue.
+            currency: "CNY" or "USD"; None takes the region's own, the first in the file.
+        """
+        # Singapore is where the vendor's international offer is served, under either heading.
+        for place in (region, "international") if region == "singapore" else (region,):
+            rates = self.prices.get(place, {})
+            found = next(iter(rates), None) if currency is None else currency
+            if found in rates:
+                return Price(region=place, currency=found, **msgspec.structs.asdict(rates[found]))
+        return None
+
+    def is_unverified(self, name: str) -> bool:
+        """Say whether a field, such as "limits.audio_max_s", rests on an assumption."""
+        return any(name == entry or name.startswith(f"{entry}.") for entry in self.unverified)
+
+
+def is_realtime(name: str) -> bool:
+    """Say whether a name is a realtime model's: those talk over WebSocket, not over this API."""
+    return "realtime" in name.lower().split("-")

@@ -1,0 +1,220 @@
+"""The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from omni_batch.errors import ConfigError
+
+
+class Frozen(BaseModel):
+    """A part of the configuration: unknown keys are refused, values can't change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ManifestConfig(Frozen):
+    """Which rows to send."""
+
+    path: str = Field(min_length=1)
+    """File, or any URL that fsspec opens. CSV, TSV, JSONL (also .ndjson) or Parquet."""
+    id_column: str = "item_id"
+    """Column that names each row; where it is missing, the id is made of the row's content."""
+
+
+class EndpointConfig(Frozen):
+    """Where to send them."""
+
+    name: str = "simulator"
+    """A profile: simulator, dashscope-beijing, dashscope-singapore or custom."""
+    base_url: str | None = None
+    """Overrides the profile's; ends before /chat/completions."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/") if url else url
+
+
+class RequestConfig(Frozen):
+    """What to ask for. Ranges are the service's own (Model Studio chat reference, 2026)."""
+
+    system: str | None = None
+    prompt: str | None = None
+    """Jinja2 template over the row's columns; a row's own `prompt` takes its place."""
+    modalities: tuple[Literal["text", "audio"], ...] = ("text",)
+    voice: str | None = None
+    thinking: bool = False
+    temperature: float | None = Field(default=None, ge=0, lt=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    @field_validator("modalities")
+    @classmethod
+    def _text_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(value) not in (["text"], ["audio", "text"]):
+            raise ValueError("must be [text] or [text, audio]")
+        return value
+
+    @property
+    def wants_audio(self) -> bool:
+        """True when speech is asked for."""
+        return "audio" in self.modalities
+
+
+class MediaConfig(Frozen):
+    """How local media are reached."""
+
+    transport: Literal["auto"] = "auto"
+    """auto: http(s) URLs are fetched by the service, files travel inline."""
+    fit: Literal["refuse"] = "refuse"
+    """refuse: media over a limit fail their item; nothing is converted."""
+    roots: tuple[str, ...] = (".",)
+    """Folders that local references may lie in, relative to the manifest's folder."""
+
+
+class QuotaConfig(Frozen):
+    """What the account may use. None takes the catalogue's value for the model."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    max_in_flight: int = Field(default=16, ge=1, le=4096)
+    adaptive: bool = True
+    """Start low, grow with success, shrink at 429."""
+
+
+class RetryConfig(Frozen):
+    """When to try again and how long to wait for an answer."""
+
+    max_attempts: int = Field(default=5, ge=1)
+    """Tries for each item; a wait for quota is not one."""
+    first_wait_s: float = Field(default=2, ge=0)
+    max_wait_s: float = Field(default=60, ge=0)
+    connect_timeout_s: float = Field(default=15, gt=0)
+    first_byte_timeout_s: float = Field(default=120, gt=0)
+    idle_timeout_s: float = Field(default=90, gt=0)
+    """Longest silence inside a stream."""
+
+
+class BudgetConfig(Frozen):
+    """When to stop spending. None: no limit."""
+
+    max_cost: float | None = Field(default=None, gt=0)
+    """In the endpoint's currency."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_failure_rate: float | None = Field(default=None, gt=0, le=1)
+    """Share of failed items, judged after the first 50."""
+
+
+class Config(Frozen):
+    """Everything that decides a run, but the key."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    manifest: ManifestConfig
+    output: str = "data/runs"
+    model: str = "qwen3-omni-flash"
+    endpoint: EndpointConfig = EndpointConfig()
+    request: RequestConfig = RequestConfig()
+    media: MediaConfig = MediaConfig()
+    quota: QuotaConfig = QuotaConfig()
+    retry: RetryConfig = RetryConfig()
+    budget: BudgetConfig = BudgetConfig()
+    shard_size: int | Literal["auto"] = "auto"
+    shutdown_grace_s: float = Field(default=30, ge=0)
+    """How long requests in flight may take to end after the first Ctrl-C."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the manifest's first rows."""
+
+    @field_validator("shard_size")
+    @classmethod
+    def _sane_shard(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 100_000:
+            raise ValueError("must be auto or between 1 and 100000")
+        return value
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file; `overrides` are `a.b=value` pairs, values in YAML.
+
+    Raises:
+        ConfigError: the file can't be read, or a key or value is wrong.
+    """
+    tree = _read_yaml(Path(path))
+    for override in overrides:
+        _override(tree, override)
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
+    """Check a tree of plain values.
+
+    Raises:
+        ConfigError: names every wrong key with the nearest known one.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as exc:
+        problems = "; ".join(_explain(error) for error in exc.errors(include_url=False))
+        raise ConfigError(f"{origin}: {problems}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ConfigError(f"config {path} can't be read as YAML: {exc}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"config {path} holds {type(tree).__name__}; it must hold keys: values")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    *parents, leaf = key.strip().split(".")
+    if not separator or not leaf:
+        raise ConfigError(f"--set {override}: write it as a.b=value")
+    for parent in parents:
+        branch = tree.setdefault(parent, {})
+        if not isinstance(branch, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
+        tree = branch
+    try:
+        tree[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"--set {override}: the value is not YAML: {exc}") from None
+
+
+def _explain(error: Any) -> str:
+    *parents, leaf = (str(part) for part in error["loc"])
+    where = ".".join([*parents, leaf])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where}{_did_you_mean(parents, leaf)}"
+    if error["type"] == "missing":
+        return f"{where} is missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where} = {error['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _did_you_mean(parents: list[str], leaf: str) -> str:
+    model: type[BaseModel] = Config
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    nearest = difflib.get_close_matches(leaf, model.model_fields, n=1)
+    known = ", ".join(model.model_fields)
+    return f"; did you mean {nearest[0]}?" if nearest else f"; known keys: {known}"

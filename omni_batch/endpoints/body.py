@@ -1,0 +1,102 @@
+"""A request's JSON with local files in it, streamed from disk. Memory does not grow with files."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiofiles
+import msgspec
+import pybase64
+
+from omni_batch.errors import MediaError
+
+_READ_BYTES = 3 * 64 * 1024  # a multiple of 3, so that every piece encodes without padding
+
+
+@dataclass(frozen=True, slots=True)
+class Base64File:
+    """A file as it stands in the JSON: encoded, without quotes."""
+
+    path: Path
+    size_bytes: int
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Length of its base64 text."""
+        return (self.size_bytes + 2) // 3 * 4
+
+
+@dataclass(slots=True)
+class Inlined:
+    """Collects the files of one request while its JSON is built."""
+
+    _nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+    files: dict[str, Base64File] = field(default_factory=dict)
+
+    def placeholder(self, path: Path, size_bytes: int) -> str:
+        """A text that stands for the file; no prompt can contain it by chance or by guess."""
+        mark = f"{self._nonce}-{len(self.files)}."
+        self.files[mark] = Base64File(path, size_bytes)
+        return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Ready to be sent, as often as needed."""
+
+    segments: tuple[bytes | Base64File, ...]
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any], inlined: Inlined) -> "Body":
+        """Encode a tree whose placeholders stand for files."""
+        rest = msgspec.json.encode(tree)
+        segments: list[bytes | Base64File] = []
+        for mark, file in inlined.files.items():  # placeholders come in the order of the JSON
+            before, _, rest = rest.partition(mark.encode())
+            segments += [before, file]
+        return cls((*segments, rest))
+
+    @property
+    def content_length(self) -> int:
+        """Bytes on the wire; servers of media refuse requests of unknown length."""
+        return sum(
+            segment.encoded_bytes if isinstance(segment, Base64File) else len(segment)
+            for segment in self.segments
+        )
+
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What an HTTP client sends: one piece where there is no file to read."""
+        match self.segments:
+            case (bytes(whole),):
+                return whole
+            case _:
+                return self.stream()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The bytes in order.
+
+        Raises:
+            MediaError: a file has vanished or changed its size since it was probed.
+        """
+        for segment in self.segments:
+            if isinstance(segment, bytes):
+                yield segment
+            else:
+                async for piece in _encode_file(segment):
+                    yield piece
+
+
+async def _encode_file(file: Base64File) -> AsyncIterator[bytes]:
+    left = file.size_bytes
+    try:
+        async with aiofiles.open(file.path, "rb") as source:
+            while left > 0 and (data := await source.read(min(left, _READ_BYTES))):
+                left -= len(data)
+                yield pybase64.b64encode(data)
+            grown = await source.read(1)
+    except OSError as exc:
+        raise MediaError(f"{file.path} can't be read any more: {exc.strerror}") from exc
+    if left or grown:
+        raise MediaError(f"{file.path} changed its size while it was sent; run it again")

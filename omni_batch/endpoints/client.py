@@ -1,0 +1,181 @@
+"""The thin line that talks: one POST, a stream of chunks, every foreign exception ended here."""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.request import getproxies
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from omni_batch import __version__
+from omni_batch.config import RetryConfig
+from omni_batch.endpoints import dashscope
+from omni_batch.endpoints.body import Body
+from omni_batch.errors import EndpointError, StreamError, Unavailable
+from omni_batch.failures import classify
+from omni_batch.sse import DONE, SseDecoder
+from omni_batch.types import Chunk
+
+_ERROR_BODY_BYTES = 64 * 1024
+_AFTER_DONE_S = 1.0
+
+
+class Endpoint:
+    """One base URL with its key. Safe to share by all requests of one event loop."""
+
+    def __init__(
+        self, base_url: str, api_key: str | None, retry: RetryConfig, connections: int
+    ) -> None:
+        self.base_url = base_url
+        self._retry = retry
+        self._http = _http_client(base_url, api_key, retry.connect_timeout_s, connections)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def exchange(self, body: Body) -> AsyncIterator["Exchange"]:
+        """Send one request; yields once the service has begun to answer it with a stream.
+
+        Raises:
+            EndpointError: it said no, or could not be reached.
+            StreamError: it fell silent or broke off, also while the caller reads.
+        """
+        exchange: Exchange | None = None
+        try:
+            async with asyncio.timeout(self._retry.first_byte_timeout_s) as deadline:
+                async with self._http.stream(
+                    "POST",
+                    "/chat/completions",
+                    content=body.content(),
+                    headers={"Content-Length": str(body.content_length)},
+                ) as response:
+                    await _check(response)
+                    exchange = Exchange(response, deadline, self._retry.idle_timeout_s)
+                    yield exchange
+        except TimeoutError as exc:
+            raise self._silence(exchange) from exc
+        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
+            raise _broken(exc, exchange) from exc
+
+    def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
+        if exchange is None or not exchange.begun:
+            return Unavailable(
+                f"no answer within {self._retry.first_byte_timeout_s:g} s "
+                "(retry.first_byte_timeout_s)"
+            )
+        return StreamError(
+            f"the stream fell silent for {self._retry.idle_timeout_s:g} s (retry.idle_timeout_s)"
+        )
+
+
+class Exchange:
+    """An answer under way: iterate it once for lists of chunks, one list for each network read."""
+
+    def __init__(
+        self, response: httpx.Response, deadline: asyncio.Timeout, idle_timeout_s: float
+    ) -> None:
+        self.http_status = response.status_code
+        self.request_id = request_id_of(response.headers)
+        self.begun = False
+        self._response = response
+        self._deadline = deadline
+        self._idle_timeout_s = idle_timeout_s
+
+    async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
+        decoder = SseDecoder()
+        stream = self._response.aiter_raw()
+        async for data in stream:
+            self.begun = True
+            self._allow(self._idle_timeout_s)
+            if payloads := decoder.feed(data):
+                yield [dashscope.decode(payload) for payload in payloads]
+                if DONE in payloads:
+                    await _drain(stream)
+                    break
+        else:
+            if decoder.close():
+                yield [Chunk(done=True)]
+        self._check_whole()
+
+    def _allow(self, seconds: float) -> None:
+        self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def _check_whole(self) -> None:
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
+        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
+            raise StreamError("the service cut the reply at its time limit (partial response)")
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    """Read on to the end of the body, which frees the connection for the next request.
+
+    The reply is whole by now: a server that never ends it, or ends it badly, costs a connection.
+    """
+    with suppress(TimeoutError, httpx.HTTPError, aiohttp.ClientError):
+        async with asyncio.timeout(_AFTER_DONE_S):
+            async for _ in stream:
+                pass
+
+
+def request_id_of(headers: httpx.Headers) -> str | None:
+    """The service's id for the exchange, under whichever name it uses."""
+    found: str | None = headers.get("x-request-id") or headers.get("x-dashscope-request-id")
+    return found
+
+
+async def _check(response: httpx.Response) -> None:
+    content_type = response.headers.get("content-type", "")
+    if response.status_code == 200 and "json" not in content_type and "html" not in content_type:
+        return
+    body = b""
+    async for data in response.aiter_raw():
+        body += data
+        if len(body) > _ERROR_BODY_BYTES:
+            break
+    if response.status_code == 200 and b'"error"' not in body[:200]:
+        raise StreamError(f"the service answered {content_type}, not a stream: {body[:200]!r}")
+    raise classify(response.status_code, body, dict(response.headers))
+
+
+def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
+    reason = str(exc) or type(exc).__name__
+    if exchange is None or not exchange.begun:
+        return Unavailable(f"no connection: {reason}")
+    return StreamError(f"the connection broke off: {reason}")
+
+
+def _http_client(
+    base_url: str, api_key: str | None, connect_timeout_s: float, connections: int
+) -> httpx.AsyncClient:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",  # a gateway that compresses events also holds them back
+        "User-Agent": f"omni-batch/{__version__}",
+    }
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    # aiohttp moves the same stream for two thirds of the CPU, but knows no proxy variables.
+    direct = not getproxies() or _is_loopback(base_url)
+    return httpx.AsyncClient(
+        base_url=base_url,
+        headers=headers,
+        timeout=httpx.Timeout(None, connect=connect_timeout_s),
+        limits=limits,
+        transport=AiohttpTransport(limits=limits) if direct else None,
+        follow_redirects=False,  # the key goes to no other host
+    )
+
+
+def _is_loopback(base_url: str) -> bool:
+    host = httpx.URL(base_url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

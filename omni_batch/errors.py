@@ -1,0 +1,136 @@
+"""Every error of omni-batch. Callers ask two questions, they never list classes.
+
+OmniBatchError
+├── ConfigError            the configuration can't be used; nothing was sent
+├── ManifestError          the manifest can't be used; nothing was sent
+├── MediaError             one medium can't be sent; its item fails
+├── EndpointError          the service answered no
+│   ├── RateLimited          come back later (uses up no attempt)
+│   ├── Unavailable          it is down, overloaded or unreachable
+│   ├── MediaUnreachable     it could not download the item's media
+│   ├── Rejected             this request can't succeed
+│   ├── ContentRefused       moderation said no
+│   └── AccountError         key, arrears or access: no request can succeed
+├── StreamError            the reply broke off or made no sense
+├── SpeechMissing          the reply is whole, but without the speech that was asked for
+├── AnnotationError        the text is not the annotation that was asked for
+├── BudgetReached          the run has spent what it may
+└── StorageError           the run directory can't be written or read
+"""
+
+import re
+from typing import ClassVar, Literal
+
+
+class OmniBatchError(Exception):
+    """Base of all errors. The message says what, the value, and what to do."""
+
+    retryable: ClassVar[bool] = False
+    """Would the same request succeed later?"""
+    stops_run: ClassVar[bool] = False
+    """Is every other item doomed too?"""
+    uses_attempt: ClassVar[bool] = True
+    """Does it count against `retry.max_attempts`?"""
+    attempts_at_most: ClassVar[int | None] = None
+    """A cap of the class's own, below `retry.max_attempts`."""
+
+    @property
+    def kind(self) -> str:
+        """The class in snake case, as it stands in the column `error_kind`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+
+class ConfigError(OmniBatchError):
+    """The configuration can't be used. Raised before anything is sent."""
+
+
+class ManifestError(OmniBatchError):
+    """The manifest can't be used. Raised before anything is sent."""
+
+
+class MediaError(OmniBatchError):
+    """A medium is missing, broken, forbidden or over a limit."""
+
+
+class EndpointError(OmniBatchError):
+    """The service refused or failed. Holds what it said."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        http_status: int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+Limit = Literal["requests", "tokens", "burst", "unknown"]
+
+
+class RateLimited(EndpointError):
+    """A quota is used up for now. Waiting for it costs the item no attempt."""
+
+    retryable = True
+    uses_attempt = False
+    limit: Limit = "unknown"
+    """Which of the service's rules fired."""
+
+
+class Unavailable(EndpointError):
+    """The service is down, overloaded or can't be reached."""
+
+    retryable = True
+
+
+class MediaUnreachable(EndpointError):
+    """The service could not download the media. Worth two more tries (Model Studio error codes)."""
+
+    retryable = True
+    attempts_at_most = 3
+
+
+class Rejected(EndpointError):
+    """The request itself is wrong; it would be refused again."""
+
+
+class ContentRefused(EndpointError):
+    """Moderation refused the input or the output."""
+
+
+class AccountError(EndpointError):
+    """The key, the account or its access is at fault: no item can succeed."""
+
+    stops_run = True
+
+
+class StreamError(OmniBatchError):
+    """The reply was cut, stalled or was no valid stream. Never a success."""
+
+    retryable = True
+
+
+class SpeechMissing(OmniBatchError):
+    """Text came, speech did not. Asking again would cost again, so it is not retried."""
+
+
+class AnnotationError(OmniBatchError):
+    """The answer is not the annotation that was asked for."""
+
+
+class BudgetReached(OmniBatchError):
+    """`budget` is spent; what is in flight may end."""
+
+    stops_run = True
+
+
+class StorageError(OmniBatchError):
+    """The run directory can't be read or written (disk full, permissions)."""
+
+    stops_run = True

@@ -1,0 +1,141 @@
+"""What the service's no means: status and body in, one EndpointError out. Pure.
+
+The rules are a table, first match wins. Source: Model Studio error-code pages (2025-2026) and field
+reports: on this service `insufficient_quota` with 429 is the token limit of the minute, not the end
+of the money; `Free allocated quota exceeded` is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+
+import msgspec
+
+from omni_batch.errors import (
+    AccountError,
+    ContentRefused,
+    EndpointError,
+    Limit,
+    MediaUnreachable,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+
+MAX_RETRY_AFTER_S = 120.0
+_MESSAGE_CHARS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An error as the service worded it."""
+
+    code: str | None
+    message: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Matches when the status is listed (none: any) and the pattern is in code or message."""
+
+    error: type[EndpointError]
+    statuses: tuple[int, ...]
+    pattern: str
+    limit: Limit = "unknown"
+
+    def matches(self, status: int, said: Said) -> bool:
+        text = f"{said.code or ''} {said.message}"
+        return (not self.statuses or status in self.statuses) and bool(
+            re.search(self.pattern, text, re.IGNORECASE)
+        )
+
+
+_RULES = (
+    _Rule(ContentRefused, (), r"data_?inspection_?failed|inappropriate content"),
+    _Rule(AccountError, (), r"arrearage|account is in good standing|PostpaidBillOverdue"),
+    _Rule(AccountError, (), r"CommodityNotPurchased|PrepaidBillOverdue|Unpurchased"),
+    _Rule(AccountError, (), r"FreeTierOnly|free allocated quota exceeded|weekly quota"),
+    _Rule(AccountError, (401,), ""),
+    _Rule(AccountError, (403,), r"access_?denied|invalid_?api_?key"),
+    _Rule(RateLimited, (429,), r"burst|increased too quickly", "burst"),
+    _Rule(RateLimited, (429,), r"insufficient_quota|AllocationQuota|quota exceeded", "tokens"),
+    _Rule(RateLimited, (429,), r"limit_requests|RateQuota|LimitRequests|rate limit", "requests"),
+    _Rule(RateLimited, (429,), ""),
+    _Rule(MediaUnreachable, (), r"failed to download multimodal|download.*timed out"),
+    _Rule(MediaUnreachable, (), r"unable to download the media|InvalidURL\.(Conn|Timeout)"),
+    _Rule(Rejected, (500,), r"Missing Content-Length|list index out of range"),
+    _Rule(Unavailable, (408, 425, 500, 502, 503, 504), ""),
+    _Rule(Rejected, (), r"invalid|model_not_found|ModelNotFound|not supported|BadRequest"),
+)
+
+
+def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> EndpointError:
+    """Turn a refused request into the error it stands for.
+
+    Args:
+        status: HTTP status; 200 for an error sent inside a stream.
+        body: JSON of any of the known shapes, the same framed as an event, or anything else.
+        headers: lower-case names; `Retry-After` and `retry-after-ms` are honoured up to 120 s.
+    """
+    said = parse_error_body(body)
+    headers = headers or {}
+    rule = next((rule for rule in _RULES if rule.matches(status, said)), None)
+    error_class = rule.error if rule else _by_status(status)
+    error = error_class(
+        f"{said.message or 'no reason given'} (HTTP {status}, code {said.code})",
+        code=said.code,
+        http_status=status,
+        request_id=said.request_id or headers.get("x-request-id"),
+        retry_after_s=_retry_after_s(headers),
+    )
+    if rule and isinstance(error, RateLimited):
+        error.limit = rule.limit
+    return error
+
+
+def parse_error_body(body: bytes) -> Said:
+    """Read `{"error": {…}}`, `{"code", "message"}` or `{"detail"}`, framed as an event or not."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        tree: Any = msgspec.json.decode(text.removeprefix("data:").strip().split("\n", 1)[0])
+    except msgspec.DecodeError:
+        return Said(None, " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_MESSAGE_CHARS])
+    if not isinstance(tree, dict):
+        return Said(None, str(tree)[:_MESSAGE_CHARS])
+    error = tree.get("error")
+    fields = error if isinstance(error, dict) else tree
+    message = fields.get("message") or fields.get("detail") or (error if error else "")
+    code = fields.get("code") or fields.get("type")
+    request_id = tree.get("request_id") or tree.get("id") or fields.get("id")
+    return Said(
+        str(code) if code else None,
+        str(message)[:_MESSAGE_CHARS],
+        str(request_id) if request_id else None,
+    )
+
+
+def _by_status(status: int) -> type[EndpointError]:
+    # An error inside a 200 stream that no rule knows is taken for a passing fault.
+    return Rejected if 300 <= status < 500 else Unavailable
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    try:
+        if "retry-after-ms" in headers:
+            return _bounded(float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after")
+        if value is None:
+            return None
+        if value.strip().replace(".", "", 1).isdigit():
+            return _bounded(float(value))
+        return _bounded(parsedate_to_datetime(value).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def _bounded(wait_s: float) -> float:
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

@@ -1,0 +1,87 @@
+"""Item + Media → Request. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from omni_batch.catalogue import Model
+from omni_batch.config import RequestConfig
+from omni_batch.conversation import FrameRefs, MediaRef, Turn
+from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "repetition_penalty",
+    "max_tokens",
+    "seed",
+)
+
+
+def build_request(
+    item: Item,
+    turns: Iterable[Turn],
+    media: Mapping[MediaRef, Media],
+    config: RequestConfig,
+    model_name: str,
+    model: Model | None,
+) -> Request:
+    """Join the turns with their loaded media.
+
+    Args:
+        media: one entry for each reference in `turns`.
+        model_name: as it goes over the wire (an alias stays an alias).
+        model: its entry in the catalogue, None where it is unknown.
+    """
+    messages = tuple(
+        Message(turn.role, tuple(_load(part, media) for part in turn.parts)) for turn in turns
+    )
+    system = item.system if item.system is not None else config.system
+    return Request(
+        model=model_name,
+        messages=(*_system(system, config.wants_audio, model), *messages),
+        modality=_modality(messages[-1]),
+        wants_audio=config.wants_audio,
+        voice=_voice(item, config, model) if config.wants_audio else None,
+        thinking=config.thinking,
+        sampling={
+            name: value for name in _SAMPLING if (value := getattr(config, name)) is not None
+        },
+    )
+
+
+def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:
+    return item.voice or config.voice or (model.default_voice if model else None)
+
+
+def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[Message, ...]:
+    if not text:
+        return ()
+    if wants_audio and model and not model.system_with_audio:
+        # Such a model ignores the system message while it speaks; the vendor's guide primes it
+        # with a user turn that gives the role and an assistant turn that accepts it.
+        return Message("user", (text,)), Message("assistant", ("Understood.",))
+    return (Message("system", (text,)),)
+
+
+def _load(part: str | MediaRef | FrameRefs, media: Mapping[MediaRef, Media]) -> Part:
+    match part:
+        case str():
+            return part
+        case MediaRef():
+            return media[part]
+        case FrameRefs(images):
+            return Frames(tuple(media[image] for image in images))
+
+
+def _modality(message: Message) -> Modality:
+    """Of the last turn: what it holds besides text, the first kind where it mixes them."""
+    for part in message.parts:
+        match part:
+            case Media(kind=kind):
+                return kind
+            case Frames():
+                return "frames"
+            case str():
+                continue
+    return "text"

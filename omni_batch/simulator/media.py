@@ -1,0 +1,157 @@
+"""From a reference to what it shows: data URIs are decoded, URLs are answered as if fetched."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+import pybase64
+
+from omni_batch.simulator.chat import Part
+from omni_batch.simulator.facts import Film, Frames, Medium, Picture, Sound
+from omni_batch.simulator.models import MediaRules
+from omni_batch.simulator.refusal import invalid, unfit
+
+MAX_DATA_URI_BYTES = 10_485_760
+"""Longest data URI, counted as it is written (printed in the service's error text)."""
+
+SIZES_PX = ((1280, 720), (1024, 768), (640, 480), (1920, 1080), (800, 600))
+_SIZE = re.compile(r"(?<!\d)(\d{1,5})x(\d{1,5})(?!\d)")
+_SECONDS = re.compile(r"(?<!\d)(\d{1,4})s(?![a-z0-9])")
+
+URL_FAILURES = (
+    ("/404", "Failed to find the requested media resource during the data inspection process."),
+    ("missing", "Failed to find the requested media resource during the data inspection process."),
+    ("/403", "Don't have authorization to access the media resource during the data inspection."),
+    ("/timeout", "Download multimodal file timed out"),
+    ("/unreachable", "Failed to download multimodal content"),
+    ("/wrong-type", "Wrong Content-Type of multimodal url"),
+)
+"""What a URL contains, and how its download then fails."""
+
+Measure = Callable[[bytes], Medium]
+
+
+def look_at(part: Part, rules: MediaRules, *, oss_allowed: bool = False) -> Medium:
+    """Measure one media part and hold it against the model's limits.
+
+    Args:
+        part: an image, audio, video or frames part.
+        rules: limits of the model.
+        oss_allowed: the request's header permits oss:// references.
+    Raises:
+        Refused: it can't be fetched or decoded, or it is too large, too small or too long.
+    """
+    if part.kind == "frames":
+        pictures = tuple(_fetch("image", ref, oss_allowed=oss_allowed) for ref in part.refs)
+        return Frames(tuple(p for p in pictures if isinstance(p, Picture)), part.fps)
+    medium = _fetch(part.kind, part.refs[0], oss_allowed=oss_allowed)
+    _check_length(medium, rules)
+    return medium
+
+
+def _check_length(medium: Medium, rules: MediaRules) -> None:
+    match medium:
+        case Sound(duration_s=seconds) if seconds > rules.audio_max_s:
+            message = f"The input audio is longer than {rules.audio_max_s:.0f}s."
+            raise invalid(message, code="InvalidURL")
+        case Film(duration_s=seconds) if seconds > rules.video_max_s:
+            raise _unfit_video("The video file is too long.")
+        # Containers round durations, so a clip cut at two seconds may measure a frame less.
+        case Film(duration_s=seconds) if seconds < rules.video_min_s - 0.1:
+            raise _unfit_video("The video file is too short.")
+        case _:
+            pass
+
+
+def _unfit_video(why: str) -> Exception:
+    return unfit(f"The video modality input does not meet the requirements because: {why}")
+
+
+def _fetch(kind: str, ref: str, *, oss_allowed: bool) -> Medium:
+    if ref.startswith("data:") and ";base64," in ref[:200]:
+        return _decode(kind, ref)
+    if ref.startswith(("http://", "https://")) or (oss_allowed and ref.startswith("oss://")):
+        return _pretend(kind, ref)
+    raise unfit("The provided URL does not appear to be valid. Ensure it is correctly formatted.")
+
+
+def _pretend(kind: str, url: str) -> Medium:
+    """Stand-in for a download: size and length come from the URL, so they never change.
+
+    A URL may ask for them, as in ".../640x480/clip-12s.mp4".
+    """
+    for sign, message in URL_FAILURES:
+        if sign in url:
+            raise unfit(message)
+    number = zlib.crc32(url.encode())
+    sized, timed = _SIZE.search(url), _SECONDS.search(url)
+    width, height = SIZES_PX[number % len(SIZES_PX)]
+    if sized:
+        width, height = int(sized[1]), int(sized[2])
+    seconds = float(timed[1]) if timed else 5.0
+    if kind == "audio":
+        return Sound(seconds, 16_000, 1)
+    if kind == "image":
+        return _checked(Picture(width, height))
+    if not sized:
+        width, height = 1280, 720
+    return Film(seconds, 25.0, round(seconds * 25), width, height, has_sound=True)
+
+
+def _decode(kind: str, ref: str) -> Medium:
+    if len(ref) > MAX_DATA_URI_BYTES:
+        raise unfit(f"Exceeded limit on max bytes per data-uri item : {MAX_DATA_URI_BYTES}'.")
+    encoded = ref[ref.index(",") + 1 :].encode()
+    key = (kind, hashlib.blake2b(encoded, digest_size=16).digest())
+    known = _seen.get(key)
+    if known is None:
+        known = _measure(kind, encoded)
+        _remember(key, known)
+    return known
+
+
+def _measure(kind: str, encoded: bytes) -> Medium:
+    # Pillow and PyAV take a quarter of a second to import; only requests with media pay it.
+    from omni_batch.simulator import measure
+
+    try:
+        data = pybase64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        data = b""
+    try:
+        medium = measure.BY_KIND[kind](data)
+    except measure.Undecodable:
+        raise unfit(_UNDECODABLE[kind]) from None
+    return _checked(medium)
+
+
+_UNDECODABLE = {
+    "image": "Failed to decode the image during the data inspection.",
+    "audio": "The audio format is illegal and cannot be opened",
+    "video": "Invalid video file.",
+}
+
+
+def _checked(medium: Medium) -> Medium:
+    if isinstance(medium, Picture):
+        short, long = sorted((medium.width_px, medium.height_px))
+        if short <= 10 or long > 200 * short:
+            raise unfit("The image length and width do not meet the model restrictions.")
+    if isinstance(medium, Sound) and medium.duration_s < 0.01:
+        raise unfit("The audio is empty")
+    return medium
+
+
+_MOST_SEEN = 4096
+_seen: OrderedDict[tuple[str, bytes], Medium] = OrderedDict()
+
+
+def _remember(key: tuple[str, bytes], medium: Medium) -> None:
+    _seen[key] = medium
+    while len(_seen) > _MOST_SEEN:
+        _seen.popitem(last=False)

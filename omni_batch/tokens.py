@@ -1,0 +1,187 @@
+"""Prompt tokens before they are billed, by the service's published rules. Pure.
+
+Sources: Qwen-Omni guide, Dec 2025, "token calculation", with the constants of its 2026 mirrors
+(`omni_batch/catalogue`). No public tokenizer contract exists, so text is a rule of thumb.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+from omni_batch.catalogue import Model
+from omni_batch.types import Frames, Media, Request
+
+_CHAT_TEMPLATE_TOKENS = 15
+_CHARS_PER_TOKEN = 4.0
+_CJK_CHARS_PER_TOKEN = 1.5
+_CJK_START = "\u2e80"
+_UNKNOWN_SIZE_PX = (1280, 720)
+_UNKNOWN_DURATION_S = 10.0
+_UNKNOWN_FRAMES_PER_S = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """A model's constants; what the catalogue does not know of it is as for qwen3-omni-flash.
+
+    The names are the catalogue's, where each is explained.
+    """
+
+    audio_in_per_s: float = 12.5
+    audio_min_s: float = 1.0
+    image_factor_px: int = 32
+    image_min_tokens: int = 4
+    image_max_tokens: int = 1_280
+    image_extra_tokens: int = 2
+    video_sample_fps: float = 2.0
+    video_frames_per_token: int = 2
+    video_min_patches: int = 64
+    video_max_patches: int = 768
+    video_total_patches: int = 16_384
+    video_frames_min: int = 2
+    video_frames_max: int = 128
+
+
+def rules_of(model: Model | None) -> TokenRules:
+    """The rules to estimate with; an unknown model gets the defaults."""
+    if model is None:
+        return TokenRules()
+    known = {rule.name: getattr(model.tokens, rule.name) for rule in fields(TokenRules)}
+    return TokenRules(**{name: value for name, value in known.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEstimate:
+    """Tokens by modality."""
+
+    text: int = 0
+    audio: int = 0
+    image: int = 0
+    video: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.text + self.audio + self.image + self.video
+
+    def __add__(self, other: "PromptEstimate") -> "PromptEstimate":
+        return PromptEstimate(
+            self.text + other.text,
+            self.audio + other.audio,
+            self.image + other.image,
+            self.video + other.video,
+        )
+
+
+def estimate_prompt(request: Request, rules: TokenRules) -> PromptEstimate:
+    """What the request will cost to read. Media of unknown size count as 720p or 10 s."""
+    total = PromptEstimate(text=_CHAT_TEMPLATE_TOKENS)
+    for part in (part for message in request.messages for part in message.parts):
+        match part:
+            case str():
+                total += PromptEstimate(text=text_tokens(part))
+            case Media():
+                total += _media(part, rules)
+            case Frames(images):
+                total += PromptEstimate(video=frames_tokens(images, rules))
+    return total
+
+
+def text_tokens(text: str) -> int:
+    """About one token for 4 Latin characters or 1.5 Chinese, Japanese or Korean ones."""
+    cjk = sum(char >= _CJK_START for char in text) if not text.isascii() else 0
+    return math.ceil(cjk / _CJK_CHARS_PER_TOKEN + (len(text) - cjk) / _CHARS_PER_TOKEN)
+
+
+def audio_tokens(duration_s: float, rules: TokenRules) -> int:
+    """Sound in; less than a second counts as one. Rounding is not documented: up."""
+    return math.ceil(max(duration_s, rules.audio_min_s) * rules.audio_in_per_s)
+
+
+def image_tokens(height_px: int, width_px: int, rules: TokenRules) -> int:
+    """One image, after the service has resized it."""
+    factor = rules.image_factor_px
+    patch = factor * factor
+    height, width = _resize(
+        height_px,
+        width_px,
+        factor,
+        least_px2=rules.image_min_tokens * patch,
+        most_px2=rules.image_max_tokens * patch,
+    )
+    return height * width // patch + rules.image_extra_tokens
+
+
+def video_tokens(
+    height_px: int, width_px: int, duration_s: float, frames_per_s: float, rules: TokenRules
+) -> int:
+    """The pictures of a video file; its sound is counted by `audio_tokens`."""
+    return _sampled_tokens(
+        height_px, width_px, _sampled_frames(duration_s, frames_per_s, rules), rules
+    )
+
+
+def frames_tokens(images: tuple[Media, ...], rules: TokenRules) -> int:
+    """A list of frames. No rule is published; each image is taken as one sampled frame."""
+    first = images[0]
+    height, width = first.height_px or _UNKNOWN_SIZE_PX[1], first.width_px or _UNKNOWN_SIZE_PX[0]
+    return _sampled_tokens(height, width, max(2, len(images)), rules)
+
+
+def _media(media: Media, rules: TokenRules) -> PromptEstimate:
+    width, height = media.width_px or _UNKNOWN_SIZE_PX[0], media.height_px or _UNKNOWN_SIZE_PX[1]
+    duration_s = media.duration_s or _UNKNOWN_DURATION_S
+    match media.kind:
+        case "image":
+            return PromptEstimate(image=image_tokens(height, width, rules))
+        case "audio":
+            return PromptEstimate(audio=audio_tokens(duration_s, rules))
+        case "video":
+            frames_per_s = media.frames_per_s or _UNKNOWN_FRAMES_PER_S
+            hears = media.has_sound or media.path is None
+            return PromptEstimate(
+                video=video_tokens(height, width, duration_s, frames_per_s, rules),
+                audio=audio_tokens(duration_s, rules) if hears else 0,
+            )
+
+
+def _resize(
+    height: int, width: int, factor: int, *, least_px2: float, most_px2: float
+) -> tuple[int, int]:
+    """Round both sides to the factor, then shrink or grow into the pixel budget.
+
+    Python's round (half to even) is what the published code uses.
+    """
+    new_height = max(factor, round(height / factor) * factor)
+    new_width = max(factor, round(width / factor) * factor)
+    if new_height * new_width > most_px2:
+        scale = math.sqrt(height * width / most_px2)
+        new_height = max(factor, math.floor(height / scale / factor) * factor)
+        new_width = max(factor, math.floor(width / scale / factor) * factor)
+    elif new_height * new_width < least_px2:
+        scale = math.sqrt(least_px2 / (height * width))
+        new_height = math.ceil(height * scale / factor) * factor
+        new_width = math.ceil(width * scale / factor) * factor
+    return new_height, new_width
+
+
+def _sampled_frames(duration_s: float, frames_per_s: float, rules: TokenRules) -> int:
+    """How many frames the service takes of a clip, two a second within its bounds."""
+    whole = int(duration_s)
+    total = math.ceil((duration_s if duration_s - whole > 0.5 else whole) * frames_per_s)
+    if total < 2:
+        return 2  # the published code fails on clips this short
+    least = math.ceil(rules.video_frames_min / 2) * 2
+    most = min(rules.video_frames_max, round(duration_s * frames_per_s)) // 2 * 2
+    wanted = total / frames_per_s * rules.video_sample_fps
+    return max(2, int(min(max(wanted, least), most, total)))
+
+
+def _sampled_tokens(height: int, width: int, frames: int, rules: TokenRules) -> int:
+    factor = rules.image_factor_px
+    patch = factor * factor
+    least = rules.video_min_patches * patch
+    share = rules.video_total_patches * patch / frames * rules.video_frames_per_token
+    most = max(min(rules.video_max_patches * patch, share), int(least * 1.05))
+    new_height, new_width = _resize(height, width, factor, least_px2=least, most_px2=most)
+    pairs = math.ceil(frames / rules.video_frames_per_token)
+    return pairs * (new_height * new_width // patch) + rules.image_extra_tokens

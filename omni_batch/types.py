@@ -1,0 +1,235 @@
+"""The nouns. Each is made once, by one module, frozen, and handed on.
+
+manifest → Item → Media → Request → Chunk… → Response → Result → row + WAV → Parquet → report
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from omni_batch.errors import OmniBatchError
+
+Modality = Literal["text", "image", "audio", "video", "frames"]
+MediaKind = Literal["image", "audio", "video"]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One manifest row, read but not yet looked into."""
+
+    item_id: str
+    row_number: int
+    """Position in the manifest, from 0; orders the results."""
+    prompt: str | None = None
+    system: str | None = None
+    voice: str | None = None
+    image: tuple[str, ...] = ()
+    audio: str | None = None
+    video: str | None = None
+    frames: tuple[str, ...] = ()
+    messages: str | None = None
+    """Earlier turns as JSON text."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """The row's other columns, free for templates, carried into the results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One image, recording or video, probed by content and found readable. Holds no bytes."""
+
+    kind: MediaKind
+    reference: str
+    """As the manifest gave it."""
+    url: str | None = None
+    """What the service fetches itself; None means the file at `path` travels inline."""
+    path: Path | None = None
+    mime_type: str = ""
+    format: str = ""
+    """Short format name as the wire wants it for audio: mp3, wav, …"""
+    size_bytes: int | None = None
+    sha256: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    duration_s: float | None = None
+    frames_per_s: float | None = None
+    frame_count: int | None = None
+    has_sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A video given as still images in order; silent."""
+
+    images: tuple[Media, ...]
+
+
+Part = str | Media | Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that decides the answer, in no dialect yet."""
+
+    model: str
+    messages: tuple[Message, ...]
+    modality: Modality
+    """What the last user turn holds besides text."""
+    wants_audio: bool = False
+    voice: str | None = None
+    thinking: bool = False
+    sampling: Mapping[str, float | int] = field(default_factory=dict)
+    """temperature, top_p, top_k, …: wire names, only those that were set."""
+
+    def media(self) -> tuple[Media, ...]:
+        """All media in the order they are sent; a frame list counts as its images."""
+        found: list[Media] = []
+        for part in (part for message in self.messages for part in message.parts):
+            match part:
+                case Media():
+                    found.append(part)
+                case Frames(images):
+                    found.extend(images)
+                case str():
+                    pass
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed. A member is None where the service did not say."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_text_tokens: int | None = None
+    prompt_audio_tokens: int | None = None
+    prompt_image_tokens: int | None = None
+    prompt_video_tokens: int | None = None
+    completion_text_tokens: int | None = None
+    """Visible text only, whichever way the service counts reasoning."""
+    completion_audio_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event of the stream, free of any dialect."""
+
+    text: str = ""
+    transcript: str = ""
+    reasoning: str = ""
+    audio_base64: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    response_id: str | None = None
+    error: OmniBatchError | None = None
+    """An error the service sent inside the stream."""
+    done: bool = False
+    """The end mark of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What was learned of the sound while it streamed."""
+
+    samples: int
+    sample_rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of sound."""
+        return self.samples / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole reply: the stream came to its proper end."""
+
+    text: str
+    reasoning: str | None
+    finish_reason: str
+    usage: Usage | None
+    speech: Speech | None
+    response_id: str | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WavFile:
+    """Speech on disk, whole."""
+
+    path: str
+    """Relative to the run directory."""
+    speech: Speech
+    sha256: str
+    """Of the file, as `sha256sum` prints it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP exchange, whatever came of it."""
+
+    number: int
+    """From 1 for each item."""
+    started_at: datetime
+    latency_s: float
+    first_chunk_s: float | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    usage: Usage | None = None
+    text_chars: int = 0
+    """Characters of text that had arrived."""
+    audio_s: float = 0.0
+    """Seconds of speech that had arrived."""
+    error: OmniBatchError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a successful attempt yields."""
+
+    response: Response
+    wav: WavFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money, by real usage."""
+
+    amount: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one item: an answer or an error, and never both."""
+
+    item: Item
+    started_at: datetime
+    latency_s: float
+    """From the item's start to its end, waiting included."""
+    attempts: tuple[Attempt, ...] = ()
+    request: Request | None = None
+    answer: Answer | None = None
+    error: BaseException | None = None
+    estimated_prompt_tokens: int | None = None
+    cost: Cost | None = None
+    fingerprint: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """True when there is an answer."""
+        return self.answer is not None
