@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -212,9 +212,7 @@ def _explain(error: Any) -> str:
 def _did_you_mean(parents: list[str], leaf: str) -> str:
     model: type[BaseModel] = Config
     for parent in parents:
-        annotation = model.model_fields[parent].annotation
-        assert isinstance(annotation, type)
-        model = annotation
+        model = cast(type[BaseModel], model.model_fields[parent].annotation)
     nearest = difflib.get_close_matches(leaf, model.model_fields, n=1)
     known = ", ".join(model.model_fields)
     return f"; did you mean {nearest[0]}?" if nearest else f"; known keys: {known}"

@@ -85,8 +85,9 @@ def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None)
     headers = headers or {}
     rule = next((rule for rule in _RULES if rule.matches(status, said)), None)
     error_class = rule.error if rule else _by_status(status)
+    where = [f"HTTP {status}", *([said.code] if said.code else [])]
     error = error_class(
-        f"{said.message or 'no reason given'} (HTTP {status}, code {said.code})",
+        f"{said.message or 'no reason given'} ({', '.join(where)})",
         code=said.code,
         http_status=status,
         request_id=said.request_id or headers.get("x-request-id"),

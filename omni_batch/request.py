@@ -43,7 +43,7 @@ def build_request(
         modality=_modality(messages[-1]),
         wants_audio=config.wants_audio,
         voice=_voice(item, config, model) if config.wants_audio else None,
-        thinking=config.thinking,
+        thinking=_thinking(config.thinking, model),
         sampling={
             name: value for name in _SAMPLING if (value := getattr(config, name)) is not None
         },
@@ -52,6 +52,12 @@ def build_request(
 
 def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:
     return item.voice or config.voice or (model.default_voice if model else None)
+
+
+def _thinking(wanted: bool, model: Model | None) -> bool | None:
+    # Said aloud only where it differs from the model's own default: most models know no such switch.
+    thinks_by_default = model is not None and model.thinking == "on"
+    return wanted if wanted != thinks_by_default else None
 
 
 def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[Message, ...]:

@@ -87,7 +87,8 @@ class Request:
     """What the last user turn holds besides text."""
     wants_audio: bool = False
     voice: str | None = None
-    thinking: bool = False
+    thinking: bool | None = None
+    """None leaves it to the model's default."""
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     """temperature, top_p, top_k, …: wire names, only those that were set."""
 

@@ -32,8 +32,8 @@ def encode(request: Request) -> Body:
     }
     if request.wants_audio:
         tree["audio"] = {"voice": request.voice, "format": _DECLARED_AUDIO_FORMAT}
-    if request.thinking:
-        tree["enable_thinking"] = True
+    if request.thinking is not None:
+        tree["enable_thinking"] = request.thinking
     return Body.of(tree, inlined)
 
 

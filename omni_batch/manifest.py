@@ -1,0 +1,206 @@
+"""Manifest → Item: CSV, TSV, JSONL and Parquet, streamed, each row checked as it passes."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import fsspec
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omni_batch.config import ManifestConfig
+from omni_batch.errors import ManifestError
+from omni_batch.types import Item
+
+COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
+"""Columns with a meaning; all others are free for templates."""
+_LIST_COLUMNS = ("image", "frames")
+_LIST_SEPARATOR = "|"
+_MAX_CELL_CHARS = 16 * 2**20  # room for a data URI of the largest size that is accepted
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as the file has it."""
+
+    where: str
+    """File and line (or row), for messages."""
+    cells: Mapping[str, Any]
+
+
+def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
+    """Read the manifest once, row by row; memory does not grow with it.
+
+    Raises:
+        ManifestError: it can't be read, or a row can't be used; names file, line and reason.
+    """
+    for number, row in enumerate(_read_rows(config.path)):
+        yield row, _to_item(row, number, config.id_column)
+
+
+def _read_rows(path: str) -> Iterator[Row]:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+    suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
+    reader = _READERS.get(suffix)
+    if reader is None:
+        raise ManifestError(
+            f"manifest {path} has the ending {suffix or 'none'!r}; "
+            f"use one of {', '.join(sorted(_READERS))}"
+        )
+    with _opened(path) as file:
+        yield from reader(path, file)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """End every foreign exception of reading here."""
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            yield file
+    except FileNotFoundError:
+        raise ManifestError(f"manifest {path} does not exist") from None
+    except UnicodeDecodeError as exc:
+        raise ManifestError(f"manifest {path} is not UTF-8 ({exc}); convert it first") from None
+    except (OSError, ValueError, ImportError, pa.ArrowException, csv.Error) as exc:
+        raise ManifestError(f"manifest {path} can't be read: {exc}") from exc
+
+
+def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    header = _checked_header(path, next(reader, []))
+    blank_line = 0
+    for cells in _with_line(path, reader):
+        if not any(cells):
+            blank_line = blank_line or reader.line_num
+            continue  # blank lines at the very end are harmless
+        if blank_line:
+            raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
+        if len(cells) != len(header):
+            raise ManifestError(
+                f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
+                f"{len(header)}; is a quote or a separator missing?"
+            )
+        yield Row(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
+
+
+def _with_line(path: str, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as exc:
+        raise ManifestError(f"{path}, line {reader.line_num}: {exc}") from None
+
+
+def _checked_header(path: str, header: list[str]) -> list[str]:
+    header = [name.strip() for name in header]
+    if not header:
+        raise ManifestError(f"manifest {path} is empty; it needs a header row and rows")
+    for position, name in enumerate(header):
+        if not name:
+            raise ManifestError(f"{path}, line 1: column {position + 1} has no name")
+        if name in header[:position]:
+            raise ManifestError(f"{path}, line 1: column {name!r} stands there twice")
+    return header
+
+
+def _read_tsv(path: str, file: IO[bytes]) -> Iterator[Row]:
+    return _read_csv(path, file, delimiter="\t")
+
+
+def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
+    blank_line = 0
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            blank_line = blank_line or number
+            continue
+        if blank_line:
+            raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
+        try:
+            cells = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise ManifestError(f"{path}, line {number}: not a JSON object: {exc}") from None
+        yield Row(f"{path}, line {number}", cells)
+
+
+def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
+    number = 0
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+        for cells in batch.to_pylist():
+            number += 1
+            yield Row(f"{path}, row {number}", cells)
+
+
+_READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+
+
+def _to_item(row: Row, number: int, id_column: str) -> Item:
+    if not any(value not in (None, "", []) for value in row.cells.values()):
+        raise ManifestError(f"{row.where}: the row is empty; remove it")
+    return Item(
+        item_id=_item_id(row, id_column),
+        row_number=number,
+        prompt=_text(row, "prompt"),
+        system=_text(row, "system"),
+        voice=_text(row, "voice"),
+        image=_references(row, "image"),
+        audio=_text(row, "audio"),
+        video=_text(row, "video"),
+        frames=_references(row, "frames"),
+        messages=_messages(row),
+        source={
+            name: value
+            for name, value in row.cells.items()
+            if name not in COLUMNS and name != "item_id"
+        },
+    )
+
+
+def _item_id(row: Row, id_column: str) -> str:
+    value = row.cells.get(id_column)
+    if value not in (None, ""):
+        return str(value)
+    if id_column in row.cells:
+        raise ManifestError(f"{row.where}: {id_column} is empty; fill it or drop the column")
+    content = msgspec.json.encode(row.cells, order="deterministic", enc_hook=str)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _text(row: Row, name: str) -> str | None:
+    value = row.cells.get(name)
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must be a text")
+    return value
+
+
+def _references(row: Row, name: str) -> tuple[str, ...]:
+    value = row.cells.get(name)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(_LIST_SEPARATOR)] if value else []
+    elif value is None:
+        value = []
+    if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must hold references")
+    return tuple(value)
+
+
+def _messages(row: Row) -> str | None:
+    value = row.cells.get("messages")
+    return (
+        msgspec.json.encode(value).decode() if isinstance(value, list) else _text(row, "messages")
+    )

@@ -1,0 +1,104 @@
+"""Reference → Media: URLs pass through, files are found, kept inside the roots and probed."""
+
+import asyncio
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from omni_batch.conversation import MediaRef, is_data_uri, is_url
+from omni_batch.errors import ConfigError, MediaError
+from omni_batch.types import Media
+
+DATA_URI_MAX_BYTES = 10_485_760
+"""Of one encoded item (Model Studio error text, 2025-2026); the catalogue may say otherwise."""
+_AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
+
+
+class MediaLoader:
+    """Finds media for one run.
+
+    Args:
+        base: folder that relative references start from (the manifest's).
+        roots: folders that files may lie in, relative to `base`.
+
+    Raises:
+        ConfigError: a root does not exist.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        roots: Iterable[str],
+        data_uri_max_bytes: int | None = DATA_URI_MAX_BYTES,
+    ) -> None:
+        self._base = base.resolve()
+        self._roots = tuple((self._base / root).resolve() for root in roots)
+        self._data_uri_max_bytes = data_uri_max_bytes or DATA_URI_MAX_BYTES
+        for root in self._roots:
+            if not root.is_dir():
+                raise ConfigError(f"media.roots: {root} is no folder")
+
+    async def load(self, ref: MediaRef) -> Media:
+        """Probe one reference; files are read in a thread.
+
+        Raises:
+            MediaError: missing, unreadable, outside the roots, too large, of another kind.
+        """
+        if is_url(ref.reference):
+            return Media(ref.kind, ref.reference, url=ref.reference, format=_ending(ref.reference))
+        if is_data_uri(ref.reference):
+            return self._written_out(ref)
+        return await asyncio.to_thread(self._load_file, ref)
+
+    def _written_out(self, ref: MediaRef) -> Media:
+        header, separator, data = ref.reference[5:].partition(",")
+        if not separator or not header.endswith(";base64"):
+            raise MediaError(f"data URI {header[:40]!r} is not base64; write data:…;base64,…")
+        if len(ref.reference) > self._data_uri_max_bytes:
+            raise MediaError(
+                f"data URI of {len(ref.reference)} bytes; the cap is {self._data_uri_max_bytes}"
+            )
+        mime_type = header.removesuffix(";base64")
+        return Media(
+            ref.kind,
+            ref.reference,
+            url=ref.reference,
+            mime_type=mime_type,
+            format=mime_type.rpartition("/")[2] or _AUDIO_FORMAT,
+            size_bytes=len(data) * 3 // 4,
+        )
+
+    def _load_file(self, ref: MediaRef) -> Media:
+        from omni_batch.probe import probe  # PyAV and Pillow: not paid for by text-only runs
+
+        path = self._find(ref.reference)
+        media = probe(path, ref.kind)
+        encoded_bytes = ((media.size_bytes or 0) + 2) // 3 * 4
+        if encoded_bytes > self._data_uri_max_bytes:
+            raise MediaError(
+                f"{path} takes {encoded_bytes} bytes inline; the cap is "
+                f"{self._data_uri_max_bytes}: give its http(s) URL, or make it smaller"
+            )
+        return replace(media, reference=ref.reference)
+
+    def _find(self, reference: str) -> Path:
+        if "://" in reference:
+            raise MediaError(f"{reference} is no http(s) or oss URL; write a path")
+        try:
+            path = (self._base / reference).resolve()
+            inside = any(path.is_relative_to(root) for root in self._roots)
+            if not inside:
+                raise MediaError(f"{path} lies outside media.roots; add its folder there")
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise MediaError(f"{path} is no plain file")
+        except FileNotFoundError:
+            raise MediaError(f"{path} does not exist; check the manifest") from None
+        except (OSError, ValueError, RuntimeError) as exc:
+            raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
+        return path
+
+
+def _ending(url: str) -> str:
+    return Path(urlsplit(url).path).suffix.lstrip(".").lower() or _AUDIO_FORMAT

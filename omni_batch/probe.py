@@ -1,0 +1,138 @@
+"""What a local file is and how long, wide and readable, by its bytes and never by its name."""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from omni_batch.errors import MediaError
+from omni_batch.types import Media, MediaKind
+
+_MAX_PIXELS = 179_000_000  # twice Pillow's own warning; more is a decompression bomb
+_CONTAINERS = {
+    "mp3": ("mp3", "audio/mpeg"),
+    "wav": ("wav", "audio/wav"),
+    "flac": ("flac", "audio/flac"),
+    "aac": ("aac", "audio/aac"),
+    "amr": ("amr", "audio/amr"),
+    "ogg": ("ogg", "audio/ogg"),
+    "mov": ("mp4", "video/mp4"),
+    "matroska": ("mkv", "video/x-matroska"),
+    "avi": ("avi", "video/x-msvideo"),
+    "flv": ("flv", "video/x-flv"),
+    "asf": ("wmv", "video/x-ms-wmv"),
+    "mpeg": ("mpg", "video/mpeg"),
+    "mpegts": ("ts", "video/mp2t"),
+}
+"""FFmpeg's name of a container → short name and mime type. Playlists are none of them: a file that
+names other files or hosts is never followed."""
+_SECONDS = 1_000_000  # FFmpeg counts a container's duration in microseconds
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def probe(path: Path, kind: MediaKind) -> Media:
+    """Read the file and make sure that it is what it should be.
+
+    Returns:
+        Media without a reference or URL; `sha256` is of the file's bytes.
+
+    Raises:
+        MediaError: it is missing, empty, broken or of another kind.
+    """
+    with _ending_foreign_errors(path, kind):
+        size_bytes = path.stat().st_size
+        if size_bytes == 0:
+            raise MediaError(f"{path} is empty")
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        found = _probe_image(path) if kind == "image" else _probe_container(path, kind)
+        return replace(found, path=path, size_bytes=size_bytes, sha256=sha256)
+
+
+@contextmanager
+def _ending_foreign_errors(path: Path, kind: MediaKind) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise MediaError(f"{path} does not exist; check the manifest's column {kind}") from None
+    except Image.DecompressionBombError as exc:
+        raise MediaError(f"{path} is refused: {exc}") from None
+    except (av.FFmpegError, OSError, SyntaxError, ValueError) as exc:
+        raise MediaError(f"{path} is no readable {kind}: {_reason(exc)}") from exc
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, av.FFmpegError):
+        return exc.strerror or str(exc)
+    if isinstance(exc, UnidentifiedImageError):
+        return "its content is no known image format"
+    return str(exc) or type(exc).__name__
+
+
+def _probe_image(path: Path) -> Media:
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        width, height = image.size
+        if width * height > _MAX_PIXELS:
+            raise MediaError(f"{path} has {width} x {height} pixels; the cap is {_MAX_PIXELS}")
+        mime_type = image.get_format_mimetype() or "image/unknown"
+        image.draft("RGB", (64, 64))  # decodes a JPEG at an eighth: all bytes, little work
+        image.load()
+    return Media(
+        kind="image",
+        reference="",
+        mime_type=mime_type,
+        format=mime_type.rpartition("/")[2],
+        width_px=width,
+        height_px=height,
+    )
+
+
+def _probe_container(path: Path, kind: MediaKind) -> Media:
+    allowed = ",".join(_CONTAINERS)
+    options = {"format_whitelist": f"{allowed},mp4,m4a,3gp,webm", "protocol_whitelist": "file"}
+    with av.open(str(path), container_options=options) as container:
+        found = _describe(container)
+    if found.kind != kind:
+        raise MediaError(f"{path} is {found.kind} ({found.mime_type}), but stands under {kind}")
+    if not found.duration_s:
+        raise MediaError(f"{path} holds no {kind} that can be played")
+    return found
+
+
+def _describe(container: InputContainer) -> Media:
+    name, mime_type = _CONTAINERS.get(
+        container.format.name.split(",")[0], (container.format.name, "application/octet-stream")
+    )
+    pictures = [stream for stream in container.streams.video if stream.average_rate]
+    video = pictures[0] if pictures and not mime_type.startswith("audio") else None
+    duration_s = container.duration / _SECONDS if container.duration else None
+    if video is None:
+        sounds = bool(container.streams.audio)
+        return Media(
+            kind="audio",
+            reference="",
+            mime_type=mime_type.replace("video/", "audio/"),
+            format=name,
+            duration_s=duration_s if sounds else None,
+            has_sound=sounds,
+        )
+    frames_per_s = float(video.average_rate or 0) or None
+    return Media(
+        kind="video",
+        reference="",
+        mime_type=mime_type,
+        format=name,
+        duration_s=duration_s,
+        width_px=video.width,
+        height_px=video.height,
+        frames_per_s=frames_per_s,
+        frame_count=video.frames or None,
+        has_sound=bool(container.streams.audio),
+    )
