@@ -1,3 +1,21 @@
 """Rows of media in; text, speech and token counts out: batches over the Qwen-Omni chat API."""
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from omni_batch.config import Config, load_config
+    from omni_batch.pipeline import run_batch
+
+__all__ = ["Config", "__version__", "load_config", "run_batch"]
+_HOMES = {"Config": "config", "load_config": "config", "run_batch": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a command that only prints help pays for nothing else."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -29,7 +29,7 @@ class Assembler:
         self._pcm = PcmDecoder()
         self._finish_reason: str | None = None
         self._done = False
-        self._response_id: str | None = None
+        self.response_id: str | None = None
         self.usage: Usage | None = None
         self.text_chars = 0
 
@@ -62,7 +62,7 @@ class Assembler:
                 self.text_chars += len(text)
         self._finish_reason = chunk.finish_reason or self._finish_reason
         self.usage = chunk.usage or self.usage
-        self._response_id = self._response_id or chunk.response_id
+        self.response_id = self.response_id or chunk.response_id
         self._done = self._done or chunk.done
         sound = self._pcm.feed(chunk.audio_base64) if chunk.audio_base64 else b""
         self._check_bounds()
@@ -90,7 +90,7 @@ class Assembler:
             finish_reason=reason,
             usage=self.usage,
             speech=speech,
-            response_id=self._response_id,
+            response_id=self.response_id,
             warnings=tuple(warnings),
         )
         return response, last

@@ -297,12 +297,8 @@ ATTEMPT_COLUMNS: tuple[Column[AttemptOf], ...] = (
         "code the service gave",
         lambda r: getattr(r.attempt.error, "code", None),
     ),
-    Column(
-        "error_message", pa.string(), "what failed", lambda r: error_message(r.attempt.error)
-    ),
-    Column(
-        "prompt_tokens", pa.int64(), "billed input", _attempt_usage("prompt_tokens"), "tokens"
-    ),
+    Column("error_message", pa.string(), "what failed", lambda r: error_message(r.attempt.error)),
+    Column("prompt_tokens", pa.int64(), "billed input", _attempt_usage("prompt_tokens"), "tokens"),
     Column(
         "completion_tokens",
         pa.int64(),
@@ -310,9 +306,7 @@ ATTEMPT_COLUMNS: tuple[Column[AttemptOf], ...] = (
         _attempt_usage("completion_tokens"),
         "tokens",
     ),
-    Column(
-        "total_tokens", pa.int64(), "billed in all", _attempt_usage("total_tokens"), "tokens"
-    ),
+    Column("total_tokens", pa.int64(), "billed in all", _attempt_usage("total_tokens"), "tokens"),
     Column(
         "text_chars",
         pa.int64(),
@@ -355,14 +349,14 @@ def table(columns: Iterable[Column[Any]], rows: list[dict[str, Any]]) -> pa.Tabl
     return pa.table(arrays, schema=schema(columns))
 
 
-def error_kind(error: BaseException | None) -> str | None:
+def error_kind(error: Exception | None) -> str | None:
     """The class in snake case; a bug of ours is an `internal_error`."""
     if error is None:
         return None
     return error.kind if isinstance(error, OmniBatchError) else "internal_error"
 
 
-def error_message(error: BaseException | None) -> str | None:
+def error_message(error: Exception | None) -> str | None:
     """The message a person reads; a bug of ours names its class."""
     if error is None or isinstance(error, OmniBatchError):
         return str(error) if error else None

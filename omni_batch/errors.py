@@ -15,6 +15,7 @@ OmniBatchError
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── AnnotationError        the text is not the annotation that was asked for
 ├── BudgetReached          the run has spent what it may
+├── Interrupted            somebody asked the run to stop
 └── StorageError           the run directory can't be written or read
 """
 
@@ -126,6 +127,12 @@ class AnnotationError(OmniBatchError):
 
 class BudgetReached(OmniBatchError):
     """`budget` is spent; what is in flight may end."""
+
+    stops_run = True
+
+
+class Interrupted(OmniBatchError):
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
 
     stops_run = True
 

@@ -90,6 +90,12 @@ class Quota:
             self.in_flight -= 1
             self._room.set()
 
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        while self.in_flight:
+            self._room.clear()
+            await self._room.wait()
+
     def succeeded(self) -> None:
         """A request went through: there may be room for one more."""
         if self._adaptive:

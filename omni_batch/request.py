@@ -55,7 +55,7 @@ def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None
 
 
 def _thinking(wanted: bool, model: Model | None) -> bool | None:
-    # Said aloud only where it differs from the model's own default: most models know no such switch.
+    # Said only where it differs from the default: most models know no such switch.
     thinks_by_default = model is not None and model.thinking == "on"
     return wanted if wanted != thinks_by_default else None
 

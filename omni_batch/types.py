@@ -194,7 +194,7 @@ class Attempt:
     """Characters of text that had arrived."""
     audio_s: float = 0.0
     """Seconds of speech that had arrived."""
-    error: OmniBatchError | None = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class Result:
     attempts: tuple[Attempt, ...] = ()
     request: Request | None = None
     answer: Answer | None = None
-    error: BaseException | None = None
+    error: Exception | None = None
     estimated_prompt_tokens: int | None = None
     cost: Cost | None = None
     fingerprint: str | None = None

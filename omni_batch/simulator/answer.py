@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omni_batch.simulator import structured
 from omni_batch.simulator.chat import Chat, Turn
@@ -25,6 +25,17 @@ class Answer:
     finish_reason: str
     audio_tokens: int | None
     """Tokens of speech; None without speech."""
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the reply: text, speech and reasoning."""
+        reasoning = text_tokens(self.reasoning or "")
+        return text_tokens(self.text) + (self.audio_tokens or 0) + reasoning
+
+    def beginning(self) -> Answer:
+        """The first half, as it arrives when the server runs out of time."""
+        tokens = None if self.audio_tokens is None else max(1, self.audio_tokens // 2)
+        return replace(self, text=self.text[: len(self.text) // 2], audio_tokens=tokens)
 
 
 def answer(chat: Chat, media: Sequence[Medium], *, text: str | None = None) -> Answer:

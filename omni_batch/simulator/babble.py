@@ -20,6 +20,8 @@ PEAK = 0.5
 """Of full scale; speech is as loud as in a usual recording and never clips."""
 _STEP = 120
 """Samples between two points of the control curves: 5 ms."""
+_LONGEST_WORD = 170
+"""Steps; a word that might not fit is not begun, so the loop ends in silence."""
 _TOP_HZ = 4500
 _VOWELS_HZ = np.array(
     [
@@ -35,6 +37,7 @@ _VOWELS_HZ = np.array(
 """First three formants of a, e, i, o, u and schwa (Peterson and Barney, 1952)."""
 
 Curve = npt.NDArray[np.float64]
+Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,10 @@ def _compose(rng: np.random.Generator, *, deep: bool) -> _Score:
     pitch, level, hiss = np.full(steps, base_hz), np.zeros(steps), np.zeros(steps)
     formants = np.tile(_VOWELS_HZ[5], (steps, 1))
     starts, at = [0], 4
-    while at < steps - 300:
+    while at < steps - _LONGEST_WORD:
         end = _phrase(rng, at, base_hz, (pitch, level, hiss, formants))
-        at = end + int(rng.integers(60, 100))
         starts.append(end + 30)
+        at = end + int(rng.integers(60, 100))
     formants *= 1.0 if deep else 1.14
     return _Score(_smooth(pitch, 9), _smooth(level, 5), _soft(formants), hiss, tuple(starts[:-1]))
 
@@ -90,14 +93,17 @@ def _phrase(
     """Write 4 to 7 words from step `at` on; gives the step at which they end."""
     pitch, level, hiss, formants = curves
     for word in range(int(rng.integers(4, 8))):
+        if at > len(level) - _LONGEST_WORD:
+            break
         for syllable in range(int(rng.integers(1, 4))):
             length = int(rng.integers(26, 46))
             span = slice(at, at + length)
             # A phrase begins high and sinks, and each word starts with a stress.
-            pitch[span] = base_hz * (1.16 - 0.035 * word + 0.05 * (syllable == 0))
+            height = 1.16 - 0.035 * word + 0.05 * (syllable == 0)
+            pitch[span] = base_hz * height * np.linspace(1.03, 0.96, length)
             level[span] = np.sin(np.linspace(0, np.pi, length)) ** 0.6 * rng.uniform(0.7, 1)
             formants[span] = _VOWELS_HZ[rng.integers(0, 6)]
-            hiss[at : at + 10] = rng.choice([0, 0, 0.06, 0.12]) * np.sin(np.linspace(0, np.pi, 10))
+            hiss[at : at + 10] = rng.choice([0, 0, 0.02, 0.05]) * np.sin(np.linspace(0, np.pi, 10))
             at += length + int(rng.integers(0, 5))
         at += int(rng.integers(8, 18))
     return at
@@ -112,21 +118,23 @@ def _soft(formants: Curve) -> Curve:
     return np.stack([_smooth(column, 13) for column in formants.T], axis=1)
 
 
-def _between(curve: Curve) -> npt.NDArray[np.float32]:
+def _between(curve: Curve) -> Samples:
     """Straight lines through the points, one value for each sample."""
     ramp = np.arange(_STEP, dtype=np.float32) / _STEP
     here = curve.astype(np.float32)
     after = np.append(here[1:], here[-1])
-    return (here[:, None] + (after - here)[:, None] * ramp).ravel()
+    lines = here[:, None] + (after - here)[:, None] * ramp
+    return lines.ravel().astype(np.float32, copy=False)
 
 
-def _sing(score: _Score) -> npt.NDArray[np.float32]:
+def _sing(score: _Score) -> Samples:
     """Add up the harmonics of the pitch, each as strong as the formants let it through."""
     phase = np.cumsum(_between(score.pitch_hz).astype(np.float64)) * (2 * np.pi / RATE_HZ)
     turn = np.exp(1j * phase).astype(np.complex64)
-    wave, tone = np.zeros(len(turn), np.float32), turn.copy()
+    wave: Samples = np.zeros(len(turn), np.float32)
+    tone = turn.copy()
     for harmonic in range(1, int(_TOP_HZ / score.pitch_hz.mean())):
-        strength = _passed(score, harmonic) * score.level / harmonic**0.7
+        strength = _passed(score, harmonic) * score.level / harmonic
         wave += tone.imag * _between(strength)
         tone *= turn
     return wave
@@ -139,7 +147,7 @@ def _passed(score: _Score, harmonic: int) -> Curve:
     return passed + 0.01
 
 
-def _hiss(score: _Score, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _hiss(score: _Score, rng: np.random.Generator) -> Samples:
     """Breath at the start of some syllables, where consonants would be."""
     noise = rng.standard_normal(len(score.hiss) * _STEP).astype(np.float32)
     return np.diff(noise, append=np.float32(0)) * _between(score.hiss)

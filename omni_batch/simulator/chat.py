@@ -53,4 +53,6 @@ class Chat:
     @property
     def max_input_tokens(self) -> int:
         """The cap that holds for this request; a smaller one when it thinks."""
-        return self.model.max_thinking_input_tokens if self.thinking else self.model.max_input_tokens
+        return (
+            self.model.max_thinking_input_tokens if self.thinking else self.model.max_input_tokens
+        )

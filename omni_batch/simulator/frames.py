@@ -34,8 +34,6 @@ class Stream:
     frames: tuple[Frame, ...]
     finish_at: int
     """Index of the frame with the finish_reason."""
-    tokens: int
-    """Completion tokens, for the quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +100,11 @@ def stream(
     if chat.include_usage:
         frames.append(envelope.usage(usage))
     frames.append(Frame(DONE))
-    return Stream(tuple(frames), finish_at, completion_tokens(said))
+    return Stream(tuple(frames), finish_at)
 
 
 def _opening(said: Answer, envelope: Envelope) -> Iterator[Frame]:
     if said.reasoning is None:
-        # In recorded traffic the key order of this frame differs from the others'.
         yield envelope.delta({"content": "", "role": "assistant"})
         return
     yield envelope.delta({"content": None, "role": "assistant", "reasoning_content": ""})
@@ -130,15 +127,10 @@ def _braided(texts: list[Frame], sounds: list[Frame]) -> list[Frame]:
     lead = max(1, len(texts) * 2 // 3)
     braid, rest = texts[:lead], texts[lead:]
     for index, sound in enumerate(sounds):
-        braid.append(sound)
-        braid += rest[index : index + 1]
-    # The last delta before the finish frame is sound, so text that is left goes before it.
-    return [*braid[:-1], *rest[len(sounds) :], braid[-1]]
-
-
-def completion_tokens(said: Answer) -> int:
-    """All tokens of a reply: text, speech and reasoning."""
-    return text_tokens(said.text) + (said.audio_tokens or 0) + text_tokens(said.reasoning or "")
+        # The last delta before the finish frame is sound: text that is left goes before it.
+        until = len(rest) if index == len(sounds) - 1 else index + 1
+        braid += [*rest[index:until], sound]
+    return braid
 
 
 def usage_of(chat: Chat, said: Answer, prompt: PromptTokens) -> Json:
@@ -152,7 +144,7 @@ def usage_of(chat: Chat, said: Answer, prompt: PromptTokens) -> Json:
     # The guide of 2025 counts reasoning beside the text, later references within it.
     inclusive = chat.model.text_tokens_include_reasoning
     details["text_tokens"] = text + reasoning if inclusive else text
-    completion = completion_tokens(said)
+    completion = said.tokens
     return {
         "prompt_tokens": prompt.total,
         "completion_tokens": completion,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -12,11 +13,14 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
-from av.video.stream import VideoStream
+from av.video.frame import VideoFrame
 from PIL import Image
 
 from omni_batch.simulator.facts import Film, Medium, Picture, Sound
 
+Samples = npt.NDArray[np.float32]
+
+HEARD_HZ = 16_000
 HEARD_S = 10.0
 """Loudness is judged by the beginning of a recording; its length is measured to the end."""
 
@@ -79,36 +83,32 @@ def sound(data: bytes) -> Sound:
         Undecodable: FFmpeg finds no audio in it.
     """
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.audio[0]
-            pieces = list(_mono(container.decode(stream), stream.rate))
-            seconds = _container_s(container.duration) or len(np.concatenate(pieces)) / stream.rate
-            loudness, pauses = _loudness(np.concatenate(pieces), stream.rate)
+            known_s = container.duration / av.time_base if container.duration else None
+            # A bare stream without a header tells its length only when it is read to the end.
+            heard = _listen(container.decode(stream), HEARD_S if known_s else math.inf)
+            loudness, pauses = _loudness(heard)
+            seconds = known_s or len(heard) / HEARD_HZ
             return Sound(seconds, stream.rate, stream.channels, loudness, pauses)
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise Undecodable(str(error)) from error
 
 
-def _container_s(duration: int | None) -> float | None:
-    return duration / av.time_base if duration and duration > 0 else None
-
-
-def _mono(frames: Iterator[AudioFrame], rate_hz: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Samples between -1 and 1 of the first `HEARD_S` seconds."""
-    heard = 0
+def _listen(frames: Iterator[AudioFrame], at_most_s: float) -> Samples:
+    """Samples between -1 and 1, one channel at `HEARD_HZ`."""
+    ears = av.AudioResampler(format="flt", layout="mono", rate=HEARD_HZ)
+    pieces, count = [np.zeros(0, np.float32)], 0
     for frame in frames:
-        samples = frame.to_ndarray()
-        scale = np.iinfo(samples.dtype).max if samples.dtype.kind in "iu" else 1
-        channels = len(frame.layout.channels)
-        mono = samples.reshape(-1, channels)[:, 0] if samples.shape[0] == 1 else samples[0]
-        yield mono.astype(np.float32) / scale
-        heard += len(mono)
-        if heard > HEARD_S * rate_hz:
-            return
+        pieces += [heard.to_ndarray()[0].astype(np.float32) for heard in ears.resample(frame)]
+        count += len(pieces[-1])
+        if count > at_most_s * HEARD_HZ:
+            break
+    return np.concatenate(pieces)
 
 
-def _loudness(samples: npt.NDArray[np.float32], rate_hz: int) -> tuple[float | None, float]:
-    window = max(1, rate_hz // 20)
+def _loudness(samples: Samples) -> tuple[float | None, float]:
+    window = HEARD_HZ // 20
     whole = samples[: len(samples) // window * window].reshape(-1, window)
     if not whole.size:
         return None, 0.0
@@ -124,26 +124,26 @@ def film(data: bytes) -> Film:
         Undecodable: FFmpeg finds no pictures in it.
     """
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.video[0]
             first = next(islice(container.decode(stream), 1))
-            seconds = _container_s(container.duration) or 0.0
+            seconds = (container.duration or 0) / av.time_base
             fps = float(stream.average_rate or stream.guessed_rate or 25)
             return Film(
                 duration_s=seconds,
                 fps=fps,
-                frame_count=_frame_count(stream, seconds, fps),
+                frame_count=stream.frames or round(seconds * fps),
                 width_px=first.width,
                 height_px=first.height,
                 has_sound=bool(container.streams.audio),
-                colours=colours(first.to_image(width=32, height=32)),
+                colours=colours(_thumbnail(first)),
             )
     except (av.FFmpegError, IndexError, StopIteration, ValueError) as error:
         raise Undecodable(str(error)) from error
 
 
-def _frame_count(stream: VideoStream, seconds: float, fps: float) -> int:
-    return stream.frames or round(seconds * fps)
+def _thumbnail(frame: VideoFrame) -> Image.Image:
+    return Image.fromarray(frame.reformat(width=32, height=32, format="rgb24").to_ndarray())
 
 
 BY_KIND: Mapping[str, Callable[[bytes], Medium]] = MappingProxyType(

@@ -51,7 +51,9 @@ def known(word: str, table: Mapping[str, object], what: str) -> str:
     if word in table:
         return word
     near = difflib.get_close_matches(word, table, n=1, cutoff=0.0)
-    raise ValueError(f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(table)})")
+    raise ValueError(
+        f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(table)})"
+    )
 
 
 @dataclass(frozen=True, slots=True)

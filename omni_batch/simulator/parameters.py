@@ -161,8 +161,7 @@ def _check_budget(body: Body, model: Model) -> None:
         raise invalid("thinking_budget and reasoning_effort cannot be used together.")
     if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= most:
         raise unfit(
-            "The thinking_budget parameter must be a positive integer and not greater than "
-            f"{most}"
+            f"The thinking_budget parameter must be a positive integer and not greater than {most}"
         )
 
 

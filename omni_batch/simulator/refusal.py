@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -97,6 +97,31 @@ OVERLOADED = status(
     503, "ModelServingError", "Request throttled due to system capacity limits, try again later."
 )
 """Refusals that need no detail of the request."""
+
+ARREARS = status(
+    400, "Arrearage", "Access denied, please make sure your account is in good standing."
+)
+DENIED = status(403, "access_denied", "Access denied.")
+TIMED_OUT = status(500, "RequestTimeOut", "Request timed out, please try again later.")
+FREE_TIER = status(
+    403, "AllocationQuota.FreeTierOnly", "The free tier of the model has been exhausted."
+)
+THROTTLED = status(429, "Throttling", "Requests throttling triggered.")
+NAMED = (
+    *(BAD_KEY, RATE, BURST, QUOTA, INTERNAL, OVERLOADED),
+    *(ARREARS, DENIED, TIMED_OUT, FREE_TIER, THROTTLED),
+    inspection_failed("Input", framed=True),
+)
+"""Those that a script may name by status or code; the first of a status is its usual one."""
+
+
+def usual(http_status: int, code: str | None) -> Refusal:
+    """The error of a status and code; where none is known, one with a plain message."""
+    for refusal in NAMED:
+        if refusal.code == code or (code is None and refusal.status == http_status):
+            return replace(refusal, status=http_status)
+    name = code or ("invalid_parameter_error" if http_status < 500 else "internal_error")
+    return status(http_status, name, f"The request failed with {name}.")
 
 
 def unknown_model(name: str) -> Refused:

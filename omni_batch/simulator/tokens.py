@@ -109,9 +109,7 @@ def prompt_tokens(
     return PromptTokens(text, counts.get("image"), counts.get("audio"), counts.get("video"))
 
 
-def _medium_tokens(
-    medium: Medium, look: Look, rules: MediaRules
-) -> Iterable[tuple[str, int]]:
+def _medium_tokens(medium: Medium, look: Look, rules: MediaRules) -> Iterable[tuple[str, int]]:
     match medium:
         case Picture():
             most = _most_patches(look, rules)

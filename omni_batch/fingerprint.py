@@ -1,0 +1,32 @@
+"""A hash of everything that decides an answer: same fingerprint, same question. Pure."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from omni_batch.types import Frames, Media, Part, Request
+
+
+def fingerprint(request: Request, endpoint: str) -> str:
+    """SHA-256 over model, endpoint, messages (files by content), sampling and voice."""
+    tree = {
+        "endpoint": endpoint,
+        "model": request.model,
+        "messages": [[m.role, [_part(part) for part in m.parts]] for m in request.messages],
+        "wants_audio": request.wants_audio,
+        "voice": request.voice,
+        "thinking": request.thinking,
+        "sampling": request.sampling,
+    }
+    return hashlib.sha256(msgspec.json.encode(tree, order="deterministic")).hexdigest()
+
+
+def _part(part: Part) -> Any:
+    match part:
+        case str():
+            return part
+        case Media():
+            return [part.kind, part.sha256 or part.url]
+        case Frames(images):
+            return ["frames", *(image.sha256 or image.url for image in images)]

@@ -1,0 +1,186 @@
+"""Config → run directory: all that can be refused is refused here, before anything is sent."""
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omni_batch import __version__
+from omni_batch.catalogue import Model, catalogue, is_realtime
+from omni_batch.config import Config, QuotaConfig
+from omni_batch.conversation import turns_of
+from omni_batch.endpoints.profiles import Profile, read_api_key, resolve_profile
+from omni_batch.errors import ConfigError, ManifestError, StorageError
+from omni_batch.manifest import COLUMNS, Row, read_items
+from omni_batch.media import MediaLoader
+from omni_batch.rundir.items import GROUP_ROWS, ItemsWriter, choose_shard_size
+from omni_batch.rundir.layout import RunDir
+from omni_batch.rundir.record import RunRecord, write_record
+from omni_batch.template import PromptTemplate
+from omni_batch.types import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A config that has been found fit to run."""
+
+    config: Config
+    profile: Profile
+    model: Model | None
+    """None when the catalogue does not know it."""
+    template: PromptTemplate | None
+    base_folder: Path
+    """Where relative references of the manifest start."""
+    warnings: tuple[str, ...]
+
+
+def make_plan(config: Config, base_folder: Path | None = None) -> Plan:
+    """Check everything but the manifest's rows.
+
+    Raises:
+        ConfigError: names what is wrong; also when the key is missing.
+    """
+    if is_realtime(config.model):
+        raise ConfigError(
+            f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
+        )
+    profile = resolve_profile(config.endpoint)
+    read_api_key(profile)
+    model = catalogue().model(config.model)
+    _check_voice(config, model)
+    base = base_folder or _base_folder(config.manifest.path)
+    MediaLoader(base, config.media.roots)
+    template = PromptTemplate(config.request.prompt) if config.request.prompt else None
+    return Plan(config, profile, model, template, base, tuple(_doubts(config, model)))
+
+
+def effective_quota(plan: Plan) -> QuotaConfig:
+    """The config's quota; limits it leaves open are the catalogue's, except on the simulator."""
+    quota, known = plan.config.quota, plan.model.quota if plan.model else None
+    if plan.profile.embedded or known is None:
+        return quota
+    return quota.model_copy(
+        update={
+            "requests_per_minute": quota.requests_per_minute or known.requests_per_minute,
+            "tokens_per_minute": quota.tokens_per_minute or known.tokens_per_minute,
+        }
+    )
+
+
+def prepare_run(plan: Plan, run_id: str | None = None) -> RunDir:
+    """Read the whole manifest into a new run directory, which appears only when all is well.
+
+    Raises:
+        ConfigError: the run id is taken, or a template variable is no column.
+        ManifestError: a row can't be used, ids are not unique, or there is no row.
+        StorageError: the output folder can't be written.
+    """
+    output = Path(plan.config.output)
+    directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
+    if directory.root.exists():
+        raise ConfigError(
+            f"run {directory.root} exists; finish it with: omni-batch resume {directory.root}"
+        )
+    draft = RunDir(output / f".{directory.run_id}.preparing")
+    try:
+        draft.make_folders()
+        write_record(draft.record, _read_manifest(plan, draft, directory.run_id))
+        draft.root.rename(directory.root)
+    except OSError as exc:
+        raise StorageError(f"{output} can't be written: {exc}") from exc
+    finally:
+        shutil.rmtree(draft.root, ignore_errors=True)
+    return directory
+
+
+def check_row(plan: Plan, row: Row, item: Item) -> None:
+    """Refuse a row whose question can't be put together.
+
+    Raises:
+        ConfigError: the template needs a column that the row lacks.
+        ManifestError: nothing to send, or `messages` is no list of turns.
+    """
+    if plan.template is not None:
+        plan.template.check_columns(row.cells)
+    try:
+        turns_of(item, plan.config.request.prompt)
+    except ManifestError as exc:
+        raise ManifestError(f"{row.where}: {exc}") from None
+
+
+def template_row(item: Item) -> Mapping[str, Any]:
+    """What a template may use: all columns of the row."""
+    own = {name: getattr(item, name) for name in COLUMNS}
+    return {**own, "item_id": item.item_id, **item.source}
+
+
+def _read_manifest(plan: Plan, draft: RunDir, run_id: str) -> RunRecord:
+    wanted = plan.config.shard_size
+    group_rows = wanted if isinstance(wanted, int) else GROUP_ROWS
+    with ItemsWriter(draft.items, group_rows) as writer:
+        for row, item in read_items(plan.config.manifest):
+            check_row(plan, row, item)
+            writer.add(item)
+            if item.row_number + 1 == plan.config.limit:
+                break
+        items = writer.close()
+    if items == 0:
+        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
+    return RunRecord(
+        run_id=run_id,
+        state="prepared",
+        items=items,
+        shard_size=choose_shard_size(items, wanted),
+        created_at=datetime.now(UTC),
+        warnings=plan.warnings,
+        base_folder=str(plan.base_folder.resolve()),
+        config=plan.config.model_dump(mode="json"),
+        versions=_versions(),
+    )
+
+
+def _check_voice(config: Config, model: Model | None) -> None:
+    if not config.request.wants_audio:
+        return
+    if config.request.thinking:
+        raise ConfigError("request.thinking gives no speech; set request.modalities: [text]")
+    if model is not None and not model.audio_out:
+        raise ConfigError(f"model {config.model} gives no speech; set request.modalities: [text]")
+    if model is None and config.request.voice is None:
+        raise ConfigError(f"set request.voice: no voice of model {config.model} is known")
+
+
+def _doubts(config: Config, model: Model | None) -> list[str]:
+    if model is None:
+        nearest = catalogue().nearest(config.model)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        return [f"model {config.model} is not in the catalogue: no limits, no prices{hint}"]
+    voice = config.request.voice
+    if config.request.wants_audio and voice and voice not in model.voices:
+        return [f"voice {voice} is not in the catalogue's list for {config.model}"]
+    return []
+
+
+def _base_folder(manifest: str) -> Path:
+    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent
+
+
+def _new_run_id(name: str, output: Path) -> str:
+    stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = {path.name for path in output.glob(f"{stamp}*")} if output.is_dir() else set()
+    candidates = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("httpx", "aiohttp", "pyarrow", "prefect")}
+    return {
+        "omni_batch": __version__,
+        "python": platform.python_version(),
+        "catalogue": str(catalogue().date),
+        **libraries,
+    }

@@ -1,0 +1,74 @@
+"""The journal: one line for each finished item, handed to the operating system before it counts.
+
+A line is whole or it is not there: what follows the last newline was cut by a crash and is removed
+before the next line is written.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from omni_batch.errors import StorageError
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A finished item: its row of `results` and its rows of `attempts`."""
+
+    result: dict[str, Any]
+    attempts: list[dict[str, Any]]
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Entry)
+
+
+class Journal:
+    """The journal of one shard, open for appending.
+
+    Raises:
+        StorageError: disk full, or not readable or writable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab", buffering=0)  # each line reaches the system at once
+            self._file.truncate(_whole_bytes(path))
+        except OSError as exc:
+            raise StorageError(f"{path} can't be opened: {exc}") from exc
+
+    def append(self, entry: Entry) -> None:
+        """Write one finished item; when this returns, a crash of ours can't lose it."""
+        line = _encoder.encode(entry) + b"\n"
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as exc:
+            raise StorageError(f"{self._path} can't be written: {exc}") from exc
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[Entry]:
+    """All whole entries, in the order they were finished; none when there is no journal."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield _decoder.decode(line)
+
+
+def _whole_bytes(path: Path) -> int:
+    """Length up to the last newline."""
+    data = path.read_bytes()
+    return data.rfind(b"\n") + 1

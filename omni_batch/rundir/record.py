@@ -1,0 +1,111 @@
+"""run.json: what a run is, whose it is, how far it has come. Written whole, then renamed."""
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from omni_batch.errors import ConfigError, StorageError
+
+State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How far a run has come."""
+
+    succeeded: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    audio_s: float = 0.0
+    cost: float = 0.0
+    currency: str | None = None
+    items_per_minute: float | None = None
+    """Of this process so far."""
+    elapsed_s: float = 0.0
+    """Working time of all processes that worked on the run."""
+
+    @property
+    def done(self) -> int:
+        """Items with a result."""
+        return self.succeeded + self.failed
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The process that works on the run."""
+
+    pid: int
+    host: str
+    since: datetime
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """Us, now."""
+        return cls(os.getpid(), socket.gethostname(), datetime.now(UTC))
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of run.json."""
+
+    run_id: str
+    state: State
+    items: int
+    shard_size: int
+    created_at: datetime
+    finished_at: datetime | None = None
+    reason: str | None = None
+    """Why it stopped on the way."""
+    warnings: tuple[str, ...] = ()
+    base_folder: str = ""
+    """Where relative references of the manifest start."""
+    owner: Owner | None = None
+    counts: Counts = Counts()
+    config: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.items // self.shard_size)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ran it returns."""
+        if self.state == "finished":
+            return 1 if self.counts.failed else 0
+        return 130 if self.state == "interrupted" else 3
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a run.json.
+
+    Raises:
+        ConfigError: there is none, or it is none of ours.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except FileNotFoundError:
+        raise ConfigError(f"{path.parent} is no run directory: it holds no run.json") from None
+    except (OSError, msgspec.DecodeError) as exc:
+        raise ConfigError(f"{path} can't be read: {exc}") from None
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Replace run.json in one step; readers see the old one or the new one.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    temporary = path.with_suffix(".json.part")
+    try:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        temporary.replace(path)
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc

@@ -1,0 +1,21 @@
+"""A server that behaves like the Qwen-Omni chat API, as far as its documents and traffic tell.
+
+It reads the API independently of the client: it shares no code with the rest of omni_batch, so
+that one misreading cannot hide on both sides.
+"""
+
+from omni_batch.simulator import reply
+from omni_batch.simulator.books import Counters, Recorded
+from omni_batch.simulator.options import FAULTS, FRAMINGS, SimulatorOptions
+from omni_batch.simulator.server import Simulator, serve
+
+__all__ = [
+    "FAULTS",
+    "FRAMINGS",
+    "Counters",
+    "Recorded",
+    "Simulator",
+    "SimulatorOptions",
+    "reply",
+    "serve",
+]

@@ -1,0 +1,116 @@
+"""What came in and how it ended; written by the server's thread, read by any other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One chat request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: dict[str, object]
+    """Empty when the body was no JSON object."""
+    arrived_at_s: float
+    """On the clock of time.monotonic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How many chat requests there were, by outcome; a snapshot."""
+
+    requests: int
+    succeeded: int
+    """Sent to the last byte without a fault."""
+    refused: Mapping[str, int]
+    """By error code, quota and scripted statuses included."""
+    faults: Mapping[str, int]
+    """By kind."""
+    scripted: int
+    """Answered with scripted raw frames."""
+    abandoned: int
+    """The client hung up first."""
+    in_flight: int
+    peak_in_flight: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one request ended; filled in while it is answered."""
+
+    ordinal: int
+    succeeded: bool = False
+    refused: str | None = None
+    fault: str | None = None
+    scripted: bool = False
+
+
+class Books:
+    """Counts outcomes and keeps the latest requests."""
+
+    def __init__(self, keep_requests: int) -> None:
+        self._lock = threading.Lock()
+        self._kept: deque[Recorded] = deque(maxlen=keep_requests)
+        self._requests = self._in_flight = self._peak = 0
+        self._succeeded = self._scripted = self._abandoned = 0
+        self._refused: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+
+    @contextmanager
+    def open(
+        self, path: str, headers: dict[str, str], body: dict[str, object]
+    ) -> Iterator[Outcome]:
+        """Count a request in, and out again with the outcome it was given."""
+        with self._lock:
+            self._requests += 1
+            self._in_flight += 1
+            self._peak = max(self._peak, self._in_flight)
+            self._kept.append(Recorded(path, headers, body, time.monotonic()))
+            outcome = Outcome(self._requests)
+        try:
+            yield outcome
+        finally:
+            with self._lock:
+                self._close(outcome)
+
+    def _close(self, outcome: Outcome) -> None:
+        self._in_flight -= 1
+        if outcome.fault:
+            self._faults[outcome.fault] += 1
+        elif outcome.refused:
+            self._refused[outcome.refused] += 1
+        elif outcome.scripted:
+            self._scripted += 1
+        elif outcome.succeeded:
+            self._succeeded += 1
+        else:
+            self._abandoned += 1
+
+    @property
+    def requests(self) -> tuple[Recorded, ...]:
+        """The latest requests, oldest first."""
+        with self._lock:
+            return tuple(self._kept)
+
+    @property
+    def counters(self) -> Counters:
+        """The counts of this moment."""
+        with self._lock:
+            return Counters(
+                requests=self._requests,
+                succeeded=self._succeeded,
+                refused=dict(self._refused),
+                faults=dict(self._faults),
+                scripted=self._scripted,
+                abandoned=self._abandoned,
+                in_flight=self._in_flight,
+                peak_in_flight=self._peak,
+            )

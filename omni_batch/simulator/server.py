@@ -1,0 +1,140 @@
+"""The simulator as a running server: in the background of a program, or on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from omni_batch.simulator.app import BASE_PATH, App
+from omni_batch.simulator.books import Counters, Recorded
+from omni_batch.simulator.options import SimulatorOptions
+from omni_batch.simulator.reply import Reply
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that lets the application break its connection, which ASGI has no word for."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+class _Server(uvicorn.Server):
+    """A server that stops at once, with streams still open."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ready.set()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), timeout=0.5)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
+    def stop(self) -> None:
+        """Ask the server to stop, from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+
+def _server(app: App) -> _Server:
+    config = uvicorn.Config(
+        app,
+        host=app.options.host,
+        port=app.options.port,
+        http=_Protocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    return _Server(config)
+
+
+class Simulator:
+    """A simulated service in a thread of its own; use it as a context manager.
+
+    Args:
+        options: how it behaves; by default without limits, delays or faults.
+    Raises:
+        OSError: on entering, when the port is taken.
+    """
+
+    def __init__(self, options: SimulatorOptions | None = None) -> None:
+        self.options = options or SimulatorOptions()
+        self._app = App(self.options)
+        self._server = _server(self._app)
+        self._socket: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
+
+    def __enter__(self) -> Self:
+        address = (self.options.host, self.options.port)
+        self._socket = socket.create_server(address, backlog=2048)
+        self._port: int = self._socket.getsockname()[1]
+        self._thread.start()
+        self._server.ready.wait(10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket] if self._socket else None)
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes as its base URL; known once entered."""
+        if self._socket is None:
+            raise RuntimeError("the simulator has no address before it is entered")
+        return f"http://{self.options.host}:{self._port}{BASE_PATH}"
+
+    def script(self, *replies: Reply) -> None:
+        """Answer the next chat requests with these, one each, first come first served."""
+        self._app.script.extend(replies)
+
+    @property
+    def requests(self) -> tuple[Recorded, ...]:
+        """The latest chat requests, oldest first, at most `keep_requests` of them."""
+        return self._app.books.requests
+
+    @property
+    def counters(self) -> Counters:
+        """How many requests there were so far, by outcome."""
+        return self._app.books.counters
+
+
+def serve(options: SimulatorOptions) -> None:
+    """Serve until interrupted. No request is kept, since nobody could ask for it.
+
+    Args:
+        options: host, port and behaviour.
+    """
+    _server(App(replace(options, keep_requests=0))).run()

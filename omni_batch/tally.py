@@ -1,0 +1,94 @@
+"""The running counts of a run, kept while results come in."""
+
+import time
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omni_batch.errors import RateLimited
+from omni_batch.rundir.record import Counts
+from omni_batch.types import Attempt, Result
+
+
+@dataclass(slots=True)
+class Tally:
+    """What earlier processes did, and what this one does."""
+
+    elapsed_before_s: float = 0.0
+    succeeded: int = 0
+    failed: int = 0
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    audio_s: float = 0.0
+    cost: float = 0.0
+    currency: str | None = None
+    _done_before: int = 0
+    _started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Items with a result."""
+        return self.succeeded + self.failed
+
+    def add_result(self, result: Result) -> None:
+        """Count one item that has just been finished."""
+        answer = result.answer
+        self.succeeded += result.succeeded
+        self.failed += not result.succeeded
+        if answer and (usage := answer.response.usage):
+            self.prompt_tokens += usage.prompt_tokens
+            self.completion_tokens += usage.completion_tokens
+        if answer and answer.wav:
+            self.audio_s += answer.wav.speech.duration_s
+        if result.cost:
+            self.cost += result.cost.amount
+            self.currency = result.cost.currency
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Count one HTTP exchange that has just ended."""
+        self.requests += 1
+        self.retries += attempt.number > 1
+        self.rate_limited += isinstance(attempt.error, RateLimited)
+
+    def add_tables(self, results: pa.Table, attempts: pa.Table) -> None:
+        """Count what an earlier process has written."""
+        succeeded = _sum(pc.equal(results["status"], "succeeded"))
+        self._done_before += results.num_rows
+        self.succeeded += succeeded
+        self.failed += results.num_rows - succeeded
+        self.prompt_tokens += _sum(results["prompt_tokens"])
+        self.completion_tokens += _sum(results["completion_tokens"])
+        self.audio_s += _sum(results["audio_s"])
+        self.cost += _sum(results["cost"])
+        self.currency = pc.max(results["currency"]).as_py() or self.currency
+        self.requests += attempts.num_rows
+        self.retries += _sum(pc.greater(attempts["number"], 1))
+        self.rate_limited += _sum(pc.equal(attempts["error_kind"], "rate_limited"))
+
+    def counts(self, in_flight: int = 0) -> Counts:
+        """A picture of this moment."""
+        here_s = time.monotonic() - self._started_s
+        here = self.done - self._done_before
+        return Counts(
+            succeeded=self.succeeded,
+            failed=self.failed,
+            in_flight=in_flight,
+            requests=self.requests,
+            retries=self.retries,
+            rate_limited=self.rate_limited,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            audio_s=round(self.audio_s, 3),
+            cost=round(self.cost, 9),
+            currency=self.currency,
+            items_per_minute=round(60 * here / here_s, 2) if here else None,
+            elapsed_s=round(self.elapsed_before_s + here_s, 3),
+        )
+
+
+def _sum(values: pa.ChunkedArray) -> int:
+    return pc.sum(values).as_py() or 0
