@@ -3,7 +3,6 @@
 import asyncio
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,14 +73,14 @@ class MediaLoader:
         from omni_batch.probe import probe  # PyAV and Pillow: not paid for by text-only runs
 
         path = self._find(ref.reference)
-        media = probe(path, ref.kind)
+        media = probe(path, ref.kind, ref.reference)
         encoded_bytes = ((media.size_bytes or 0) + 2) // 3 * 4
         if encoded_bytes > self._data_uri_max_bytes:
             raise MediaError(
-                f"{path} takes {encoded_bytes} bytes inline; the cap is "
+                f"{ref.reference} takes {encoded_bytes} bytes inline; the cap is "
                 f"{self._data_uri_max_bytes}: give its http(s) URL, or make it smaller"
             )
-        return replace(media, reference=ref.reference)
+        return media
 
     def _find(self, reference: str) -> Path:
         if "://" in reference:
@@ -90,11 +89,11 @@ class MediaLoader:
             path = (self._base / reference).resolve()
             inside = any(path.is_relative_to(root) for root in self._roots)
             if not inside:
-                raise MediaError(f"{path} lies outside media.roots; add its folder there")
+                raise MediaError(f"{reference} lies outside media.roots; add its folder there")
             if not stat.S_ISREG(path.stat().st_mode):
-                raise MediaError(f"{path} is no plain file")
+                raise MediaError(f"{reference} is no plain file")
         except FileNotFoundError:
-            raise MediaError(f"{path} does not exist; check the manifest") from None
+            raise MediaError(f"{reference} does not exist; check the manifest") from None
         except (OSError, ValueError, RuntimeError) as exc:
             raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
         return path

@@ -2,104 +2,36 @@
 
 import asyncio
 import logging
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
-from omni_batch.attempt import Question, Service, ask
-from omni_batch.catalogue import Price
-from omni_batch.columns import RunFacts, attempt_rows, result_row
-from omni_batch.config import Config, load_config, parse_config
+from omni_batch.attempt import Question, ask
+from omni_batch.budget import check_budget
+from omni_batch.columns import attempt_rows, result_row
+from omni_batch.config import Config, load_config
 from omni_batch.conversation import references, turns_of
-from omni_batch.endpoints.client import Endpoint
 from omni_batch.endpoints.dashscope import encode
-from omni_batch.endpoints.profiles import Profile, read_api_key
-from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, StorageError
+from omni_batch.errors import Interrupted, OmniBatchError
 from omni_batch.fingerprint import fingerprint
-from omni_batch.media import MediaLoader
-from omni_batch.prepare import Plan, effective_quota, make_plan, prepare_run, template_row
+from omni_batch.prepare import make_plan, prepare_run, template_row
 from omni_batch.prices import cost_of
-from omni_batch.quota import Quota
 from omni_batch.request import build_request
-from omni_batch.rundir import Entry, Journal, Owner, RunDir, RunRecord, State
+from omni_batch.run import Run, open_run
+from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.journal import read_journal
-from omni_batch.rundir.parts import read_tables, write_parts
-from omni_batch.rundir.record import read_record, write_record
-from omni_batch.tally import Tally
-from omni_batch.tokens import TokenRules, estimate_prompt, rules_of
+from omni_batch.rundir.parts import write_parts
+from omni_batch.supervise import Companion, supervised
+from omni_batch.tokens import estimate_prompt
 from omni_batch.types import Answer, Attempt, Cost, Item, Request, Result
 
 log = logging.getLogger("omni_batch")
 
-_SNAPSHOT_S = 1.0
-_JUDGED_AFTER = 50
-_FIRST_GUESS_TOKENS = {False: 250.0, True: 600.0}
-"""Completion tokens to expect before any answer has come: text only, with speech."""
-ShardRunner = Callable[["Run", int], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Run:
-    """A run under way. One process, one event loop."""
-
-    directory: RunDir
-    plan: Plan
-    record: RunRecord
-    service: Service
-    loader: MediaLoader
-    tally: Tally
-    rules: TokenRules
-    price: Price | None
-    gate: asyncio.Semaphore
-    """Bounds the items that were begun: those in flight and as many that get ready."""
-    expected_completion_tokens: float
-    stop_reason: OmniBatchError | None = None
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    @property
-    def config(self) -> Config:
-        """The run's configuration."""
-        return self.plan.config
-
-    @property
-    def facts(self) -> RunFacts:
-        """What all rows share."""
-        return RunFacts(self.directory.run_id, self.config.model, self.plan.profile.name)
-
-    def stop(self, reason: OmniBatchError) -> None:
-        """Start no more items. The first reason stands."""
-        if self.stop_reason is None:
-            self.stop_reason = reason
-            self.stopping.set()
-
-    def check_going(self) -> None:
-        """Raise the reason when the run has begun to stop."""
-        if self.stop_reason is not None:
-            raise self.stop_reason
-
-    def snapshot(self, state: State) -> None:
-        """Write run.json as things stand."""
-        ended = state not in ("prepared", "running")
-        self.record = msgspec.structs.replace(
-            self.record,
-            state=state,
-            counts=self.tally.counts(self.service.quota.in_flight),
-            owner=None if ended else self.record.owner,
-            finished_at=datetime.now(UTC) if ended else None,
-            reason=str(self.stop_reason) if self.stop_reason else None,
-        )
-        write_record(self.directory.record, self.record)
-
-
+ShardRunner = Callable[[Run, int], Awaitable[None]]
 _ACTIVE: ContextVar[Run] = ContextVar("active_run")
 
 
@@ -118,11 +50,14 @@ async def run_batch(config: Config | str | Path, *, run_id: str | None = None) -
     return await execute(prepare_run(plan, run_id))
 
 
-async def execute(directory: RunDir, run_shard: ShardRunner | None = None) -> RunRecord:
+async def execute(
+    directory: RunDir, run_shard: ShardRunner | None = None, beside: Companion | None = None
+) -> RunRecord:
     """Work on a prepared or interrupted run until it is finished or has to stop.
 
     Args:
         run_shard: how a shard is run, `process_shard` by default; Prefect wraps a task around it.
+        beside: goes on while the shards do and is cancelled at their end.
 
     Raises:
         ConfigError: no run directory, or another process owns it.
@@ -130,45 +65,10 @@ async def execute(directory: RunDir, run_shard: ShardRunner | None = None) -> Ru
     async with open_run(directory) as run:
         _ACTIVE.set(run)
         try:
-            with _stop_on_signals(run):
-                await _run_shards(run, run_shard or process_shard)
+            await _run_shards(run, run_shard or process_shard, beside)
         finally:
             _finish(run)
     return run.record
-
-
-@asynccontextmanager
-async def open_run(directory: RunDir) -> AsyncIterator[Run]:
-    """Own a run directory and connect to its endpoint."""
-    async with AsyncExitStack() as stack:
-        record = read_record(directory.record)
-        stack.enter_context(directory.owned())
-        plan = make_plan(parse_config(record.config), Path(record.base_folder))
-        quota = effective_quota(plan)
-        base_url, key = stack.enter_context(_reached(plan.profile))
-        endpoint = Endpoint(base_url, key, plan.config.retry, quota.max_in_flight)
-        stack.push_async_callback(endpoint.aclose)
-        profile, model = plan.profile, plan.model
-        run = Run(
-            directory=directory,
-            plan=plan,
-            record=msgspec.structs.replace(record, owner=Owner.this_process()),
-            service=Service(endpoint, Quota(quota), plan.config.retry),
-            loader=MediaLoader(
-                plan.base_folder,
-                plan.config.media.roots,
-                model.limits.data_uri_max_bytes if model else None,
-            ),
-            tally=Tally(record.counts.elapsed_s),
-            rules=rules_of(model),
-            price=model.price(profile.region, profile.currency)
-            if model and profile.region
-            else None,
-            gate=asyncio.Semaphore(2 * quota.max_in_flight),
-            expected_completion_tokens=_FIRST_GUESS_TOKENS[plan.config.request.wants_audio],
-        )
-        _recover(run)
-        yield run
 
 
 async def process_shard(run: Run, shard_number: int) -> None:
@@ -283,38 +183,10 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     if usage is not None:
         gap = usage.completion_tokens - run.expected_completion_tokens
         run.expected_completion_tokens += gap / min(50, run.tally.succeeded + 1)
-    _check_budget(run)
+    check_budget(run.config.budget, run.tally)
 
 
-def _check_budget(run: Run) -> None:
-    budget, tally = run.config.budget, run.tally
-    tokens = tally.prompt_tokens + tally.completion_tokens
-    if budget.max_cost is not None and tally.cost >= budget.max_cost:
-        raise BudgetReached(
-            f"cost {tally.cost:.4f} {tally.currency} reached budget.max_cost "
-            f"{budget.max_cost:g}; raise it and resume"
-        )
-    if budget.max_tokens is not None and tokens >= budget.max_tokens:
-        raise BudgetReached(
-            f"{tokens} tokens reached budget.max_tokens {budget.max_tokens}; raise it and resume"
-        )
-    rate = budget.max_failure_rate
-    if rate is not None and tally.done >= _JUDGED_AFTER and tally.failed > rate * tally.done:
-        raise BudgetReached(
-            f"{tally.failed} of {tally.done} items failed, more than budget.max_failure_rate "
-            f"{rate:g} allows; look at error_message in the results"
-        )
-
-
-def _recover(run: Run) -> None:
-    """Count what earlier processes have finished, and clear what they left half done."""
-    for results, attempts in read_tables(run.directory, run.record.shards):
-        run.tally.add_tables(results, attempts)
-    for leftover in run.directory.journals.glob("*.part"):
-        leftover.unlink(missing_ok=True)
-
-
-async def _run_shards(run: Run, run_shard: ShardRunner) -> None:
+async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None) -> None:
     numbers = (n for n in range(run.record.shards) if not run.directory.results(n).exists())
 
     async def lane() -> None:
@@ -322,62 +194,10 @@ async def _run_shards(run: Run, run_shard: ShardRunner) -> None:
             if run.stop_reason is None:
                 await run_shard(run, number)
 
-    async with _watched(run), asyncio.TaskGroup() as group:
+    async with supervised(run, beside), asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
         for _ in range(2 + run.config.quota.max_in_flight // run.record.shard_size):
             group.create_task(lane())
-
-
-@asynccontextmanager
-async def _watched(run: Run) -> AsyncIterator[None]:
-    helpers = [asyncio.create_task(_report(run)), asyncio.create_task(_end_in_time(run))]
-    try:
-        yield
-    finally:
-        for helper in helpers:
-            helper.cancel()
-
-
-async def _report(run: Run) -> None:
-    while True:
-        try:
-            run.snapshot("running")
-        except StorageError as exc:
-            run.stop(exc)
-        await asyncio.sleep(_SNAPSHOT_S)
-
-
-async def _end_in_time(run: Run) -> None:
-    """Once the run stops: let requests in flight end for a while, drop all else."""
-    await run.stopping.wait()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(run.config.shutdown_grace_s):
-            await run.service.quota.drained()
-    for task in tuple(run.tasks):
-        task.cancel()
-
-
-@contextmanager
-def _stop_on_signals(run: Run) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: stop in order. Second: at once."""
-    loop = asyncio.get_running_loop()
-
-    def handle() -> None:
-        if run.stop_reason is None:
-            run.stop(Interrupted("interrupted; finish it with omni-batch resume"))
-        else:
-            for task in tuple(run.tasks):
-                task.cancel()
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-        for number in signals:
-            loop.add_signal_handler(number, handle)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _finish(run: Run) -> None:
@@ -389,15 +209,3 @@ def _finish(run: Run) -> None:
         return
     reason = run.stop_reason
     run.snapshot("interrupted" if reason is None or isinstance(reason, Interrupted) else "stopped")
-
-
-@contextmanager
-def _reached(profile: Profile) -> Iterator[tuple[str, str | None]]:
-    """Base URL and key; starts the bundled simulator where it is the endpoint."""
-    if profile.base_url is not None:
-        yield profile.base_url, read_api_key(profile)
-        return
-    from omni_batch.simulator import Simulator, SimulatorOptions
-
-    with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
-        yield simulator.base_url, "sk-simulated"

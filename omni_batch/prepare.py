@@ -2,7 +2,7 @@
 
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +23,8 @@ from omni_batch.rundir.record import RunRecord, write_record
 from omni_batch.template import PromptTemplate
 from omni_batch.types import Item
 
+_TELL_EVERY_ROWS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -38,7 +40,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def make_plan(config: Config, base_folder: Path | None = None) -> Plan:
+def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
     """Check everything but the manifest's rows.
 
     Raises:
@@ -49,7 +51,8 @@ def make_plan(config: Config, base_folder: Path | None = None) -> Plan:
             f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
         )
     profile = resolve_profile(config.endpoint)
-    read_api_key(profile)
+    if needs_key:
+        read_api_key(profile)
     model = catalogue().model(config.model)
     _check_voice(config, model)
     base = base_folder or _base_folder(config.manifest.path)
@@ -71,8 +74,13 @@ def effective_quota(plan: Plan) -> QuotaConfig:
     )
 
 
-def prepare_run(plan: Plan, run_id: str | None = None) -> RunDir:
+def prepare_run(
+    plan: Plan, run_id: str | None = None, on_rows: Callable[[int], None] = lambda rows: None
+) -> RunDir:
     """Read the whole manifest into a new run directory, which appears only when all is well.
+
+    Args:
+        on_rows: told now and then how many rows have been read.
 
     Raises:
         ConfigError: the run id is taken, or a template variable is no column.
@@ -88,7 +96,7 @@ def prepare_run(plan: Plan, run_id: str | None = None) -> RunDir:
     draft = RunDir(output / f".{directory.run_id}.preparing")
     try:
         draft.make_folders()
-        write_record(draft.record, _read_manifest(plan, draft, directory.run_id))
+        write_record(draft.record, _read_manifest(plan, draft, directory.run_id, on_rows))
         draft.root.rename(directory.root)
     except OSError as exc:
         raise StorageError(f"{output} can't be written: {exc}") from exc
@@ -118,13 +126,17 @@ def template_row(item: Item) -> Mapping[str, Any]:
     return {**own, "item_id": item.item_id, **item.source}
 
 
-def _read_manifest(plan: Plan, draft: RunDir, run_id: str) -> RunRecord:
+def _read_manifest(
+    plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
+) -> RunRecord:
     wanted = plan.config.shard_size
     group_rows = wanted if isinstance(wanted, int) else GROUP_ROWS
     with ItemsWriter(draft.items, group_rows) as writer:
         for row, item in read_items(plan.config.manifest):
             check_row(plan, row, item)
             writer.add(item)
+            if item.row_number % _TELL_EVERY_ROWS == 0:
+                on_rows(item.row_number)
             if item.row_number + 1 == plan.config.limit:
                 break
         items = writer.close()

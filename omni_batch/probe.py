@@ -37,35 +37,37 @@ _SECONDS = 1_000_000  # FFmpeg counts a container's duration in microseconds
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def probe(path: Path, kind: MediaKind) -> Media:
+def probe(path: Path, kind: MediaKind, reference: str) -> Media:
     """Read the file and make sure that it is what it should be.
 
-    Returns:
-        Media without a reference or URL; `sha256` is of the file's bytes.
+    Args:
+        reference: what the manifest calls it; messages do the same.
 
     Raises:
         MediaError: it is missing, empty, broken or of another kind.
     """
-    with _ending_foreign_errors(path, kind):
+    with _ending_foreign_errors(reference, kind):
         size_bytes = path.stat().st_size
         if size_bytes == 0:
-            raise MediaError(f"{path} is empty")
+            raise MediaError("it is empty")
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         found = _probe_image(path) if kind == "image" else _probe_container(path, kind)
-        return replace(found, path=path, size_bytes=size_bytes, sha256=sha256)
+        return replace(found, reference=reference, path=path, size_bytes=size_bytes, sha256=sha256)
 
 
 @contextmanager
-def _ending_foreign_errors(path: Path, kind: MediaKind) -> Iterator[None]:
+def _ending_foreign_errors(reference: str, kind: MediaKind) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise MediaError(f"{path} does not exist; check the manifest's column {kind}") from None
-    except Image.DecompressionBombError as exc:
-        raise MediaError(f"{path} is refused: {exc}") from None
+        raise MediaError(f"{reference} does not exist; check the manifest") from None
+    except MediaError as exc:
+        raise MediaError(f"{reference} can't be sent as {kind}: {exc}") from None
     except (av.FFmpegError, OSError, SyntaxError, ValueError) as exc:
-        raise MediaError(f"{path} is no readable {kind}: {_reason(exc)}") from exc
+        raise MediaError(f"{reference} is no readable {kind}: {_reason(exc)}") from exc
+    except Image.DecompressionBombError as exc:
+        raise MediaError(f"{reference} is no image to decode: {exc}") from exc
 
 
 def _reason(exc: Exception) -> str:
@@ -80,7 +82,7 @@ def _probe_image(path: Path) -> Media:
     with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
         width, height = image.size
         if width * height > _MAX_PIXELS:
-            raise MediaError(f"{path} has {width} x {height} pixels; the cap is {_MAX_PIXELS}")
+            raise MediaError(f"it has {width} x {height} pixels; the cap is {_MAX_PIXELS}")
         mime_type = image.get_format_mimetype() or "image/unknown"
         image.draft("RGB", (64, 64))  # decodes a JPEG at an eighth: all bytes, little work
         image.load()
@@ -100,9 +102,9 @@ def _probe_container(path: Path, kind: MediaKind) -> Media:
     with av.open(str(path), container_options=options) as container:
         found = _describe(container)
     if found.kind != kind:
-        raise MediaError(f"{path} is {found.kind} ({found.mime_type}), but stands under {kind}")
+        raise MediaError(f"it is {found.kind} ({found.mime_type})")
     if not found.duration_s:
-        raise MediaError(f"{path} holds no {kind} that can be played")
+        raise MediaError("it holds nothing that can be played")
     return found
 
 

@@ -109,7 +109,8 @@ def _sentences(chat: Chat, media: Sequence[Medium]) -> Iterator[str]:
 
 def _beginning(text: str, *, words: int = 12, characters: int = 80) -> str:
     """The first words on one line, with an ellipsis where more follows."""
-    every = text.split()
+    # A schema or other JSON in the prompt would drown the sentence.
+    every = text.partition("{")[0].split()
     short = " ".join(every[:words])[:characters].rstrip()
     return short if short == " ".join(every) else f"{short}…"
 
@@ -148,6 +149,10 @@ def _heard(sound: Sound) -> str:
 
 
 def _think(turn: Turn, media: Sequence[Medium]) -> str:
-    count = len(turn.text.split())
-    seen = f" and {len(media)} media input{'s'[: len(media) != 1]}" if media else ""
-    return f"The user sent {count} words{seen}. I should answer in one plain sentence."
+    seen = f" and {_counted(len(media), 'media input')}" if media else ""
+    words = _counted(len(turn.text.split()), "word")
+    return f"The user sent {words}{seen}. I should answer in one plain sentence."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

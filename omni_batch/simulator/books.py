@@ -95,10 +95,10 @@ class Books:
             self._abandoned += 1
 
     @property
-    def requests(self) -> tuple[Recorded, ...]:
+    def requests(self) -> list[Recorded]:
         """The latest requests, oldest first."""
         with self._lock:
-            return tuple(self._kept)
+            return list(self._kept)
 
     @property
     def counters(self) -> Counters:

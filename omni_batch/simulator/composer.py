@@ -56,8 +56,8 @@ def read_chat(body: Mapping[str, object]) -> Chat:
         Refused: as the service would refuse it.
     """
     model = find_model(body)
-    streamed = find_stream(body, model)
     check_parameters(body, model)
+    streamed = find_stream(body, model)
     thinking = find_thinking(body, model)
     limit, stop = body.get("max_tokens"), body.get("stop")
     return Chat(

@@ -52,6 +52,15 @@ class Envelope:
         choice |= {"index": 0, "logprobs": None}
         return self._frame([choice], None)
 
+    def content(self, text: str) -> Frame:
+        """A frame with words."""
+        return self.delta({"content": text})
+
+    def transcript(self, text: str) -> Frame:
+        """A frame with words as older models send them when they speak."""
+        audio = {"transcript": text, "expires_at": self.created, "id": f"audio_{self.uid}"}
+        return self.delta({"audio": audio})
+
     def sound(self, piece: Piece) -> Frame:
         """A frame with speech; expires_at repeats the time of creation, as the service does."""
         audio = {
@@ -90,7 +99,9 @@ def stream(
 ) -> Stream:
     """Cut a reply into frames: role, reasoning, text, speech, finish, usage, [DONE]."""
     frames = list(_opening(said, envelope))
-    texts = [envelope.delta({"content": piece}) for piece in pieces(said.text)]
+    in_audio = chat.model.transcribes and chat.voice is not None
+    write = envelope.transcript if in_audio else envelope.content
+    texts = [write(piece) for piece in pieces(said.text)]
     sounds = [envelope.sound(piece) for piece in _spoken(chat, said, chunk_bytes)]
     frames += _braided(texts, sounds)
     finish_at = len(frames)

@@ -136,6 +136,8 @@ class Handling:
             work = replace(work, said=work.said.beginning())
         if work.chat.stream:
             await self._stream(work, fault)
+        elif fault in faults.MID_STREAM:
+            raise Refused(refusal.INTERNAL)
         else:
             body = msgspec.json.encode(work.completion())
             await self._exchange.respond(200, {**JSON, **self._headers()}, body)

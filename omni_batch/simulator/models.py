@@ -59,6 +59,8 @@ class Model:
     max_thinking_input_tokens: int = 0
     max_thinking_tokens: int = 0
     text_tokens_include_reasoning: bool = False
+    transcribes: bool = False
+    """With speech the text arrives as `delta.audio.transcript` and not as content."""
     stream_only: bool = True
     searches: bool = False
     voices: tuple[str, ...] = ()
@@ -126,7 +128,10 @@ FLASH = Model(
     max_thinking_tokens=32_768,
     voices=FLASH_1201,
 )
-OMNI_TURBO = Model("qwen-omni-turbo", TURBO_RULES, ALL, 30_720, 2048, voices=TURBO)
+# Field reports on turbo and 2.5 show the words in frames of `delta.audio` without data.
+OMNI_TURBO = Model(
+    "qwen-omni-turbo", TURBO_RULES, ALL, 30_720, 2048, transcribes=True, voices=TURBO
+)
 # Input and output caps of 3.5 are those of third-party lists: no official page names them.
 OMNI_35 = Model(
     "qwen3.5-omni-plus", WIDE_RULES, ALL, 196_608, 65_536, searches=True, voices=OMNI_3_5

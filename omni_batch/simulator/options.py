@@ -84,7 +84,7 @@ class SimulatorOptions:
     audio_chunk_bytes: int = 19_200
     """PCM bytes in one audio frame: 0.4 s, and a multiple of 3, so base64 needs no padding."""
     keep_requests: int = 1000
-    """How many of the latest requests are kept for `Simulator.requests`."""
+    """How many of the latest requests are kept, media and all, for `Simulator.requests`."""
     shuffle_keys: bool = False
     """Give every frame its own order of keys, as the service was seen to do."""
     realtime: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -69,8 +70,33 @@ def _server(app: App) -> _Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=75,
     )
     return _Server(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    # Only a socket that names its protocol gets TCP_NODELAY from asyncio, without which each
+    # reply would wait 40 ms for the client's acknowledgement.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(2048)
+    return listener
+
+
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def _base_url(port: int, options: SimulatorOptions) -> str:
+    return f"http://{options.host}:{port}{BASE_PATH}"
 
 
 class Simulator:
@@ -87,12 +113,12 @@ class Simulator:
         self._app = App(self.options)
         self._server = _server(self._app)
         self._socket: socket.socket | None = None
+        self._port = self.options.port
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
 
     def __enter__(self) -> Self:
-        address = (self.options.host, self.options.port)
-        self._socket = socket.create_server(address, backlog=2048)
-        self._port: int = self._socket.getsockname()[1]
+        self._socket = _listen(self.options.host, self.options.port)
+        self._port = _port(self._socket)
         self._thread.start()
         self._server.ready.wait(10)
         return self
@@ -114,14 +140,14 @@ class Simulator:
         """What a client takes as its base URL; known once entered."""
         if self._socket is None:
             raise RuntimeError("the simulator has no address before it is entered")
-        return f"http://{self.options.host}:{self._port}{BASE_PATH}"
+        return _base_url(self._port, self.options)
 
     def script(self, *replies: Reply) -> None:
         """Answer the next chat requests with these, one each, first come first served."""
         self._app.script.extend(replies)
 
     @property
-    def requests(self) -> tuple[Recorded, ...]:
+    def requests(self) -> list[Recorded]:
         """The latest chat requests, oldest first, at most `keep_requests` of them."""
         return self._app.books.requests
 
@@ -131,10 +157,17 @@ class Simulator:
         return self._app.books.counters
 
 
-def serve(options: SimulatorOptions) -> None:
+def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until interrupted. No request is kept, since nobody could ask for it.
 
     Args:
         options: host, port and behaviour.
+        ready: called with the base URL once connections are accepted.
+    Raises:
+        OSError: the port is taken.
     """
-    _server(App(replace(options, keep_requests=0))).run()
+    listener = _listen(options.host, options.port)
+    if ready is not None:
+        ready(_base_url(_port(listener), options))
+    with suppress(KeyboardInterrupt):
+        _server(App(replace(options, keep_requests=0))).run(sockets=[listener])

@@ -1,0 +1,112 @@
+"""What a run shows on Prefect's pages: a progress bar while it goes on, a summary at its end.
+
+All of it is best effort: a Prefect server that is slow or gone never costs an item.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    aupdate_progress_artifact,
+)
+
+from omni_batch.analytics import FailureGroup, failure_groups
+from omni_batch.run import Run
+from omni_batch.rundir import RunDir, RunRecord
+from omni_batch.rundir.record import read_record
+
+T = TypeVar("T")
+log = logging.getLogger("omni_batch")
+
+_EVERY_S = 2.0
+_TIMEOUT_S = 5.0
+_GROUPS_SHOWN = 20
+
+
+async def keep_progress(run: Run) -> None:
+    """Update one progress artifact until cancelled."""
+    artifact = await _try(acreate_progress_artifact(0.0, description=_progress_text(run)))
+    while artifact is not None:
+        await asyncio.sleep(_EVERY_S)
+        percent = 100 * run.tally.done / run.record.items
+        await _try(aupdate_progress_artifact(artifact, percent, _progress_text(run)))
+
+
+async def publish_summary(directory: RunDir) -> None:
+    """Put counts, tokens, failures and links on one Markdown artifact."""
+    record = read_record(directory.record)
+    groups = failure_groups(directory) if record.counts.failed else []
+    text = summary_markdown(directory, record, groups)
+    await _try(acreate_markdown_artifact(text, key="omni-batch-run", description=record.run_id))
+
+
+def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureGroup]) -> str:
+    """The final artifact's text."""
+    counts = record.counts
+    cost = f"{counts.cost:.4f} {counts.currency}" if counts.currency else "unknown"
+    rows = [
+        ("state", record.state),
+        ("items", f"{record.items:,}"),
+        ("succeeded", f"{counts.succeeded:,}"),
+        ("failed", f"{counts.failed:,}"),
+        ("requests", f"{counts.requests:,} ({counts.rate_limited:,} answered 429)"),
+        ("prompt tokens", f"{counts.prompt_tokens:,}"),
+        ("completion tokens", f"{counts.completion_tokens:,}"),
+        ("speech", f"{counts.audio_s:,.1f} s"),
+        ("cost", cost),
+        ("working time", f"{counts.elapsed_s:,.1f} s"),
+    ]
+    root = directory.root.resolve()
+    links = [f"- [{name}]({(root / name).as_uri()})" for name in ("results", "audio", "run.json")]
+    return "\n".join(
+        [
+            f"# {record.run_id}",
+            "",
+            f"{record.config['model']} at {record.config['endpoint']['name']}",
+            "",
+            "| | |",
+            "|---|---:|",
+            *(f"| {name} | {value} |" for name, value in rows),
+            "",
+            *_failures(groups),
+            *links,
+        ]
+    )
+
+
+def _failures(groups: list[FailureGroup]) -> list[str]:
+    if not groups:
+        return []
+    lines = ["| failed | kind | for example |", "|---:|---|---|"]
+    for group in groups[:_GROUPS_SHOWN]:
+        example = f"{group.example_item_id}: {group.example_message}"
+        lines.append(f"| {group.items:,} | {group.error_kind} | {_cell(example)} |")
+    return [*lines, ""]
+
+
+def _cell(text: str) -> str:
+    """Text that can't break out of a table's cell."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
+
+
+def _progress_text(run: Run) -> str:
+    counts = run.tally.counts(run.service.quota.in_flight)
+    return (
+        f"{run.directory.run_id}: {counts.done:,} of {run.record.items:,} items, "
+        f"{counts.failed:,} failed, {counts.in_flight} in flight"
+    )
+
+
+async def _try(call: Coroutine[None, None, T]) -> T | None:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await call
+    except Exception as exc:
+        log.warning("Prefect's page could not be updated: %s", exc)
+        return None

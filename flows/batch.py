@@ -1,0 +1,112 @@
+"""The batch as a Prefect flow: one task for each shard, in the flow's own event loop.
+
+    python -m flows.batch CONFIG
+
+A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
+been done stands in the run directory alone; Prefect's states, caches and retries decide nothing.
+"""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger, tags, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.artifacts import keep_progress, publish_summary
+from omni_batch.config import load_config
+from omni_batch.errors import OmniBatchError
+from omni_batch.pipeline import active_run, execute, process_shard
+from omni_batch.prepare import make_plan, prepare_run
+from omni_batch.run import Run
+from omni_batch.rundir import RunDir, RunRecord
+from omni_batch.rundir.record import read_record
+
+
+def _run_name() -> str:
+    parameters = flow_run.parameters
+    return Path(parameters.get("run_dir") or parameters.get("config") or "batch").stem
+
+
+@flow(name="omni-batch", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
+async def batch(
+    config: str | None = None, run_dir: str | None = None, overrides: list[str] | None = None
+) -> State[None]:
+    """Rows of media in; text, speech and token counts out.
+
+    Args:
+        config: path of a YAML file; a new run directory is prepared from it.
+        run_dir: a prepared or interrupted run, instead of `config`.
+        overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
+            stores parameters in clear text.
+    """
+    directory = RunDir(Path(run_dir)) if run_dir else _prepare(config or "", overrides or [])
+    record = await execute(directory, _run_shard, beside=keep_progress)
+    await publish_summary(directory)
+    return _state(record)
+
+
+@task(
+    name="shard",
+    task_run_name="shard-{shard_number:05d}",
+    tags=["omni-batch"],
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def shard(run_dir: str, shard_number: int) -> None:
+    """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
+    await process_shard(active_run(), shard_number)
+    counts = active_run().tally.counts()
+    get_run_logger().info(
+        "shard %d of %s ended; so far %d succeeded, %d failed",
+        shard_number,
+        run_dir,
+        counts.succeeded,
+        counts.failed,
+    )
+
+
+async def run_flow(directory: RunDir) -> None:
+    """Work on a prepared or interrupted run as a tagged flow run."""
+    with tags("omni-batch"):
+        await batch(run_dir=str(directory.root), return_state=True)
+
+
+async def _run_shard(run: Run, shard_number: int) -> None:
+    await shard(str(run.directory.root), shard_number)
+
+
+def _prepare(config: str, overrides: list[str]) -> RunDir:
+    return prepare_run(make_plan(load_config(config, overrides)))
+
+
+def _state(record: RunRecord) -> State[None]:
+    counts = record.counts
+    message = f"{counts.succeeded} succeeded, {counts.failed} failed of {record.items}"
+    if record.state != "finished":
+        return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
+    return Completed(name="PartiallyFailed" if counts.failed else None, message=message)
+
+
+def main() -> int:
+    """`python -m flows.batch CONFIG`: prints the run directory, returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.batch", description=batch.description)
+    parser.add_argument("config", help="YAML file, see configs/reference.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="overrides")
+    arguments = parser.parse_args()
+    try:
+        directory = _prepare(arguments.config, arguments.overrides)
+    except OmniBatchError as exc:
+        print(f"Error: {exc}", file=sys.stderr)
+        return 2
+    asyncio.run(run_flow(directory))
+    print(directory.root)
+    return read_record(directory.record).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

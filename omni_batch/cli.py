@@ -1,0 +1,348 @@
+"""The command line: thin doors to the same functions that a notebook calls."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omni_batch import __version__
+from omni_batch.errors import ConfigError, OmniBatchError
+
+app = typer.Typer(
+    name="omni-batch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Rows of media in; text, speech and token counts out, over the Qwen-Omni chat API.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a run.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a key of the config.")
+]
+ManifestPath = Annotated[str | None, typer.Option("--manifest", help="Instead of manifest.path.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
+Prefect = Annotated[
+    bool, typer.Option("--prefect/--no-prefect", help="Without Prefect: the same engine.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def main() -> None:
+    """Entry point: errors become one line and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as exc:
+        sys.exit(_explain(exc, debug))
+
+
+def _explain(exc: Exception, debug: bool) -> int:
+    import click
+
+    from omni_batch.display import err, print_error
+
+    if debug:
+        err.print_exception()
+    elif isinstance(exc, click.ClickException):
+        exc.show()
+    elif isinstance(exc, OmniBatchError):
+        print_error(str(exc))
+    else:
+        print_error(f"{type(exc).__name__}: {exc}; this is a bug, --debug shows where")
+    if isinstance(exc, click.Abort):
+        return 130
+    refused = isinstance(exc, OmniBatchError | click.ClickException) and not _stops_run(exc)
+    return 2 if refused else 3
+
+
+def _stops_run(exc: Exception) -> bool:
+    return isinstance(exc, OmniBatchError) and exc.stops_run
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if version:
+        print(f"omni-batch {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: omni-batch demo")
+def demo(prefect: Prefect = True) -> None:
+    """Run the sample rows against the bundled simulator: no key, no network.
+
+    Two of the rows fail on purpose. Exits with 0 when things went as planned.
+    """
+    from omni_batch.display import out, results_table
+    from omni_batch.prepare import make_plan, prepare_run
+    from omni_batch.rundir.record import read_record
+
+    config = _config(_demo_file("configs/demo.yaml"), [], None, None, None)
+    manifest = _demo_file("data/sample/manifest.csv")
+    config = config.model_copy(
+        update={"manifest": config.manifest.model_copy(update={"path": str(manifest)})}
+    )
+    out.print(
+        "12 sample rows (text, images, sound, video, frames, a conversation) go to a\n"
+        "simulated Qwen-Omni service, whose answers only describe what arrived.\n"
+        "Two rows fail on purpose: a photo that is cut off and one that does not exist.\n"
+    )
+    directory = prepare_run(make_plan(config))
+    _work(directory, prefect)
+    out.print(results_table(directory))
+    _print_summary(directory)
+    out.print(
+        f"\nTable:  {directory.root}/results   (pandas, DuckDB, Polars)\n"
+        f"Speech: {directory.root}/audio\n"
+        f"Next:   omni-batch status {directory.root}"
+    )
+    counts = read_record(directory.record).counts
+    raise typer.Exit(0 if (counts.succeeded, counts.failed) == (10, 2) else 1)
+
+
+@app.command(epilog="Example: omni-batch run configs/captions.yaml --limit 20")
+def run(
+    config: ConfigPath,
+    manifest: ManifestPath = None,
+    output: Annotated[str | None, typer.Option(help="Instead of output.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
+    limit: Limit = None,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+) -> None:
+    """Send every row of the manifest; prints the run directory as its last line.
+
+    Exit codes: 0 all succeeded, 1 some failed, 2 refused before sending, 3 stopped on the way,
+    130 interrupted. A run that ended with 3 or 130 goes on with: omni-batch resume RUN_DIR
+    """
+    from omni_batch.prepare import make_plan, prepare_run
+
+    plan = make_plan(_config(config, set_ or [], manifest, output, limit))
+    with _counting("Reading the manifest") as count:
+        directory = prepare_run(plan, run_id, count)
+    _run_and_report(directory, prefect, as_json)
+
+
+@app.command(epilog="Example: omni-batch resume data/runs/captions-20261121-020000")
+def resume(run_dir: RunPath, prefect: Prefect = True, as_json: AsJson = False) -> None:
+    """Finish a run that was interrupted or stopped; what has a result is not sent again."""
+    from omni_batch.rundir import RunDir
+    from omni_batch.rundir.record import read_record
+
+    directory = RunDir(run_dir)
+    if read_record(directory.record).state == "finished":
+        raise ConfigError(f"run {run_dir} is finished; there is nothing to resume")
+    _run_and_report(directory, prefect, as_json)
+
+
+@app.command(epilog="Example: omni-batch check configs/captions.yaml --json")
+def check(
+    config: ConfigPath,
+    manifest: ManifestPath = None,
+    limit: Limit = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every row and probe all media; sends nothing, needs no key.
+
+    Exit codes: 0 nothing would be refused, 1 some rows would fail, 2 the run would be refused.
+    """
+    from omni_batch.check import check_manifest
+    from omni_batch.display import check_report, out
+    from omni_batch.prepare import make_plan
+
+    plan = make_plan(_config(config, set_ or [], manifest, None, limit), needs_key=False)
+    with _counting("Checking") as count:
+        report = asyncio.run(check_manifest(plan, count))
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        out.print(check_report(report))
+    raise typer.Exit(1 if report.refused else 0)
+
+
+@app.command(epilog="Example: omni-batch status data/runs/captions-20261121-020000")
+def status(run_dir: RunPath, as_json: AsJson = False) -> None:
+    """How far a run is, also while it goes on in another terminal."""
+    from omni_batch.display import out, progress
+    from omni_batch.rundir import RunDir
+    from omni_batch.rundir.record import read_record
+
+    directory = RunDir(run_dir)
+    record = read_record(directory.record)
+    if as_json:
+        _print_json(record)
+    elif record.state == "running":
+        out.print(progress(record))
+    else:
+        _print_summary(directory)
+
+
+@app.command("list", epilog="Example: omni-batch list data/runs")
+def list_(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("data/runs"),
+    as_json: AsJson = False,
+) -> None:
+    """All runs in a folder, the newest first."""
+    from omni_batch.analytics import list_runs
+    from omni_batch.display import out, runs_table
+
+    runs = list(list_runs(folder))
+    if as_json:
+        _print_json([record for _, record in runs])
+    else:
+        out.print(runs_table(runs) if runs else f"no runs in {folder}")
+
+
+@app.command(epilog="Example: omni-batch models qwen3-omni-flash")
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: AsJson = False
+) -> None:
+    """The catalogue: what each model takes and gives, its limits, voices and prices."""
+    from omni_batch.catalogue import catalogue
+    from omni_batch.display import model_page, models_table, out
+
+    known = catalogue()
+    if name is None:
+        _print_json(known) if as_json else out.print(models_table(known))
+        return
+    model = known.model(name)
+    if model is None:
+        nearest = known.nearest(name)
+        hint = f"did you mean {nearest}?" if nearest else f"known: {', '.join(known.names())}"
+        raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
+    _print_json(model) if as_json else out.print(model_page(model, known.date))
+
+
+@app.command(epilog="Example: omni-batch simulate --port 8765 --requests-per-minute 60")
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    requests_per_minute: Annotated[float | None, typer.Option(min=0.001)] = None,
+    tokens_per_minute: Annotated[float | None, typer.Option(min=1)] = None,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds to the first chunk.")] = 0.0,
+    chunk_interval: Annotated[float, typer.Option(min=0, help="Seconds between chunks.")] = 0.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="KIND=P", help="Fault with its probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which request meets which fault.")] = 0,
+) -> None:
+    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good."""
+    from omni_batch.simulator import SimulatorOptions, serve
+
+    try:
+        options = SimulatorOptions(
+            host=host,
+            port=port,
+            seed=seed,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            first_chunk_s=latency,
+            chunk_interval_s=chunk_interval,
+            faults=dict(map(_fault, fault or [])),
+        )
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from None
+    serve(options)
+
+
+def _config(
+    path: Path, overrides: list[str], manifest: str | None, output: str | None, limit: int | None
+) -> Any:
+    from omni_batch.config import load_config
+
+    options = {"manifest.path": manifest, "output": output, "limit": limit}
+    given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    return load_config(path, [*overrides, *given])
+
+
+def _run_and_report(directory: Any, prefect: bool, as_json: bool) -> None:
+    from omni_batch.display import show_path
+    from omni_batch.rundir.record import read_record
+
+    _work(directory, prefect)
+    record = read_record(directory.record)
+    if as_json:
+        _print_json(record)
+    else:
+        _print_summary(directory)
+        show_path(directory.root)
+    raise typer.Exit(record.exit_code)
+
+
+def _work(directory: Any, prefect: bool) -> None:
+    """Execute a run with its progress on the screen."""
+    from omni_batch.display import watching
+
+    if not prefect:
+        from omni_batch.pipeline import execute
+
+        with watching(directory):
+            asyncio.run(execute(directory))
+        return
+    # Prefect's own log lines would tear the progress display; its pages keep them all.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    with watching(directory) as say:
+        say("Loading Prefect")
+        from flows.door import run_with_prefect
+
+        run_with_prefect(directory, say)
+
+
+def _print_summary(directory: Any) -> None:
+    from omni_batch.display import out, summary
+
+    out.print()
+    out.print(summary(directory))
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Any]:
+    """A line that counts rows, for manifests that take a while."""
+    from omni_batch.display import err
+
+    with err.status(what) as line:
+        yield lambda rows: line.update(f"{what}: {rows:,} rows")
+
+
+def _fault(text: str) -> tuple[str, float]:
+    kind, _, probability = text.partition("=")
+    try:
+        return kind, float(probability)
+    except ValueError:
+        raise ConfigError(f"--fault {text}: write it as KIND=P, such as cut=0.05") from None
+
+
+def _demo_file(name: str) -> Path:
+    """A file of the repository, or of an installed copy of it."""
+    here = Path(__file__).parent.parent, Path(sys.prefix) / "share" / "omni-batch"
+    for folder in here:
+        if (folder / name).exists():
+            return folder / name
+    raise ConfigError(f"{name} was not found in {' or '.join(map(str, here))}; install again")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""A run under way: its directory, its connections, its counts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from omni_batch.attempt import Service
+from omni_batch.catalogue import Price
+from omni_batch.columns import RunFacts
+from omni_batch.config import Config, parse_config
+from omni_batch.endpoints.client import Endpoint
+from omni_batch.endpoints.profiles import Profile, read_api_key
+from omni_batch.errors import OmniBatchError
+from omni_batch.media import MediaLoader
+from omni_batch.prepare import Plan, effective_quota, make_plan
+from omni_batch.quota import Quota
+from omni_batch.rundir import Owner, RunDir, RunRecord, State
+from omni_batch.rundir.parts import read_tables
+from omni_batch.rundir.record import read_record, write_record
+from omni_batch.tally import Tally
+from omni_batch.tokens import TokenRules, rules_of
+
+_FIRST_GUESS_TOKENS = {False: 250.0, True: 600.0}
+"""Completion tokens to expect before any answer has come: text only, with speech."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way. One process, one event loop."""
+
+    directory: RunDir
+    plan: Plan
+    record: RunRecord
+    service: Service
+    loader: MediaLoader
+    tally: Tally
+    rules: TokenRules
+    price: Price | None
+    gate: asyncio.Semaphore
+    """Bounds the items that were begun: those in flight and as many that get ready."""
+    expected_completion_tokens: float
+    stop_reason: OmniBatchError | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return self.plan.config
+
+    @property
+    def facts(self) -> RunFacts:
+        """What all rows share."""
+        return RunFacts(self.directory.run_id, self.config.model, self.plan.profile.name)
+
+    def stop(self, reason: OmniBatchError) -> None:
+        """Start no more items. The first reason stands."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.stopping.set()
+
+    def check_going(self) -> None:
+        """Raise the reason when the run has begun to stop."""
+        if self.stop_reason is not None:
+            raise self.stop_reason
+
+    def snapshot(self, state: State) -> None:
+        """Write run.json as things stand."""
+        ended = state not in ("prepared", "running")
+        self.record = msgspec.structs.replace(
+            self.record,
+            state=state,
+            counts=self.tally.counts(self.service.quota.in_flight),
+            owner=None if ended else self.record.owner,
+            finished_at=datetime.now(UTC) if ended else None,
+            reason=str(self.stop_reason) if self.stop_reason else None,
+        )
+        write_record(self.directory.record, self.record)
+
+
+@asynccontextmanager
+async def open_run(directory: RunDir) -> AsyncIterator[Run]:
+    """Own a run directory and connect to its endpoint."""
+    async with AsyncExitStack() as stack:
+        record = read_record(directory.record)
+        stack.enter_context(directory.owned())
+        plan = make_plan(parse_config(record.config), Path(record.base_folder))
+        quota = effective_quota(plan)
+        base_url, key = stack.enter_context(_reached(plan.profile))
+        endpoint = Endpoint(base_url, key, plan.config.retry, quota.max_in_flight)
+        stack.push_async_callback(endpoint.aclose)
+        profile, model = plan.profile, plan.model
+        run = Run(
+            directory=directory,
+            plan=plan,
+            record=msgspec.structs.replace(record, owner=Owner.this_process()),
+            service=Service(endpoint, Quota(quota), plan.config.retry),
+            loader=MediaLoader(
+                plan.base_folder,
+                plan.config.media.roots,
+                model.limits.data_uri_max_bytes if model else None,
+            ),
+            tally=Tally(record.counts.elapsed_s),
+            rules=rules_of(model),
+            price=model.price(profile.region, profile.currency)
+            if model and profile.region
+            else None,
+            gate=asyncio.Semaphore(2 * quota.max_in_flight),
+            expected_completion_tokens=_FIRST_GUESS_TOKENS[plan.config.request.wants_audio],
+        )
+        _recover(run)
+        yield run
+
+
+def _recover(run: Run) -> None:
+    """Count what earlier processes have finished, and clear what they left half done."""
+    for results, attempts in read_tables(run.directory, run.record.shards):
+        run.tally.add_tables(results, attempts)
+    for leftover in run.directory.journals.glob("*.part"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reached(profile: Profile) -> Iterator[tuple[str, str | None]]:
+    """Base URL and key; starts the bundled simulator where it is the endpoint."""
+    if profile.base_url is not None:
+        yield profile.base_url, read_api_key(profile)
+        return
+    from omni_batch.simulator import Simulator, SimulatorOptions
+
+    with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
+        yield simulator.base_url, "sk-simulated"

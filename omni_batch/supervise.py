@@ -1,0 +1,67 @@
+"""What goes on beside the items: the report of progress, and an end in good order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from omni_batch.errors import Interrupted, StorageError
+from omni_batch.run import Run
+
+_SNAPSHOT_S = 1.0
+Companion = Callable[[Run], Awaitable[None]]
+
+
+@asynccontextmanager
+async def supervised(run: Run, beside: Companion | None = None) -> AsyncIterator[None]:
+    """Write run.json every second, and stop the run in order when it must or is asked to."""
+    companions = [_report, _end_in_time, *([beside] if beside else [])]
+    helpers = [asyncio.ensure_future(companion(run)) for companion in companions]
+    try:
+        with _stop_on_signals(run):
+            yield
+    finally:
+        for helper in helpers:
+            helper.cancel()
+
+
+async def _report(run: Run) -> None:
+    while True:
+        try:
+            run.snapshot("running")
+        except StorageError as exc:
+            run.stop(exc)
+        await asyncio.sleep(_SNAPSHOT_S)
+
+
+async def _end_in_time(run: Run) -> None:
+    """Once the run stops: let requests in flight end for a while, drop all else."""
+    await run.stopping.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(run.config.shutdown_grace_s):
+            await run.service.quota.drained()
+    for task in tuple(run.tasks):
+        task.cancel()
+
+
+@contextmanager
+def _stop_on_signals(run: Run) -> Iterator[None]:
+    """First Ctrl-C or SIGTERM: stop in order. Second: at once."""
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        if run.stop_reason is None:
+            run.stop(Interrupted("interrupted; finish it with omni-batch resume"))
+        else:
+            for task in tuple(run.tasks):
+                task.cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
+        for number in signals:
+            loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
