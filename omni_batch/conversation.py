@@ -120,7 +120,7 @@ def _parse_part(part: Any) -> str | MediaRef | FrameRefs | None:
     match part:
         case {"text": str(text)}:
             return text
-        case {"frames": [*images]} | {"type": "video", "video": [*images]}:
+        case {"frames": [_, *_] as images} | {"type": "video", "video": [_, *_] as images}:
             return _frames(map(str, images))
         case {"image": str(ref)} | {"image_url": {"url": str(ref)}}:
             return MediaRef("image", ref)

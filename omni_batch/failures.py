@@ -5,6 +5,7 @@ reports: on this service `insufficient_quota` with 429 is the token limit of the
 of the money; `Free allocated quota exceeded` is.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from omni_batch.errors import (
     Rejected,
     Unavailable,
 )
+from omni_batch.sse import SseDecoder
 
 MAX_RETRY_AFTER_S = 120.0
 _MESSAGE_CHARS = 600
@@ -40,7 +42,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Matches when the status is listed (none: any) and the pattern is in code or message."""
+    """Matches when the status is listed (none: any) and the pattern is in code or message.
+
+    200 stands for an error inside a stream.
+    """
 
     error: type[EndpointError]
     statuses: tuple[int, ...]
@@ -60,10 +65,10 @@ _RULES = (
     _Rule(AccountError, (), r"CommodityNotPurchased|PrepaidBillOverdue|Unpurchased"),
     _Rule(AccountError, (), r"FreeTierOnly|free allocated quota exceeded|weekly quota"),
     _Rule(AccountError, (401,), ""),
-    _Rule(AccountError, (403,), r"access_?denied|invalid_?api_?key"),
-    _Rule(RateLimited, (429,), r"burst|increased too quickly", "burst"),
-    _Rule(RateLimited, (429,), r"insufficient_quota|AllocationQuota|quota exceeded", "tokens"),
-    _Rule(RateLimited, (429,), r"limit_requests|RateQuota|LimitRequests|rate limit", "requests"),
+    _Rule(AccountError, (200, 403), r"access_?denied|invalid_?api_?key"),
+    _Rule(RateLimited, (200, 429), r"burst|increased too quickly", "burst"),
+    _Rule(RateLimited, (200, 429), r"insufficient_quota|AllocationQuota|quota exceeded", "tokens"),
+    _Rule(RateLimited, (200, 429), r"limit_requests|RateQuota|LimitRequests|rate limit", "requests"),
     _Rule(RateLimited, (429,), ""),
     _Rule(MediaUnreachable, (), r"failed to download multimodal|download.*timed out"),
     _Rule(MediaUnreachable, (), r"unable to download the media|InvalidURL\.(Conn|Timeout)"),
@@ -83,8 +88,9 @@ def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None)
     """
     said = parse_error_body(body)
     headers = headers or {}
-    rule = next((rule for rule in _RULES if rule.matches(status, said)), None)
-    error_class = rule.error if rule else _by_status(status)
+    meant = _meant_status(status, said)
+    rule = next((rule for rule in _RULES if rule.matches(meant, said)), None)
+    error_class = rule.error if rule else _by_status(meant)
     where = [f"HTTP {status}", *([said.code] if said.code else [])]
     error = error_class(
         f"{said.message or 'no reason given'} ({', '.join(where)})",
@@ -100,9 +106,10 @@ def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None)
 
 def parse_error_body(body: bytes) -> Said:
     """Read `{"error": {…}}`, `{"code", "message"}` or `{"detail"}`, framed as an event or not."""
-    text = body.decode("utf-8", "replace").strip()
+    payload = next(iter(SseDecoder().feed(body + b"\n\n")), body)
+    text = payload.decode("utf-8", "replace").strip()
     try:
-        tree: Any = msgspec.json.decode(text.removeprefix("data:").strip().split("\n", 1)[0])
+        tree: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:
         return Said(None, " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_MESSAGE_CHARS])
     if not isinstance(tree, dict):
@@ -117,6 +124,12 @@ def parse_error_body(body: bytes) -> Said:
         str(message)[:_MESSAGE_CHARS],
         str(request_id) if request_id else None,
     )
+
+
+def _meant_status(status: int, said: Said) -> int:
+    # Inside a stream the status is spent, so gateways put the one they mean into the code.
+    code = said.code or ""
+    return int(code) if status == 200 and re.fullmatch("[45][0-9]{2}", code) else status
 
 
 def _by_status(status: int) -> type[EndpointError]:
@@ -134,9 +147,11 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value.strip().replace(".", "", 1).isdigit():
             return _bounded(float(value))
         return _bounded(parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _bounded(wait_s: float) -> float:
+    if math.isnan(wait_s):
+        raise ValueError("no number")
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

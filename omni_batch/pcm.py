@@ -46,12 +46,18 @@ class PcmDecoder:
         return self._whole_samples(sound)
 
     def finish(self) -> tuple[bytes, list[str]]:
-        """The last samples, and warnings about what had to be dropped."""
+        """The last samples, and warnings about what had to be dropped.
+
+        Raises:
+            StreamError: the sound ends inside its WAV header, or in what is not base64.
+        """
         warnings = []
         if len(self._group) == 1:
             warnings.append("speech ended in a lone base64 character, which was dropped")
             self._group = ""
         rest = (self._header or b"") + _decode_piece(self._group)
+        if _is_wav(rest):
+            raise StreamError("speech ended in its WAV header, before any sound")
         self._group, self._header = "", None
         last = self._whole_samples(rest)
         if self._odd:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from omni_batch.errors import ConfigError, ManifestError
@@ -46,8 +46,12 @@ class PromptTemplate:
             raise ConfigError(f"request.prompt uses {{{{ {name} }}}}, which is no column; {hint}")
 
     def render(self, row: Mapping[str, Any]) -> str:
-        """Fill in one row; null becomes the empty text."""
+        """Fill in one row; null becomes the empty text.
+
+        Raises:
+            ManifestError: the template fails on this row.
+        """
         try:
             return self._template.render(row)
-        except TemplateError as exc:
+        except Exception as exc:  # the user's own code: it may divide by zero, or add 1 to a text
             raise ManifestError(f"request.prompt can't be filled in: {exc}") from None

@@ -52,6 +52,7 @@ class App:
     async def _chat(self, exchange: Exchange) -> None:
         body = _object(await exchange.read_body())
         with self.books.open(exchange.path, exchange.headers, body or {}) as outcome:
+            exchange.before_end = outcome.settle
             scripted = self.script.popleft() if self.script else reply.Normal()
             handling = Handling(self.options, self._quota, exchange, outcome)
             await handling.answer(body, scripted)

@@ -42,15 +42,33 @@ class Counters:
     peak_in_flight: int
 
 
-@dataclass(slots=True)
 class Outcome:
     """How one request ended; filled in while it is answered."""
 
-    ordinal: int
-    succeeded: bool = False
-    refused: str | None = None
-    fault: str | None = None
-    scripted: bool = False
+    def __init__(self, books: Books, ordinal: int) -> None:
+        self.ordinal = ordinal
+        """1 for the first request."""
+        self.succeeded = self.scripted = False
+        self.refused: str | None = None
+        self.fault: str | None = None
+        self._books = books
+        self._counted = self._left = False
+
+    def count(self) -> None:
+        """Enter the outcome into the books, once."""
+        if not self._counted:
+            self._counted = True
+            self._books.count(self)
+
+    def settle(self) -> None:
+        """Enter the outcome and leave the flight, once.
+
+        Called before the last byte goes out, so a client that has read its reply finds it counted.
+        """
+        self.count()
+        if not self._left:
+            self._left = True
+            self._books.leave()
 
 
 class Books:
@@ -68,31 +86,36 @@ class Books:
     def open(
         self, path: str, headers: dict[str, str], body: dict[str, object]
     ) -> Iterator[Outcome]:
-        """Count a request in, and out again with the outcome it was given."""
+        """Count a request in, and settle it at the latest when the block is left."""
         with self._lock:
             self._requests += 1
             self._in_flight += 1
             self._peak = max(self._peak, self._in_flight)
             self._kept.append(Recorded(path, headers, body, time.monotonic()))
-            outcome = Outcome(self._requests)
+            outcome = Outcome(self, self._requests)
         try:
             yield outcome
         finally:
-            with self._lock:
-                self._close(outcome)
+            outcome.settle()
 
-    def _close(self, outcome: Outcome) -> None:
-        self._in_flight -= 1
-        if outcome.fault:
-            self._faults[outcome.fault] += 1
-        elif outcome.refused:
-            self._refused[outcome.refused] += 1
-        elif outcome.scripted:
-            self._scripted += 1
-        elif outcome.succeeded:
-            self._succeeded += 1
-        else:
-            self._abandoned += 1
+    def count(self, outcome: Outcome) -> None:
+        """Count an outcome; one that says nothing is a client that hung up."""
+        with self._lock:
+            if outcome.fault:
+                self._faults[outcome.fault] += 1
+            elif outcome.refused:
+                self._refused[outcome.refused] += 1
+            elif outcome.scripted:
+                self._scripted += 1
+            elif outcome.succeeded:
+                self._succeeded += 1
+            else:
+                self._abandoned += 1
+
+    def leave(self) -> None:
+        """One request less is in flight."""
+        with self._lock:
+            self._in_flight -= 1
 
     @property
     def requests(self) -> list[Recorded]:

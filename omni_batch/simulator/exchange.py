@@ -24,6 +24,8 @@ class Exchange:
         }
         self._transport: asyncio.Transport = scope["state"]["transport"]
         self._receive, self._send = receive, send
+        self.before_end: Callable[[], None] = lambda: None
+        """Called before the last byte of the answer goes out, or the connection is broken."""
 
     @property
     def abandoned(self) -> bool:
@@ -52,6 +54,7 @@ class Exchange:
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last of the body."""
+        self.before_end()
         await self._send({"type": "http.response.body", "body": data})
 
     async def respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -61,11 +64,13 @@ class Exchange:
 
     async def cut(self) -> None:
         """Close the connection in the middle of the answer, after what was written is out."""
+        self.before_end()
         self._transport.close()
         await self.wait_until_gone()
 
     async def reset(self) -> None:
         """Break the connection off with a TCP reset."""
+        self.before_end()
         connection = self._transport.get_extra_info("socket")
         # Lingering for zero seconds makes the kernel send RST where it would send FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

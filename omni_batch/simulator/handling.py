@@ -113,10 +113,10 @@ class Handling:
         """Answer with a fault. Those of the front door come before all checks of the request."""
         if kind in faults.IN_REPLY:
             work = self._work(body)
-            self._outcome.fault = kind
+            self._note_fault(kind)
             await self._good(work, kind)
             return
-        self._outcome.fault = kind
+        self._note_fault(kind)
         if kind in faults.REFUSALS:
             await self._refuse(faults.REFUSALS[kind])
         elif kind in faults.PAGES:
@@ -129,6 +129,10 @@ class Handling:
         else:
             await self._exchange.wait_until_gone()
 
+    def _note_fault(self, kind: str) -> None:
+        self._outcome.fault = kind
+        self._outcome.count()  # now: a stall has no end at which it could be counted
+
     async def _good(self, work: Work, fault: str | None = None) -> None:
         if self._options.first_chunk_s:
             await asyncio.sleep(self._options.first_chunk_s)
@@ -140,8 +144,8 @@ class Handling:
             raise Refused(refusal.INTERNAL)
         else:
             body = msgspec.json.encode(work.completion())
-            await self._exchange.respond(200, {**JSON, **self._headers()}, body)
             self._outcome.succeeded = True
+            await self._exchange.respond(200, {**JSON, **self._headers()}, body)
         self._quota.spend(work.chat.model.name, work.said.tokens, time.monotonic())
 
     async def _stream(self, work: Work, fault: str | None) -> None:
@@ -165,11 +169,13 @@ class Handling:
         if self._options.shuffle_keys:
             frames = tuple(shuffled(frame, self._rng) for frame in frames)
         writes = plan(frames, self._options, self._rng)
+        self._outcome.succeeded = True
         self._outcome.succeeded = await deliver(self._exchange, writes, end)
 
     async def _raw(self, scripted: reply.Frames) -> None:
         await self._exchange.start(200, {**EVENTS, **self._headers()})
         self._outcome.scripted = True
+        self._outcome.count()
         await deliver(self._exchange, map(Write, scripted.writes), scripted.end)
 
     def _ids(self) -> dict[str, str]:

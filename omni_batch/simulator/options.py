@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -42,17 +42,17 @@ FRAMINGS: Mapping[str, str] = MappingProxyType(
 """Every way in which the same frames can be put on the wire."""
 
 
-def known(word: str, table: Mapping[str, object], what: str) -> str:
-    """Give `word` back if the table has it.
+def known(word: str, words: Collection[str], what: str) -> str:
+    """Give `word` back if it is one of `words`.
 
     Raises:
-        ValueError: it does not; the message names the nearest word that it has.
+        ValueError: it is not; the message names the nearest one.
     """
-    if word in table:
+    if word in words:
         return word
-    near = difflib.get_close_matches(word, table, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
     raise ValueError(
-        f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(table)})"
+        f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(words)})"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from omni_batch.simulator.options import FAULTS, known
 
@@ -87,7 +87,7 @@ def frames(writes: Sequence[bytes], *, end: End = "close") -> Frames:
     Raises:
         ValueError: an unknown `end`.
     """
-    known(end, {"close": 1, "cut": 1, "stall": 1}, "end")
+    known(end, get_args(End), "end")
     return Frames(tuple(writes), end)
 
 

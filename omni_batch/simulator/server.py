@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 import uvicorn
@@ -45,11 +45,18 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._stop.wait(), timeout=0.5)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.force_exit = True
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        await super().shutdown(sockets)
+        # Time for the loop to tell the requests that their clients are gone; what still runs
+        # after that is asleep, and is cancelled when the loop closes.
+        await asyncio.sleep(0.01)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.stop()
 
     def stop(self) -> None:
         """Ask the server to stop, from any thread."""
@@ -120,7 +127,8 @@ class Simulator:
         self._socket = _listen(self.options.host, self.options.port)
         self._port = _port(self._socket)
         self._thread.start()
-        self._server.ready.wait(10)
+        if not self._server.ready.wait(10):
+            raise RuntimeError("the simulator did not start; its thread's traceback says why")
         return self
 
     def __exit__(

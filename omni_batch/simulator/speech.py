@@ -49,7 +49,9 @@ def _piece(voice: str, offset: int, length: int, last: bool) -> bytes:
 
     pcm = babble.loop(voice).pcm
     start = offset % len(pcm)
-    data = (pcm[start:] + pcm * (length // len(pcm) + 1))[:length]
+    data = pcm[start : start + length]
+    while len(data) < length:
+        data += pcm[: length - len(data)]
     return pybase64.b64encode(_faded(data) if last else data)
 
 

@@ -63,7 +63,7 @@ def example(schema: object, root: Schema, prose: str, depth: int = 0) -> object:
 
 def _resolve(ref: str, root: Schema) -> object:
     target: object = root
-    for step in ref.removeprefix("#/").split("/"):
+    for step in filter(None, ref.removeprefix("#").split("/")):
         target = target.get(step) if isinstance(target, dict) else None
     return target
 

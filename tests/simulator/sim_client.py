@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 
 from omni_batch.simulator import Simulator
 
+CLIENT = httpx.Client(timeout=5)
 HEADERS = {"authorization": "Bearer sk-test"}
 SPEECH: dict[str, Any] = {
     "modalities": ["text", "audio"],
@@ -30,8 +32,8 @@ def body(content: Any = "hello there", **changes: Any) -> dict[str, Any]:
 
 
 def post(sim: Simulator, request: Any, **options: Any) -> httpx.Response:
-    options = {"headers": HEADERS, "timeout": 5, **options}
-    return httpx.post(f"{sim.base_url}/chat/completions", json=request, **options)
+    options = {"headers": HEADERS, **options}
+    return CLIENT.post(f"{sim.base_url}/chat/completions", json=request, **options)
 
 
 def ask(sim: Simulator, content: Any = "hello there", **changes: Any) -> list[dict[str, Any]]:
@@ -39,6 +41,13 @@ def ask(sim: Simulator, content: Any = "hello there", **changes: Any) -> list[di
     response = post(sim, body(content, **changes))
     assert response.status_code == 200, response.text
     return events(response.text)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again, for at most five seconds."""
+    deadline_s = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline_s
 
 
 def events(stream: str) -> list[dict[str, Any]]:
@@ -58,7 +67,9 @@ def text(chunks: list[dict[str, Any]]) -> str:
 
 
 def pcm(chunks: list[dict[str, Any]]) -> bytes:
-    sounds = [delta["audio"]["data"] for delta in deltas(chunks) if "data" in delta.get("audio", {})]
+    sounds = [
+        delta["audio"]["data"] for delta in deltas(chunks) if "data" in delta.get("audio", {})
+    ]
     return b"".join(base64.b64decode(sound, validate=True) for sound in sounds)
 
 

@@ -102,9 +102,7 @@ def test_unfit_media_are_refused(sim: Simulator, part: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(11, 11), (11, 2200)])
-def test_the_smallest_and_the_longest_image_are_good(
-    sim: Simulator, size: tuple[int, int]
-) -> None:
+def test_the_smallest_and_the_longest_image_are_good(sim: Simulator, size: tuple[int, int]) -> None:
     assert "An image of" in text(ask(sim, [media.image(media.uri(media.jpeg(*size)))]))
 
 

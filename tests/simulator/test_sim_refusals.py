@@ -49,8 +49,7 @@ def test_the_body_of_an_error_names_its_request(sim: Simulator) -> None:
     assert whole["error"] == {
         "code": "invalid_parameter_error",
         "param": None,
-        "message": "<400> InternalError.Algo.InvalidParameter: "
-        "Temperature should be in [0.0, 2.0)",
+        "message": "<400> InternalError.Algo.InvalidParameter: Temperature should be in [0.0, 2.0)",
         "type": "invalid_request_error",
     }
 

@@ -87,7 +87,9 @@ def test_thinking_comes_first_and_content_is_null_meanwhile(sim: Simulator) -> N
     assert text(chunks) == 'You wrote: "hello there"'
 
 
-@pytest.mark.parametrize(("model", "inclusive"), [("qwen3-omni-flash", 0), ("qwen3.8-omni-flash", 1)])
+@pytest.mark.parametrize(
+    ("model", "inclusive"), [("qwen3-omni-flash", 0), ("qwen3.8-omni-flash", 1)]
+)
 def test_text_tokens_include_reasoning_on_newer_models(
     sim: Simulator, model: str, inclusive: int
 ) -> None:

@@ -1,0 +1,100 @@
+"""The official SDK, which we did not write, must find the simulator to its liking."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+import sim_media as media
+
+from omni_batch.simulator import Simulator, reply
+
+
+@pytest.fixture(scope="module")
+def client(sim: Simulator) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="sk-test", base_url=sim.base_url, max_retries=0) as client:
+        yield client
+
+
+def stream(client: openai.OpenAI, content: Any, **changes: Any) -> list[Any]:
+    request = {
+        "model": "qwen3-omni-flash",
+        "messages": [{"role": "user", "content": content}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return list(client.chat.completions.create(**{**request, **changes}))
+
+
+def said(chunks: list[Any]) -> str:
+    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+
+
+PARTS = [
+    (media.image(media.uri(media.jpeg(64, 48), "image/jpeg")), "An image of 64 x 48 pixels"),
+    (media.image("https://example.com/64x48.png"), "An image of 64 x 48 pixels"),
+    (media.audio(media.uri(media.wav(2))), "A recording of 2.0 seconds"),
+    (media.audio("https://example.com/2s.wav"), "A recording of 2.0 seconds"),
+    (media.video(media.uri(media.mp4(2))), "A video of 2.0 seconds"),
+    (media.video("https://example.com/2s.mp4"), "A video of 2.0 seconds"),
+    (media.frames([media.uri(media.jpeg(64, 48))] * 2), "A sequence of 2 frames"),
+    (media.frames(["https://example.com/64x48.jpg"] * 2), "A sequence of 2 frames"),
+]
+
+
+@pytest.mark.parametrize(("part", "expected"), PARTS)
+def test_every_kind_of_input(client: openai.OpenAI, part: Any, expected: str) -> None:
+    chunks = stream(client, [part, {"type": "text", "text": "What is it?"}])
+    assert said(chunks).startswith(expected)
+    assert chunks[-1].usage.total_tokens > 20
+
+
+def test_speech(client: openai.OpenAI) -> None:
+    chunks = stream(
+        client, "hello", modalities=["text", "audio"], audio={"voice": "Cherry", "format": "wav"}
+    )
+    deltas = [choice.delta.model_dump() for chunk in chunks for choice in chunk.choices]
+    sounds = [delta["audio"]["data"] for delta in deltas if delta.get("audio")]
+    seconds = sum(len(base64.b64decode(sound)) for sound in sounds) / 48_000
+    tokens = chunks[-1].usage.completion_tokens_details.audio_tokens
+    assert seconds == pytest.approx(tokens / 12.5)
+
+
+def test_thinking(client: openai.OpenAI) -> None:
+    chunks = stream(client, "hello", extra_body={"enable_thinking": True})
+    deltas = [choice.delta.model_dump() for chunk in chunks for choice in chunk.choices]
+    thought = "".join(delta.get("reasoning_content") or "" for delta in deltas)
+    assert thought.startswith("The user sent 1 word.")
+    assert chunks[-1].usage.completion_tokens_details.reasoning_tokens > 0
+
+
+def test_no_stream(client: openai.OpenAI) -> None:
+    messages: Any = [{"role": "user", "content": "hello"}]
+    whole = client.chat.completions.create(model="qwen3.5-plus", messages=messages)
+    assert whole.choices[0].message.content == 'You wrote: "hello"'
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert "qwen3-omni-flash" in [model.id for model in client.models.list()]
+
+
+@pytest.mark.parametrize(
+    ("scripted", "error"),
+    [
+        (reply.status(401), openai.AuthenticationError),
+        (reply.status(429), openai.RateLimitError),
+        (reply.status(400), openai.BadRequestError),
+        (reply.status(503), openai.InternalServerError),
+        (reply.fault("reset"), openai.APIConnectionError),
+        (reply.fault("in_band_error"), openai.APIError),
+    ],
+)
+def test_errors_are_those_the_sdk_knows(
+    sim: Simulator, client: openai.OpenAI, scripted: Any, error: type[Exception]
+) -> None:
+    sim.script(scripted)
+    with pytest.raises(error):
+        stream(client, "hello")

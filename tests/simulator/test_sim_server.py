@@ -1,0 +1,100 @@
+"""Starting, stopping, and standing on its own feet."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from sim_client import HEADERS, ask, body, text, until
+
+import omni_batch.simulator
+from omni_batch.simulator import Simulator, SimulatorOptions, reply
+
+SOURCE = Path(omni_batch.simulator.__file__).parent
+ALLOWED = {"uvicorn", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(sys.stdlib_module_names)
+
+
+def test_it_imports_nothing_of_the_client_side() -> None:
+    for path in SOURCE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                names = [node.module or ""]
+            for name in names:
+                ours = name.startswith("omni_batch.simulator")
+                assert ours or name.split(".")[0] in ALLOWED, f"{path.name} imports {name}"
+
+
+def test_media_libraries_are_not_loaded_before_they_are_needed() -> None:
+    code = "import sys, omni_batch.simulator; print({'numpy', 'av', 'PIL'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_it_stops_at_once_with_streams_still_open(caplog: pytest.LogCaptureFixture) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        with Simulator(SimulatorOptions(first_chunk_s=60)) as sim:
+            sim.script(reply.frames([b"data: 1\n\n"], end="stall"), reply.fault("stall_first"))
+            url = f"{sim.base_url}/chat/completions"
+            futures = [
+                pool.submit(httpx.post, url, json=body(), headers=HEADERS, timeout=5)
+                for _ in range(3)
+            ]
+            until(lambda: sim.counters.in_flight == 3)
+            stopped_s = time.perf_counter()
+        assert time.perf_counter() - stopped_s < 0.3
+        assert all(isinstance(future.exception(), httpx.TransportError) for future in futures)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_several_run_side_by_side() -> None:
+    with Simulator() as one, Simulator() as other:
+        one.script(reply.text("one"))
+        assert one.base_url != other.base_url
+        assert (text(ask(other)), text(ask(one))) == ('You wrote: "hello there"', "one")
+
+
+def test_a_port_that_is_taken_is_an_os_error(sim: Simulator) -> None:
+    port = int(sim.base_url.split(":")[2].split("/")[0])
+    with pytest.raises(OSError, match="in use"), Simulator(SimulatorOptions(port=port)):
+        pass
+
+
+def test_a_port_can_be_chosen_and_used_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for _ in range(2):
+        with Simulator(SimulatorOptions(port=port)) as sim:
+            assert f":{port}/" in sim.base_url
+            assert text(ask(sim)) == 'You wrote: "hello there"'
+
+
+def test_an_address_is_known_only_once_it_is_entered() -> None:
+    with pytest.raises(RuntimeError, match="before it is entered"):
+        Simulator().base_url  # noqa: B018
+
+
+def test_serve_blocks_until_it_is_interrupted() -> None:
+    code = (
+        "from omni_batch.simulator import SimulatorOptions, serve\n"
+        "serve(SimulatorOptions(), ready=lambda url: print(url, flush=True))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        response = httpx.post(f"{url}/chat/completions", json=body(), headers=HEADERS)
+        assert response.status_code == 200
+        process.send_signal(2)
+        _, complaints = process.communicate(timeout=5)
+        assert (process.returncode, complaints) == (0, "")
