@@ -14,7 +14,7 @@ _FIRST_START = (
     "Starting a temporary Prefect server; on its first start on this machine it makes its "
     "database, which takes about 20 seconds"
 )
-_LATER_START = "Starting a temporary Prefect server (about 6 seconds)"
+_LATER_START = "Starting a temporary Prefect server (about 10 seconds)"
 
 
 def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from omni_batch.analytics import read_results
     from omni_batch.config import Config, load_config
     from omni_batch.pipeline import run_batch
 
-__all__ = ["Config", "__version__", "load_config", "run_batch"]
-_HOMES = {"Config": "config", "load_config": "config", "run_batch": "pipeline"}
+__all__ = ["Config", "__version__", "load_config", "read_results", "run_batch"]
+_HOMES = {
+    "Config": "config",
+    "load_config": "config",
+    "read_results": "analytics",
+    "run_batch": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

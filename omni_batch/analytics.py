@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from omni_batch.columns import RESULT_COLUMNS, schema
 from omni_batch.errors import ConfigError
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.parts import read_tables
 from omni_batch.rundir.record import RunRecord, read_record
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +28,49 @@ class FailureGroup:
     example_message: str
 
 
-def read_results(directory: RunDir, columns: list[str]) -> pa.Table:
-    """Columns of all results there are so far, in manifest order."""
+def read_results(run_dir: str | Path) -> "pandas.DataFrame":
+    """All results there are so far as a DataFrame, in manifest order.
+
+    Whole numbers stay whole (`Int64`) where some are missing; columns are those of
+    `omni_batch.columns.RESULT_COLUMNS`.
+
+    Raises:
+        ConfigError: `run_dir` is no run directory.
+    """
+    import pandas  # takes longer to import than most runs take to start
+
+    whole_numbers = {pa.int64(): pandas.Int64Dtype()}
+    table = results_table(RunDir(Path(run_dir)))
+    frame: pandas.DataFrame = table.to_pandas(types_mapper=whole_numbers.get)
+    return frame
+
+
+def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Table:
+    """The same as an Arrow table, whole or some columns of it."""
+    names = columns or [column.name for column in RESULT_COLUMNS]
     shards = read_record(directory.record).shards
-    parts = [results.select(columns) for results, _ in read_tables(directory, shards)]
-    empty = schema(RESULT_COLUMNS).empty_table().select(columns)
-    return pa.concat_tables([empty, *parts])
+    parts = [results.select(names) for results, _ in read_tables(directory, shards)]
+    return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
 
 
 def failure_groups(directory: RunDir) -> list[FailureGroup]:
     """Failures by kind, the most frequent first, each with an example."""
-    results = read_results(directory, ["status", "error_kind", "item_id", "error_message"])
-    frame = results.to_pandas()
-    failed = frame[frame["status"] == "failed"]
-    groups = [
-        FailureGroup(kind, len(rows), rows["item_id"].iloc[0], rows["error_message"].iloc[0])
-        for kind, rows in failed.groupby("error_kind", sort=True)
+    failed = results_table(directory, ["error_kind", "item_id", "error_message"]).filter(
+        pc.is_valid(pc.field("error_kind"))
+    )
+    groups = failed.group_by("error_kind", use_threads=False).aggregate(
+        [("item_id", "count"), ("item_id", "first"), ("error_message", "first")]
+    )
+    by_size = groups.sort_by([("item_id_count", "descending"), ("error_kind", "ascending")])
+    return [
+        FailureGroup(
+            row["error_kind"],
+            row["item_id_count"],
+            row["item_id_first"],
+            row["error_message_first"],
+        )
+        for row in by_size.to_pylist()
     ]
-    return sorted(groups, key=lambda group: -group.items)
 
 
 def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:

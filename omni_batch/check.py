@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omni_batch.conversation import references, turns_of
-from omni_batch.errors import OmniBatchError
+from omni_batch.errors import ManifestError, OmniBatchError
 from omni_batch.manifest import read_items
 from omni_batch.media import MediaLoader
 from omni_batch.prepare import Plan, check_row, effective_quota, template_row
 from omni_batch.request import build_request
+from omni_batch.rundir.items import UniqueIds
 from omni_batch.tokens import PromptEstimate, TokenRules, estimate_prompt, rules_of
 from omni_batch.types import Item
 
@@ -62,6 +63,8 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
             _count(report, item, outcome)
         if on_rows:
             on_rows(report.items)
+    if report.items == 0:
+        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
     _price(report, plan)
     _time(report, plan)
     return report
@@ -69,14 +72,17 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
 
 def _batches(plan: Plan) -> Iterable[list[Item]]:
     batch: list[Item] = []
+    ids = UniqueIds()
     for row, item in read_items(plan.config.manifest):
         check_row(plan, row, item)
+        ids.add(item.item_id)
         batch.append(item)
         if len(batch) == _AT_ONCE:
             yield batch
             batch = []
         if item.row_number + 1 == plan.config.limit:
             break
+    ids.refuse_duplicates(item.item_id for _, item in read_items(plan.config.manifest))
     yield batch
 
 

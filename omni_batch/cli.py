@@ -38,38 +38,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 def main() -> None:
     """Entry point: errors become one line and an exit code."""
-    debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=False)
-    except SystemExit:
-        raise
+        app()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as exc:
-        sys.exit(_explain(exc, debug))
+        sys.exit(_explain(exc))
 
 
-def _explain(exc: Exception, debug: bool) -> int:
-    import click
-
+def _explain(exc: Exception) -> int:
     from omni_batch.display import err, print_error
 
-    if debug:
+    if "--debug" in sys.argv:
         err.print_exception()
-    elif isinstance(exc, click.ClickException):
-        exc.show()
     elif isinstance(exc, OmniBatchError):
         print_error(str(exc))
     else:
         print_error(f"{type(exc).__name__}: {exc}; this is a bug, --debug shows where")
-    if isinstance(exc, click.Abort):
-        return 130
-    refused = isinstance(exc, OmniBatchError | click.ClickException) and not _stops_run(exc)
-    return 2 if refused else 3
-
-
-def _stops_run(exc: Exception) -> bool:
-    return isinstance(exc, OmniBatchError) and exc.stops_run
+    return 2 if isinstance(exc, OmniBatchError) and not exc.stops_run else 3
 
 
 @app.callback(invoke_without_command=True)

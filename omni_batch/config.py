@@ -1,6 +1,7 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -9,6 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from omni_batch.errors import ConfigError
+
+_NEVER_SHOWN = ("endpoint.base_url", "endpoint.api_key_env")
+"""Keys that people put secrets into by mistake; their values stay out of messages."""
 
 
 class Frozen(BaseModel):
@@ -41,7 +45,16 @@ class EndpointConfig(Frozen):
     def _http(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        if url is not None and "@" in url:
+            raise ValueError("must hold no user and no password; keys come from the environment")
         return url.rstrip("/") if url else url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("must be the name of an environment variable, not the key itself")
+        return name
 
 
 class RequestConfig(Frozen):
@@ -175,7 +188,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    except (OSError, ValueError, yaml.YAMLError) as exc:  # YAML's dates raise plain ValueError
         raise ConfigError(f"config {path} can't be read as YAML: {exc}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config {path} holds {type(tree).__name__}; it must hold keys: values")
@@ -194,7 +207,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         tree = branch
     try:
         tree[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+    except (ValueError, yaml.YAMLError) as exc:
         raise ConfigError(f"--set {override}: the value is not YAML: {exc}") from None
 
 
@@ -206,7 +219,8 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{where} = {error['input']!r}: {message[:1].lower()}{message[1:]}"
+    value = "…" if where in _NEVER_SHOWN else repr(error["input"])
+    return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
 
 
 def _did_you_mean(parents: list[str], leaf: str) -> str:

@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from omni_batch.analytics import failure_groups, read_results
+from omni_batch import analytics
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.check import CheckReport
 from omni_batch.errors import ConfigError
@@ -129,10 +129,11 @@ def summary(directory: RunDir) -> RenderableType:
         ),
         Text(_spent(record)),
     ]
-    if record.reason:
-        lines.append(Text(record.reason, style="yellow"))
+    if record.state in ("interrupted", "stopped"):
+        lines.append(Text(f"{record.reason or 'it was broken off'}", style="yellow"))
+        lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
-    groups = failure_groups(directory) if counts.failed else []
+    groups = analytics.failure_groups(directory) if counts.failed else []
     for group in groups[:_GROUPS_SHOWN]:
         head = (f"{group.items:,} x {group.error_kind}", "red")
         lines.append(Text.assemble(head, f", such as {group.example_item_id}:"))
@@ -143,7 +144,7 @@ def summary(directory: RunDir) -> RenderableType:
 def results_table(directory: RunDir) -> RenderableType:
     """The first rows of a run, one line each."""
     columns = ["item_id", "status", "text", "audio_s", "total_tokens", "error_message"]
-    rows = read_results(directory, columns).slice(0, _ROWS_SHOWN).to_pylist()
+    rows = analytics.results_table(directory, columns).slice(0, _ROWS_SHOWN).to_pylist()
     table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
     table.add_column("item", no_wrap=True)
     table.add_column("answer", no_wrap=True, overflow="ellipsis", ratio=1)

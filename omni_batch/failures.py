@@ -68,7 +68,7 @@ _RULES = (
     _Rule(AccountError, (200, 403), r"access_?denied|invalid_?api_?key"),
     _Rule(RateLimited, (200, 429), r"burst|increased too quickly", "burst"),
     _Rule(RateLimited, (200, 429), r"insufficient_quota|AllocationQuota|quota exceeded", "tokens"),
-    _Rule(RateLimited, (200, 429), r"limit_requests|RateQuota|LimitRequests|rate limit", "requests"),
+    _Rule(RateLimited, (200, 429), r"limit_?requests|RateQuota|rate limit", "requests"),
     _Rule(RateLimited, (429,), ""),
     _Rule(MediaUnreachable, (), r"failed to download multimodal|download.*timed out"),
     _Rule(MediaUnreachable, (), r"unable to download the media|InvalidURL\.(Conn|Timeout)"),
@@ -107,7 +107,7 @@ def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None)
 def parse_error_body(body: bytes) -> Said:
     """Read `{"error": {…}}`, `{"code", "message"}` or `{"detail"}`, framed as an event or not."""
     payload = next(iter(SseDecoder().feed(body + b"\n\n")), body)
-    text = payload.decode("utf-8", "replace").strip()
+    text = payload.decode("utf-8-sig", "replace").strip()
     try:
         tree: Any = msgspec.json.decode(text)
     except msgspec.DecodeError:

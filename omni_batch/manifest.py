@@ -11,7 +11,6 @@ from typing import IO, Any
 
 import fsspec
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.config import ManifestConfig
@@ -66,19 +65,34 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
             yield file
     except FileNotFoundError:
         raise ManifestError(f"manifest {path} does not exist") from None
-    except UnicodeDecodeError as exc:
-        raise ManifestError(f"manifest {path} is not UTF-8 ({exc}); convert it first") from None
-    except (OSError, ValueError, ImportError, pa.ArrowException, csv.Error) as exc:
+    except UnicodeDecodeError:
+        raise ManifestError(
+            f"{path}, line {_undecodable_line(path)}: not UTF-8; convert the file first"
+        ) from None
+    except ManifestError:
+        raise
+    except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
         raise ManifestError(f"manifest {path} can't be read: {exc}") from exc
+
+
+def _undecodable_line(path: str) -> int:
+    with fsspec.open(path, "rb", compression="infer") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1  # it has changed meanwhile
 
 
 def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
     csv.field_size_limit(_MAX_CELL_CHARS)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
-    header = _checked_header(path, next(reader, []))
+    rows = _with_line(path, reader)
+    header = _checked_header(path, next(rows, []))
     blank_line = 0
-    for cells in _with_line(path, reader):
+    for cells in rows:
         if not any(cells):
             blank_line = blank_line or reader.line_num
             continue  # blank lines at the very end are harmless
@@ -94,7 +108,10 @@ def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]
 
 def _with_line(path: str, reader: Any) -> Iterator[list[str]]:
     try:
-        yield from reader
+        for cells in reader:
+            if any("\0" in cell for cell in cells):
+                raise csv.Error("it holds NUL bytes; is it UTF-16? convert the file first")
+            yield cells
     except csv.Error as exc:
         raise ManifestError(f"{path}, line {reader.line_num}: {exc}") from None
 
@@ -132,7 +149,9 @@ def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
 
 def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
     number = 0
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+    parquet = pq.ParquetFile(file)
+    _checked_header(path, parquet.schema_arrow.names)
+    for batch in parquet.iter_batches(batch_size=1024):
         for cells in batch.to_pylist():
             number += 1
             yield Row(f"{path}, row {number}", cells)
@@ -172,6 +191,10 @@ def _to_item(row: Row, number: int, id_column: str) -> Item:
 def _item_id(row: Row, id_column: str) -> str:
     value = row.cells.get(id_column)
     if value not in (None, ""):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ManifestError(
+                f"{row.where}: {id_column} is {value!r:.60}; it must be a text or a whole number"
+            )
         return str(value)
     if id_column in row.cells:
         raise ManifestError(f"{row.where}: {id_column} is empty; fill it or drop the column")

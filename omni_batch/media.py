@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from omni_batch.conversation import MediaRef, is_data_uri, is_url
+import pybase64
+
+from omni_batch.conversation import MediaRef, display_name, is_data_uri, is_url
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.types import Media
 
@@ -59,28 +61,27 @@ class MediaLoader:
             raise MediaError(
                 f"data URI of {len(ref.reference)} bytes; the cap is {self._data_uri_max_bytes}"
             )
-        mime_type = header.removesuffix(";base64")
+        try:
+            size_bytes = len(pybase64.b64decode(data, validate=True))
+        except ValueError as exc:
+            raise MediaError(f"{display_name(ref.reference)} is not base64: {exc}") from None
+        mime_type = header.partition(";")[0]
+        if size_bytes == 0 or (mime_type and not mime_type.startswith(f"{ref.kind}/")):
+            held = mime_type if size_bytes else "nothing"
+            raise MediaError(f"{display_name(ref.reference)} holds {held}, where {ref.kind} is due")
         return Media(
             ref.kind,
             ref.reference,
             url=ref.reference,
             mime_type=mime_type,
             format=mime_type.rpartition("/")[2] or _AUDIO_FORMAT,
-            size_bytes=len(data) * 3 // 4,
+            size_bytes=size_bytes,
         )
 
     def _load_file(self, ref: MediaRef) -> Media:
         from omni_batch.probe import probe  # PyAV and Pillow: not paid for by text-only runs
 
-        path = self._find(ref.reference)
-        media = probe(path, ref.kind, ref.reference)
-        encoded_bytes = ((media.size_bytes or 0) + 2) // 3 * 4
-        if encoded_bytes > self._data_uri_max_bytes:
-            raise MediaError(
-                f"{ref.reference} takes {encoded_bytes} bytes inline; the cap is "
-                f"{self._data_uri_max_bytes}: give its http(s) URL, or make it smaller"
-            )
-        return media
+        return probe(self._find(ref.reference), ref.kind, ref.reference)
 
     def _find(self, reference: str) -> Path:
         if "://" in reference:
@@ -90,8 +91,15 @@ class MediaLoader:
             inside = any(path.is_relative_to(root) for root in self._roots)
             if not inside:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
-            if not stat.S_ISREG(path.stat().st_mode):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
                 raise MediaError(f"{reference} is no plain file")
+            encoded_bytes = (status.st_size + 2) // 3 * 4
+            if encoded_bytes > self._data_uri_max_bytes:  # before anything of it is read
+                raise MediaError(
+                    f"{reference} takes {encoded_bytes} bytes inline; the cap is "
+                    f"{self._data_uri_max_bytes}: give its http(s) URL, or make it smaller"
+                )
         except FileNotFoundError:
             raise MediaError(f"{reference} does not exist; check the manifest") from None
         except (OSError, ValueError, RuntimeError) as exc:

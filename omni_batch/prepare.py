@@ -1,6 +1,8 @@
 """Config → run directory: all that can be refused is refused here, before anything is sent."""
 
 import platform
+import re
+import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from omni_batch.template import PromptTemplate
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,15 @@ def prepare_run(
         StorageError: the output folder can't be written.
     """
     output = Path(plan.config.output)
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ConfigError(f"run id {run_id!r}: use letters, digits and . _ - only, 100 at most")
     directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
     if directory.root.exists():
         raise ConfigError(
             f"run {directory.root} exists; finish it with: omni-batch resume {directory.root}"
         )
-    draft = RunDir(output / f".{directory.run_id}.preparing")
+    # A name of its own: two runs may be begun in the same second.
+    draft = RunDir(output / f".{directory.run_id}.{secrets.token_hex(4)}.preparing")
     try:
         draft.make_folders()
         write_record(draft.record, _read_manifest(plan, draft, directory.run_id, on_rows))
@@ -112,12 +118,12 @@ def check_row(plan: Plan, row: Row, item: Item) -> None:
         ConfigError: the template needs a column that the row lacks.
         ManifestError: nothing to send, or `messages` is no list of turns.
     """
-    if plan.template is not None:
-        plan.template.check_columns(row.cells)
     try:
+        if plan.template is not None:
+            plan.template.check_columns(row.cells)
         turns_of(item, plan.config.request.prompt)
-    except ManifestError as exc:
-        raise ManifestError(f"{row.where}: {exc}") from None
+    except (ConfigError, ManifestError) as exc:
+        raise type(exc)(f"{row.where}: {exc}") from None
 
 
 def template_row(item: Item) -> Mapping[str, Any]:

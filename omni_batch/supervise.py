@@ -51,7 +51,7 @@ def _stop_on_signals(run: Run) -> Iterator[None]:
 
     def handle() -> None:
         if run.stop_reason is None:
-            run.stop(Interrupted("interrupted; finish it with omni-batch resume"))
+            run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
         else:
             for task in tuple(run.tasks):
                 task.cancel()

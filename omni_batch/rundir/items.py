@@ -1,7 +1,7 @@
 """items.parquet: the manifest as it was read, in row groups that make up the shards."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,39 @@ def choose_shard_size(items: int, wanted: int | str) -> int:
     return max(1, -(-items // (_MOST_SHARDS * GROUP_ROWS))) * GROUP_ROWS
 
 
+class UniqueIds:
+    """Finds ids that stand there twice; holds 8 bytes for each."""
+
+    def __init__(self) -> None:
+        self._hashes = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(self, item_id: str) -> None:
+        """Take the next id."""
+        self._hashes.append(int.from_bytes(_hash(item_id)))
+
+    def refuse_duplicates(self, ids: Iterable[str]) -> None:
+        """Raise ManifestError when an id stands there twice.
+
+        Args:
+            ids: the same ids in the same order; looked at only when there is a suspicion.
+        """
+        hashes, counts = np.unique(np.asarray(self._hashes), return_counts=True)
+        suspects = set(hashes[counts > 1].tolist())
+        seen: dict[str, int] = {}
+        for number, item_id in enumerate(ids if suspects else ()):
+            if int.from_bytes(_hash(item_id)) not in suspects:
+                continue
+            if item_id in seen:
+                raise ManifestError(
+                    f"item_id {item_id!r} stands in rows {seen[item_id] + 1} and {number + 1}; "
+                    "ids must be unique (rows without an id column need different content)"
+                )
+            seen[item_id] = number
+
+
 class ItemsWriter:
     """Writes items as they come; holds one row group and 8 bytes for each id.
 
@@ -54,7 +87,7 @@ class ItemsWriter:
         self._path = path
         self._group_rows = group_rows
         self._rows: list[dict[str, Any]] = []
-        self._id_hashes = array("Q")
+        self._ids = UniqueIds()
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
     def add(self, item: Item) -> None:
@@ -62,7 +95,7 @@ class ItemsWriter:
         row = {name: getattr(item, name) for name in _SCHEMA.names}
         row["source"] = msgspec.json.encode(item.source, enc_hook=str).decode()
         self._rows.append(row)
-        self._id_hashes.append(int.from_bytes(_hash(item.item_id)))
+        self._ids.add(item.item_id)
         if len(self._rows) == self._group_rows:
             self._flush()
 
@@ -70,8 +103,8 @@ class ItemsWriter:
         """End the file; return the number of items."""
         self._flush()
         self._file.close()
-        self._refuse_duplicates()
-        return len(self._id_hashes)
+        self._ids.refuse_duplicates(_ids(self._path))
+        return len(self._ids)
 
     def __enter__(self) -> "ItemsWriter":
         return self
@@ -89,20 +122,6 @@ class ItemsWriter:
         except OSError as exc:
             raise StorageError(f"{self._path} can't be written: {exc}") from exc
         self._rows = []
-
-    def _refuse_duplicates(self) -> None:
-        hashes, counts = np.unique(np.asarray(self._id_hashes), return_counts=True)
-        suspects = set(hashes[counts > 1].tolist())
-        seen: dict[str, int] = {}
-        for number, item_id in enumerate(_ids(self._path)) if suspects else ():
-            if int.from_bytes(_hash(item_id)) not in suspects:
-                continue
-            if item_id in seen:
-                raise ManifestError(
-                    f"item_id {item_id!r} stands in rows {seen[item_id] + 1} and {number + 1}; "
-                    "ids must be unique (rows without an id column need different content)"
-                )
-            seen[item_id] = number
 
 
 def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:

@@ -5,6 +5,7 @@ before the next line is written.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,18 +37,21 @@ class Journal:
         self._path = path
         try:
             self._file = path.open("ab", buffering=0)  # each line reaches the system at once
-            self._file.truncate(_whole_bytes(path))
+            self._whole_bytes = self._file.truncate(_whole_bytes(path))
         except OSError as exc:
             raise StorageError(f"{path} can't be opened: {exc}") from exc
 
     def append(self, entry: Entry) -> None:
         """Write one finished item; when this returns, a crash of ours can't lose it."""
-        line = _encoder.encode(entry) + b"\n"
+        line = rest = _encoder.encode(entry) + b"\n"
         try:
-            while line:
-                line = line[self._file.write(line) :]
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as exc:
+            with suppress(OSError):  # items in flight still append: never behind half a line
+                self._file.truncate(self._whole_bytes)
             raise StorageError(f"{self._path} can't be written: {exc}") from exc
+        self._whole_bytes += len(line)
 
     def __enter__(self) -> "Journal":
         return self
@@ -59,13 +63,20 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[Entry]:
-    """All whole entries, in the order they were finished; none when there is no journal."""
+    """All whole entries, in the order they were finished; none when there is no journal.
+
+    Raises:
+        StorageError: it can't be read, or a whole line is no entry.
+    """
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield _decoder.decode(line)
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield _decoder.decode(line)
+    except (OSError, msgspec.DecodeError) as exc:
+        raise StorageError(f"{path} can't be read: {exc}") from exc
 
 
 def _whole_bytes(path: Path) -> int:

@@ -3,16 +3,18 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from omni_batch.errors import ConfigError, StorageError
+from omni_batch.rundir.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
-_LOOKS_HASHED = re.compile(r".*-[0-9a-f]{10}")
+_HASH_DIGITS = 16  # 64 bits: a million ids do not meet
+_LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
@@ -83,8 +85,7 @@ class RunDir:
             lock.acquire()
         except Timeout:
             raise ConfigError(
-                f"run {self.root} belongs to another process (see owner in {self.record}); "
-                "wait for it to end or stop it"
+                f"run {self.root} belongs to {self._owner()}; wait for it to end or stop it"
             ) from None
         except OSError as exc:
             raise StorageError(f"{self.root} can't be locked: {exc}") from exc
@@ -92,6 +93,12 @@ class RunDir:
             yield
         finally:
             lock.release()
+
+    def _owner(self) -> str:
+        with suppress(ConfigError):
+            if owner := read_record(self.record).owner:
+                return f"process {owner.pid} on {owner.host} since {owner.since:%Y-%m-%d %H:%M} UTC"
+        return "another process"
 
 
 def file_name(item_id: str) -> str:
@@ -103,5 +110,5 @@ def file_name(item_id: str) -> str:
     hashed = _LOOKS_HASHED.fullmatch(item_id) or _RESERVED.fullmatch(item_id)
     if _PLAIN_NAME.fullmatch(item_id) and not hashed:
         return item_id
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", item_id)[:60].strip("-.") or "item"
-    return f"{safe}-{hashlib.sha256(item_id.encode()).hexdigest()[:10]}"
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", item_id)[:60].strip("-") or "item"
+    return f"{safe}-{hashlib.sha256(item_id.encode()).hexdigest()[:_HASH_DIGITS]}"

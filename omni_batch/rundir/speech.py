@@ -23,6 +23,7 @@ class SpeechFile:
         self._temporary = temporary
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
+        self._begun = False
         self._lock = threading.Lock()  # a cancelled item may discard while a thread still writes
 
     async def write(self, sound: bytes, sample_rate_hz: int) -> None:
@@ -42,6 +43,7 @@ class SpeechFile:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+            if self._begun:
                 self._temporary.unlink(missing_ok=True)
 
     def _locked_flush(self, sample_rate_hz: int) -> None:
@@ -55,6 +57,7 @@ class SpeechFile:
     def _flush(self, sample_rate_hz: int) -> None:
         try:
             if self._file is None:
+                self._begun = True
                 self._file = soundfile.SoundFile(
                     self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
                 )

@@ -6,12 +6,13 @@ that one misreading cannot hide on both sides.
 
 from omni_batch.simulator import reply
 from omni_batch.simulator.books import Counters, Recorded
-from omni_batch.simulator.options import FAULTS, FRAMINGS, SimulatorOptions
+from omni_batch.simulator.options import FAULTS, FRAMINGS, WAV_HEADERS, SimulatorOptions
 from omni_batch.simulator.server import Simulator, serve
 
 __all__ = [
     "FAULTS",
     "FRAMINGS",
+    "WAV_HEADERS",
     "Counters",
     "Recorded",
     "Simulator",

@@ -20,6 +20,7 @@ from omni_batch.simulator.parameters import (
     find_voice,
 )
 from omni_batch.simulator.refusal import unfit
+from omni_batch.simulator.speech import SpeechForm
 from omni_batch.simulator.tokens import Look, PromptTokens, prompt_tokens
 
 FORBIDDEN_OUTPUT = "forbidden-output"
@@ -40,9 +41,9 @@ class Work:
         """Content moderation will stop the reply."""
         return FORBIDDEN_OUTPUT in self.chat.turns[-1].text
 
-    def stream(self, *, chunk_bytes: int) -> Stream:
+    def stream(self, form: SpeechForm) -> Stream:
         """The reply in frames."""
-        return stream(self.chat, self.said, self.prompt, self.envelope, chunk_bytes=chunk_bytes)
+        return stream(self.chat, self.said, self.prompt, self.envelope, form)
 
     def completion(self) -> Json:
         """The reply as one JSON object."""

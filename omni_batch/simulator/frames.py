@@ -11,7 +11,7 @@ import msgspec
 
 from omni_batch.simulator.answer import Answer, pieces
 from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.speech import Piece, speak
+from omni_batch.simulator.speech import Piece, SpeechForm, speak
 from omni_batch.simulator.tokens import PromptTokens, text_tokens
 
 DONE = b"data: [DONE]\n\n"
@@ -95,14 +95,14 @@ def sse(payload: Json) -> Frame:
 
 
 def stream(
-    chat: Chat, said: Answer, prompt: PromptTokens, envelope: Envelope, *, chunk_bytes: int
+    chat: Chat, said: Answer, prompt: PromptTokens, envelope: Envelope, form: SpeechForm
 ) -> Stream:
     """Cut a reply into frames: role, reasoning, text, speech, finish, usage, [DONE]."""
     frames = list(_opening(said, envelope))
     in_audio = chat.model.transcribes and chat.voice is not None
     write = envelope.transcript if in_audio else envelope.content
     texts = [write(piece) for piece in pieces(said.text)]
-    sounds = [envelope.sound(piece) for piece in _spoken(chat, said, chunk_bytes)]
+    sounds = [envelope.sound(piece) for piece in _spoken(chat, said, form)]
     frames += _braided(texts, sounds)
     finish_at = len(frames)
     last = {"content": "", "reasoning_content": None} if chat.thinking else {"content": ""}
@@ -123,12 +123,11 @@ def _opening(said: Answer, envelope: Envelope) -> Iterator[Frame]:
         yield envelope.delta({"content": None, "reasoning_content": piece})
 
 
-def _spoken(chat: Chat, said: Answer, chunk_bytes: int) -> Iterator[Piece]:
+def _spoken(chat: Chat, said: Answer, form: SpeechForm) -> Iterator[Piece]:
     if chat.voice is None or said.audio_tokens is None:
         return iter(())
     seconds = said.audio_tokens / chat.model.rules.audio_out_tokens_per_s
-    opening = len(said.text)
-    return speak(chat.voice, seconds, chunk_bytes=chunk_bytes, opening=opening)
+    return speak(chat.voice, seconds, form, opening=len(said.text))
 
 
 def _braided(texts: list[Frame], sounds: list[Frame]) -> list[Frame]:

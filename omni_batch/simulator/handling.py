@@ -21,6 +21,7 @@ from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.parameters import find_model
 from omni_batch.simulator.quota import Quota
 from omni_batch.simulator.refusal import Refusal, Refused
+from omni_batch.simulator.speech import SpeechForm
 
 JSON = {"content-type": "application/json"}
 EVENTS = {"content-type": "text/event-stream;charset=UTF-8"}
@@ -42,6 +43,7 @@ class Handling:
         self._rng = random.Random(f"{options.seed}/{outcome.ordinal}")
         self._uid = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         self._arrived_s = time.time()
+        self._form = SpeechForm(options.audio_chunk_bytes, options.wav_headers)
 
     async def answer(self, body: Body, scripted: reply.Reply) -> None:
         """Answer as scripted, else with the fault that is drawn, else well."""
@@ -110,13 +112,16 @@ class Handling:
         await self._exchange.respond(refused.status, headers, whole)
 
     async def _strike(self, kind: str, body: Body) -> None:
-        """Answer with a fault. Those of the front door come before all checks of the request."""
         if kind in faults.IN_REPLY:
             work = self._work(body)
             self._note_fault(kind)
             await self._good(work, kind)
-            return
-        self._note_fault(kind)
+        else:
+            self._note_fault(kind)
+            await self._fail_at_the_door(kind)
+
+    async def _fail_at_the_door(self, kind: str) -> None:
+        """Answer with a fault that comes before all checks of the request."""
         if kind in faults.REFUSALS:
             await self._refuse(faults.REFUSALS[kind])
         elif kind in faults.PAGES:
@@ -149,7 +154,7 @@ class Handling:
         self._quota.spend(work.chat.model.name, work.said.tokens, time.monotonic())
 
     async def _stream(self, work: Work, fault: str | None) -> None:
-        stream = work.stream(chunk_bytes=self._options.audio_chunk_bytes)
+        stream = work.stream(self._form)
         error = refusal.INTERNAL
         if work.forbidden:
             fault, error = "in_band_error", refusal.inspection_failed("Output")
@@ -169,7 +174,7 @@ class Handling:
         if self._options.shuffle_keys:
             frames = tuple(shuffled(frame, self._rng) for frame in frames)
         writes = plan(frames, self._options, self._rng)
-        self._outcome.succeeded = True
+        self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
         self._outcome.succeeded = await deliver(self._exchange, writes, end)
 
     async def _raw(self, scripted: reply.Frames) -> None:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from PIL import Image
 
@@ -85,14 +86,20 @@ def sound(data: bytes) -> Sound:
     try:
         with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.audio[0]
-            known_s = container.duration / av.time_base if container.duration else None
-            # A bare stream without a header tells its length only when it is read to the end.
+            known_s = _stated_s(container)
             heard = _listen(container.decode(stream), HEARD_S if known_s else math.inf)
             loudness, pauses = _loudness(heard)
             seconds = known_s or len(heard) / HEARD_HZ
             return Sound(seconds, stream.rate, stream.channels, loudness, pauses)
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise Undecodable(str(error)) from error
+
+
+def _stated_s(container: InputContainer) -> float | None:
+    """Seconds as the file states them; a file that states none has to be heard to the end."""
+    if container.format.name == "aac" or not container.duration:
+        return None  # bare AAC has no header: FFmpeg guesses its length, a few per cent off
+    return container.duration / av.time_base
 
 
 def _listen(frames: Iterator[AudioFrame], at_most_s: float) -> Samples:

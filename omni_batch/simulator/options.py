@@ -41,6 +41,15 @@ FRAMINGS: Mapping[str, str] = MappingProxyType(
 )
 """Every way in which the same frames can be put on the wire."""
 
+WAV_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "bare PCM, as the service sends it",
+        "first": "the first piece of speech begins with a WAV header",
+        "every": "every piece does, as some servers of the same models send it",
+    }
+)
+"""Whether speech carries WAV headers."""
+
 
 def known(word: str, words: Collection[str], what: str) -> str:
     """Give `word` back if it is one of `words`.
@@ -91,9 +100,12 @@ class SimulatorOptions:
     """Send audio frames no faster than they play."""
     framing: str = "plain"
     """One of `FRAMINGS`."""
+    wav_headers: str = "none"
+    """One of `WAV_HEADERS`."""
 
     def __post_init__(self) -> None:
         known(self.framing, FRAMINGS, "framing")
+        known(self.wav_headers, WAV_HEADERS, "wav_headers")
         for kind, probability in self.faults.items():
             known(kind, FAULTS, "fault")
             if not 0 <= probability <= 1:

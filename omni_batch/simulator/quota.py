@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
-WINDOW_S = 60.0
+MINUTE_S = 60.0
 SLACK_S = 2.0
 """Seconds of the limit that may be used at once: clocks and networks jitter, so a client that
 paces itself exactly at the limit must not be refused for it."""
@@ -13,39 +12,36 @@ paces itself exactly at the limit must not be refused for it."""
 
 @dataclass(slots=True)
 class Allowance:
-    """So much a minute of one thing. A use may overdraw it; then the next has to wait."""
+    """So much a minute of one thing, earned second by second; that bounds the minute as well.
+
+    A use may overdraw it, since nobody knows how long a reply gets; then the next has to wait.
+    """
 
     per_minute: float
     _level: float = field(init=False)
     _filled_at_s: float = field(default=0.0, init=False)
-    _used: deque[tuple[float, float]] = field(default_factory=deque, init=False)
-    _used_sum: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._level = self._most
 
     @property
     def _most(self) -> float:
-        return max(2.0, self.per_minute / WINDOW_S * SLACK_S)
+        return max(2.0, self.per_minute / MINUTE_S * SLACK_S)
 
     def has(self, amount: float, now_s: float) -> bool:
-        """Whether `amount` is left, both of this second's share and of this minute's."""
+        """Whether `amount` is left."""
         self._refill(now_s)
-        return self._level >= amount and self._used_sum + amount <= self.per_minute + self._most
+        return self._level >= amount
 
     def take(self, amount: float, now_s: float) -> None:
         """Use `amount`, whether it is left or not."""
         self._refill(now_s)
         self._level -= amount
-        self._used.append((now_s, amount))
-        self._used_sum += amount
 
     def _refill(self, now_s: float) -> None:
-        earned = (now_s - self._filled_at_s) * self.per_minute / WINDOW_S
+        earned = (now_s - self._filled_at_s) * self.per_minute / MINUTE_S
         self._level = min(self._most, self._level + earned)
         self._filled_at_s = now_s
-        while self._used and self._used[0][0] <= now_s - WINDOW_S:
-            self._used_sum -= self._used.popleft()[1]
 
 
 class Quota:

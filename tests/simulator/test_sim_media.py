@@ -22,7 +22,7 @@ GREEN = media.jpeg(640, 427)
         (media.audio(media.uri(media.wav(3.2))), "A recording of 3.2 seconds, loud, with pauses"),
         (media.audio(media.uri(media.wav(3, level=0))), "A recording of 3.0 seconds, silent."),
         (media.audio(media.uri(media.encoded_sound(3.2, "mp3", "mp3"))), "of 3.2 seconds, loud"),
-        (media.audio(media.uri(media.encoded_sound(3.2, "adts", "aac"))), "of 3.2 seconds, loud"),
+        (media.audio(media.uri(media.encoded_sound(12, "adts", "aac"))), "of 12.0 seconds, loud"),
         (
             media.video(media.uri(media.mp4(4))),
             "A video of 4.0 seconds at 25 frames a second, 320 x 240 pixels, without sound, "

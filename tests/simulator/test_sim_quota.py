@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sim_client import body, post, refusal
 
-from omni_batch.simulator import Simulator, SimulatorOptions
+from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.simulator.quota import Quota
 
 MODEL = "qwen3-omni-flash"
@@ -72,9 +72,15 @@ def test_too_many_requests_are_429_limit_requests() -> None:
         assert sim.counters.refused == {"limit_requests": 1}
 
 
-def test_too_many_tokens_are_429_insufficient_quota() -> None:
+def test_a_long_prompt_uses_up_tokens() -> None:
     with Simulator(SimulatorOptions(tokens_per_minute=60)) as sim:
-        assert post(sim, body("word " * 100)).status_code == 200
+        assert post(sim, body("word " * 100, max_tokens=1)).status_code == 200
         status, code, message = refusal(post(sim, body()))
         assert (status, code) == (429, "insufficient_quota")
         assert "Allocated quota exceeded" in message
+
+
+def test_a_long_reply_uses_up_tokens() -> None:
+    with Simulator(SimulatorOptions(tokens_per_minute=600)) as sim:  # 20 at once, 15 for the prompt
+        sim.script(reply.text("word " * 40))
+        assert [post(sim, body()).status_code for _ in range(2)] == [200, 429]

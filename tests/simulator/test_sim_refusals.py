@@ -228,6 +228,8 @@ def test_forbidden_input_is_a_400_whose_body_is_framed(sim: Simulator) -> None:
     response = post(sim, body("please, forbidden-input"))
     assert response.status_code == 400
     assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.text.startswith("data: {")
+    assert response.text.endswith("\n\n")
     error = json.loads(response.text.removeprefix("data: "))["error"]
     assert error["code"] == "data_inspection_failed"
     assert error["message"] == "Input text data may contain inappropriate content."

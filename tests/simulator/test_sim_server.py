@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sim_client import HEADERS, ask, body, text, until
+from sim_client import HEADERS, ask, body, post, text, until
 
 import omni_batch.simulator
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
@@ -54,6 +54,11 @@ def test_it_stops_at_once_with_streams_still_open(caplog: pytest.LogCaptureFixtu
         assert time.perf_counter() - stopped_s < 0.3
         assert all(isinstance(future.exception(), httpx.TransportError) for future in futures)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_reply_does_not_wait_for_an_acknowledgement(sim: Simulator) -> None:
+    elapsed_s = sorted(post(sim, body()).elapsed.total_seconds() for _ in range(20))
+    assert elapsed_s[5] < 0.03
 
 
 def test_several_run_side_by_side() -> None:

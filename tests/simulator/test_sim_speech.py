@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import time
+import wave
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from sim_client import SPEECH, ask, deltas, pcm, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.simulator.babble import LOOP_S, RATE_HZ, loop
-from omni_batch.simulator.speech import speak
+from omni_batch.simulator.speech import SpeechForm, speak
 
+FORM = SpeechForm(19_200)
 RATES = [("qwen3-omni-flash", 12.5), ("qwen-omni-turbo", 25), ("qwen3.5-omni-plus", 12.5)]
 
 
@@ -45,7 +48,7 @@ def test_pieces_decode_alone_and_need_no_padding(sim: Simulator) -> None:
 @pytest.mark.parametrize("size", [1, 2, 7, 1000, 10**6])
 def test_the_size_of_pieces_changes_no_sample(sim: Simulator, size: int) -> None:
     def spoken(chunk_bytes: int) -> bytes:
-        pieces = speak("Cherry", 0.5, chunk_bytes=chunk_bytes, opening=1)
+        pieces = speak("Cherry", 0.5, SpeechForm(chunk_bytes), opening=1)
         return b"".join(base64.b64decode(piece.base64) for piece in pieces)
 
     faded = 480
@@ -54,7 +57,7 @@ def test_the_size_of_pieces_changes_no_sample(sim: Simulator, size: int) -> None
 
 
 def test_speech_of_more_than_the_loop_goes_on(sim: Simulator) -> None:
-    pieces = list(speak("Cherry", LOOP_S * 2.5, chunk_bytes=19_200, opening=3))
+    pieces = list(speak("Cherry", LOOP_S * 2.5, FORM, opening=3))
     samples = np.frombuffer(b"".join(base64.b64decode(p.base64) for p in pieces), "<i2")
     assert len(samples) == LOOP_S * 2.5 * RATE_HZ
     assert np.abs(samples[-RATE_HZ * 5 :]).max() > 1000
@@ -91,10 +94,10 @@ def test_a_reply_starts_and_ends_without_a_click(sim: Simulator) -> None:
 
 
 def test_speech_costs_microseconds_once_the_voice_is_known() -> None:
-    list(speak("Cherry", 5, chunk_bytes=19_200, opening=0))
+    list(speak("Cherry", 5, FORM, opening=0))
     begun = time.process_time()
     for _ in range(100):
-        list(speak("Cherry", 5, chunk_bytes=19_200, opening=0))
+        list(speak("Cherry", 5, FORM, opening=0))
     assert (time.process_time() - begun) / 100 < 0.002
 
 
@@ -102,3 +105,19 @@ def test_chunk_bytes_set_the_size_of_pieces() -> None:
     with Simulator(SimulatorOptions(audio_chunk_bytes=1001)) as sim:
         pieces = [d["audio"]["data"] for d in deltas(ask(sim, **SPEECH)) if "audio" in d]
     assert len(base64.b64decode(pieces[0])) == 1001
+
+
+@pytest.mark.parametrize("headers", ["first", "every"])
+def test_pieces_may_begin_with_wav_headers(sim: Simulator, headers: str) -> None:
+    with Simulator(SimulatorOptions(wav_headers=headers)) as other:
+        chunks = ask(other, "a few more words", **SPEECH)
+    expected = ask(sim, "a few more words", **SPEECH)
+    pieces = [base64.b64decode(d["audio"]["data"]) for d in deltas(chunks) if "audio" in d]
+    headed = [piece.startswith(b"RIFF") for piece in pieces]
+    assert headed == [index == 0 or headers == "every" for index in range(len(pieces))]
+    bare = [piece[44:] if head else piece for piece, head in zip(pieces, headed, strict=True)]
+    assert b"".join(bare) == pcm(expected)
+    if headers == "every":
+        with wave.open(io.BytesIO(pieces[-1])) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
+            assert file.getnframes() * 2 == len(bare[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import httpx
 import pytest
@@ -21,6 +22,8 @@ from sim_client import (
 )
 
 from omni_batch.simulator import FRAMINGS, Simulator, SimulatorOptions
+from omni_batch.simulator.delivery import plan
+from omni_batch.simulator.frames import Frame
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
@@ -151,6 +154,15 @@ def test_tiny_writes_arrive_in_tiny_pieces() -> None:
     ):
         sizes = [len(piece) for piece in r.iter_raw()]
     assert max(sizes) <= 7
+
+
+def test_the_first_frame_goes_out_on_its_own() -> None:
+    frames = [Frame(b"data: %d\n\n" % number) for number in range(9)]
+    writes = plan(frames, SimulatorOptions(), random.Random(0))
+    assert [write.data for write in writes] == [
+        frames[0].data,
+        b"".join(frame.data for frame in frames[1:]),
+    ]
 
 
 def test_shuffled_keys_differ_between_frames_and_mean_the_same(sim: Simulator) -> None:

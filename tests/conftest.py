@@ -1,0 +1,68 @@
+"""A real simulator on a free port, and runs over manifests that a test writes down."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from omni_batch.config import Config, parse_config
+from omni_batch.simulator import Simulator, SimulatorOptions
+
+KEY_ENV = "OMNI_BATCH_TEST_KEY"
+KEY = "sk-0123456789-test"
+SAMPLE = Path(__file__).parent.parent / "data" / "sample"
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(SimulatorOptions(api_key=KEY)) as server:
+        yield server
+
+
+@pytest.fixture
+def make_config(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeConfig:
+    """A config over the given rows against the simulator: no waits, no pacing."""
+    monkeypatch.setenv(KEY_ENV, KEY)
+
+    def make(rows: list[Mapping[str, str]], **changes: Any) -> Config:
+        manifest = write_csv(tmp_path / "manifest.csv", rows)
+        quota = {"requests_per_minute": 1e9, "tokens_per_minute": 1e12}
+        endpoint = {"name": "custom", "base_url": simulator.base_url, "api_key_env": KEY_ENV}
+        return parse_config(
+            {
+                "name": "test",
+                "manifest": {"path": str(manifest)},
+                "output": str(tmp_path / "runs"),
+                "endpoint": endpoint,
+                **changes,
+                "quota": quota | changes.get("quota", {}),
+                "retry": {"first_wait_s": 0, "max_wait_s": 0} | changes.get("retry", {}),
+            }
+        )
+
+    return make
+
+
+def write_csv(path: Path, rows: list[Mapping[str, str]]) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def prompts(count: int) -> list[Mapping[str, str]]:
+    return [{"item_id": f"row-{number}", "prompt": f"Say {number}."} for number in range(count)]
+
+
+def read_table(run_dir: Path, name: str = "results") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(run_dir / name).to_pylist()
+    return rows
