@@ -19,7 +19,7 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import keep_progress, publish_summary
 from omni_batch.config import load_config
-from omni_batch.errors import OmniBatchError
+from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.pipeline import active_run, execute, process_shard
 from omni_batch.prepare import make_plan, prepare_run
 from omni_batch.run import Run
@@ -44,7 +44,7 @@ async def batch(
         overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
             stores parameters in clear text.
     """
-    directory = RunDir(Path(run_dir)) if run_dir else _prepare(config or "", overrides or [])
+    directory = RunDir(Path(run_dir)) if run_dir else _prepare(config, overrides or [])
     record = await execute(directory, _run_shard, beside=keep_progress)
     await publish_summary(directory)
     return _state(record)
@@ -80,7 +80,9 @@ async def _run_shard(run: Run, shard_number: int) -> None:
     await shard(str(run.directory.root), shard_number)
 
 
-def _prepare(config: str, overrides: list[str]) -> RunDir:
+def _prepare(config: str | None, overrides: list[str]) -> RunDir:
+    if config is None:
+        raise ConfigError("give the flow a config or a run_dir")
     return prepare_run(make_plan(load_config(config, overrides)))
 
 

@@ -368,4 +368,5 @@ def _row(columns: Iterable[Column[R]], record: R) -> dict[str, Any]:
 
 
 def _typed(value: Any, column: Column[Any]) -> Any:
-    return datetime.fromisoformat(value) if column.type == _TIME and value else value
+    written = column.type == _TIME and isinstance(value, str)
+    return datetime.fromisoformat(value) if written else value

@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +124,12 @@ def summary(directory: RunDir) -> RenderableType:
             ", ",
             (f"{counts.failed:,} failed", "red" if counts.failed else ""),
             f" of {record.items:,} items in {_duration(counts.elapsed_s)}",
-            f"; {counts.requests:,} requests, {counts.retries:,} of them retries",
         ),
+        Text(f"{counts.requests:,} requests, {counts.retries:,} of them retries"),
         Text(_spent(record)),
     ]
     if record.state in ("interrupted", "stopped"):
-        lines.append(Text(f"{record.reason or 'it was broken off'}", style="yellow"))
+        lines.append(Text(record.reason or "it was broken off", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
     groups = analytics.failure_groups(directory) if counts.failed else []
@@ -310,7 +309,9 @@ def _left(record: RunRecord) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return str(timedelta(seconds=round(seconds)))
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_of_hour = divmod(minutes, 60)
+    return f"{hours}:{minutes_of_hour:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
 def _thousands(tokens: int | None) -> str:

@@ -54,21 +54,22 @@ class MediaLoader:
         return await asyncio.to_thread(self._load_file, ref)
 
     def _written_out(self, ref: MediaRef) -> Media:
+        name = display_name(ref.reference)
         header, separator, data = ref.reference[5:].partition(",")
         if not separator or not header.endswith(";base64"):
-            raise MediaError(f"data URI {header[:40]!r} is not base64; write data:…;base64,…")
+            raise MediaError(f"{name} is not base64; write data:…;base64,…")
         if len(ref.reference) > self._data_uri_max_bytes:
             raise MediaError(
-                f"data URI of {len(ref.reference)} bytes; the cap is {self._data_uri_max_bytes}"
+                f"{name} takes {len(ref.reference)} bytes; the cap is {self._data_uri_max_bytes}"
             )
         try:
             size_bytes = len(pybase64.b64decode(data, validate=True))
         except ValueError as exc:
-            raise MediaError(f"{display_name(ref.reference)} is not base64: {exc}") from None
+            raise MediaError(f"{name} is not base64: {exc}") from None
         mime_type = header.partition(";")[0]
         if size_bytes == 0 or (mime_type and not mime_type.startswith(f"{ref.kind}/")):
             held = mime_type if size_bytes else "nothing"
-            raise MediaError(f"{display_name(ref.reference)} holds {held}, where {ref.kind} is due")
+            raise MediaError(f"{name} holds {held}, where {ref.kind} is due")
         return Media(
             ref.kind,
             ref.reference,

@@ -42,7 +42,9 @@ def refusal(tree: dict[str, Any]) -> str:
     return str(refused.value)
 
 
-def all_keys(model: type[BaseModel] = Config, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def all_keys(
+    model: type[BaseModel] = Config, above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
         yield (*above, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -138,7 +140,9 @@ def test_a_wrong_value_is_refused_with_key_value_and_reason(
     key: str, value: Any, reason: str
 ) -> None:
     path = tuple(key.split("."))
-    message = refusal({**MINIMAL, **nested(path, value)} if path[0] != "manifest" else nested(path, value))
+    message = refusal(
+        {**MINIMAL, **nested(path, value)} if path[0] != "manifest" else nested(path, value)
+    )
     hidden = key.startswith("endpoint.")
     where = ".".join([*path, "0"]) if value == ["smell"] else key
     shown = "…" if hidden else repr(value[0] if value == ["smell"] else value)

@@ -68,7 +68,10 @@ def write_jsonl(path: Path, rows: Rows) -> None:
 
 
 def write_parquet(path: Path, rows: Rows) -> None:
-    fields = [(k, pa.list_(pa.string()) if isinstance(v, list) else pa.string()) for k, v in rows[0].items()]
+    fields = [
+        (k, pa.list_(pa.string()) if isinstance(v, list) else pa.string())
+        for k, v in rows[0].items()
+    ]
     pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), path)
 
 
@@ -240,7 +243,10 @@ def test_an_id_is_a_text_or_a_whole_number(tmp_path: Path, value: Any) -> None:
     ("name", "content"),
     [
         ("rows.csv", b"item_id,prompt\na,x\n,y\n"),
-        ("rows.jsonl", b'{"item_id": "a"}\n\n{"item_id": null, "prompt": "y"}\n'.replace(b"\n\n", b"\n")),
+        (
+            "rows.jsonl",
+            b'{"item_id": "a"}\n\n{"item_id": null, "prompt": "y"}\n'.replace(b"\n\n", b"\n"),
+        ),
         ("rows.jsonl", b'{"item_id": "a"}\n{"item_id": "", "prompt": "y"}\n'),
     ],
 )
@@ -302,7 +308,10 @@ def test_a_row_that_cannot_be_used_names_file_line_and_reason(
         (pa.table({"item_id": ["a", "b"], "prompt": pa.array([None, 1])}), "row 2: prompt is 1"),
         (pa.table({"item_id": ["a", None], "prompt": ["x", "y"]}), "row 2: item_id is empty"),
         (pa.table({"prompt": ["x", None]}), "row 2: the row is empty"),
-        (pa.table([pa.array(["a"]), pa.array(["b"])], ["note", "note"]), "'note' stands there twice"),
+        (
+            pa.table([pa.array(["a"]), pa.array(["b"])], ["note", "note"]),
+            "'note' stands there twice",
+        ),
     ],
 )
 def test_a_row_of_parquet_that_cannot_be_used_names_its_number(

@@ -73,7 +73,9 @@ def test_a_missing_key_is_refused_by_the_name_of_its_variable(
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize("spoilt", [f"{SECRET}\nX-Evil: 1", f"{SECRET} x", f"{SECRET}é", f"{SECRET}\x7f"])
+@pytest.mark.parametrize(
+    "spoilt", [f"{SECRET}\nX-Evil: 1", f"{SECRET} x", f"{SECRET}é", f"{SECRET}\x7f"]
+)
 def test_a_key_that_is_no_header_value_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, spoilt: str
 ) -> None:

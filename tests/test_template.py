@@ -29,7 +29,7 @@ def test_a_template_is_filled_in_from_a_row(text: str, row: dict[str, Any], expe
     assert PromptTemplate(text).render(row) == expected
 
 
-@given(st.text().filter(lambda text: "\r" not in text))
+@given(st.text())
 def test_a_rows_text_passes_unchanged(text: str) -> None:
     assert PromptTemplate("{{ x }}").render({"x": text}) == text
 
@@ -68,7 +68,7 @@ def test_attributes_are_out_of_reach(text: str) -> None:
     ],
 )
 def test_a_template_that_fails_on_a_row_is_the_rows_error(text: str) -> None:
-    with pytest.raises(ManifestError, match="request.prompt can't be filled in"):
+    with pytest.raises(ManifestError, match=r"request\.prompt can't be filled in"):
         PromptTemplate(text).render({"a": "x", "d": {}, "zero": 0})
 
 

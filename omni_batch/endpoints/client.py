@@ -95,6 +95,7 @@ class Exchange:
             if payloads := decoder.feed(data):
                 yield [dashscope.decode(payload) for payload in payloads]
                 if DONE in payloads:
+                    self._deadline.reschedule(None)
                     await _drain(stream)
                     break
         else:

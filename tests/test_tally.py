@@ -1,0 +1,118 @@
+"""Counts while a run goes on are the counts of its tables."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from omni_batch.columns import (
+    ATTEMPT_COLUMNS,
+    RESULT_COLUMNS,
+    RunFacts,
+    attempt_rows,
+    result_row,
+    table,
+)
+from omni_batch.errors import RateLimited, Rejected, Unavailable
+from omni_batch.rundir.record import Counts
+from omni_batch.tally import Tally
+from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+FACTS = RunFacts("run-1", "m", "e")
+SPEECH = Speech(36_000, 24_000)
+
+
+def attempt(number: int, error: Exception | None = None) -> Attempt:
+    return Attempt(number, WHEN, 1.0, error=error)
+
+
+SPOKEN = Result(
+    Item("a", 0),
+    WHEN,
+    1.0,
+    attempts=(attempt(1, RateLimited("slow")), attempt(2, Unavailable("down")), attempt(3)),
+    answer=Answer(
+        Response("x", None, "stop", Usage(100, 50, 150), SPEECH, None),
+        WavFile("audio/a.wav", SPEECH, "ab"),
+    ),
+    cost=Cost(0.25, "CNY"),
+)
+UNBILLED = Result(
+    Item("b", 1),
+    WHEN,
+    1.0,
+    attempts=(attempt(1),),
+    answer=Answer(Response("x", None, "stop", None, None, None), None),
+)
+NO = Rejected("no")
+REFUSED = Result(Item("c", 2), WHEN, 1.0, attempts=(attempt(1, NO),), error=NO)
+RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3))]
+
+
+def live(*results: Result) -> Tally:
+    tally = Tally()
+    for result in results:
+        list(map(tally.add_attempt, result.attempts))
+        tally.add_result(result)
+    return tally
+
+
+def resumed(*results: Result) -> Tally:
+    tally = Tally(elapsed_before_s=60.0)
+    tally.add_tables(
+        table(RESULT_COLUMNS, [result_row(FACTS, result) for result in results]),
+        table(ATTEMPT_COLUMNS, [row for result in results for row in attempt_rows(FACTS, result)]),
+    )
+    return tally
+
+
+def timeless(counts: Counts) -> dict[str, object]:
+    clock = {"items_per_minute", "elapsed_s"}
+    return {name: getattr(counts, name) for name in Counts.__struct_fields__ if name not in clock}
+
+
+EXPECTED = {
+    "succeeded": 3,
+    "failed": 1,
+    "in_flight": 7,
+    "requests": 8,
+    "retries": 4,
+    "rate_limited": 2,
+    "prompt_tokens": 200,
+    "completion_tokens": 100,
+    "audio_s": 3.0,
+    "cost": 0.5,
+    "currency": "CNY",
+}
+
+
+def test_counts_grow_with_every_result() -> None:
+    assert timeless(live(*RESULTS).counts(in_flight=7)) == EXPECTED
+    assert live(*RESULTS).done == 4
+
+
+def test_a_resumed_run_counts_from_its_tables() -> None:
+    assert timeless(resumed(*RESULTS).counts(in_flight=7)) == EXPECTED
+
+
+def test_a_run_may_stop_anywhere_and_count_on() -> None:
+    for cut in range(len(RESULTS) + 1):
+        tally = resumed(*RESULTS[:cut])
+        for result in RESULTS[cut:]:
+            list(map(tally.add_attempt, result.attempts))
+            tally.add_result(result)
+        assert timeless(tally.counts(in_flight=7)) == EXPECTED
+
+
+def test_nothing_counts_nothing() -> None:
+    for tally in (live(), resumed()):
+        assert timeless(tally.counts()) == timeless(Counts())
+
+
+def test_the_rate_is_of_this_process_and_the_time_of_all() -> None:
+    tally = resumed(*RESULTS)
+    assert tally.counts().items_per_minute is None
+    tally.add_result(SPOKEN)
+    counts = tally.counts()
+    assert counts.items_per_minute
+    assert counts.items_per_minute > 0
+    assert counts.elapsed_s >= 60
