@@ -230,6 +230,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Decides which request meets which fault.")] = 0,
 ) -> None:
     """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good."""
+    from omni_batch.display import print_line
     from omni_batch.simulator import SimulatorOptions, serve
 
     try:
@@ -243,9 +244,11 @@ def simulate(
             chunk_interval_s=chunk_interval,
             faults=dict(map(_fault, fault or [])),
         )
+        serve(options, ready=print_line)
     except ValueError as exc:
         raise ConfigError(str(exc)) from None
-    serve(options)
+    except OSError as exc:
+        raise ConfigError(f"{host}:{port} can't be listened on: {exc.strerror}") from None
 
 
 def _config(
@@ -259,7 +262,7 @@ def _config(
 
 
 def _run_and_report(directory: Any, prefect: bool, as_json: bool) -> None:
-    from omni_batch.display import show_path
+    from omni_batch.display import print_line
     from omni_batch.rundir.record import read_record
 
     _work(directory, prefect)
@@ -268,7 +271,7 @@ def _run_and_report(directory: Any, prefect: bool, as_json: bool) -> None:
         _print_json(record)
     else:
         _print_summary(directory)
-        show_path(directory.root)
+        print_line(directory.root)
     raise typer.Exit(record.exit_code)
 
 

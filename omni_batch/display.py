@@ -1,10 +1,8 @@
 """What a person sees in the terminal. Pictures of run.json and of the tables, nothing more."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -275,10 +273,9 @@ def print_error(message: str) -> None:
     err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
 
 
-def show_path(path: Path) -> None:
-    """A path on a line of its own, for programs to read."""
-    print(path)
-    sys.stdout.flush()
+def print_line(value: object) -> None:
+    """A line of its own on stdout, at once, for programs to read."""
+    print(value, flush=True)
 
 
 def _number(value: object) -> bool:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from omni_batch.simulator import Simulator, SimulatorOptions
@@ -156,6 +157,17 @@ def test_a_wrong_option_is_refused_with_2(project: Path) -> None:
     fault = omni_batch("simulate", "--fault", "cuts=0.1", cwd=project)
     assert fault.returncode == 2
     assert "cut" in fault.stderr
+
+
+def test_simulate_says_where_it_listens(project: Path) -> None:
+    command = [sys.executable, "-m", "omni_batch.cli", "simulate", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base_url = process.stdout.readline().strip()
+        reply = httpx.get(f"{base_url}/models", headers={"Authorization": "Bearer sk-test"})
+        assert "qwen3-omni-flash" in {model["id"] for model in reply.json()["data"]}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
 
 
 def test_help_of_every_command_shows_an_example(project: Path) -> None:

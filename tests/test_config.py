@@ -1,4 +1,4 @@
-"""A configuration is read whole or refused with the key, the value and the reason. It holds no secret."""
+"""A configuration loads whole or is refused with key, value and reason. It holds no secret."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ manifest: {path: data/sample/manifest.csv, id_column: item_id}
 output: data/runs
 model: qwen3-omni-flash
 endpoint: {name: dashscope-beijing, base_url: null, api_key_env: DASHSCOPE_API_KEY}
-request: {system: null, prompt: "Describe {{ subject }} in one sentence.", modalities: [text, audio],
-  voice: Cherry, thinking: false, temperature: null, max_tokens: null, seed: null}
+request: {system: null, prompt: "Describe {{ subject }} in one sentence.", modalities: [text,
+  audio], voice: Cherry, thinking: false, temperature: null, max_tokens: null, seed: null}
 media: {transport: auto, roots: ["."], fit: refuse}
 quota: {requests_per_minute: 60, tokens_per_minute: 100000, max_in_flight: 16, adaptive: true}
 retry: {max_attempts: 5, first_wait_s: 2, max_wait_s: 60, first_byte_timeout_s: 120,

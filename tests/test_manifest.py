@@ -1,4 +1,4 @@
-"""Rows written in any format read back as the same items; a row that can't be used names its place."""
+"""Rows of any format read back as the same items; a row that can't be used names its place."""
 
 import bz2
 import csv
