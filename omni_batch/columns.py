@@ -89,13 +89,24 @@ def _last_attempt(row: ResultOf) -> Attempt | None:
     return row.result.attempts[-1] if row.result.attempts else None
 
 
-def _prompt(request: Any) -> str:
-    """The text of the last turn, as it was sent."""
+def _prompt(row: ResultOf) -> str | None:
+    """The text of the last turn as it was sent; of an item that was never sent, its own."""
+    request = row.result.request
+    if request is None:
+        return row.result.item.prompt
     return "\n".join(part for part in request.messages[-1].parts if isinstance(part, str))
 
 
-def _media(request: Any) -> list[str]:
-    return [display_name(media.reference) for media in request.media()]
+def _media(row: ResultOf) -> list[str]:
+    request = row.result.request
+    if request is not None:
+        return [display_name(media.reference) for media in request.media()]
+    return [display_name(reference) for reference in row.result.item.references()]
+
+
+def _modality(row: ResultOf) -> str:
+    request = row.result.request
+    return request.modality if request is not None else row.result.item.modality()
 
 
 def _tokens(name: str, description: str) -> Column[ResultOf]:
@@ -116,7 +127,7 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
     ),
     Column("text", pa.string(), "the answer", _response("text")),
     Column("reasoning", pa.string(), "the thinking before the answer", _response("reasoning")),
-    Column("annotation", pa.string(), "the answer as checked JSON", lambda r: None),
+    Column("annotation", pa.string(), "the answer as JSON, if one was asked for", lambda r: None),
     Column("finish_reason", pa.string(), "stop or length", _response("finish_reason")),
     Column(
         "audio_path",
@@ -147,10 +158,10 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         "modality",
         pa.string(),
         "what the last turn holds: text, image, audio, video or frames",
-        _request(lambda request: request.modality),
+        _modality,
     ),
-    Column("prompt", pa.string(), "text of the last turn as sent", _request(_prompt)),
-    Column("media", pa.list_(pa.string()), "references of all media sent", _request(_media)),
+    Column("prompt", pa.string(), "text of the last turn as sent", _prompt),
+    Column("media", pa.list_(pa.string()), "references of all media sent", _media),
     Column("voice", pa.string(), "voice asked for", _request(lambda request: request.voice)),
     _tokens("prompt_tokens", "billed input"),
     _tokens("completion_tokens", "billed output"),

@@ -35,6 +35,15 @@ class Item:
     source: Mapping[str, Any] = field(default_factory=dict)
     """The row's other columns, free for templates, carried into the results."""
 
+    def references(self) -> tuple[str, ...]:
+        """All media of the row itself; those in `messages` are not among them."""
+        return (*self.image, *filter(None, (self.audio, self.video)), *self.frames)
+
+    def modality(self) -> Modality:
+        """What the row's own columns hold besides text, the first kind where it mixes them."""
+        kinds: tuple[Modality, ...] = ("image", "audio", "video", "frames")
+        return next((kind for kind in kinds if getattr(self, kind)), "text")
+
 
 @dataclass(frozen=True, slots=True)
 class Media:

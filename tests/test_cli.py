@@ -95,7 +95,8 @@ def test_ctrl_c_ends_what_is_in_flight_and_exits_130(
     write_csv(project / "rows.csv", prompts(400))
     with Simulator(SimulatorOptions(chunk_interval_s=0.02)) as slow:
         (project / "config.yaml").write_text(
-            f"manifest: {{path: rows.csv}}\nquota: {{max_in_flight: 4}}\n"
+            "manifest: {path: rows.csv}\n"
+            "quota: {max_in_flight: 4, requests_per_minute: 1e9, tokens_per_minute: 1e12}\n"
             f"endpoint: {{name: custom, base_url: '{slow.base_url}', api_key_env: {KEY_ENV}}}\n"
         )
         command = [sys.executable, "-m", "omni_batch.cli", "run", "config.yaml", "--no-prefect"]

@@ -11,6 +11,7 @@ from omni_batch.types import Frames, Media, Message, Part, Request
 
 FILE = Media("image", "a.png", path=Path("a.png"), sha256="1" * 64, width_px=10)
 LINK = Media("image", "https://example.org/a", url="https://example.org/a")
+OTHER_LINK = replace(LINK, url="https://example.org/b")
 
 
 def ask(*parts: Part, **members: Any) -> Request:
@@ -38,8 +39,11 @@ def test_everything_that_decides_the_answer_is_in_it() -> None:
         of("Hi", replace(FILE, sha256="2" * 64)),
         of("Hi", replace(FILE, kind="video")),
         of("Hi", LINK),
+        of("Hi", OTHER_LINK),
         of("Hi", Frames((FILE, LINK))),
         of("Hi", Frames((LINK, FILE))),
+        of("Hi", Frames((FILE, OTHER_LINK))),
+        of("Hi", Frames((replace(FILE, sha256="2" * 64), LINK))),
         of("Hi", FILE, LINK),
         of(wants_audio=True),
         of(wants_audio=True, voice="Cherry"),

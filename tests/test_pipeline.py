@@ -43,7 +43,7 @@ async def test_every_kind_of_input_is_answered_in_text_and_speech(make_config: M
 
     assert (record.state, record.counts.succeeded, record.counts.failed) == ("finished", 10, 2)
     assert {row["modality"] for row in rows.values()} == {
-        None, "text", "image", "audio", "video", "frames",
+        "text", "image", "audio", "video", "frames",
     }  # fmt: skip
     assert "512 x 341" in rows["photo-coffee"]["text"]
     assert "5.7 seconds" in rows["announcement-audio"]["text"]
@@ -60,6 +60,8 @@ async def test_every_kind_of_input_is_answered_in_text_and_speech(make_config: M
         assert rows[item_id]["error_kind"] == "media_error"
         assert hint in rows[item_id]["error_message"]
         assert rows[item_id]["attempts"] == 0
+        assert rows[item_id]["modality"] == "image"
+        assert len(rows[item_id]["media"]) == 1
 
 
 async def test_speech_is_one_whole_wav_for_each_answer(make_config: MakeConfig) -> None:
@@ -220,7 +222,7 @@ def written_so_far(directory: RunDir) -> list[dict[str, Any]]:
 
 def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_path: Path) -> None:
     with Simulator(SimulatorOptions(api_key=KEY, chunk_interval_s=0.01)) as slow:
-        config = make_config(prompts(200), quota={"max_in_flight": 4})
+        config = make_config(prompts(80), quota={"max_in_flight": 4})
         endpoint = config.endpoint.model_copy(update={"base_url": slow.base_url})
         directory = prepare_run(make_plan(config.model_copy(update={"endpoint": endpoint})))
         command = [sys.executable, "-m", "omni_batch.cli", "resume", "--no-prefect"]
@@ -235,13 +237,13 @@ def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_pa
 
         done = subprocess.run([*command, str(directory.root)], check=True, capture_output=True)
         assert done.stdout.decode().splitlines()[-1] == str(directory.root)
-        assert len(slow.requests) <= 200 + 4
-        assert sent < 200
+        assert len(slow.requests) <= 80 + 4
+        assert sent < 80
     rows = {row["row_number"]: row["request_id"] for row in read_table(directory.root)}
     for line in before.splitlines():
         entry = msgspec.json.decode(line)["result"]
         assert rows[entry["row_number"]] == entry["request_id"]
-    assert len(rows) == 200
+    assert len(rows) == 80
 
 
 async def test_a_finished_run_is_left_alone(make_config: MakeConfig) -> None:

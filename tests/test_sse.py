@@ -75,6 +75,12 @@ def test_lines_become_events(stream: bytes, expected: list[bytes]) -> None:
     assert payloads(stream) == expected
 
 
+def test_a_cr_at_the_end_waits_for_one_more_byte_and_no_longer() -> None:
+    decoder = SseDecoder()
+    assert decoder.feed(b"data: x\r\r") == []
+    assert decoder.feed(b":") == [b"x"]
+
+
 @pytest.mark.parametrize(
     "stream", [b"data: [DONE]", b"data:[DONE]\n", b"data: [DONE]\r", b"data: [DONE]\r\n"]
 )

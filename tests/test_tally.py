@@ -1,7 +1,10 @@
 """Counts while a run goes on are the counts of its tables."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+
+import pytest
 
 from omni_batch.columns import (
     ATTEMPT_COLUMNS,
@@ -109,10 +112,14 @@ def test_nothing_counts_nothing() -> None:
 
 
 def test_the_rate_is_of_this_process_and_the_time_of_all() -> None:
-    tally = resumed(*RESULTS)
+    half_a_minute_ago_s = time.monotonic() - 30
+    tally = Tally(elapsed_before_s=60, _started_s=half_a_minute_ago_s)
     assert tally.counts().items_per_minute is None
-    tally.add_result(SPOKEN)
-    counts = tally.counts()
-    assert counts.items_per_minute
-    assert counts.items_per_minute > 0
-    assert counts.elapsed_s >= 60
+    for result in RESULTS:
+        tally.add_result(result)
+    assert tally.counts().items_per_minute == pytest.approx(8, rel=0.1)
+    assert tally.counts().elapsed_s == pytest.approx(90, rel=0.1)
+
+
+def test_a_resumed_run_has_no_rate_before_its_first_result() -> None:
+    assert resumed(*RESULTS).counts().items_per_minute is None
