@@ -75,7 +75,7 @@ def failure_groups(directory: RunDir) -> list[FailureGroup]:
 
 def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
     """All runs below a folder, the newest first."""
-    found = [RunDir(path.parent) for path in folder.glob("*/run.json")]
+    found = [RunDir(path.parent) for path in folder.glob("[!.]*/run.json")]
     records = []
     for directory in found:
         try:

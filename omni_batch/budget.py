@@ -13,11 +13,12 @@ def check_budget(budget: BudgetConfig, tally: Tally) -> None:
     if budget.max_cost is not None and tally.cost >= budget.max_cost:
         raise BudgetReached(
             f"cost {tally.cost:.4f} {tally.currency} reached budget.max_cost "
-            f"{budget.max_cost:g}; raise it and resume"
+            f"{budget.max_cost:g}; go on with --set budget.max_cost=…"
         )
     if budget.max_tokens is not None and tokens >= budget.max_tokens:
         raise BudgetReached(
-            f"{tokens} tokens reached budget.max_tokens {budget.max_tokens}; raise it and resume"
+            f"{tokens} tokens reached budget.max_tokens {budget.max_tokens}; "
+            "go on with --set budget.max_tokens=…"
         )
     rate = budget.max_failure_rate
     if rate is not None and tally.done >= _JUDGED_AFTER and tally.failed > rate * tally.done:

@@ -126,14 +126,21 @@ def run(
 
 
 @app.command(epilog="Example: omni-batch resume data/runs/captions-20261121-020000")
-def resume(run_dir: RunPath, prefect: Prefect = True, as_json: AsJson = False) -> None:
-    """Finish a run that was interrupted or stopped; what has a result is not sent again."""
+def resume(
+    run_dir: RunPath, set_: Overrides = None, prefect: Prefect = True, as_json: AsJson = False
+) -> None:
+    """Finish a run that was interrupted or stopped; what has a result is not sent again.
+
+    --set may change budget, quota, retry and shutdown_grace_s, such as --set budget.max_cost=20.
+    """
+    from omni_batch.prepare import change_run
     from omni_batch.rundir import RunDir
     from omni_batch.rundir.record import read_record
 
     directory = RunDir(run_dir)
     if read_record(directory.record).state == "finished":
         raise ConfigError(f"run {run_dir} is finished; there is nothing to resume")
+    change_run(directory, set_ or [])
     _run_and_report(directory, prefect, as_json)
 
 

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -164,10 +165,19 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong.
     """
-    tree = _read_yaml(Path(path))
+    return parse_config(override_tree(_read_yaml(Path(path)), overrides), str(path))
+
+
+def override_tree(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of a tree of plain values with `a.b=value` pairs put in.
+
+    Raises:
+        ConfigError: a pair is malformed, or a group of keys is a value.
+    """
+    changed = deepcopy(dict(tree))
     for override in overrides:
-        _override(tree, override)
-    return parse_config(tree, str(path))
+        _override(changed, override)
+    return changed
 
 
 def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:

@@ -15,7 +15,7 @@ from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
 from omni_batch.conversation import references, turns_of
 from omni_batch.endpoints.dashscope import encode
-from omni_batch.errors import Interrupted, OmniBatchError
+from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
 from omni_batch.fingerprint import fingerprint
 from omni_batch.prepare import make_plan, prepare_run, template_row
 from omni_batch.prices import cost_of
@@ -183,11 +183,20 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     if usage is not None:
         gap = usage.completion_tokens - run.expected_completion_tokens
         run.expected_completion_tokens += gap / min(50, run.tally.succeeded + 1)
-    check_budget(run.config.budget, run.tally)
+    _check_budget(run)
+
+
+def _check_budget(run: Run) -> None:
+    try:
+        check_budget(run.config.budget, run.tally)
+    except BudgetReached as exc:
+        run.stop(exc)
 
 
 async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None) -> None:
     numbers = (n for n in range(run.record.shards) if not run.directory.results(n).exists())
+
+    _check_budget(run)
 
     async def lane() -> None:
         for number in numbers:

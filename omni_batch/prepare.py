@@ -4,16 +4,18 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from omni_batch import __version__
 from omni_batch.catalogue import Model, catalogue, is_realtime
-from omni_batch.config import Config, QuotaConfig
+from omni_batch.config import Config, QuotaConfig, override_tree, parse_config
 from omni_batch.conversation import turns_of
 from omni_batch.endpoints.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError, ManifestError, StorageError
@@ -21,11 +23,12 @@ from omni_batch.manifest import COLUMNS, Row, read_items
 from omni_batch.media import MediaLoader
 from omni_batch.rundir.items import GROUP_ROWS, ItemsWriter, choose_shard_size
 from omni_batch.rundir.layout import RunDir
-from omni_batch.rundir.record import RunRecord, write_record
+from omni_batch.rundir.record import RunRecord, read_record, write_record
 from omni_batch.template import PromptTemplate
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
+_CHANGEABLE = ("budget", "quota", "retry", "shutdown_grace_s")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -109,6 +112,27 @@ def prepare_run(
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
     return directory
+
+
+def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
+    """Change how an unfinished run goes on; what decides its answers stays as it was.
+
+    Args:
+        overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
+
+    Raises:
+        ConfigError: a wrong key or value, or one that would change the answers.
+    """
+    record = read_record(directory.record)
+    changed = parse_config(override_tree(record.config, overrides), "--set").model_dump(mode="json")
+    for key in changed:
+        if changed[key] != record.config[key] and key not in _CHANGEABLE:
+            raise ConfigError(
+                f"--set {key}: a run keeps what decides its answers; "
+                f"resume may change {', '.join(_CHANGEABLE)}"
+            )
+    with directory.owned():
+        write_record(directory.record, msgspec.structs.replace(record, config=changed))
 
 
 def check_row(plan: Plan, row: Row, item: Item) -> None:

@@ -208,6 +208,7 @@ def test_parameters_of_a_data_uri_are_no_part_of_its_type(loader: MediaLoader) -
         ("data:image/png;base64", "image", "is not base64; write data:…;base64,…"),
         ("data:image/png;base64,a*b=", "image", "is not base64"),
         ("data:image/png;base64,abc", "image", "is not base64"),
+        ("data:image/png;base64,YW*Jj", "image", "is not base64"),
         ("data:image/png;base64,", "image", "holds nothing, where image is due"),
         (data_uri(b"12345"), "audio", "holds image/png, where audio is due"),
         (data_uri(b"12345", "text/html"), "image", "holds text/html, where image is due"),

@@ -19,7 +19,7 @@ import omni_batch
 from omni_batch.config import Config, load_config
 from omni_batch.errors import ConfigError
 from omni_batch.pipeline import execute
-from omni_batch.prepare import make_plan, prepare_run
+from omni_batch.prepare import change_run, make_plan, prepare_run
 from omni_batch.run import Run
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.parts import read_tables
@@ -183,9 +183,20 @@ async def test_the_budget_stops_the_run_by_what_was_in_flight(make_config: MakeC
     one = await finish(make_config(prompts(1)))
     tokens = one[1].counts.prompt_tokens + one[1].counts.completion_tokens
     limits = {"budget": {"max_tokens": 5 * tokens}, "quota": {"max_in_flight": 2}}
-    _, record = await finish(make_config(prompts(50), **limits))
+    directory, record = await finish(make_config(prompts(50), **limits))
     assert record.state == "stopped"
     assert 5 <= record.counts.done <= 5 + 2
+
+    assert (await execute(directory)).counts.done == record.counts.done  # nothing more is sent
+    change_run(directory, ["budget.max_tokens=null"])
+    assert (await execute(directory)).counts.succeeded == 50
+
+
+async def test_resume_may_not_change_what_decides_the_answers(make_config: MakeConfig) -> None:
+    directory = prepare_run(make_plan(make_config(prompts(2))))
+    with pytest.raises(ConfigError, match=r"--set model"):
+        change_run(directory, ["model=qwen-omni-turbo"])
+    assert read_record(directory.record).config["model"] == "qwen3-omni-flash"
 
 
 @pytest.mark.parametrize("at", [1, 20, 33, 59])

@@ -145,6 +145,14 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path: Path, side
     assert "pixels" in refusal(saved(tmp_path, bomb(side_px)), "image")
 
 
+def test_our_own_cap_holds_where_somebody_has_lifted_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    message = refusal(saved(tmp_path, bomb(14_000)), "image")
+    assert "14000 x 14000 pixels; the cap is" in message
+
+
 def test_a_drawing_that_is_a_program_is_refused(tmp_path: Path) -> None:
     """Pillow would hand PostScript to Ghostscript."""
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
