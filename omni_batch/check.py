@@ -9,7 +9,7 @@ from omni_batch.conversation import references, turns_of
 from omni_batch.errors import ManifestError, OmniBatchError
 from omni_batch.manifest import read_items
 from omni_batch.media import MediaLoader
-from omni_batch.prepare import Plan, check_row, effective_quota, template_row
+from omni_batch.prepare import Plan, check_row, effective_quota, fill_in
 from omni_batch.request import build_request
 from omni_batch.rundir.items import UniqueIds
 from omni_batch.tokens import PromptEstimate, TokenRules, estimate_prompt, rules_of
@@ -90,8 +90,7 @@ async def _estimate(
     plan: Plan, item: Item, loader: MediaLoader, rules: TokenRules
 ) -> PromptEstimate | OmniBatchError:
     try:
-        prompt = plan.template.render(template_row(item)) if plan.template else None
-        turns = turns_of(item, prompt)
+        turns = turns_of(item, fill_in(plan.template, item))
         media = {ref: await loader.load(ref) for ref in references(turns)}
         config = plan.config
         request = build_request(item, turns, media, config.request, config.model, plan.model)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import fsspec
 import msgspec
@@ -19,7 +20,7 @@ from omni_batch.types import Item
 
 COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
 """Columns with a meaning; all others are free for templates."""
-_LIST_COLUMNS = ("image", "frames")
+_ID_COLUMN = "item_id"
 _LIST_SEPARATOR = "|"
 _MAX_CELL_CHARS = 16 * 2**20  # room for a data URI of the largest size that is accepted
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -45,7 +46,8 @@ def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
 
 
 def _read_rows(path: str) -> Iterator[Row]:
-    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
+    name = urlsplit(path).path if "://" in path else path  # a signed URL goes on behind the name
+    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
     reader = _READERS.get(suffix)
     if reader is None:
@@ -183,7 +185,7 @@ def _to_item(row: Row, number: int, id_column: str) -> Item:
         source={
             name: value
             for name, value in row.cells.items()
-            if name not in COLUMNS and name != "item_id"
+            if name not in COLUMNS and not name == id_column == _ID_COLUMN
         },
     )
 
@@ -198,6 +200,8 @@ def _item_id(row: Row, id_column: str) -> str:
         return str(value)
     if id_column in row.cells:
         raise ManifestError(f"{row.where}: {id_column} is empty; fill it or drop the column")
+    if id_column != _ID_COLUMN:
+        raise ManifestError(f"{row.where}: manifest.id_column {id_column!r} is no column of it")
     content = msgspec.json.encode(row.cells, order="deterministic", enc_hook=str)
     return hashlib.sha256(content).hexdigest()[:16]
 

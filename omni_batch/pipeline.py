@@ -17,7 +17,7 @@ from omni_batch.conversation import references, turns_of
 from omni_batch.endpoints.dashscope import encode
 from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
 from omni_batch.fingerprint import fingerprint
-from omni_batch.prepare import make_plan, prepare_run, template_row
+from omni_batch.prepare import fill_in, make_plan, prepare_run
 from omni_batch.prices import cost_of
 from omni_batch.request import build_request
 from omni_batch.run import Run, open_run
@@ -142,8 +142,7 @@ async def process_item(run: Run, item: Item) -> Result:
 
 async def _request(run: Run, item: Item) -> Request:
     plan = run.plan
-    prompt = plan.template.render(template_row(item)) if plan.template else None
-    turns = turns_of(item, prompt)
+    turns = turns_of(item, fill_in(plan.template, item))
     media = {ref: await run.loader.load(ref) for ref in references(turns)}
     return build_request(item, turns, media, run.config.request, run.config.model, plan.model)
 

@@ -4,12 +4,11 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ from omni_batch.endpoints.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.manifest import COLUMNS, Row, read_items
 from omni_batch.media import MediaLoader
-from omni_batch.rundir.items import GROUP_ROWS, ItemsWriter, choose_shard_size
+from omni_batch.rundir.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.record import RunRecord, read_record, write_record
 from omni_batch.template import PromptTemplate
@@ -89,9 +88,9 @@ def prepare_run(
         on_rows: told now and then how many rows have been read.
 
     Raises:
-        ConfigError: the run id is taken, or a template variable is no column.
+        ConfigError: the run id is taken, a template variable is no column, or the output folder
+            can't be written.
         ManifestError: a row can't be used, ids are not unique, or there is no row.
-        StorageError: the output folder can't be written.
     """
     output = Path(plan.config.output)
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
@@ -107,8 +106,8 @@ def prepare_run(
         draft.make_folders()
         write_record(draft.record, _read_manifest(plan, draft, directory.run_id, on_rows))
         draft.root.rename(directory.root)
-    except OSError as exc:
-        raise StorageError(f"{output} can't be written: {exc}") from exc
+    except (OSError, StorageError) as exc:
+        raise ConfigError(f"output {output} can't be written: {exc}") from exc
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
     return directory
@@ -143,25 +142,30 @@ def check_row(plan: Plan, row: Row, item: Item) -> None:
         ManifestError: nothing to send, or `messages` is no list of turns.
     """
     try:
-        if plan.template is not None:
-            plan.template.check_columns(row.cells)
+        if plan.template is not None and item.prompt is None:
+            plan.template.check_columns({*row.cells, "item_id"})
         turns_of(item, plan.config.request.prompt)
     except (ConfigError, ManifestError) as exc:
         raise type(exc)(f"{row.where}: {exc}") from None
 
 
-def template_row(item: Item) -> Mapping[str, Any]:
-    """What a template may use: all columns of the row."""
+def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
+    """The config's prompt for a row, from all its columns; None where the row has its own.
+
+    Raises:
+        ManifestError: the template can't be filled in with this row.
+    """
+    if template is None or item.prompt is not None:
+        return None
     own = {name: getattr(item, name) for name in COLUMNS}
-    return {**own, "item_id": item.item_id, **item.source}
+    return template.render({**own, "item_id": item.item_id, **item.source})
 
 
 def _read_manifest(
     plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
 ) -> RunRecord:
     wanted = plan.config.shard_size
-    group_rows = wanted if isinstance(wanted, int) else GROUP_ROWS
-    with ItemsWriter(draft.items, group_rows) as writer:
+    with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
         for row, item in read_items(plan.config.manifest):
             check_row(plan, row, item)
             writer.add(item)

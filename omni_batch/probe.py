@@ -16,7 +16,7 @@ from omni_batch.types import Media, MediaKind
 
 _IMAGES = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is decoded. It knows more, EPS among them: that would run Ghostscript."""
-_MAX_PIXELS = 179_000_000  # twice Pillow's own warning; more is a decompression bomb
+_MAX_PIXELS = 100_000_000  # 300 MB decoded; more is a decompression bomb
 _CONTAINERS = {
     "mp3": ("mp3", "audio/mpeg"),
     "wav": ("wav", "audio/wav"),

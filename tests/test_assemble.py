@@ -255,6 +255,14 @@ def test_speech_much_longer_or_shorter_than_billed_is_doubted(
     assert bool(assembler.finish()[0].warnings) is doubtful
 
 
+def test_speech_without_a_bill_is_not_doubted() -> None:
+    assembler = Assembler(wants_audio=True, audio_tokens_per_s=12.5)
+    assembler.feed(
+        Chunk(audio_base64="AAAAAAAA", finish_reason="stop", usage=Usage(1, 1, 2), done=True)
+    )
+    assert assembler.finish()[0].warnings == ()
+
+
 @pytest.mark.parametrize(
     ("bound", "endless"),
     [("MAX_TEXT_CHARS", Chunk(reasoning="x" * 20)), ("MAX_AUDIO_S", Chunk(audio_base64="A" * 800))],

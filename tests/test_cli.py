@@ -60,7 +60,10 @@ REFUSALS = {
     "a missing manifest": ("manifest: {path: gone.csv}", ["gone.csv", "does not exist"]),
     "an empty manifest": ("manifest: {path: empty.csv}", ["empty.csv", "empty"]),
     "duplicate ids": ("manifest: {path: twice.csv}", ["'a'", "rows 1 and 2"]),
-    "an unknown variable": ('request: {prompt: "{{ promt }}"}', ["promt", "did you mean prompt"]),
+    "an unknown variable": (
+        'manifest: {path: subjects.csv}\nrequest: {prompt: "{{ subjct }}"}',
+        ["subjct", "did you mean subject", "line 2"],
+    ),
     "a template that is none": ('request: {prompt: "{{ oops"}', ["request.prompt"]),
     "a realtime model": ("model: qwen3-omni-flash-realtime", ["WebSocket"]),
 }
@@ -70,6 +73,7 @@ REFUSALS = {
 def test_bad_input_is_refused_with_2_and_leaves_nothing(project: Path, case: str) -> None:
     change, hints = REFUSALS[case]
     (project / "empty.csv").touch()
+    write_csv(project / "subjects.csv", [{"subject": "the sea"}])
     write_csv(project / "twice.csv", [{"item_id": "a", "prompt": "x"}] * 2)
     (project / "config.yaml").write_text(
         "\n".join(line for line in (_default(change, "manifest"), change) if line)

@@ -41,7 +41,8 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 USAGE = Usage(100, 50, 150, 10, 20, 30, 40, 12, 30, 8, 5)
 IMAGE = Media("image", "a.png", sha256="1")
 
-FAILED = Result(Item("bare", 1), WHEN, 0.5, error=ValueError("boom"))
+UNSENT = Item("bare", 1, prompt="Why?", image=("b.png",), audio="data:" + "B" * 99)
+FAILED = Result(UNSENT, WHEN, 0.5, error=ValueError("boom"))
 FULL = Result(
     item=Item("full", 0, source={"lang": "de", "n": 1, "when": WHEN, "nothing": None}),
     started_at=WHEN,
@@ -159,7 +160,7 @@ def test_a_succeeded_item() -> None:
     assert msgspec.json.decode(row["source"]) == source
 
 
-def test_an_item_that_failed_before_anything_was_sent() -> None:
+def test_an_item_that_was_never_sent_is_named_by_its_own_cells() -> None:
     row = result_row(FACTS, FAILED)
     given = {name: value for name, value in row.items() if value is not None}
     assert given == {
@@ -169,6 +170,9 @@ def test_an_item_that_failed_before_anything_was_sent() -> None:
         "status": "failed",
         "model": "qwen3-omni-flash",
         "endpoint": "dashscope-beijing",
+        "modality": "image",
+        "prompt": "Why?",
+        "media": ["b.png", f"data:{'B' * 35}… (104 characters)"],
         "attempts": 0,
         "error_kind": "internal_error",
         "error_message": "ValueError: boom; this is a bug, please report it",

@@ -171,6 +171,21 @@ def test_references_are_all_media_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "modality", "media"),
+    [
+        ({"prompt": "x"}, "text", ()),
+        ({"frames": ("f", "g")}, "frames", ("f", "g")),
+        ({"video": "v", "frames": ("f",)}, "video", ("v", "f")),
+        ({"audio": "a", "video": "v"}, "audio", ("a", "v")),
+        ({"image": ("i", "j"), "audio": "a", "frames": ("f",)}, "image", ("i", "j", "a", "f")),
+    ],
+)
+def test_a_row_names_its_own_media(columns: Any, modality: str, media: tuple[str, ...]) -> None:
+    row = item(**columns)
+    assert (row.modality(), row.references()) == (modality, media)
+
+
+@pytest.mark.parametrize(
     ("reference", "url", "data"),
     [
         ("https://example.org/a.mp3", True, False),

@@ -90,6 +90,7 @@ TABLE: list[tuple[int, str, str, type[EndpointError]]] = [
     (502, "", "", Unavailable),
     (504, "", "", Unavailable),
     (408, "", "", Unavailable),
+    (425, "", "", Unavailable),
     (302, "", "", Rejected),
     (418, "", "", Rejected),
     (599, "", "", Unavailable),
@@ -185,6 +186,10 @@ def test_inside_a_stream_a_number_as_code_is_the_status_that_is_meant(code: obje
     error = classify(200, said(code))
     assert isinstance(error, RateLimited)
     assert error.http_status == 200
+
+
+def test_anywhere_else_the_status_is_what_it_says() -> None:
+    assert isinstance(classify(400, said(502)), Rejected)
 
 
 def test_an_unknown_error_inside_a_stream_may_pass() -> None:

@@ -52,6 +52,10 @@ def test_the_text_is_free_when_speech_is_billed() -> None:
     assert cost.amount == pytest.approx(0.0055684)  # 207 * 1.8 + 83 * 62.6 = 5568.4
 
 
+def test_an_answer_without_a_spoken_token_costs_its_prompt() -> None:
+    assert cost_of(Usage(1000, 9, 1009), price(), wants_audio=True).amount == pytest.approx(0.0018)
+
+
 def test_reasoning_costs_as_text() -> None:
     usage = Usage(11, 363, 374, completion_text_tokens=168, reasoning_tokens=195)
     assert cost_of(usage, price(), wants_audio=False).amount == pytest.approx(0.0025245)
@@ -71,6 +75,6 @@ def test_each_region_has_its_prices() -> None:
 
 def test_what_has_no_price_costs_nothing() -> None:
     nothing = Price(region="here", currency="EUR")
-    usage = Usage(5, 5, 10, prompt_image_tokens=2, completion_audio_tokens=1)
+    usage = Usage(5, 5, 10, prompt_image_tokens=2, prompt_audio_tokens=1, completion_audio_tokens=1)
     assert cost_of(usage, nothing, wants_audio=True).amount == 0
     assert cost_of(usage, nothing, wants_audio=False).amount == 0

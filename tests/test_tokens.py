@@ -1,5 +1,6 @@
 """Prompt tokens by the service's published rules: its worked examples, and laws."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_a_video_of_any_length_and_rate_can_be_estimated(
 ) -> None:
     tokens = video_tokens(720, 1280, duration_s, frames_per_s, rules)
     assert rules.video_min_patches <= tokens - 2 <= rules.video_total_patches
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "frames"),
+    [(0.02, 2), (1, 2), (2, 4), (3.5, 6), (3.6, 7), (10, 20), (63.9, 127), (64, 128), (300, 128)],
+)
+def test_two_frames_are_taken_of_each_second_within_bounds(duration_s: float, frames: int) -> None:
+    # 128 x 128 pixels are 16 patches; a frame is scaled up to 64, and two frames share them.
+    expected = math.ceil(frames / 2) * 64 + 2
+    assert video_tokens(128, 128, duration_s, 25, FLASH) == expected
 
 
 @given(st.integers(1, 59))

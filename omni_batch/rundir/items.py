@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,13 @@ def choose_shard_size(items: int, wanted: int | str) -> int:
     if isinstance(wanted, int):
         return wanted
     return max(1, -(-items // (_MOST_SHARDS * GROUP_ROWS))) * GROUP_ROWS
+
+
+def choose_group_rows(shard_size: int | str) -> int:
+    """Rows of one row group: shards are whole groups, or a group is whole small shards."""
+    if isinstance(shard_size, int):
+        return shard_size * -(-GROUP_ROWS // shard_size)
+    return GROUP_ROWS
 
 
 class UniqueIds:
@@ -130,16 +138,22 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
     Raises:
         StorageError: the file can't be read.
     """
+    start = shard_number * shard_size
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, metadata=_metadata(path, path.stat().st_mtime_ns)) as file:
             group_rows = file.metadata.row_group(0).num_rows
-            first = shard_number * shard_size // group_rows
-            last = -(-(shard_number + 1) * shard_size // group_rows)
-            groups = range(first, min(last, file.num_row_groups))
-            rows = file.read_row_groups(list(groups)).to_pylist()
+            first, last = start // group_rows, -(-(start + shard_size) // group_rows)
+            table = file.read_row_groups(list(range(first, min(last, file.num_row_groups))))
+            rows = table.slice(start - first * group_rows, shard_size).to_pylist()
     except (OSError, pa.ArrowException) as exc:
         raise StorageError(f"{path} can't be read: {exc}") from exc
     return [_to_item(row) for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _metadata(path: Path, changed_ns: int) -> pq.FileMetaData:
+    """The file's table of contents, which grows with it: parsed once, not for every shard."""
+    return pq.read_metadata(path)
 
 
 def _to_item(row: dict[str, Any]) -> Item:

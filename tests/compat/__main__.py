@@ -63,7 +63,8 @@ def _column(name: str, cases: Sequence[Case], folder: Path, busy: Simulator) -> 
         command = clients.install(name, folder)
         title, reports = clients.run(command, folder / "cases.json", folder / name)
     except RuntimeError as error:
-        return Column(name, name, {case.name: str(error) for case in cases})
+        print(f"{name}: {error}", file=sys.stderr)
+        return Column(name, name, {case.name: "not run" for case in cases})
     cells = {case.name: verdict(case, reports.get(case.name)) for case in cases}
     return Column(name, title, _retried(cells, cases, busy.counters.requests - before))
 

@@ -41,7 +41,7 @@ async function ask({ base_url: baseURL, api_key: apiKey, retries: maxRetries, re
 }
 
 const { version } = JSON.parse(readFileSync("node_modules/openai/package.json", "utf8"));
-print({ version: `openai ${version}, node ${process.versions.node}` });
+print({ version: `node ${process.versions.node.split(".")[0]}: ${version}` });
 for (const one of JSON.parse(readFileSync(process.argv[2], "utf8"))) {
   print({ case: one.name, ...(await ask(one)) });
 }

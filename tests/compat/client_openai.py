@@ -13,7 +13,7 @@ import openai
 
 def main() -> None:
     """Report the version, then each case of the file that the command line names."""
-    print(json.dumps({"version": f"openai {openai.__version__}"}))
+    print(json.dumps({"version": f"python: {openai.__version__}"}))
     for case in json.loads(Path(sys.argv[1]).read_text()):
         print(json.dumps({"case": case["name"], **ask(case)}))
 

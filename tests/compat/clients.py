@@ -70,7 +70,7 @@ def _install(command: Command, folder: Path) -> None:
 
 
 def run(command: Command, cases: Path, folder: Path) -> tuple[str, Reports]:
-    """The client's version, and its reports by the case's name.
+    """A title with the client's version, and its reports by the case's name.
 
     Raises:
         RuntimeError: the client broke off; the message holds what it wrote.
