@@ -117,7 +117,7 @@ async def test_several_texts_are_lines_of_one() -> None:
     assert await content("a", "b") == "a\nb"
 
 
-@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", bytes(range(256)) * 1000])
+@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", bytes(range(256)) * 3000])
 async def test_a_file_travels_as_a_data_uri(tmp_path: Path, data: bytes) -> None:
     image, sound, video = (
         file(tmp_path / kind, data, kind) for kind in ("image", "audio", "video")
@@ -190,9 +190,10 @@ async def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
         await sent(body)
 
 
-def test_a_medium_that_was_never_loaded_is_refused() -> None:
+@pytest.mark.parametrize("known", [{}, {"path": Path("i")}, {"size_bytes": 3}])
+def test_a_medium_that_was_never_loaded_is_refused(known: dict[str, Any]) -> None:
     with pytest.raises(MediaError, match="never loaded"):
-        encode(request(Media("image", "i")))
+        encode(request(Media("image", "i", **known)))
 
 
 # --- Placeholders ---
@@ -237,6 +238,7 @@ def test_no_two_requests_share_a_placeholder(tmp_path: Path) -> None:
         ('{"choices":[],"id":"chatcmpl-1"}', Chunk(response_id="chatcmpl-1")),
         ('{"choices":[],"id":7}', Chunk()),
         ('{"choices":[],"code":"x","message":"y"}', Chunk()),  # a chunk with odd members
+        ('{"message":"welcome"}', Chunk()),
         ("{}", Chunk()),
     ],
 )

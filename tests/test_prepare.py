@@ -16,6 +16,7 @@ from omni_batch.prepare import effective_quota, make_plan, prepare_run
 from omni_batch.rundir import RunDir
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.record import read_record
+from tests.conftest import write_csv
 
 SECRET = "sk-marker-0123456789"
 ROWS = "item_id,prompt,subject\na,,cat\nb,hello,dog\nc,,bird\n"
@@ -315,3 +316,21 @@ def test_the_catalogue_fills_in_the_quota_that_the_config_leaves_open(
 def test_the_simulator_has_only_the_quota_of_the_config(config: Make) -> None:
     quota = effective_quota(make_plan(config(quota=yaml.safe_load("tokens_per_minute: 9"))))
     assert (quota.requests_per_minute, quota.tokens_per_minute) == (None, 9)
+
+
+def test_a_row_with_its_own_prompt_needs_no_column_of_the_template(
+    config: Make, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "mixed.jsonl"
+    manifest.write_text('{"prompt": "Say hello."}\n{"subject": "the sea"}\n')
+    changes = {"manifest": {"path": str(manifest)}, "request": {"prompt": "Say {{ subject }}."}}
+    made = config(**changes)
+    assert read_record(prepare(made).record).items == 2
+
+
+def test_an_id_column_that_is_not_there_is_refused(config: Make, tmp_path: Path) -> None:
+    manifest = write_csv(tmp_path / "skus.csv", [{"sku": "1", "prompt": "Say hello."}])
+    with pytest.raises(ManifestError, match="'skus' is no column"):
+        prepare(config(manifest={"path": str(manifest), "id_column": "skus"}))
+    directory = prepare(config(manifest={"path": str(manifest), "id_column": "sku"}))
+    assert [item.item_id for item in read_items(directory.items, 0, 500)] == ["1"]
