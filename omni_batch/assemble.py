@@ -1,6 +1,6 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
-from omni_batch.errors import ContentRefused, SpeechMissing, StreamError
+from omni_batch.errors import AbnormalFinish, ContentRefused, SpeechMissing, StreamError
 from omni_batch.pcm import PcmDecoder
 from omni_batch.types import Chunk, Response, Speech, Usage
 
@@ -72,7 +72,8 @@ class Assembler:
         """The whole reply and its last samples.
 
         Raises:
-            StreamError: the stream was cut, or ended in an unknown way.
+            StreamError: the stream was cut.
+        AbnormalFinish: it ended in an unknown way.
             ContentRefused: moderation ended it.
             SpeechMissing: no sound came although it was asked for.
         """
@@ -107,7 +108,7 @@ class Assembler:
         if self._finish_reason == "content_filter":
             raise ContentRefused("moderation ended the reply (finish_reason content_filter)")
         if self._finish_reason not in _COMPLETE:
-            raise StreamError(f"the reply ended abnormally: finish_reason {self._finish_reason!r}")
+            raise AbnormalFinish(f"the reply ended with finish_reason {self._finish_reason!r}")
         if not self._done:
             raise StreamError("the stream ended without its end mark [DONE]: it was cut")
         return self._finish_reason

@@ -51,6 +51,11 @@ def turns_of(item: Item, prompt: str | None) -> tuple[Turn, ...]:
     earlier = tuple(_parse_messages(item.messages)) if item.messages else ()
     media = _own_media(item)
     if earlier and not media and item.prompt is None:
+        if earlier[-1].role != "user":
+            raise ManifestError(
+                f"messages end with a turn of the {earlier[-1].role}; end with the user's, or "
+                "give the row a prompt"
+            )
         return earlier
     text = item.prompt if item.prompt is not None else prompt
     own = (*media, *([text] if text else []))

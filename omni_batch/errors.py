@@ -12,6 +12,7 @@ OmniBatchError
 │   ├── ContentRefused       moderation said no
 │   └── AccountError         key, arrears or access: no request can succeed
 ├── StreamError            the reply broke off or made no sense
+├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── AnnotationError        the text is not the annotation that was asked for
 ├── BudgetReached          the run has spent what it may
@@ -115,6 +116,10 @@ class StreamError(OmniBatchError):
     """The reply was cut, stalled or was no valid stream. Never a success."""
 
     retryable = True
+
+
+class AbnormalFinish(OmniBatchError):
+    """A finish_reason that is neither stop nor length. Asking again would cost again."""
 
 
 class SpeechMissing(OmniBatchError):

@@ -16,7 +16,9 @@ def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:
     heard = usage.prompt_audio_tokens or 0
     text_in = max(0, usage.prompt_tokens - seen - heard)
     if wants_audio:
-        output = (usage.completion_audio_tokens or 0) * (price.audio_out or 0)
+        spoken = usage.completion_audio_tokens
+        # Details may be null; then all of the output counts as speech, so that no budget is passed.
+        output = (usage.completion_tokens if spoken is None else spoken) * (price.audio_out or 0)
     else:
         rate = price.text_out_media if seen or heard else price.text_out
         output = usage.completion_tokens * (rate or 0)

@@ -15,6 +15,7 @@ from omni_batch.config import QuotaConfig
 
 _FIRST_IN_FLIGHT = 4
 _THROTTLED_PAUSE_S = 1.0
+_LEAST_PAUSE_S = 0.1  # "Retry-After: 0" must not become a loop without a breath
 
 
 class _Pacer:
@@ -108,6 +109,7 @@ class Quota:
         if self._adaptive and now_s >= self._paused_until_s:  # a volley of 429 counts once
             self._allowed = max(1.0, self._allowed / 2)
         pause_s = _THROTTLED_PAUSE_S if retry_after_s is None else retry_after_s
+        pause_s = max(pause_s, _LEAST_PAUSE_S)
         self._paused_until_s = max(self._paused_until_s, now_s + pause_s)
 
     async def _wait_for_room(self) -> None:

@@ -66,7 +66,7 @@ class SseDecoder:
         if not self._data:
             return None
         payload, self._data = b"\n".join(self._data), []
-        return payload
+        return payload or None  # an empty event is a gateway's sign of life
 
     def _check_size(self) -> None:
         if self._held_bytes > self._max_event_bytes:

@@ -17,6 +17,7 @@ from omni_batch import assemble
 from omni_batch.assemble import Assembler
 from omni_batch.endpoints.dashscope import decode
 from omni_batch.errors import (
+    AbnormalFinish,
     AccountError,
     ContentRefused,
     OmniBatchError,
@@ -166,7 +167,7 @@ def test_a_stream_that_breaks_off_anywhere_is_no_success(recorded: Recorded) -> 
 
 @pytest.mark.parametrize("reason", ["error", "tool_calls", "STOP", "timeout", " "])
 def test_an_unknown_finish_reason_is_no_success(reason: str) -> None:
-    with pytest.raises(StreamError, match="ended abnormally"):
+    with pytest.raises(AbnormalFinish, match="finish_reason"):
         read(ended(reason))
 
 

@@ -78,7 +78,13 @@ def test_earlier_turns_come_before_the_rows_own() -> None:
 
 
 def test_a_row_of_messages_alone_gets_no_prompt_from_the_config() -> None:
-    assert turns_of(item(messages=EARLIER), "theirs") == EARLIER_TURNS
+    asked = '[{"role": "user", "content": "What is this?"}]'
+    assert turns_of(item(messages=asked), "theirs") == (Turn("user", ("What is this?",)),)
+
+
+def test_messages_alone_must_end_with_the_user() -> None:
+    with pytest.raises(ManifestError, match="end with a turn of the assistant"):
+        turns_of(item(messages=EARLIER), "theirs")
 
 
 def test_a_row_of_messages_and_media_does() -> None:

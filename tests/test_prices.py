@@ -53,7 +53,13 @@ def test_the_text_is_free_when_speech_is_billed() -> None:
 
 
 def test_an_answer_without_a_spoken_token_costs_its_prompt() -> None:
-    assert cost_of(Usage(1000, 9, 1009), price(), wants_audio=True).amount == pytest.approx(0.0018)
+    usage = Usage(1000, 9, 1009, completion_audio_tokens=0)
+    assert cost_of(usage, price(), wants_audio=True).amount == pytest.approx(0.0018)
+
+
+def test_output_that_nobody_explains_is_speech_where_speech_was_asked_for() -> None:
+    usage = Usage(0, 1000, 1000)
+    assert cost_of(usage, price(), wants_audio=True).amount == pytest.approx(0.0626)
 
 
 def test_reasoning_costs_as_text() -> None:

@@ -39,6 +39,7 @@ def test_any_split_of_the_bytes_gives_the_same_payloads(
     text, events = stream
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    events = [event for event in events if event]  # an empty one is a sign of life, no more
     assert payloads(*pieces) == events
     assert payloads(*(text[i : i + 1] for i in range(len(text)))) == events
 
