@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omni_batch.errors import ConfigError
 
@@ -35,7 +35,13 @@ class EndpointConfig(Frozen):
     """Where to send them."""
 
     name: str = "simulator"
-    """A profile: simulator, dashscope-beijing, dashscope-singapore or custom."""
+    """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
+    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
+    dialect: str | None = None
+    """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
+    workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")
+    """Both for dashscope-workspace, whose host is made of them."""
     base_url: str | None = None
     """Overrides the profile's; ends before /chat/completions."""
     api_key_env: str | None = None
@@ -58,6 +64,9 @@ class EndpointConfig(Frozen):
         return name
 
 
+_OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
+
+
 class RequestConfig(Frozen):
     """What to ask for. Ranges are the service's own (Model Studio chat reference, 2026)."""
 
@@ -66,7 +75,13 @@ class RequestConfig(Frozen):
     """Jinja2 template over the row's columns; a row's own `prompt` takes its place."""
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     voice: str | None = None
-    thinking: bool = False
+    thinking: bool | None = None
+    """null leaves it to the model's default."""
+    thinking_budget: int | None = Field(default=None, ge=1)
+    """Tokens of thinking; not together with reasoning_effort."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
     temperature: float | None = Field(default=None, ge=0, lt=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
@@ -74,6 +89,18 @@ class RequestConfig(Frozen):
     repetition_penalty: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
+    stop: tuple[str, ...] | None = None
+    enable_search: bool | None = None
+    vl_high_resolution_images: bool | None = None
+    use_multichannel: bool | None = None
+    fps: float | None = Field(default=None, ge=0.1, le=10)
+    """Frames a second that are looked at in a video; how far apart the frames of a list are."""
+    min_pixels: int | None = Field(default=None, ge=1)
+    max_pixels: int | None = Field(default=None, ge=1)
+    total_pixels: int | None = Field(default=None, ge=1)
+    """For each image and video; the model's defaults are in its documents."""
+    extra: dict[str, Any] = {}
+    """Further top-level members of the request, sent as they stand."""
 
     @field_validator("modalities")
     @classmethod
@@ -81,6 +108,14 @@ class RequestConfig(Frozen):
         if sorted(value) not in (["text"], ["audio", "text"]):
             raise ValueError("must be [text] or [text, audio]")
         return value
+
+    @model_validator(mode="after")
+    def _one_way_to_limit_thinking(self) -> Self:
+        if self.thinking_budget is not None and self.reasoning_effort is not None:
+            raise ValueError("thinking_budget and reasoning_effort exclude each other; keep one")
+        if owned := _OWNED.intersection(self.extra):
+            raise ValueError(f"extra may not hold {', '.join(sorted(owned))}; use their own keys")
+        return self
 
     @property
     def wants_audio(self) -> bool:
@@ -91,8 +126,14 @@ class RequestConfig(Frozen):
 class MediaConfig(Frozen):
     """How local media are reached."""
 
-    transport: Literal["auto"] = "auto"
-    """auto: http(s) URLs are fetched by the service, files travel inline."""
+    transport: Literal["auto", "url", "inline", "upload"] = "auto"
+    """auto: the service fetches http(s) URLs where it can, files travel inline up to its cap and
+    by temporary upload above it. url: files are refused. inline: all is sent within the request.
+    upload: files are always uploaded first."""
+    download_max_bytes: int = Field(default=256 * 2**20, ge=1)
+    """Largest media that we fetch ourselves, for servers that can't."""
+    allow_private_downloads: bool = False
+    """Whether we may fetch from loopback and private addresses."""
     fit: Literal["refuse"] = "refuse"
     """refuse: media over a limit fail their item; nothing is converted."""
     roots: tuple[str, ...] = (".",)
@@ -117,7 +158,8 @@ class RetryConfig(Frozen):
     first_wait_s: float = Field(default=2, ge=0)
     max_wait_s: float = Field(default=60, ge=0)
     connect_timeout_s: float = Field(default=15, gt=0)
-    first_byte_timeout_s: float = Field(default=120, gt=0)
+    first_byte_timeout_s: float | None = Field(default=None, gt=0)
+    """null: the endpoint's own, 120 or more."""
     idle_timeout_s: float = Field(default=90, gt=0)
     """Longest silence inside a stream."""
 
@@ -138,6 +180,8 @@ class Config(Frozen):
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     manifest: ManifestConfig
     output: str = "data/runs"
+    catalogue: str | None = None
+    """TOML file over the shipped catalogue: models, prices and limits of your own."""
     model: str = "qwen3-omni-flash"
     endpoint: EndpointConfig = EndpointConfig()
     request: RequestConfig = RequestConfig()

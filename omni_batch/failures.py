@@ -78,19 +78,28 @@ _RULES = (
 )
 
 
-def classify(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> EndpointError:
+def classify(
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    quota_is_transient: bool = True,
+) -> EndpointError:
     """Turn a refused request into the error it stands for.
 
     Args:
         status: HTTP status; 200 for an error sent inside a stream.
         body: JSON of any of the known shapes, the same framed as an event, or anything else.
         headers: lower-case names; `Retry-After` and `retry-after-ms` are honoured up to 120 s.
+        quota_is_transient: False where `insufficient_quota` is the end of the money (OpenAI).
     """
     said = parse_error_body(body)
     headers = headers or {}
     meant = _meant_status(status, said)
     rule = next((rule for rule in _RULES if rule.matches(meant, said)), None)
     error_class = rule.error if rule else _by_status(meant)
+    if said.code == "insufficient_quota" and not quota_is_transient:
+        error_class = AccountError
     where = [f"HTTP {status}", *([said.code] if said.code else [])]
     error = error_class(
         f"{said.message or 'no reason given'} ({', '.join(where)})",

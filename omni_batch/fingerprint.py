@@ -17,7 +17,8 @@ def fingerprint(request: Request, endpoint: str) -> str:
         "wants_audio": request.wants_audio,
         "voice": request.voice,
         "thinking": request.thinking,
-        "sampling": request.sampling,
+        "options": request.options,
+        "media_options": request.media_options,
     }
     return hashlib.sha256(msgspec.json.encode(tree, order="deterministic")).hexdigest()
 

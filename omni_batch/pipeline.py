@@ -14,7 +14,6 @@ from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
 from omni_batch.conversation import references, turns_of
-from omni_batch.endpoints.dashscope import encode
 from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
 from omni_batch.fingerprint import fingerprint
 from omni_batch.prepare import fill_in, make_plan, prepare_run
@@ -151,7 +150,7 @@ def _question(run: Run, item: Item, request: Request, estimated: int) -> Questio
     model = run.plan.model
     return Question(
         item_id=item.item_id,
-        body=encode(request),
+        body=run.service.endpoint.dialect.encode(request),
         estimated_tokens=estimated + run.expected_completion_tokens,
         wants_audio=request.wants_audio,
         audio_tokens_per_s=model.tokens.audio_out_per_s if model else None,

@@ -1,13 +1,14 @@
 """Item + Media → Request. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
 from omni_batch.conversation import FrameRefs, MediaRef, Turn
 from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
 
-_SAMPLING = (
+_OPTIONS = (
     "temperature",
     "top_p",
     "top_k",
@@ -15,7 +16,14 @@ _SAMPLING = (
     "repetition_penalty",
     "max_tokens",
     "seed",
+    "stop",
+    "thinking_budget",
+    "reasoning_effort",
+    "enable_search",
+    "vl_high_resolution_images",
+    "use_multichannel",
 )
+_MEDIA_OPTIONS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 
 
 def build_request(
@@ -44,20 +52,36 @@ def build_request(
         wants_audio=config.wants_audio,
         voice=_voice(item, config, model) if config.wants_audio else None,
         thinking=_thinking(config.thinking, model),
-        sampling={
-            name: value for name in _SAMPLING if (value := getattr(config, name)) is not None
-        },
+        options=_set(config, _OPTIONS) | config.extra,
+        media_options=_set(config, _MEDIA_OPTIONS),
     )
+
+
+def options_set(config: RequestConfig) -> frozenset[str]:
+    """Wire names of all request options that a config sets."""
+    return frozenset(_set(config, _OPTIONS) | _set(config, _MEDIA_OPTIONS))
+
+
+def thinks(config: RequestConfig, model: Model | None) -> bool:
+    """Whether the answers will be thought out, by the config or the model's default."""
+    if config.thinking is not None:
+        return config.thinking
+    return model is not None and model.thinking == "on"
+
+
+def _thinking(wanted: bool | None, model: Model | None) -> bool | None:
+    # Said only where it differs from the default: most models know no such switch.
+    if wanted is None or model is None:
+        return wanted
+    return wanted if wanted != (model.thinking == "on") else None
+
+
+def _set(config: RequestConfig, names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
 def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:
     return item.voice or config.voice or (model.default_voice if model else None)
-
-
-def _thinking(wanted: bool, model: Model | None) -> bool | None:
-    # Said only where it differs from the default: most models know no such switch.
-    thinks_by_default = model is not None and model.thinking == "on"
-    return wanted if wanted != thinks_by_default else None
 
 
 def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[Message, ...]:

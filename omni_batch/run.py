@@ -92,7 +92,9 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
         quota = effective_quota(plan)
         base_url, key = stack.enter_context(_reached(plan.profile))
-        endpoint = Endpoint(base_url, key, plan.config.retry, quota.max_in_flight)
+        endpoint = Endpoint(
+            base_url, key, plan.profile.dialect, plan.config.retry, quota.max_in_flight
+        )
         stack.push_async_callback(endpoint.aclose)
         profile, model = plan.profile, plan.model
         run = Run(

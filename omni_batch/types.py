@@ -98,8 +98,10 @@ class Request:
     voice: str | None = None
     thinking: bool | None = None
     """None leaves it to the model's default."""
-    sampling: Mapping[str, float | int] = field(default_factory=dict)
-    """temperature, top_p, top_k, …: wire names, only those that were set."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """temperature, top_p, max_tokens, …: wire names, only those that were set."""
+    media_options: Mapping[str, float] = field(default_factory=dict)
+    """fps, min_pixels, max_pixels, total_pixels: for each image and video."""
 
     def media(self) -> tuple[Media, ...]:
         """All media in the order they are sent; a frame list counts as its images."""

@@ -23,7 +23,12 @@ LAYERS = {
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
-        omni_batch.endpoints.dashscope omni_batch.endpoints.profiles omni_batch.rundir
+        omni_batch.endpoints.dialect omni_batch.endpoints.dialects
+        omni_batch.endpoints.dialects.batch_chat omni_batch.endpoints.dialects.dashscope
+        omni_batch.endpoints.dialects.litellm omni_batch.endpoints.dialects.openai
+        omni_batch.endpoints.dialects.sglang_omni omni_batch.endpoints.dialects.vllm
+        omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
+        omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
         omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check

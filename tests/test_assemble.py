@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from omni_batch import assemble
 from omni_batch.assemble import Assembler
-from omni_batch.endpoints.dashscope import decode
+from omni_batch.endpoints.wire import decode
 from omni_batch.errors import (
     AbnormalFinish,
     AccountError,

@@ -11,7 +11,8 @@ from omni_batch.assemble import Assembler
 from omni_batch.config import RetryConfig
 from omni_batch.endpoints.body import Body, Inlined
 from omni_batch.endpoints.client import Endpoint
-from omni_batch.endpoints.dashscope import encode
+from omni_batch.endpoints.dialects import DIALECTS
+from omni_batch.endpoints.dialects.dashscope import encode
 from omni_batch.errors import AccountError, MediaError, Rejected, StreamError, Unavailable
 from omni_batch.simulator import Simulator, reply
 from omni_batch.types import Media, Message, Request, Response
@@ -23,7 +24,7 @@ HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), 
 
 @asynccontextmanager
 async def endpoint(base_url: str, key: str | None = KEY) -> AsyncIterator[Endpoint]:
-    client = Endpoint(base_url, key, RETRY, 4)
+    client = Endpoint(base_url, key, DIALECTS["dashscope"], RETRY, 4)
     try:
         yield client
     finally:
@@ -54,7 +55,7 @@ async def test_connections_are_used_again(simulator: Simulator) -> None:
     async with endpoint(simulator.base_url) as client:
         for _ in range(3):
             await answer(client)
-        pool = client._http._transport.client.connector._conns  # type: ignore[attr-defined]
+        pool = client.http._transport.client.connector._conns  # type: ignore[attr-defined]
         assert sum(map(len, pool.values())) == 1
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_batch.endpoints.body import Base64File, Body, Inlined
-from omni_batch.endpoints.dashscope import decode, encode
+from omni_batch.endpoints.dialects.dashscope import encode
+from omni_batch.endpoints.wire import decode
 from omni_batch.errors import MediaError
 from omni_batch.types import Chunk, Frames, Media, Message, Part, Request, Usage
 
@@ -58,7 +59,7 @@ async def test_a_request_for_text() -> None:
 
 
 async def test_a_request_for_speech() -> None:
-    spoken = request("Hi", wants_audio=True, voice="Cherry", sampling={"top_k": 3, "seed": 0})
+    spoken = request("Hi", wants_audio=True, voice="Cherry", options={"top_k": 3, "seed": 0})
     assert json.loads(await sent(encode(spoken))) == {
         "model": "qwen3-omni-flash",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -192,7 +193,7 @@ async def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [{}, {"path": Path("i")}, {"size_bytes": 3}])
 def test_a_medium_that_was_never_loaded_is_refused(known: dict[str, Any]) -> None:
-    with pytest.raises(MediaError, match="never loaded"):
+    with pytest.raises(MediaError, match="no local file"):
         encode(request(Media("image", "i", **known)))
 
 

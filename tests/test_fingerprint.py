@@ -23,7 +23,7 @@ def of(*parts: Part, **members: Any) -> str:
 
 
 def test_it_is_a_sha_256_that_stands_for_ever() -> None:
-    assert of() == "cf724130cde6393ea2aef0db03c4f7216faf6615fd0232e395cfe24904c71ad7"
+    assert of() == "98c17290894b741821f7e4f0cad48b102f210783da71bdd6ef6b0695942cd5fc"
 
 
 def test_everything_that_decides_the_answer_is_in_it() -> None:
@@ -49,8 +49,8 @@ def test_everything_that_decides_the_answer_is_in_it() -> None:
         of(wants_audio=True, voice="Cherry"),
         of(thinking=True),
         of(thinking=False),
-        of(sampling={"seed": 1}),
-        of(sampling={"seed": 2}),
+        of(options={"seed": 1}),
+        of(options={"seed": 2}),
     ]
     assert len({of(), *different}) == 1 + len(different)
 
@@ -67,7 +67,7 @@ def test_a_file_counts_by_its_content_alone(other: Media) -> None:
 
 
 def test_the_order_of_sampling_means_nothing() -> None:
-    assert of(sampling={"seed": 1, "top_k": 2}) == of(sampling={"top_k": 2, "seed": 1})
+    assert of(options={"seed": 1, "top_k": 2}) == of(options={"top_k": 2, "seed": 1})
 
 
 def test_the_modality_is_derived_and_adds_nothing() -> None:

@@ -67,7 +67,7 @@ def test_an_alias_goes_over_the_wire_as_it_was_given() -> None:
 
 
 def test_only_sampling_that_was_set_is_sent() -> None:
-    assert build().sampling == {}
+    assert build().options == {}
     everything = {
         "temperature": 0.0,
         "top_p": 0.5,
@@ -77,7 +77,7 @@ def test_only_sampling_that_was_set_is_sent() -> None:
         "max_tokens": 9,
         "seed": 0,
     }
-    assert build(**everything).sampling == everything
+    assert build(**everything).options == everything
 
 
 # --- The system message ---
@@ -140,11 +140,13 @@ def test_without_speech_there_is_no_voice() -> None:
         ("qwen3.8-omni-flash", False, False),
         ("qwen3.8-omni-flash", True, None),
         ("qwen-omni-turbo", False, None),
-        ("never-heard-of", False, None),
+        ("qwen3-omni-flash", None, None),
+        ("never-heard-of", False, False),
+        ("never-heard-of", None, None),
         ("never-heard-of", True, True),
     ],
 )
 def test_thinking_is_said_only_where_it_differs_from_the_models_default(
-    model: str, wanted: bool, said: bool | None
+    model: str, wanted: bool | None, said: bool | None
 ) -> None:
     assert build(model=model, thinking=wanted).thinking is said

@@ -1,7 +1,8 @@
 """A request's JSON with local files in it, streamed from disk. Memory does not grow with files."""
 
+import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,30 @@ class Inlined:
         self.files[mark] = Base64File(path, size_bytes)
         return mark
 
+    def split(self, data: bytes) -> Iterator["bytes | Base64File"]:
+        """The data with files in place of their placeholders."""
+        for piece in re.split(rf"({self._nonce}-\d+\.)".encode(), data):
+            file = (
+                self.files.get(piece.decode()) if piece.startswith(self._nonce.encode()) else None
+            )
+            yield file or piece
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
     """Ready to be sent, as often as needed."""
 
     segments: tuple[bytes | Base64File, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the request must say of its body."""
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any], inlined: Inlined) -> "Body":
+    def of(
+        cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
+    ) -> "Body":
         """Encode a tree whose placeholders stand for files."""
-        rest = msgspec.json.encode(tree)
-        segments: list[bytes | Base64File] = []
-        for mark, file in inlined.files.items():  # placeholders come in the order of the JSON
-            before, _, rest = rest.partition(mark.encode())
-            segments += [before, file]
-        return cls((*segments, rest))
+        pieces = inlined.split(msgspec.json.encode(tree))
+        return cls(tuple(pieces), headers or {})
 
     @property
     def content_length(self) -> int:

@@ -12,11 +12,11 @@ from httpx_aiohttp import AiohttpTransport
 
 from omni_batch import __version__
 from omni_batch.config import RetryConfig
-from omni_batch.endpoints import dashscope
 from omni_batch.endpoints.body import Body
+from omni_batch.endpoints.dialect import Dialect
 from omni_batch.errors import EndpointError, OmniBatchError, StreamError, Unavailable
 from omni_batch.failures import classify
-from omni_batch.sse import DONE, SseDecoder
+from omni_batch.sse import DONE, MAX_EVENT_BYTES, SseDecoder
 from omni_batch.types import Chunk
 
 _ERROR_BODY_BYTES = 64 * 1024
@@ -27,15 +27,22 @@ class Endpoint:
     """One base URL with its key. Safe to share by all requests of one event loop."""
 
     def __init__(
-        self, base_url: str, api_key: str | None, retry: RetryConfig, connections: int
+        self,
+        base_url: str,
+        api_key: str | None,
+        dialect: Dialect,
+        retry: RetryConfig,
+        connections: int,
     ) -> None:
         self.base_url = base_url
-        self._retry = retry
-        self._http = _http_client(base_url, api_key, retry.connect_timeout_s, connections)
+        self.dialect = dialect
+        self.http = _http_client(base_url, api_key, retry.connect_timeout_s, connections)
+        self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
+        self._idle_s = retry.idle_timeout_s
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self.http.aclose()
 
     @asynccontextmanager
     async def exchange(self, body: Body) -> AsyncIterator["Exchange"]:
@@ -47,15 +54,15 @@ class Endpoint:
         """
         exchange: Exchange | None = None
         try:
-            async with asyncio.timeout(self._retry.first_byte_timeout_s) as deadline:
-                async with self._http.stream(
+            async with asyncio.timeout(self._first_byte_s) as deadline:
+                async with self.http.stream(
                     "POST",
                     "/chat/completions",
                     content=body.content(),
-                    headers={"Content-Length": str(body.content_length)},
+                    headers={"Content-Length": str(body.content_length), **body.headers},
                 ) as response:
-                    await _check(response)
-                    exchange = Exchange(response, deadline, self._retry.idle_timeout_s)
+                    await _check(response, self.dialect)
+                    exchange = Exchange(response, self.dialect, deadline, self._idle_s)
                     yield exchange
         except TimeoutError as exc:
             raise self._silence(exchange) from exc
@@ -65,35 +72,53 @@ class Endpoint:
     def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
         if exchange is None or not exchange.begun:
             return Unavailable(
-                f"no answer within {self._retry.first_byte_timeout_s:g} s "
-                "(retry.first_byte_timeout_s)"
+                f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
-        return StreamError(
-            f"the stream fell silent for {self._retry.idle_timeout_s:g} s (retry.idle_timeout_s)"
-        )
+        return StreamError(f"the stream fell silent for {self._idle_s:g} s (retry.idle_timeout_s)")
 
 
 class Exchange:
     """An answer under way: iterate it once for lists of chunks, one list for each network read."""
 
     def __init__(
-        self, response: httpx.Response, deadline: asyncio.Timeout, idle_timeout_s: float
+        self,
+        response: httpx.Response,
+        dialect: Dialect,
+        deadline: asyncio.Timeout,
+        idle_timeout_s: float,
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
         self.begun = False
         self._response = response
+        self._dialect = dialect
         self._deadline = deadline
         self._idle_timeout_s = idle_timeout_s
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
+        async for chunks in self._events() if self._dialect.streams else self._whole():
+            yield chunks
+        self._check_whole()
+
+    async def _whole(self) -> AsyncIterator[list[Chunk]]:
+        """The one JSON reply of a server that does not stream."""
+        data = b""
+        async for piece in self._response.aiter_raw():
+            self.begun = True
+            self._allow(self._idle_timeout_s)
+            data += piece
+            if len(data) > MAX_EVENT_BYTES:
+                raise StreamError(f"the reply passed {MAX_EVENT_BYTES} bytes without an end")
+        yield [self._dialect.decode(data), Chunk(done=True)]
+
+    async def _events(self) -> AsyncIterator[list[Chunk]]:
         decoder = SseDecoder()
         stream = self._response.aiter_raw()
         async for data in stream:
             self.begun = True
             self._allow(self._idle_timeout_s)
             if payloads := decoder.feed(data):
-                yield [dashscope.decode(payload) for payload in payloads]
+                yield [self._dialect.decode(payload) for payload in payloads]
                 if DONE in payloads:
                     self._deadline.reschedule(None)
                     await _drain(stream)
@@ -101,7 +126,6 @@ class Exchange:
         else:
             if decoder.close():
                 yield [Chunk(done=True)]
-        self._check_whole()
 
     def _allow(self, seconds: float) -> None:
         self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
@@ -129,9 +153,10 @@ def request_id_of(headers: httpx.Headers) -> str | None:
     return found
 
 
-async def _check(response: httpx.Response) -> None:
+async def _check(response: httpx.Response, dialect: Dialect) -> None:
     content_type = response.headers.get("content-type", "")
-    if response.status_code == 200 and "json" not in content_type and "html" not in content_type:
+    other = ("json", "html") if dialect.streams else ("html",)
+    if response.status_code == 200 and not any(name in content_type for name in other):
         return
     body = b""
     async for data in response.aiter_raw():
@@ -140,7 +165,12 @@ async def _check(response: httpx.Response) -> None:
             break
     if response.status_code == 200 and b'"error"' not in body[:200]:
         raise StreamError(f"the service answered {content_type}, not a stream: {body[:200]!r}")
-    raise classify(response.status_code, body, dict(response.headers))
+    raise classify(
+        response.status_code,
+        body,
+        dict(response.headers),
+        quota_is_transient=dialect.quota_is_transient,
+    )
 
 
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:

@@ -2,60 +2,89 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from omni_batch.config import EndpointConfig
+from omni_batch.endpoints.dialect import Dialect
+from omni_batch.endpoints.dialects import DIALECTS
 from omni_batch.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One endpoint: where it is, which variable holds its key, whose prices apply."""
+    """One endpoint: where it is, how it is talked to, which variable holds its key, its prices."""
 
     name: str
-    base_url: str | None
+    dialect: Dialect
+    base_url: str | None = None
     """Ends before /chat/completions; None: must come from the config."""
-    api_key_env: str | None
+    api_key_env: str | None = None
+    """None: no key is sent unless the config names a variable."""
     region: str | None = None
     """Of the catalogue's price list."""
     currency: str | None = None
+    price_factor: float = 1.0
     embedded: bool = False
     """Started by us for the run when no base_url is given."""
 
 
+_DASHSCOPE = DIALECTS["dashscope"]
+_KEY = "DASHSCOPE_API_KEY"
 _PROFILES = (
-    Profile(
-        "simulator", None, None, region="singapore", currency="USD", embedded=True
-    ),  # priced as if real, so that a rehearsal shows what the run would cost
+    # Priced as if real, so that a rehearsal shows what the run would cost.
+    Profile("simulator", _DASHSCOPE, region="singapore", currency="USD", embedded=True),
     Profile(
         "dashscope-beijing",
+        _DASHSCOPE,
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
-        "DASHSCOPE_API_KEY",
-        region="beijing",
-        currency="CNY",
+        _KEY,
+        "beijing",
+        "CNY",
     ),
     Profile(
         "dashscope-singapore",
+        _DASHSCOPE,
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        "DASHSCOPE_API_KEY",
-        region="singapore",
+        _KEY,
+        "singapore",
     ),
-    Profile("custom", None, "DASHSCOPE_API_KEY"),
+    Profile("dashscope-workspace", _DASHSCOPE, None, _KEY),
+    Profile(
+        "dashscope-batch-chat",
+        DIALECTS["dashscope-batch-chat"],
+        "https://batch.dashscope.aliyuncs.com/compatible-mode/v1",
+        _KEY,
+        "beijing",
+        "CNY",
+        price_factor=0.5,
+    ),
+    Profile("openai", DIALECTS["openai"], "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    Profile("vllm", DIALECTS["vllm"]),
+    Profile("vllm-omni", DIALECTS["vllm-omni"]),
+    Profile("sglang-omni", DIALECTS["sglang-omni"]),
+    Profile("litellm", DIALECTS["litellm"], None, "LITELLM_API_KEY"),
+    Profile("custom", _DASHSCOPE, None, _KEY),
 )
 PROFILES = {profile.name: profile for profile in _PROFILES}
+_PRICE_REGIONS = {"cn-beijing": "beijing", "ap-southeast-1": "singapore"}
 
 
 def resolve_profile(config: EndpointConfig) -> Profile:
     """The profile a config names, with its overrides.
 
     Raises:
-        ConfigError: an unknown name, or no base_url where one is needed.
+        ConfigError: an unknown name or dialect, or no base_url where one is needed.
     """
-    profile = PROFILES.get(config.name)
-    if profile is None:
-        nearest = difflib.get_close_matches(config.name, PROFILES, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(PROFILES)}"
-        raise ConfigError(f"endpoint.name = {config.name!r} is no known endpoint; {hint}")
+    profile = _known(config.name, PROFILES, "endpoint.name", "endpoint")
+    if config.dialect is not None:
+        dialect = _known(config.dialect, DIALECTS, "endpoint.dialect", "dialect")
+        profile = replace(profile, dialect=dialect)
+    if profile.name == "dashscope-workspace":
+        profile = _in_workspace(profile, config)
     profile = replace(
         profile,
         base_url=config.base_url or profile.base_url,
@@ -64,6 +93,29 @@ def resolve_profile(config: EndpointConfig) -> Profile:
     if profile.base_url is None and not profile.embedded:
         raise ConfigError(f"endpoint {profile.name} needs endpoint.base_url; add it")
     return profile
+
+
+def _known(name: str, table: Mapping[str, T], key: str, what: str) -> T:
+    if name in table:
+        return table[name]
+    nearest = difflib.get_close_matches(name, table, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(table)}"
+    raise ConfigError(f"{key} = {name!r} is no known {what}; {hint}")
+
+
+def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
+    """Hosts of 2026 carry the workspace and the region in their name."""
+    if not (config.workspace and config.region):
+        raise ConfigError(
+            "endpoint dashscope-workspace needs endpoint.workspace and endpoint.region "
+            "(such as ap-southeast-1); add them"
+        )
+    host = f"{config.workspace}.{config.region}.maas.aliyuncs.com"
+    return replace(
+        profile,
+        base_url=f"https://{host}/compatible-mode/v1",
+        region=_PRICE_REGIONS.get(config.region, "international"),
+    )
 
 
 def read_api_key(profile: Profile) -> str | None:

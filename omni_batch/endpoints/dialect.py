@@ -1,0 +1,38 @@
+"""What differs between servers that call themselves OpenAI-compatible: data and two functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from omni_batch.endpoints.body import Body
+from omni_batch.types import Chunk, MediaKind, Modality, Request
+
+ALL_KINDS: frozenset[MediaKind] = frozenset({"image", "audio", "video"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How to talk to one kind of server. `docs` says where its facts come from."""
+
+    name: str
+    encode: Callable[[Request], Body]
+    decode: Callable[[bytes], Chunk]
+    """One event of the stream; the whole reply where `streams` is False."""
+    docs: str
+    takes: frozenset[Modality] = frozenset({"text", "image", "audio", "video"})
+    """Kinds of input it has a form for."""
+    fetches: frozenset[MediaKind] = ALL_KINDS
+    """Kinds of media that it downloads itself from an http(s) URL."""
+    speaks: bool = True
+    """Can answer with speech."""
+    streams: bool = True
+    """Answers with events; False: with one JSON reply."""
+    uploads: bool = False
+    """Has temporary storage for files (`oss://`)."""
+    inline_max_bytes: int | None = None
+    """Largest encoded file inside a request; None: no limit is known."""
+    parameters: frozenset[str] | None = None
+    """Wire names of the request options it knows; None: it takes or skips any."""
+    first_byte_timeout_s: float = 120
+    """How long an answer may take to begin."""
+    quota_is_transient: bool = True
+    """Whether 429 `insufficient_quota` means the limit of the minute, not the end of the money."""
