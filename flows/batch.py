@@ -21,7 +21,8 @@ from flows.artifacts import keep_progress, publish_summary
 from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.pipeline import active_run, execute, process_shard
-from omni_batch.prepare import make_plan, prepare_run
+from omni_batch.plan import make_plan
+from omni_batch.prepare import prepare_run
 from omni_batch.run import Run
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.record import read_record

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 from omni_batch.assemble import Assembler
 from omni_batch.config import RetryConfig
+from omni_batch.deliver import Courier
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.client import Endpoint, Exchange
 from omni_batch.errors import EndpointError, RateLimited
+from omni_batch.question import Question
 from omni_batch.quota import Quota
 from omni_batch.retry import with_retries
 from omni_batch.rundir.layout import RunDir
@@ -19,28 +21,19 @@ from omni_batch.types import Answer, Attempt, Response, WavFile
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Whom to ask, how fast, how stubbornly."""
+    """Whom to ask, how fast, how stubbornly, and what its speech should weigh."""
 
     endpoint: Endpoint
+    courier: Courier
     quota: Quota
     retry: RetryConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One item, ready to be sent as often as needed."""
-
-    item_id: str
-    body: Body
-    estimated_tokens: float
-    """Prompt and expected completion together, for the quota."""
-    wants_audio: bool
     audio_tokens_per_s: float | None = None
 
 
 async def ask(
     service: Service,
     question: Question,
+    estimated_tokens: float,
     directory: RunDir,
     *,
     may_send: Callable[[], None],
@@ -49,6 +42,7 @@ async def ask(
     """Send a question until it is answered or can't be. A waiting retry holds no slot.
 
     Args:
+        estimated_tokens: prompt and expected completion together, for the quota.
         may_send: called with a slot in hand; raises when the run has begun to stop meanwhile.
         record: called once for each exchange, whatever came of it.
 
@@ -57,16 +51,14 @@ async def ask(
     """
 
     async def attempt(number: int) -> Answer:
-        async with service.quota.slot(question.estimated_tokens) as slot:
+        async with (
+            service.courier.delivered(question.request) as body,
+            service.quota.slot(estimated_tokens) as slot,
+        ):
             may_send()
-            trace = _Trace(
-                number,
-                Assembler(
-                    wants_audio=question.wants_audio, audio_tokens_per_s=question.audio_tokens_per_s
-                ),
-            )
+            trace = _Trace(number, _assembler(question, service))
             try:
-                answer = await _attempt(service.endpoint, question, directory, trace)
+                answer = await _attempt(service.endpoint, question, body, directory, trace)
             except Exception as exc:
                 trace.error = exc
                 if isinstance(exc, RateLimited):
@@ -82,14 +74,21 @@ async def ask(
     return await with_retries(attempt, service.retry)
 
 
+def _assembler(question: Question, service: Service) -> Assembler:
+    return Assembler(
+        wants_audio=question.request.wants_audio, audio_tokens_per_s=service.audio_tokens_per_s
+    )
+
+
 async def _attempt(
-    endpoint: Endpoint, question: Question, directory: RunDir, trace: "_Trace"
+    endpoint: Endpoint, question: Question, body: Body, directory: RunDir, trace: "_Trace"
 ) -> Answer:
-    speech = SpeechFile(directory.unfinished_speech(question.item_id, trace.number))
+    item_id = question.item.item_id
+    speech = SpeechFile(directory.unfinished_speech(item_id, trace.number))
     try:
-        response, last_sound = await _converse(endpoint, question.body, trace, speech)
+        response, last_sound = await _converse(endpoint, body, trace, speech)
         await speech.write(last_sound, trace.assembler.sample_rate_hz)
-        return Answer(response, await _save(response, speech, directory, question.item_id))
+        return Answer(response, await _save(response, speech, directory, item_id))
     finally:
         speech.discard()
 

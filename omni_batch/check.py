@@ -5,26 +5,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omni_batch.conversation import references, turns_of
-from omni_batch.errors import ManifestError, OmniBatchError
+from omni_batch.errors import Invalid, ManifestError, OmniBatchError
+from omni_batch.forecast import FIRST_GUESS_TOKENS
 from omni_batch.manifest import read_items
 from omni_batch.media import MediaLoader
-from omni_batch.prepare import Plan, check_row, effective_quota, fill_in
-from omni_batch.request import build_request
+from omni_batch.plan import Plan
+from omni_batch.prepare import check_row
+from omni_batch.prices import cost_of
+from omni_batch.question import Question, make_question
 from omni_batch.rundir.items import UniqueIds
-from omni_batch.tokens import PromptEstimate, TokenRules, estimate_prompt, rules_of
-from omni_batch.types import Item
+from omni_batch.tokens import PromptEstimate
+from omni_batch.types import Item, Usage
 
-_AT_ONCE = 32
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A row that would fail."""
+    """One reason why a row would fail; a row may have several."""
 
     item_id: str
     row_number: int
     error_kind: str
+    rule: str | None
     message: str
 
 
@@ -33,13 +36,17 @@ class CheckReport:
     """What is known of a manifest before it is sent."""
 
     items: int = 0
+    refused_items: int = 0
     refused: list[Refused] = field(default_factory=list)
     prompt: PromptEstimate = field(default_factory=PromptEstimate)
-    prompt_cost: float | None = None
+    completion_tokens: int = 0
+    """A first guess: the usual length of an answer for each item."""
+    cost: float | None = None
+    """Prompts by estimate, completions by that guess; None where no price is known."""
     currency: str | None = None
     shortest_time_s: float | None = None
-    """Under the quota; the completion is not part of it."""
-    warnings: tuple[str, ...] = ()
+    """Under the quota."""
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -47,26 +54,22 @@ class CheckReport:
 
 
 async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = None) -> CheckReport:
-    """Read every row and probe all its media.
+    """Read every row, probe all its media, hold it against every rule.
 
     Raises:
         ConfigError, ManifestError: what would refuse the whole run.
     """
-    model = plan.model
-    report = CheckReport(warnings=plan.warnings)
-    limits = model.limits.data_uri_max_bytes if model else None
-    loader = MediaLoader(plan.base_folder, plan.config.media.roots, limits)
-    rules = rules_of(model)
+    report = CheckReport(warnings=list(plan.warnings))
+    loader = plan.loader()
     for items in _batches(plan):
-        found = await asyncio.gather(*(_estimate(plan, item, loader, rules) for item in items))
+        found = await asyncio.gather(*(_try(plan, loader, item) for item in items))
         for item, outcome in zip(items, found, strict=True):
             _count(report, item, outcome)
         if on_rows:
             on_rows(report.items)
     if report.items == 0:
         raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
-    _price(report, plan)
-    _time(report, plan)
+    _forecast(report, plan)
     return report
 
 
@@ -86,52 +89,53 @@ def _batches(plan: Plan) -> Iterable[list[Item]]:
     yield batch
 
 
-async def _estimate(
-    plan: Plan, item: Item, loader: MediaLoader, rules: TokenRules
-) -> PromptEstimate | OmniBatchError:
+async def _try(plan: Plan, loader: MediaLoader, item: Item) -> Question | OmniBatchError:
     try:
-        turns = turns_of(item, fill_in(plan.template, item))
-        media = {ref: await loader.load(ref) for ref in references(turns)}
-        config = plan.config
-        request = build_request(item, turns, media, config.request, config.model, plan.model)
-        return estimate_prompt(request, rules)
+        return await make_question(plan, loader, item)
     except OmniBatchError as exc:
         return exc
 
 
-def _count(report: CheckReport, item: Item, outcome: PromptEstimate | OmniBatchError) -> None:
+def _count(report: CheckReport, item: Item, outcome: Question | OmniBatchError) -> None:
     report.items += 1
-    if isinstance(outcome, PromptEstimate):
-        report.prompt += outcome
-    else:
-        refused = Refused(item.item_id, item.row_number, outcome.kind, str(outcome))
-        report.refused.append(refused)
-
-
-def _price(report: CheckReport, plan: Plan) -> None:
-    profile = plan.profile
-    price = (
-        plan.model.price(profile.region, profile.currency)
-        if plan.model and profile.region
-        else None
-    )
-    if price is None:
+    if isinstance(outcome, Question):
+        report.prompt += outcome.estimate
+        report.warnings += [f"{item.item_id}: {warning}" for warning in outcome.warnings]
         return
-    prompt = report.prompt
-    seen = (prompt.image + prompt.video) * (price.image_in or 0)
-    heard = prompt.audio * (price.audio_in or 0)
-    report.prompt_cost = (prompt.text * (price.text_in or 0) + seen + heard) / 1_000_000
-    report.currency = price.currency
-
-
-def _time(report: CheckReport, plan: Plan) -> None:
-    quota = effective_quota(plan)
-    bounds = [
-        60 * used / allowed
-        for used, allowed in (
-            (report.items - len(report.refused), quota.requests_per_minute),
-            (report.prompt.total, quota.tokens_per_minute),
-        )
-        if allowed
+    report.refused_items += 1
+    reasons = (
+        [(broken.rule, broken.message) for broken in outcome.broken]
+        if isinstance(outcome, Invalid)
+        else [(None, str(outcome))]
+    )
+    report.refused += [
+        Refused(item.item_id, item.row_number, outcome.kind, rule, message)
+        for rule, message in reasons
     ]
+
+
+def _forecast(report: CheckReport, plan: Plan) -> None:
+    """Cost and time of the rows that would be sent."""
+    sent = report.items - report.refused_items
+    wants_audio = plan.config.request.wants_audio
+    per_item = min(FIRST_GUESS_TOKENS[wants_audio], plan.config.request.max_tokens or float("inf"))
+    report.completion_tokens = round(sent * per_item)
+    if plan.price is not None:
+        cost = cost_of(_as_usage(report), plan.price, wants_audio=wants_audio)
+        report.cost, report.currency = cost.amount, cost.currency
+    tokens = report.prompt.total + report.completion_tokens
+    limits = ((sent, plan.quota.requests_per_minute), (tokens, plan.quota.tokens_per_minute))
+    bounds = [60 * used / allowed for used, allowed in limits if allowed]
     report.shortest_time_s = max(bounds) if bounds else None
+
+
+def _as_usage(report: CheckReport) -> Usage:
+    prompt = report.prompt
+    return Usage(
+        prompt_tokens=prompt.total,
+        completion_tokens=report.completion_tokens,
+        total_tokens=prompt.total + report.completion_tokens,
+        prompt_audio_tokens=prompt.audio,
+        prompt_image_tokens=prompt.image,
+        prompt_video_tokens=prompt.video,
+    )

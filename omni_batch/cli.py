@@ -75,7 +75,8 @@ def demo(prefect: Prefect = True) -> None:
     Two of the rows fail on purpose. Exits with 0 when things went as planned.
     """
     from omni_batch.display import out, results_table
-    from omni_batch.prepare import make_plan, prepare_run
+    from omni_batch.plan import make_plan
+    from omni_batch.prepare import prepare_run
     from omni_batch.rundir.record import read_record
 
     config = _config(_demo_file("configs/demo.yaml"), [], None, None, None)
@@ -117,7 +118,8 @@ def run(
     Exit codes: 0 all succeeded, 1 some failed, 2 refused before sending, 3 stopped on the way,
     130 interrupted. A run that ended with 3 or 130 goes on with: omni-batch resume RUN_DIR
     """
-    from omni_batch.prepare import make_plan, prepare_run
+    from omni_batch.plan import make_plan
+    from omni_batch.prepare import prepare_run
 
     plan = make_plan(_config(config, set_ or [], manifest, output, limit))
     with _counting("Reading the manifest") as count:
@@ -158,7 +160,7 @@ def check(
     """
     from omni_batch.check import check_manifest
     from omni_batch.display import check_report, out
-    from omni_batch.prepare import make_plan
+    from omni_batch.plan import make_plan
 
     plan = make_plan(_config(config, set_ or [], manifest, None, limit), needs_key=False)
     with _counting("Checking") as count:

@@ -22,6 +22,7 @@ from omni_batch.rundir.record import read_record
 
 _PLAIN_EVERY_S = 5.0
 _ROWS_SHOWN = 20
+_WORTH_SAYING = 0.05
 _GROUPS_SHOWN = 8
 
 _MODALITIES = ("text", "image", "audio", "video")
@@ -126,6 +127,8 @@ def summary(directory: RunDir) -> RenderableType:
         Text(f"{counts.requests:,} requests, {counts.retries:,} of them retries"),
         Text(_spent(record)),
     ]
+    if abs(counts.text_factor - 1) > _WORTH_SAYING:
+        lines.append(Text(f"text took {counts.text_factor:.2f} times the tokens estimated"))
     if record.state in ("interrupted", "stopped"):
         lines.append(Text(record.reason or "it was broken off", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
@@ -180,18 +183,19 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
 def check_report(report: CheckReport) -> RenderableType:
     """What a run would do: refused rows, tokens by modality, cost and time."""
     prompt = report.prompt
-    cost = None if report.prompt_cost is None else f"{report.prompt_cost:.4f} {report.currency}"
+    cost = None if report.cost is None else f"{report.cost:.4f} {report.currency}"
     time_s = report.shortest_time_s
     facts = pairs_table(
         [
             ("items", report.items),
-            ("refused", len(report.refused)),
+            ("refused", report.refused_items),
             ("prompt tokens, estimated", prompt.total),
             ("  text", prompt.text),
             ("  sound", prompt.audio),
             ("  images", prompt.image),
             ("  video", prompt.video),
-            ("cost of the prompts", cost),
+            ("completion tokens, a first guess", report.completion_tokens),
+            ("cost by both", cost),
             ("time under the quota", "no quota" if time_s is None else _duration(time_s)),
         ]
     )
@@ -201,7 +205,9 @@ def check_report(report: CheckReport) -> RenderableType:
     ]
     more = len(report.refused) - len(refused)
     rest = [Text(f"… and {more:,} more; --json lists them all")] if more else []
-    warnings = [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    warnings = [
+        Text(f"warning: {warning}", style="yellow") for warning in report.warnings[:_ROWS_SHOWN]
+    ]
     return Group(facts, *refused, *rest, *warnings)
 
 

@@ -4,6 +4,7 @@ OmniBatchError
 ├── ConfigError            the configuration can't be used; nothing was sent
 ├── ManifestError          the manifest can't be used; nothing was sent
 ├── MediaError             one medium can't be sent; its item fails
+├── Invalid                the request breaks rules of the model; nothing was sent
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
@@ -21,7 +22,8 @@ OmniBatchError
 """
 
 import re
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol
 
 
 class OmniBatchError(Exception):
@@ -52,6 +54,28 @@ class ManifestError(OmniBatchError):
 
 class MediaError(OmniBatchError):
     """A medium is missing, broken, forbidden or over a limit."""
+
+
+class Broken(Protocol):
+    """A rule that a request breaks."""
+
+    @property
+    def rule(self) -> str:
+        """Its stable id."""
+
+    @property
+    def message(self) -> str:
+        """What, the value, the limit, what to do."""
+
+
+class Invalid(OmniBatchError):
+    """The request would be refused by the service. Found out before sending."""
+
+    def __init__(self, broken: Sequence[Broken]) -> None:
+        super().__init__("; ".join(violation.message for violation in broken))
+        self.broken = tuple(broken)
+        self.code = broken[0].rule
+        """The first rule's id, as it stands in the column `error_code`."""
 
 
 class EndpointError(OmniBatchError):

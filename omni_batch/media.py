@@ -12,8 +12,8 @@ from omni_batch.conversation import MediaRef, display_name, is_data_uri, is_url
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.types import Media
 
-DATA_URI_MAX_BYTES = 10_485_760
-"""Of one encoded item (Model Studio error text, 2025-2026); the catalogue may say otherwise."""
+LARGEST_FILE_BYTES = 2 * 2**30
+"""The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
 
 
@@ -23,20 +23,18 @@ class MediaLoader:
     Args:
         base: folder that relative references start from (the manifest's).
         roots: folders that files may lie in, relative to `base`.
+        max_bytes: larger files are refused before a byte of them is read.
 
     Raises:
         ConfigError: a root does not exist.
     """
 
     def __init__(
-        self,
-        base: Path,
-        roots: Iterable[str],
-        data_uri_max_bytes: int | None = DATA_URI_MAX_BYTES,
+        self, base: Path, roots: Iterable[str], max_bytes: int = LARGEST_FILE_BYTES
     ) -> None:
+        self._max_bytes = max_bytes
         self._base = base.resolve()
         self._roots = tuple((self._base / root).resolve() for root in roots)
-        self._data_uri_max_bytes = data_uri_max_bytes or DATA_URI_MAX_BYTES
         for root in self._roots:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is no folder")
@@ -58,9 +56,9 @@ class MediaLoader:
         header, separator, data = ref.reference[5:].partition(",")
         if not separator or not header.endswith(";base64"):
             raise MediaError(f"{name} is not base64; write data:…;base64,…")
-        if len(ref.reference) > self._data_uri_max_bytes:
+        if len(ref.reference) * 3 // 4 > self._max_bytes:
             raise MediaError(
-                f"{name} takes {len(ref.reference)} bytes; the cap is {self._data_uri_max_bytes}"
+                f"{name} takes {len(ref.reference)} bytes; files may have {self._max_bytes:,} here"
             )
         try:
             size_bytes = len(pybase64.b64decode(data, validate=True))
@@ -95,11 +93,10 @@ class MediaLoader:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise MediaError(f"{reference} is no plain file")
-            encoded_bytes = (status.st_size + 2) // 3 * 4
-            if encoded_bytes > self._data_uri_max_bytes:  # before anything of it is read
+            if status.st_size > self._max_bytes:
                 raise MediaError(
-                    f"{reference} takes {encoded_bytes} bytes inline; the cap is "
-                    f"{self._data_uri_max_bytes}: give its http(s) URL, or make it smaller"
+                    f"{reference} has {status.st_size:,} bytes; files may have {self._max_bytes:,} "
+                    "here: give its http(s) URL, or make it smaller"
                 )
         except FileNotFoundError:
             raise MediaError(f"{reference} does not exist; check the manifest") from None

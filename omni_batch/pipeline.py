@@ -9,24 +9,23 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omni_batch.attempt import Question, ask
+from omni_batch.attempt import ask
 from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
-from omni_batch.conversation import references, turns_of
 from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
 from omni_batch.fingerprint import fingerprint
-from omni_batch.prepare import fill_in, make_plan, prepare_run
+from omni_batch.plan import make_plan
+from omni_batch.prepare import prepare_run
 from omni_batch.prices import cost_of
-from omni_batch.request import build_request
+from omni_batch.question import Question, make_question
 from omni_batch.run import Run, open_run
 from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.journal import read_journal
 from omni_batch.rundir.parts import write_parts
 from omni_batch.supervise import Companion, supervised
-from omni_batch.tokens import estimate_prompt
-from omni_batch.types import Answer, Attempt, Cost, Item, Request, Result
+from omni_batch.types import Answer, Attempt, Cost, Item, Result
 
 log = logging.getLogger("omni_batch")
 
@@ -101,21 +100,23 @@ async def process_item(run: Run, item: Item) -> Result:
     """
     started_at, started_s = datetime.now(UTC), time.monotonic()
     attempts: list[Attempt] = []
-    request: Request | None = None
+    question: Question | None = None
     answer: Answer | None = None
     error: Exception | None = None
-    estimated: int | None = None
 
     def record(attempt: Attempt) -> None:
         attempts.append(attempt)
         run.tally.add_attempt(attempt)
 
     try:
-        request = await _request(run, item)
-        estimated = estimate_prompt(request, run.rules).total
-        question = _question(run, item, request, estimated)
+        question = await make_question(run.plan, run.loader, item)
         answer = await ask(
-            run.service, question, run.directory, may_send=run.check_going, record=record
+            run.service,
+            question,
+            run.forecast.tokens(question.estimate),
+            run.directory,
+            may_send=run.check_going,
+            record=record,
         )
     except OmniBatchError as exc:
         if exc.stops_run:
@@ -124,6 +125,7 @@ async def process_item(run: Run, item: Item) -> Result:
     except Exception as exc:  # a bug of ours costs a row, not the batch
         log.exception("item %s", item.item_id)
         error = exc
+    request = question.request if question else None
     return Result(
         item=item,
         started_at=started_at,
@@ -132,36 +134,27 @@ async def process_item(run: Run, item: Item) -> Result:
         request=request,
         answer=answer,
         error=error,
-        estimated_prompt_tokens=estimated,
+        estimated_prompt_tokens=question.estimate.total if question else None,
+        estimated_text_tokens=question.estimate.text if question else None,
         cost=_cost(run, answer),
         fingerprint=fingerprint(request, run.plan.profile.name) if request else None,
-        warnings=answer.response.warnings if answer else (),
+        warnings=_warnings(question, answer),
     )
 
 
-async def _request(run: Run, item: Item) -> Request:
-    plan = run.plan
-    turns = turns_of(item, fill_in(plan.template, item))
-    media = {ref: await run.loader.load(ref) for ref in references(turns)}
-    return build_request(item, turns, media, run.config.request, run.config.model, plan.model)
-
-
-def _question(run: Run, item: Item, request: Request, estimated: int) -> Question:
-    model = run.plan.model
-    return Question(
-        item_id=item.item_id,
-        body=run.service.endpoint.dialect.encode(request),
-        estimated_tokens=estimated + run.expected_completion_tokens,
-        wants_audio=request.wants_audio,
-        audio_tokens_per_s=model.tokens.audio_out_per_s if model else None,
+def _warnings(question: Question | None, answer: Answer | None) -> tuple[str, ...]:
+    return (
+        *(question.warnings if question else ()),
+        *(answer.response.warnings if answer else ()),
     )
 
 
 def _cost(run: Run, answer: Answer | None) -> Cost | None:
     usage = answer.response.usage if answer else None
-    if usage is None or run.price is None:
+    price = run.plan.price
+    if usage is None or price is None:
         return None
-    return cost_of(usage, run.price, wants_audio=run.config.request.wants_audio)
+    return cost_of(usage, price, wants_audio=run.config.request.wants_audio)
 
 
 async def _run_item(run: Run, journal: Journal, item: Item) -> None:
@@ -179,8 +172,7 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
     if usage is not None:
-        gap = usage.completion_tokens - run.expected_completion_tokens
-        run.expected_completion_tokens += gap / min(50, run.tally.succeeded + 1)
+        run.forecast.learn(result.estimated_text_tokens, usage)
     _check_budget(run)
 
 

@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,70 +12,19 @@ from pathlib import Path
 import msgspec
 
 from omni_batch import __version__
-from omni_batch.catalogue import Model, catalogue, is_realtime
-from omni_batch.config import Config, QuotaConfig, override_tree, parse_config
+from omni_batch.config import override_tree, parse_config
 from omni_batch.conversation import turns_of
-from omni_batch.endpoints.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError, ManifestError, StorageError
-from omni_batch.manifest import COLUMNS, Row, read_items
-from omni_batch.media import MediaLoader
+from omni_batch.manifest import Row, read_items
+from omni_batch.plan import Plan
 from omni_batch.rundir.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.record import RunRecord, read_record, write_record
-from omni_batch.template import PromptTemplate
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
 _CHANGEABLE = ("budget", "quota", "retry", "shutdown_grace_s")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A config that has been found fit to run."""
-
-    config: Config
-    profile: Profile
-    model: Model | None
-    """None when the catalogue does not know it."""
-    template: PromptTemplate | None
-    base_folder: Path
-    """Where relative references of the manifest start."""
-    warnings: tuple[str, ...]
-
-
-def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
-    """Check everything but the manifest's rows.
-
-    Raises:
-        ConfigError: names what is wrong; also when the key is missing.
-    """
-    if is_realtime(config.model):
-        raise ConfigError(
-            f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
-        )
-    profile = resolve_profile(config.endpoint)
-    if needs_key:
-        read_api_key(profile)
-    model = catalogue().model(config.model)
-    _check_voice(config, model)
-    base = base_folder or _base_folder(config.manifest.path)
-    MediaLoader(base, config.media.roots)
-    template = PromptTemplate(config.request.prompt) if config.request.prompt else None
-    return Plan(config, profile, model, template, base, tuple(_doubts(config, model)))
-
-
-def effective_quota(plan: Plan) -> QuotaConfig:
-    """The config's quota; limits it leaves open are the catalogue's, except on the simulator."""
-    quota, known = plan.config.quota, plan.model.quota if plan.model else None
-    if plan.profile.embedded or known is None:
-        return quota
-    return quota.model_copy(
-        update={
-            "requests_per_minute": quota.requests_per_minute or known.requests_per_minute,
-            "tokens_per_minute": quota.tokens_per_minute or known.tokens_per_minute,
-        }
-    )
 
 
 def prepare_run(
@@ -149,18 +97,6 @@ def check_row(plan: Plan, row: Row, item: Item) -> None:
         raise type(exc)(f"{row.where}: {exc}") from None
 
 
-def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
-    """The config's prompt for a row, from all its columns; None where the row has its own.
-
-    Raises:
-        ManifestError: the template can't be filled in with this row.
-    """
-    if template is None or item.prompt is not None:
-        return None
-    own = {name: getattr(item, name) for name in COLUMNS}
-    return template.render({**own, "item_id": item.item_id, **item.source})
-
-
 def _read_manifest(
     plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
 ) -> RunRecord:
@@ -185,34 +121,8 @@ def _read_manifest(
         warnings=plan.warnings,
         base_folder=str(plan.base_folder.resolve()),
         config=plan.config.model_dump(mode="json"),
-        versions=_versions(),
+        versions=_versions(plan),
     )
-
-
-def _check_voice(config: Config, model: Model | None) -> None:
-    if not config.request.wants_audio:
-        return
-    if config.request.thinking:
-        raise ConfigError("request.thinking gives no speech; set request.modalities: [text]")
-    if model is not None and not model.audio_out:
-        raise ConfigError(f"model {config.model} gives no speech; set request.modalities: [text]")
-    if model is None and config.request.voice is None:
-        raise ConfigError(f"set request.voice: no voice of model {config.model} is known")
-
-
-def _doubts(config: Config, model: Model | None) -> list[str]:
-    if model is None:
-        nearest = catalogue().nearest(config.model)
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        return [f"model {config.model} is not in the catalogue: no limits, no prices{hint}"]
-    voice = config.request.voice
-    if config.request.wants_audio and voice and voice not in model.voices:
-        return [f"voice {voice} is not in the catalogue's list for {config.model}"]
-    return []
-
-
-def _base_folder(manifest: str) -> Path:
-    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent
 
 
 def _new_run_id(name: str, output: Path) -> str:
@@ -222,11 +132,11 @@ def _new_run_id(name: str, output: Path) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _versions() -> dict[str, str]:
+def _versions(plan: Plan) -> dict[str, str]:
     libraries = {name: version(name) for name in ("httpx", "aiohttp", "pyarrow", "prefect")}
     return {
         "omni_batch": __version__,
         "python": platform.python_version(),
-        "catalogue": str(catalogue().date),
+        "catalogue": str(plan.catalogue.date),
         **libraries,
     }

@@ -4,10 +4,22 @@ When speech is asked for, only the spoken tokens of the output are billed and it
 reasoning costs as text output (Model Studio pricing, worked example, Dec 2025).
 """
 
+import msgspec
+
 from omni_batch.catalogue import Price
 from omni_batch.types import Cost, Usage
 
 _PER_TOKENS = 1_000_000
+
+
+def scaled(price: Price, factor: float) -> Price:
+    """The same price list at a discount."""
+    amounts = {
+        name: value * factor
+        for name, value in msgspec.structs.asdict(price).items()
+        if isinstance(value, float)
+    }
+    return msgspec.structs.replace(price, **amounts)
 
 
 def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:

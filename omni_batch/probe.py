@@ -2,13 +2,19 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from omni_batch.errors import MediaError
@@ -35,6 +41,13 @@ _CONTAINERS = {
 """FFmpeg's name of a container → short name and mime type. Playlists are none of them: a file that
 names other files or hosts is never followed."""
 _SECONDS = 1_000_000  # FFmpeg counts a container's duration in microseconds
+_WITHOUT_HEADER = ("aac", "amr")
+"""Short names of what states no duration: FFmpeg guesses it by the bit rate, some per cent off."""
+_TRIES = 200  # packets to get a first frame out of; a group of pictures is seldom longer
+_PACKETS_AT_MOST = 500_000  # to measure a duration by: 3 h of AAC, about a second of work
+
+_Span = tuple[int | None, int | None]
+"""When a packet begins and how long it lasts, in ticks of its stream."""
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own cap decides
@@ -102,33 +115,36 @@ def _probe_container(path: Path, kind: MediaKind) -> Media:
     allowed = ",".join(_CONTAINERS)
     options = {"format_whitelist": f"{allowed},mp4,m4a,3gp,webm", "protocol_whitelist": "file"}
     with av.open(str(path), container_options=options) as container:
-        found = _describe(container)
-    if found.kind != kind:
-        raise MediaError(f"it is {found.kind} ({found.mime_type})")
-    if not found.duration_s:
-        raise MediaError("it holds nothing that can be played")
-    return found
+        found, stream = _describe(container)
+        if found.kind != kind:
+            raise MediaError(f"it is {found.kind} ({found.mime_type})")
+        if stream is None or found.duration_s == 0:
+            raise MediaError("it holds nothing that can be played")
+        return replace(found, duration_s=_play(container, stream, found.duration_s))
 
 
-def _describe(container: InputContainer) -> Media:
+def _describe(container: InputContainer) -> tuple[Media, VideoStream | AudioStream | None]:
+    """What the headers say, and the stream that has to be playable."""
     name, mime_type = _CONTAINERS.get(
         container.format.name.split(",")[0], (container.format.name, "application/octet-stream")
     )
-    pictures = [stream for stream in container.streams.video if stream.average_rate]
-    video = pictures[0] if pictures and not mime_type.startswith("audio") else None
-    duration_s = container.duration / _SECONDS if container.duration else None
-    if video is None:
-        sounds = bool(container.streams.audio)
-        return Media(
+    videos = [stream for stream in container.streams.video if not _is_cover(stream)]
+    has_sound = bool(container.streams.audio)
+    duration_s = None if container.duration is None else container.duration / _SECONDS
+    if not videos or mime_type.startswith("audio"):
+        sound = Media(
             kind="audio",
             reference="",
             mime_type=mime_type.replace("video/", "audio/"),
             format=name,
-            duration_s=duration_s if sounds else None,
-            has_sound=sounds,
+            duration_s=None if name in _WITHOUT_HEADER else duration_s,
+            has_sound=has_sound,
         )
-    frames_per_s = float(video.average_rate or 0) or None
-    return Media(
+        return sound, container.streams.audio[0] if has_sound else None
+    video = videos[0]
+    if video.width * video.height > _MAX_PIXELS:
+        raise MediaError(f"it has {video.width} x {video.height} pixels; the cap is {_MAX_PIXELS}")
+    film = Media(
         kind="video",
         reference="",
         mime_type=mime_type,
@@ -136,7 +152,58 @@ def _describe(container: InputContainer) -> Media:
         duration_s=duration_s,
         width_px=video.width,
         height_px=video.height,
-        frames_per_s=frames_per_s,
+        frames_per_s=float(video.average_rate or video.guessed_rate or 0) or None,
         frame_count=video.frames or None,
-        has_sound=bool(container.streams.audio),
+        has_sound=has_sound,
     )
+    return film, video
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """A picture on a recording, not a video."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _play(
+    container: InputContainer, stream: VideoStream | AudioStream, stated_s: float | None
+) -> float | None:
+    """Decode until something comes out; where no duration is stated, read on to measure it.
+
+    Returns:
+        Seconds; None where the file is too long to be measured cheaply.
+
+    Raises:
+        MediaError: nothing of the first packets can be decoded.
+    """
+    stream.codec_context.thread_count = 1  # threads hold many frames back before the first
+    packets = container.demux(stream)
+    spans: list[_Span] = []
+    for packet in islice(packets, _TRIES):
+        spans.append((packet.pts, packet.duration))
+        if _decodes(packet):
+            break
+    else:
+        raise MediaError("it holds nothing that can be played")
+    if stated_s is not None:
+        return stated_s
+    rest = ((packet.pts, packet.duration) for packet in packets)
+    return _measure(chain(spans, rest), float(stream.time_base or 0))
+
+
+def _decodes(packet: "Packet[Any]") -> bool:
+    try:
+        return bool(packet.decode())
+    except av.FFmpegError:  # what was cut out of a longer file may begin with half a picture
+        return False
+
+
+def _measure(spans: Iterable[_Span], tick_s: float) -> float | None:
+    begin: int | None = None
+    end = 0
+    for count, (pts, duration) in enumerate(spans):
+        if count == _PACKETS_AT_MOST:
+            return None
+        if pts is not None:
+            begin = pts if begin is None else min(begin, pts)
+            end = max(end, pts + (duration or 0))
+    return (end - begin) * tick_s or None if begin is not None else None

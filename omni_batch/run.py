@@ -10,23 +10,22 @@ from pathlib import Path
 import msgspec
 
 from omni_batch.attempt import Service
-from omni_batch.catalogue import Price
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
+from omni_batch.deliver import Courier
 from omni_batch.endpoints.client import Endpoint
+from omni_batch.endpoints.download import Downloader
 from omni_batch.endpoints.profiles import Profile, read_api_key
+from omni_batch.endpoints.upload import Uploader
 from omni_batch.errors import OmniBatchError
+from omni_batch.forecast import Forecast
 from omni_batch.media import MediaLoader
-from omni_batch.prepare import Plan, effective_quota, make_plan
+from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
 from omni_batch.rundir.parts import read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
-from omni_batch.tokens import TokenRules, rules_of
-
-_FIRST_GUESS_TOKENS = {False: 250.0, True: 600.0}
-"""Completion tokens to expect before any answer has come: text only, with speech."""
 
 
 @dataclass(slots=True)
@@ -39,11 +38,9 @@ class Run:
     service: Service
     loader: MediaLoader
     tally: Tally
-    rules: TokenRules
-    price: Price | None
+    forecast: Forecast
     gate: asyncio.Semaphore
     """Bounds the items that were begun: those in flight and as many that get ready."""
-    expected_completion_tokens: float
     stop_reason: OmniBatchError | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -75,7 +72,7 @@ class Run:
         self.record = msgspec.structs.replace(
             self.record,
             state=state,
-            counts=self.tally.counts(self.service.quota.in_flight),
+            counts=self.tally.counts(self.service.quota.in_flight, self.forecast.text_factor),
             owner=None if ended else self.record.owner,
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
@@ -90,33 +87,39 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         record = read_record(directory.record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
-        quota = effective_quota(plan)
         base_url, key = stack.enter_context(_reached(plan.profile))
-        endpoint = Endpoint(
-            base_url, key, plan.profile.dialect, plan.config.retry, quota.max_in_flight
-        )
-        stack.push_async_callback(endpoint.aclose)
-        profile, model = plan.profile, plan.model
+        service = await _connect(plan, directory, base_url, key, stack)
         run = Run(
             directory=directory,
             plan=plan,
             record=msgspec.structs.replace(record, owner=Owner.this_process()),
-            service=Service(endpoint, Quota(quota), plan.config.retry),
-            loader=MediaLoader(
-                plan.base_folder,
-                plan.config.media.roots,
-                model.limits.data_uri_max_bytes if model else None,
-            ),
+            service=service,
+            loader=plan.loader(),
             tally=Tally(record.counts.elapsed_s),
-            rules=rules_of(model),
-            price=model.price(profile.region, profile.currency)
-            if model and profile.region
-            else None,
-            gate=asyncio.Semaphore(2 * quota.max_in_flight),
-            expected_completion_tokens=_FIRST_GUESS_TOKENS[plan.config.request.wants_audio],
+            forecast=Forecast(wants_audio=plan.config.request.wants_audio),
+            gate=asyncio.Semaphore(2 * plan.quota.max_in_flight),
         )
         _recover(run)
         yield run
+
+
+async def _connect(
+    plan: Plan, directory: RunDir, base_url: str, key: str | None, stack: AsyncExitStack
+) -> Service:
+    retry, media = plan.config.retry, plan.config.media
+    endpoint = Endpoint(base_url, key, plan.dialect, retry, plan.quota.max_in_flight)
+    stack.push_async_callback(endpoint.aclose)
+    downloader = Downloader(
+        directory.journals / "downloads",
+        max_bytes=media.download_max_bytes,
+        allow_private=media.allow_private_downloads,
+        connect_timeout_s=retry.connect_timeout_s,
+    )
+    stack.push_async_callback(downloader.aclose)
+    uploader = Uploader(base_url, key, plan.config.model, endpoint.http)
+    courier = Courier(media, plan.dialect, uploader, downloader)
+    rate = plan.model.tokens.audio_out_per_s if plan.model else None
+    return Service(endpoint, courier, Quota(plan.quota), retry, rate)
 
 
 def _recover(run: Run) -> None:

@@ -69,7 +69,7 @@ class Tally:
         self.retries += _sum(pc.greater(attempts["number"], 1))
         self.rate_limited += _sum(pc.equal(attempts["error_kind"], "rate_limited"))
 
-    def counts(self, in_flight: int = 0) -> Counts:
+    def counts(self, in_flight: int = 0, text_factor: float = 1.0) -> Counts:
         """A picture of this moment."""
         here_s = time.monotonic() - self._started_s
         here = self.done - self._done_before
@@ -85,6 +85,7 @@ class Tally:
             audio_s=round(self.audio_s, 3),
             cost=round(self.cost, 9),
             currency=self.currency,
+            text_factor=round(text_factor, 3),
             items_per_minute=round(60 * here / here_s, 2) if here else None,
             elapsed_s=round(self.elapsed_before_s + here_s, 3),
         )

@@ -237,6 +237,8 @@ class Result:
     answer: Answer | None = None
     error: Exception | None = None
     estimated_prompt_tokens: int | None = None
+    estimated_text_tokens: int | None = None
+    """The part of it that is a rule of thumb."""
     cost: Cost | None = None
     fingerprint: str | None = None
     warnings: tuple[str, ...] = ()

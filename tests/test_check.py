@@ -12,7 +12,7 @@ import pytest
 from omni_batch.check import CheckReport, check_manifest
 from omni_batch.config import parse_config
 from omni_batch.errors import ConfigError, ManifestError
-from omni_batch.prepare import make_plan
+from omni_batch.plan import make_plan
 from tests.media_files import clip, picture, sound
 
 
@@ -102,7 +102,7 @@ def test_refused_rows_cost_no_tokens(folder: Path, address: str) -> None:
     bad = [{"item_id": f"bad-{n}", "image": "cut.jpg"} for n in range(70)]
     alone, together = check(folder, address, good), check(folder, address, [*bad, *good])
     assert together.prompt == alone.prompt
-    assert (together.items, len(together.refused)) == (71, 70)
+    assert (together.items, together.refused_items) == (71, 70)
 
 
 def test_cost_and_time_follow_from_price_and_quota(folder: Path, address: str) -> None:
@@ -112,11 +112,13 @@ def test_cost_and_time_follow_from_price_and_quota(folder: Path, address: str) -
     )
     assert report.shortest_time_s == pytest.approx(120)
     assert report.currency == "CNY"
-    assert report.prompt_cost
+    assert report.cost
     by_tokens = check(
         folder, address, rows, quota={"requests_per_minute": 1e9, "tokens_per_minute": 100}
     )
-    assert by_tokens.shortest_time_s == pytest.approx(60 * by_tokens.prompt.total / 100)
+    assert by_tokens.shortest_time_s == pytest.approx(
+        60 * (by_tokens.prompt.total + by_tokens.completion_tokens) / 100
+    )
 
 
 def test_a_limit_holds_for_a_check_as_well(folder: Path, address: str) -> None:

@@ -19,7 +19,8 @@ import omni_batch
 from omni_batch.config import Config, load_config
 from omni_batch.errors import ConfigError
 from omni_batch.pipeline import execute
-from omni_batch.prepare import change_run, make_plan, prepare_run
+from omni_batch.plan import make_plan
+from omni_batch.prepare import change_run, prepare_run
 from omni_batch.run import Run
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.parts import read_tables

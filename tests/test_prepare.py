@@ -12,7 +12,8 @@ import yaml
 from omni_batch.config import Config, parse_config
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.manifest import read_items as read_manifest
-from omni_batch.prepare import effective_quota, make_plan, prepare_run
+from omni_batch.plan import make_plan
+from omni_batch.prepare import prepare_run
 from omni_batch.rundir import RunDir
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.record import read_record
@@ -243,7 +244,7 @@ def test_a_check_needs_no_key(config: Make, monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             {"request": {"modalities": ["text", "audio"], "thinking": True}},
-            "thinking gives no speech",
+            "thought out gives no speech",
         ),
         (
             {"model": "qwen3-omni-30b-a3b-captioner", "request": {"modalities": ["text", "audio"]}},
@@ -308,14 +309,14 @@ def test_the_catalogue_fills_in_the_quota_that_the_config_leaves_open(
         config(endpoint={"name": "dashscope-beijing"}, quota={"requests_per_minute": 7})
     )
     assert plan.model
-    quota = effective_quota(plan)
+    quota = plan.quota
     assert quota.requests_per_minute == 7
     assert quota.tokens_per_minute == plan.model.quota.tokens_per_minute
     assert quota.tokens_per_minute
 
 
 def test_the_simulator_has_only_the_quota_of_the_config(config: Make) -> None:
-    quota = effective_quota(make_plan(config(quota=yaml.safe_load("tokens_per_minute: 9"))))
+    quota = make_plan(config(quota=yaml.safe_load("tokens_per_minute: 9"))).quota
     assert (quota.requests_per_minute, quota.tokens_per_minute) == (None, 9)
 
 

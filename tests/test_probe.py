@@ -6,7 +6,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -204,3 +207,101 @@ def test_a_spoilt_file_is_a_medium_or_a_media_error(
     for kind in KINDS:
         with suppress(MediaError):
             assert probe(path, kind, REFERENCE).kind == kind
+
+
+# --- what is played ---
+
+
+def webm(path: Path, *, live: bool) -> Path:
+    """Three seconds of VP8; a live one states no duration, as browsers record it."""
+    with av.open(str(path), "w", format="webm", options={"live": "1"} if live else {}) as container:
+        video = container.add_stream("libvpx", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        noise = np.random.default_rng(7)
+        for _ in range(30):
+            pixels = noise.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(video.encode())
+    return path
+
+
+def adts(path: Path, duration_s: int) -> Path:
+    """Bare AAC, half silence and half noise: its bit rate at the start says nothing."""
+    rate_hz = 16_000
+    with av.open(str(path), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate_hz, layout="mono")
+        samples = np.zeros((1, rate_hz * duration_s), np.float32)
+        samples[0, samples.size // 2 :] = np.random.default_rng(7).normal(size=samples.size // 2)
+        frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
+        frame.sample_rate = rate_hz
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_webm_has_a_duration_even_where_it_states_none(tmp_path: Path, live: bool) -> None:
+    media = probe(webm(tmp_path / "clip.webm", live=live), "video", REFERENCE)
+    assert media.duration_s == pytest.approx(3.0, abs=0.2)
+    assert (media.width_px, media.height_px, media.frames_per_s) == (64, 48, 10)
+
+
+def test_what_would_take_too_long_to_measure_has_no_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = webm(tmp_path / "clip.webm", live=True)
+    monkeypatch.setattr("omni_batch.probe._PACKETS_AT_MOST", 20)
+    assert probe(path, "video", REFERENCE).duration_s is None
+
+
+def test_bare_aac_is_measured_and_not_guessed(tmp_path: Path) -> None:
+    media = probe(adts(tmp_path / "sound.aac", 20), "audio", REFERENCE)
+    assert media.format == "aac"
+    assert media.duration_s == pytest.approx(20, abs=0.1)
+
+
+def test_a_transport_stream_is_a_video(tmp_path: Path) -> None:
+    media = probe(clip(tmp_path / "clip.ts", with_sound=True), "video", REFERENCE)
+    assert (media.format, media.has_sound) == ("ts", True)
+    assert media.frames_per_s is not None
+
+
+def test_a_video_that_is_broken_behind_its_header_is_refused(tmp_path: Path) -> None:
+    content = bytearray(clip(tmp_path / "clip.mp4").read_bytes())
+    start = content.index(b"mdat") + 4
+    end = content.index(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    assert "nothing that can be played" in refusal(saved(tmp_path, bytes(content)), "video")
+
+
+def test_sound_that_is_broken_behind_its_header_is_refused(tmp_path: Path) -> None:
+    content = bytearray(sound("FLAC", 1.0))
+    content[200:] = bytes(len(content) - 200)
+    refusal(saved(tmp_path, bytes(content)), "audio")
+
+
+def test_a_video_whose_frames_would_be_a_bomb_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip(tmp_path / "clip.mp4")
+    monkeypatch.setattr("omni_batch.probe._MAX_PIXELS", 64 * 48 - 1)
+    assert "64 x 48 pixels; the cap is 3071" in refusal(path, "video")
+
+
+def test_a_recording_with_a_cover_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "song.m4a"
+    cover = picture("JPEG")
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        art = container.add_stream("mjpeg", rate=1)
+        art.width, art.height, art.pix_fmt = 48, 32, "yuvj420p"
+        art.disposition = Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), "fltp", "mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        packet = av.Packet(cover)
+        packet.stream, packet.pts, packet.dts = art, 0, 0
+        container.mux(packet)
+    media = probe(path, "audio", REFERENCE)
+    assert media.duration_s == pytest.approx(1.0, abs=0.15)

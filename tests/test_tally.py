@@ -74,6 +74,7 @@ def timeless(counts: Counts) -> dict[str, object]:
 
 
 EXPECTED = {
+    "text_factor": 1.0,
     "succeeded": 3,
     "failed": 1,
     "in_flight": 7,

@@ -27,6 +27,8 @@ class Counts(msgspec.Struct, frozen=True):
     audio_s: float = 0.0
     cost: float = 0.0
     currency: str | None = None
+    text_factor: float = 1.0
+    """Billed over estimated text tokens, as learned in this process."""
     items_per_minute: float | None = None
     """Of this process so far."""
     elapsed_s: float = 0.0

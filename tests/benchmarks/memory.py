@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from omni_batch.pipeline import execute
-from omni_batch.prepare import make_plan, prepare_run
+from omni_batch.plan import make_plan
+from omni_batch.prepare import prepare_run
 from omni_batch.run import Run
 from tests.benchmarks.bench import config, simulator
 

@@ -1,0 +1,86 @@
+"""Get a request's media to where the service can reach them, for the time of one attempt."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from omni_batch.config import MediaConfig
+from omni_batch.endpoints.body import Body
+from omni_batch.endpoints.dialect import Dialect
+from omni_batch.endpoints.download import Downloader
+from omni_batch.endpoints.upload import Uploader
+from omni_batch.errors import MediaError
+from omni_batch.transport import way_of
+from omni_batch.types import Frames, Media, Message, Part, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Takes each medium the way it has to go. Shared by all items of a run."""
+
+    config: MediaConfig
+    dialect: Dialect
+    uploader: Uploader
+    downloader: Downloader
+
+    def check(self, request: Request) -> None:
+        """Raise MediaError when a medium has no way; nothing is sent."""
+        for media in request.media():
+            way_of(media, self.config, self.dialect)
+
+    @asynccontextmanager
+    async def delivered(self, request: Request) -> AsyncIterator[Body]:
+        """The body to send; what was downloaded for it is there until the block ends.
+
+        Raises:
+            MediaError: a medium can't be had.
+            EndpointError: it can't be uploaded or downloaded now.
+        """
+        ways = {way_of(media, self.config, self.dialect) for media in request.media()}
+        if ways <= {"as it is", "inline"}:
+            yield self.dialect.encode(request)
+            return
+        async with AsyncExitStack() as stack:
+            messages = [await self._carry(message, stack) for message in request.messages]
+            yield self.dialect.encode(replace(request, messages=tuple(messages)))
+
+    async def _carry(self, message: Message, stack: AsyncExitStack) -> Message:
+        parts: list[Part] = []
+        for part in message.parts:
+            match part:
+                case str():
+                    parts.append(part)
+                case Media():
+                    parts.append(await self._move(part, stack))
+                case Frames(images):
+                    parts.append(Frames(tuple(await self._move_all(images, stack))))
+        return replace(message, parts=tuple(parts))
+
+    async def _move_all(self, images: Iterable[Media], stack: AsyncExitStack) -> list[Media]:
+        return [await self._move(image, stack) for image in images]
+
+    async def _move(self, media: Media, stack: AsyncExitStack) -> Media:
+        match way_of(media, self.config, self.dialect):
+            case "upload":
+                return replace(media, url=await self._upload(media))
+            case "download":
+                return await self._download(media, stack)
+            case _:
+                return media
+
+    async def _upload(self, media: Media) -> str:
+        if media.path is None or media.size_bytes is None or media.sha256 is None:
+            raise MediaError(f"{media.reference} is no local file, so it can't be uploaded")
+        return await self.uploader.upload(
+            media.path, sha256=media.sha256, size_bytes=media.size_bytes
+        )
+
+    async def _download(self, media: Media, stack: AsyncExitStack) -> Media:
+        from omni_batch.probe import probe  # PyAV and Pillow: not paid for by text-only runs
+
+        path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
+        fetched = await asyncio.to_thread(probe, path, media.kind, media.reference)
+        if way_of(fetched, self.config, self.dialect) == "upload":
+            return replace(fetched, url=await self._upload(fetched))
+        return fetched

@@ -1,0 +1,65 @@
+"""Which way each medium goes to the service. Pure.
+
+Order of preference: the URL as it is where the server can fetch it, the file within the request up
+to the server's cap, then a temporary upload (Model Studio guide, Dec 2025: a data URI stays below
+10 MB; larger files want a URL).
+"""
+
+from typing import Literal
+
+from omni_batch.config import MediaConfig
+from omni_batch.conversation import display_name, is_data_uri
+from omni_batch.endpoints.dialect import Dialect
+from omni_batch.errors import MediaError
+from omni_batch.media import LARGEST_FILE_BYTES
+from omni_batch.types import Media
+
+_LARGEST_UPLOAD_BYTES = 2**30  # of temporary storage (Model Studio, 2026)
+Way = Literal["as it is", "inline", "upload", "download"]
+
+
+def way_of(media: Media, config: MediaConfig, dialect: Dialect) -> Way:
+    """Choose; the same for every attempt.
+
+    Raises:
+        MediaError: there is no way under this config and endpoint.
+    """
+    if media.url is None:
+        return _way_of_file(media, config, dialect)
+    if is_data_uri(media.url):
+        return "as it is"
+    if media.url.startswith("oss://"):
+        if not dialect.uploads:
+            raise MediaError(f"{media.url} means nothing to {dialect.name}; give an http(s) URL")
+        return "as it is"
+    fetches = media.kind in dialect.fetches and config.transport != "inline"
+    return "as it is" if fetches else "download"
+
+
+def largest_file_bytes(config: MediaConfig, dialect: Dialect) -> int:
+    """The largest local file that has any way at all."""
+    cap = dialect.inline_max_bytes
+    if config.transport == "inline" or not dialect.uploads:
+        return LARGEST_FILE_BYTES if cap is None else cap // 4 * 3
+    return _LARGEST_UPLOAD_BYTES
+
+
+def encoded_bytes(media: Media) -> int:
+    """Length of the file as base64."""
+    return ((media.size_bytes or 0) + 2) // 3 * 4
+
+
+def _way_of_file(media: Media, config: MediaConfig, dialect: Dialect) -> Way:
+    name, cap = display_name(media.reference), dialect.inline_max_bytes
+    if config.transport == "url":
+        raise MediaError(f"{name} is a file, and media.transport is url; give its URL")
+    if config.transport == "upload":
+        return "upload"
+    if cap is None or encoded_bytes(media) <= cap:
+        return "inline"
+    if dialect.uploads and config.transport == "auto":
+        return "upload"
+    raise MediaError(
+        f"{name} takes {encoded_bytes(media):,} bytes inline; the cap is {cap:,}: "
+        "give its http(s) URL, or make it smaller"
+    )

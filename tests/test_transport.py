@@ -1,0 +1,72 @@
+"""Which way a medium goes: a table of laws."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from omni_batch.config import MediaConfig
+from omni_batch.endpoints.dialects import DIALECTS
+from omni_batch.errors import MediaError
+from omni_batch.transport import Way, encoded_bytes, largest_file_bytes, way_of
+from omni_batch.types import Media
+
+SMALL = Media("image", "a.jpg", path=Path("a.jpg"), size_bytes=7_000_000)
+LARGE = replace(SMALL, size_bytes=8_000_000)
+URL = Media("image", "https://x/a.jpg", url="https://x/a.jpg")
+HEARD = Media("audio", "https://x/a.mp3", url="https://x/a.mp3")
+WRITTEN_OUT = Media("image", "data:", url="data:image/png;base64,AAAA")
+UPLOADED = Media("image", "oss://a", url="oss://a")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "transport", "media", "way"),
+    [
+        ("dashscope", "auto", SMALL, "inline"),
+        ("dashscope", "auto", LARGE, "upload"),
+        ("dashscope", "upload", SMALL, "upload"),
+        ("dashscope", "inline", SMALL, "inline"),
+        ("dashscope", "auto", URL, "as it is"),
+        ("dashscope", "url", URL, "as it is"),
+        ("dashscope", "inline", URL, "download"),
+        ("dashscope", "auto", WRITTEN_OUT, "as it is"),
+        ("dashscope", "inline", WRITTEN_OUT, "as it is"),
+        ("dashscope", "auto", UPLOADED, "as it is"),
+        ("vllm", "auto", LARGE, "inline"),
+        ("openai", "auto", URL, "as it is"),
+        ("openai", "auto", HEARD, "download"),
+    ],
+)
+def test_every_medium_has_its_way(dialect: str, transport: str, media: Media, way: Way) -> None:
+    config = MediaConfig.model_validate({"transport": transport})
+    assert way_of(media, config, DIALECTS[dialect]) == way
+
+
+@pytest.mark.parametrize(
+    ("dialect", "transport", "media", "hint"),
+    [
+        ("dashscope", "url", SMALL, "give its URL"),
+        ("dashscope", "inline", LARGE, "10,666,668 bytes inline; the cap is 10,485,760"),
+        ("litellm", "auto", LARGE, "or make it smaller"),
+        ("vllm", "auto", UPLOADED, "means nothing to vllm"),
+    ],
+)
+def test_a_medium_without_a_way_is_refused(
+    dialect: str, transport: str, media: Media, hint: str
+) -> None:
+    config = MediaConfig.model_validate({"transport": transport})
+    with pytest.raises(MediaError, match=hint):
+        way_of(media, config, DIALECTS[dialect])
+
+
+def test_a_file_that_may_be_read_always_has_a_way() -> None:
+    for dialect in DIALECTS.values():
+        for transport in ("auto", "inline"):
+            config = MediaConfig.model_validate({"transport": transport})
+            largest = replace(SMALL, size_bytes=largest_file_bytes(config, dialect))
+            assert way_of(largest, config, dialect) in ("inline", "upload")
+
+
+def test_encoded_bytes_is_the_length_of_base64() -> None:
+    sizes = {encoded_bytes(replace(SMALL, size_bytes=size)) for size in (1, 2, 3)}
+    assert sizes == {4}
