@@ -1,5 +1,7 @@
 """The line that talks: what goes over the wire, and how every foreign failure ends."""
 
+import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,3 +133,44 @@ async def test_a_reply_marked_partial_is_no_success(simulator: Simulator) -> Non
     async with endpoint(simulator.base_url) as client:
         with pytest.raises(StreamError):
             await answer(client)
+
+
+async def test_a_file_of_100_mb_is_streamed_from_disk(tmp_path: Path) -> None:
+    path, size_bytes = tmp_path / "long.mp4", 100_000_000
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+    media = Media("video", "long.mp4", path=path, mime_type="video/mp4", size_bytes=size_bytes)
+    body = DIALECTS["vllm"].encode(Request("m", (Message("user", (media,)),), "video"))
+    async with swallowing_server() as (base_url, lengths):
+        client = Endpoint(base_url, None, DIALECTS["vllm"], RETRY, 1)
+        tracemalloc.start()
+        assert (await answer(client, body)).text == "hi"
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+        tracemalloc.stop()
+        await client.aclose()
+    assert lengths == [(body.content_length, body.content_length)]
+
+
+@asynccontextmanager
+async def swallowing_server() -> AsyncIterator[tuple[str, list[tuple[int, int]]]]:
+    """Answers every request once it has read all of it; tells (announced, read) bytes."""
+    lengths: list[tuple[int, int]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        announced = int(head.partition("content-length: ")[2].split()[0])
+        read = 0
+        while read < announced and (data := await reader.read(2**16)):
+            read += len(data)
+        lengths.append((announced, read))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+            b"data: [DONE]\n\n"
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", lengths
