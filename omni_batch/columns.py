@@ -174,6 +174,7 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
     _tokens("completion_audio_tokens", "speech out"),
     _tokens("reasoning_tokens", "thinking"),
     _tokens("cached_tokens", "input served from the context cache"),
+    _tokens("cache_creation_tokens", "input written to the context cache"),
     Column(
         "estimated_prompt_tokens",
         pa.int64(),

@@ -27,6 +27,8 @@ def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:
     seen = (usage.prompt_image_tokens or 0) + (usage.prompt_video_tokens or 0)
     heard = usage.prompt_audio_tokens or 0
     text_in = max(0, usage.prompt_tokens - seen - heard)
+    # A discount for cached input is known of text only, so media are taken to be read anew.
+    cached = min(text_in, usage.cached_tokens or 0) if price.cached_in is not None else 0
     if wants_audio:
         spoken = usage.completion_audio_tokens
         # Details may be null; then all of the output counts as speech, so that no budget is passed.
@@ -34,6 +36,7 @@ def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:
     else:
         rate = price.text_out_media if seen or heard else price.text_out
         output = usage.completion_tokens * (rate or 0)
-    prompt = text_in * (price.text_in or 0) + heard * (price.audio_in or 0)
+    prompt = (text_in - cached) * (price.text_in or 0) + cached * (price.cached_in or 0)
+    prompt += heard * (price.audio_in or 0)
     amount = prompt + seen * (price.image_in or 0) + output
     return Cost(amount / _PER_TOKENS, price.currency)

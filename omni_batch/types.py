@@ -133,6 +133,7 @@ class Usage:
     completion_audio_tokens: int | None = None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_creation_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,16 @@ def parse_usage(wire: Any) -> Usage | None:
         completion_audio_tokens=_count(outputs, "audio_tokens"),
         reasoning_tokens=reasoning,
         cached_tokens=_count(inputs, "cached_tokens"),
+        cache_creation_tokens=_cache_creation(inputs),
     )
+
+
+def _cache_creation(inputs: Mapping[str, Any]) -> int | None:
+    total = _count(inputs, "cache_creation_input_tokens")
+    parts = inputs.get("cache_creation")
+    if total is not None or not isinstance(parts, Mapping):
+        return total
+    return _count(parts, "ephemeral_5m_input_tokens")
 
 
 def _visible_text(completion: int, outputs: Mapping[str, Any]) -> int | None:

@@ -84,3 +84,15 @@ def test_what_has_no_price_costs_nothing() -> None:
     usage = Usage(5, 5, 10, prompt_image_tokens=2, prompt_audio_tokens=1, completion_audio_tokens=1)
     assert cost_of(usage, nothing, wants_audio=True).amount == 0
     assert cost_of(usage, nothing, wants_audio=False).amount == 0
+
+
+def test_cached_text_costs_what_the_list_says() -> None:
+    newest = catalogue().model("qwen3.8-omni-flash")
+    assert newest
+    rates = newest.price("international")
+    assert rates
+    usage = Usage(1_000_000, 0, 1_000_000, cached_tokens=400_000)
+    cost = cost_of(usage, rates, wants_audio=False)
+    assert cost.amount == pytest.approx(0.6 * 0.15 + 0.4 * 0.016)
+    no_discount = cost_of(usage, price(), wants_audio=False)
+    assert no_discount.amount == pytest.approx(1.8)

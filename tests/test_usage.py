@@ -42,6 +42,7 @@ def test_every_member_has_its_place() -> None:
         completion_audio_tokens=30,
         reasoning_tokens=8,
         cached_tokens=5,
+        cache_creation_tokens=1,
     )
 
 
@@ -125,3 +126,14 @@ def test_both_ways_to_count_reasoning_mean_the_same(
     usage = parse_usage(wire)
     assert usage
     assert usage.completion_text_tokens == text
+
+
+def test_what_was_written_to_the_cache_is_read_in_both_forms() -> None:
+    totals = {"prompt_tokens": 9, "completion_tokens": 1}
+    for details in (
+        {"cache_creation_input_tokens": 7, "cache_type": "ephemeral"},
+        {"cache_creation": {"ephemeral_5m_input_tokens": 7}},
+    ):
+        usage = parse_usage({**totals, "prompt_tokens_details": details})
+        assert usage is not None
+        assert usage.cache_creation_tokens == 7

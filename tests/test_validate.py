@@ -202,7 +202,12 @@ FORMS = [
 
 @pytest.mark.parametrize(("dialect", "taken"), FORMS)
 def test_no_form_for_kind(dialect: str, taken: set[str]) -> None:
-    parts = {"image": IMAGE, "audio": AUDIO, "video": VIDEO, "frames": Frames((IMAGE, IMAGE))}
+    parts: dict[str, Part] = {
+        "image": IMAGE,
+        "audio": AUDIO,
+        "video": VIDEO,
+        "frames": Frames((IMAGE, IMAGE)),
+    }
     for kind, part in parts.items():
         found = rules(ask(part, model=UNKNOWN), dialect=dialect)
         assert found == (set() if kind in taken else {"no-form-for-kind"})
@@ -220,7 +225,7 @@ def test_one_media_kind() -> None:
 
 def test_audio_files() -> None:
     assert judged(ask(AUDIO)) == ()
-    assert "holds 2 of audio" in the_one(ask(AUDIO, AUDIO))
+    assert "holds 2 audio inputs" in the_one(ask(AUDIO, AUDIO))
     links = [replace(AUDIO, path=None, url="https://h/a.mp3", duration_s=None)] * 2049
     assert rules(ask(*links[:2048], model=PLUS)) == set()
     assert rules(ask(*links, model=PLUS)) == {"audio-files"}
@@ -228,8 +233,8 @@ def test_audio_files() -> None:
 
 def test_video_files() -> None:
     frames = Frames((IMAGE,) * 4)
-    assert "holds 2 of video" in the_one(ask(VIDEO, VIDEO))
-    assert "holds 2 of video" in the_one(ask(frames, frames))
+    assert "holds 2 video inputs" in the_one(ask(VIDEO, VIDEO))
+    assert "holds 2 video inputs" in the_one(ask(frames, frames))
     assert judged(ask(VIDEO, VIDEO, model=PLUS)) == ()
 
 
@@ -266,10 +271,9 @@ def film(duration_s: float) -> Media:
 
 
 def test_input_too_long_while_thinking() -> None:
-    """§ video tokens of the guide: 720p with sound is over the cap of thinking from 23 s on."""
-    thinks = {"thinking": True}
-    assert judged(ask(film(22.0), "What?"), **thinks) == ()
-    message = the_one(ask(film(23.0), "What?"), **thinks)
+    """By the rules of the guide: 720p with sound is over the cap of thinking from 23 s on."""
+    assert judged(ask(film(22.0), "What?"), thinking=True) == ()
+    message = the_one(ask(film(23.0), "What?"), thinking=True)
     assert "video 16,102, audio 288" in message
     assert "16,384 at most while it thinks (49,152 without)" in message
     assert "set request.thinking: false" in message
@@ -439,6 +443,24 @@ EACH = [
     ("input-too-long", ask(film(60)), {"thinking": True}),
     ("speech-not-offered", ask("Hi", model=NEWEST, **SPEECH), {}),
     ("fps-range", ask(VIDEO, media_options={"fps": 11}), {}),
+    ("empty-turn", ask(), {}),
+    ("last-turn-not-users", ask(messages=(user("a"), Message("assistant", ("b",)))), {}),
+    ("media-not-in-user-turn", ask(messages=(Message("system", (IMAGE,)), user("a"))), {}),
+    ("turns-not-taken", ask(messages=(user(AUDIO), user(AUDIO)), model=CAPTIONER), {}),
+    ("prompt-not-taken", ask(AUDIO, "Listen", model=CAPTIONER), {}),
+    ("kind-not-taken", ask(VIDEO, model=CAPTIONER), {}),
+    ("no-form-for-kind", ask(VIDEO, model=UNKNOWN), {"dialect": "openai"}),
+    ("video-files", ask(VIDEO, VIDEO), {}),
+    ("base64-files", ask(*[IMAGE] * 251, model=PLUS), {}),
+    ("url-form", ask(replace(LINK, url="ftp://h/i")), {}),
+    ("data-uri-form", ask(replace(LINK, url="data:,AAAA")), {}),
+    ("data-uri-too-large", ask(replace(LINK, url="data:;base64," + "A" * 10 * MIB)), {}),
+    ("speech-with-thinking", ask("Hi", **SPEECH), {"thinking": True}),
+    ("speech-not-served", ask("Hi", model=UNKNOWN, **SPEECH), {"dialect": "vllm"}),
+    ("voice-missing", ask("Hi", model=UNKNOWN, wants_audio=True), {}),
+    ("thinking-not-offered", ask("Hi", model=TURBO), {"thinking": True}),
+    ("max-tokens-too-large", ask("Hi", options={"max_tokens": 10**6}), {}),
+    ("thinking-budget-too-large", ask("Hi", options={"thinking_budget": 10**6}), {}),
     ("option-not-taken", ask("Hi", options={"enable_search": True}), {}),
 ]
 
@@ -446,6 +468,12 @@ EACH = [
 @pytest.mark.parametrize(("rule", "request_", "others"), EACH)
 def test_one_violation_of_each(rule: str, request_: Request, others: Any) -> None:
     assert rule in rules(request_, **others)
+
+
+def test_the_list_of_each_is_whole() -> None:
+    folder = Path(__file__).parent.parent / "omni_batch" / "rules"
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    assert set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', sources)) <= {rule for rule, *_ in EACH}
 
 
 def test_all_violations_are_told_and_not_the_first_only() -> None:

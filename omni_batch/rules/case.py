@@ -107,8 +107,8 @@ def name_of(part: Part) -> str:
 
 
 def number(value: float) -> str:
-    """As a reader likes it: 10,485,760 or 0.05."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.12g}"
+    """As a reader likes it: 10,485,760 or 180.01."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.7g}"
 
 
 def listed(names: Iterable[str]) -> str:

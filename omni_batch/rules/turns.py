@@ -100,8 +100,8 @@ def _files(case: Case) -> Iterator[Violation]:
             if limit is not None and count > limit:
                 yield Violation(
                     f"{kind}-files",
-                    f"turn {place} holds {count:,} of {kind}; {case.name} takes {limit:,} at most: "
-                    "split the row",
+                    f"turn {place} holds {count:,} {kind} inputs; {case.name} takes {limit:,} at "
+                    "most: split the row",
                     f"limits.{kind}_files_max",
                 )
 

@@ -6,17 +6,36 @@ that one misreading cannot hide on both sides.
 
 from omni_batch.simulator import reply
 from omni_batch.simulator.books import Counters, Recorded
-from omni_batch.simulator.options import FAULTS, FRAMINGS, WAV_HEADERS, SimulatorOptions
+from omni_batch.simulator.choices import (
+    BASE64_CUTS,
+    DIALECTS,
+    FAULTS,
+    FRAMINGS,
+    REASONING_COUNTED,
+    REASONING_KEYS,
+    USAGE_DETAILS,
+    USAGE_PLACES,
+    WAV_HEADERS,
+)
+from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.server import Simulator, serve
+from omni_batch.simulator.uploads import Stored
 
 __all__ = [
+    "BASE64_CUTS",
+    "DIALECTS",
     "FAULTS",
     "FRAMINGS",
+    "REASONING_COUNTED",
+    "REASONING_KEYS",
+    "USAGE_DETAILS",
+    "USAGE_PLACES",
     "WAV_HEADERS",
     "Counters",
     "Recorded",
     "Simulator",
     "SimulatorOptions",
+    "Stored",
     "reply",
     "serve",
 ]

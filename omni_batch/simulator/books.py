@@ -40,6 +40,10 @@ class Counters:
     """The client hung up first."""
     in_flight: int
     peak_in_flight: int
+    uploads: int = 0
+    """Upload policies that were given out."""
+    stored: int = 0
+    """Files that were uploaded."""
 
 
 class Outcome:
@@ -79,6 +83,7 @@ class Books:
         self._kept: deque[Recorded] = deque(maxlen=keep_requests)
         self._requests = self._in_flight = self._peak = 0
         self._succeeded = self._scripted = self._abandoned = 0
+        self._uploads = self._stored = 0
         self._refused: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
 
@@ -112,6 +117,16 @@ class Books:
             else:
                 self._abandoned += 1
 
+    def count_upload(self) -> None:
+        """One upload policy more was given out."""
+        with self._lock:
+            self._uploads += 1
+
+    def count_stored(self) -> None:
+        """One file more was uploaded."""
+        with self._lock:
+            self._stored += 1
+
     def leave(self) -> None:
         """One request less is in flight."""
         with self._lock:
@@ -136,4 +151,6 @@ class Books:
                 abandoned=self._abandoned,
                 in_flight=self._in_flight,
                 peak_in_flight=self._peak,
+                uploads=self._uploads,
+                stored=self._stored,
             )

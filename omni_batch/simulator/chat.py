@@ -49,6 +49,8 @@ class Chat:
     sharp: bool
     """vl_high_resolution_images."""
     stops: tuple[str, ...]
+    audio_format: str = "wav"
+    """In which speech is asked for."""
 
     @property
     def max_input_tokens(self) -> int:

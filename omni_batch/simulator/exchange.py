@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -22,10 +23,17 @@ class Exchange:
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        self.query: dict[str, str] = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        self.client_host: str = (scope["client"] or ("", 0))[0]
         self._transport: asyncio.Transport = scope["state"]["transport"]
         self._receive, self._send = receive, send
         self.before_end: Callable[[], None] = lambda: None
         """Called before the last byte of the answer goes out, or the connection is broken."""
+
+    @property
+    def host(self) -> str:
+        """The address, with port, that the client knows this server by."""
+        return self.headers.get("host", "127.0.0.1")
 
     @property
     def abandoned(self) -> bool:
@@ -34,12 +42,15 @@ class Exchange:
 
     async def read_body(self) -> bytes:
         """The whole body of the request."""
-        pieces = []
+        return b"".join([piece async for piece in self.pieces()])
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body of the request as it comes."""
         while True:
             message = await self._receive()
-            pieces.append(message.get("body", b""))
+            yield message.get("body", b"")
             if not message.get("more_body", False):
-                return b"".join(pieces)
+                return
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status line and the headers."""
@@ -81,3 +92,11 @@ class Exchange:
         """Say nothing more and return when the connection is closed."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    async def gone_within(self, seconds: float) -> bool:
+        """Wait, and tell whether the client hung up meanwhile. The body must have been read."""
+        try:
+            await asyncio.wait_for(self.wait_until_gone(), seconds)
+        except TimeoutError:
+            return False
+        return True

@@ -13,20 +13,19 @@ import msgspec
 
 from omni_batch.simulator import faults, refusal, reply
 from omni_batch.simulator.books import Outcome
-from omni_batch.simulator.composer import Work, compose
+from omni_batch.simulator.composer import compose
 from omni_batch.simulator.delivery import Write, deliver, plan
+from omni_batch.simulator.dialects import Dialect
+from omni_batch.simulator.door import WAIT_HEADER, Door, Gone
 from omni_batch.simulator.exchange import Exchange
 from omni_batch.simulator.frames import Frame, shuffled
-from omni_batch.simulator.options import SimulatorOptions
-from omni_batch.simulator.parameters import find_model
-from omni_batch.simulator.quota import Quota
+from omni_batch.simulator.media import Fetch
+from omni_batch.simulator.quota import Standing
 from omni_batch.simulator.refusal import Refusal, Refused
-from omni_batch.simulator.speech import SpeechForm
+from omni_batch.simulator.service import Service
+from omni_batch.simulator.work import Work
 
 JSON = {"content-type": "application/json"}
-EVENTS = {"content-type": "text/event-stream;charset=UTF-8"}
-WAIT_HEADER = "x-dashscope-wait-timeout"
-"""With it the service holds a request of a burst for a while instead of refusing it."""
 OSS_HEADER = "x-dashscope-ossresourceresolve"
 
 Body = dict[str, object] | None
@@ -36,14 +35,14 @@ class Handling:
     """Answers one request and notes in its outcome how it ended."""
 
     def __init__(
-        self, options: SimulatorOptions, quota: Quota, exchange: Exchange, outcome: Outcome
+        self, service: Service, exchange: Exchange, outcome: Outcome, dialect: Dialect
     ) -> None:
-        self._options, self._quota = options, quota
+        self._service, self._options, self._dialect = service, service.options, dialect
         self._exchange, self._outcome = exchange, outcome
-        self._rng = random.Random(f"{options.seed}/{outcome.ordinal}")
+        self._door = Door(service, dialect, exchange)
+        self._rng = random.Random(f"{self._options.seed}/{outcome.ordinal}")
         self._uid = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         self._arrived_s = time.time()
-        self._form = SpeechForm(options.audio_chunk_bytes, options.wav_headers)
 
     async def answer(self, body: Body, scripted: reply.Reply) -> None:
         """Answer as scripted, else with the fault that is drawn, else well."""
@@ -56,64 +55,60 @@ class Handling:
                 case reply.Fault(kind=kind):
                     await self._strike(kind, body)
                 case reply.Text(text=text):
-                    await self._good(self._work(body, text))
+                    await self._good(await self._work(body, text))
                 case reply.Normal():
                     await self._by_lot(body)
         except Refused as refused:
             await self._refuse(refused.refusal)
+        except Gone:
+            return  # an outcome that says nothing counts as abandoned
 
     async def _by_lot(self, body: Body) -> None:
         kind = faults.draw(self._options.faults, self._rng)
         if kind is None or (kind == "burst" and WAIT_HEADER in self._exchange.headers):
-            await self._good(self._work(body))
+            await self._good(await self._work(body))
         else:
             await self._strike(kind, body)
 
-    def _work(self, body: Body, text: str | None = None) -> Work:
+    async def _work(self, body: Body, text: str | None = None) -> Work:
         """Let the request in, and compose its reply.
 
         Raises:
             Refused: bad key, over quota, or anything wrong with the request.
         """
-        self._check_key()
+        self._dialect.check_key(self._exchange.headers)
         if body is None:
             message = "Required body invalid, please check the request body format."
             raise refusal.invalid(message)
-        self._check_quota(body)
-        work = self._compose(body, text)
-        self._quota.spend(work.chat.model.name, work.prompt.total, time.monotonic())
+        await self._door.let_in(body)
+        oss = self._stored(body)
+        work = compose(body, self._uid, self._dialect, text=text, oss=oss)
+        self._service.quota.spend(work.chat.model.name, work.prompt.total, time.monotonic())
         return work
 
-    def _compose(self, body: Mapping[str, object], text: str | None) -> Work:
-        oss_allowed = self._exchange.headers.get(OSS_HEADER, "").lower() == "enable"
-        return compose(body, self._uid, text=text, oss_allowed=oss_allowed)
-
-    def _check_key(self) -> None:
-        scheme, _, key = self._exchange.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Refused(refusal.NO_KEY)
-        wanted = self._options.api_key
-        if not (key.startswith("sk-") if wanted is None else key == wanted):
-            raise Refused(refusal.BAD_KEY)
-
-    def _check_quota(self, body: Mapping[str, object]) -> None:
-        model, now_s = find_model(body).name, time.monotonic()
-        if not self._quota.request_fits(model, now_s):
-            raise Refused(refusal.RATE)
-        if not self._quota.tokens_fit(model, now_s):
-            raise Refused(refusal.QUOTA)
+    def _stored(self, body: Mapping[str, object]) -> Fetch | None:
+        if self._exchange.headers.get(OSS_HEADER, "").lower() != "enable":
+            return None
+        model = self._dialect.model(body).name
+        return lambda kind, ref: self._service.uploads.find(kind, ref, model)
 
     async def _refuse(self, refused: Refusal, body: bytes | None = None) -> None:
         self._outcome.refused = refused.code or str(refused.status)
-        headers = {**(EVENTS if refused.framed else JSON), **self._ids()}
-        if refused.retry_after_s is not None:
-            headers["retry-after"] = f"{refused.retry_after_s:g}"
-        whole = refused.body(self._uid) if body is None else body
+        headers = {"content-type": self._dialect.content_type} if refused.framed else {**JSON}
+        headers |= self._dialect.error_headers(self._uid, self._standing())
+        if (wait_s := self._retry_after_s(refused)) is not None:
+            headers["retry-after"] = f"{wait_s:g}"
+        whole = self._dialect.error_body(refused, self._uid) if body is None else body
         await self._exchange.respond(refused.status, headers, whole)
+
+    def _retry_after_s(self, refused: Refusal) -> float | None:
+        if refused.retry_after_s is None and self._options.send_retry_after:
+            return 1.0 if refused.status == 429 else None
+        return refused.retry_after_s
 
     async def _strike(self, kind: str, body: Body) -> None:
         if kind in faults.IN_REPLY:
-            work = self._work(body)
+            work = await self._work(body)
             self._note_fault(kind)
             await self._good(work, kind)
         else:
@@ -148,19 +143,19 @@ class Handling:
         elif fault in faults.MID_STREAM:
             raise Refused(refusal.INTERNAL)
         else:
-            body = msgspec.json.encode(work.completion())
+            body = msgspec.json.encode(self._dialect.completion(work))
             self._outcome.succeeded = True
             await self._exchange.respond(200, {**JSON, **self._headers()}, body)
-        self._quota.spend(work.chat.model.name, work.said.tokens, time.monotonic())
+        self._service.quota.spend(work.chat.model.name, work.said.tokens, time.monotonic())
 
     async def _stream(self, work: Work, fault: str | None) -> None:
-        stream = work.stream(self._form)
+        stream = self._dialect.stream(work)
         error = refusal.INTERNAL
-        if work.forbidden:
+        if work.forbidden and self._dialect.moderates:
             fault, error = "in_band_error", refusal.inspection_failed("Output")
             self._outcome.refused = error.code
         if fault in faults.MID_STREAM:
-            members = error.members(self._uid)
+            members = self._dialect.in_band(error, self._uid)
             frames, end = faults.damaged(stream, fault, self._rng, members)
             await self._send(frames, end)
         else:
@@ -170,35 +165,31 @@ class Handling:
         self, frames: tuple[Frame, ...], end: reply.End = "close", *, partial: bool = False
     ) -> None:
         mark = {"x-dashscope-partialresponse": "true"} if partial else {}
-        await self._exchange.start(200, {**EVENTS, **self._headers(), **mark})
+        await self._start(mark)
         if self._options.shuffle_keys:
             frames = tuple(shuffled(frame, self._rng) for frame in frames)
         writes = plan(frames, self._options, self._rng)
         self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
         self._outcome.succeeded = await deliver(self._exchange, writes, end)
 
+    async def _start(self, mark: Mapping[str, str]) -> None:
+        kind = {"content-type": self._dialect.content_type}
+        await self._exchange.start(200, {**kind, **self._headers(), **mark})
+
     async def _raw(self, scripted: reply.Frames) -> None:
-        await self._exchange.start(200, {**EVENTS, **self._headers()})
+        await self._start({})
         self._outcome.scripted = True
         self._outcome.count()
         await deliver(self._exchange, map(Write, scripted.writes), scripted.end)
 
-    def _ids(self) -> dict[str, str]:
-        return {"x-request-id": self._uid}
-
     def _headers(self) -> dict[str, str]:
-        """What was seen on recorded replies of Feb 2026; the request id under its likely name."""
-        arrived_ms, now_ms = int(self._arrived_s * 1000), int(time.time() * 1000)
-        return {
-            **self._ids(),
-            "req-arrive-time": str(arrived_ms),
-            "req-cost-time": str(now_ms - arrived_ms),
-            "resp-start-time": str(now_ms),
-            "server": "istio-envoy",
-            "vary": "Origin",
-            "x-dashscope-call-gateway": "true",
-            "x-envoy-upstream-service-time": str(now_ms - arrived_ms),
-        }
+        return self._dialect.headers(self._uid, self._arrived_s, self._standing())
+
+    def _standing(self) -> Standing:
+        model = self._door.model
+        if model is None:
+            return Standing(None, None)
+        return self._service.quota.standing(model, time.monotonic())
 
 
 def _scripted_refusal(scripted: reply.Status) -> Refusal:

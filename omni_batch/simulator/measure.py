@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
+from typing import IO
 
 import av
 import numpy as np
@@ -30,14 +30,14 @@ class Undecodable(ValueError):
     """The bytes are not what they should be."""
 
 
-def picture(data: bytes) -> Picture:
+def picture(file: IO[bytes]) -> Picture:
     """Measure an image and name its colours; the pixels are decoded, so a torn file is found.
 
     Raises:
         Undecodable: Pillow can't read it.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(file) as image:
             width, height = image.size
             image.draft("RGB", (32, 32))  # JPEG decodes at a fraction of its size, much faster
             return Picture(width, height, colours(image))
@@ -77,14 +77,14 @@ def _colour(hue: int, saturation: int, value: int) -> str:
     return "brown" if name in ("orange", "red") and value < 140 else name
 
 
-def sound(data: bytes) -> Sound:
+def sound(file: IO[bytes]) -> Sound:
     """Measure a recording; a video file counts by its sound track.
 
     Raises:
         Undecodable: FFmpeg finds no audio in it.
     """
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(file, "r") as container:
             stream = container.streams.audio[0]
             known_s = _stated_s(container)
             heard = _listen(container.decode(stream), HEARD_S if known_s else math.inf)
@@ -124,14 +124,14 @@ def _loudness(samples: Samples) -> tuple[float | None, float]:
     return loudness, float(np.mean(power < np.mean(power) / 50))
 
 
-def film(data: bytes) -> Film:
+def film(file: IO[bytes]) -> Film:
     """Measure a video file; its first frame is decoded.
 
     Raises:
         Undecodable: FFmpeg finds no pictures in it.
     """
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(file, "r") as container:
             stream = container.streams.video[0]
             first = next(islice(container.decode(stream), 1))
             seconds = (container.duration or 0) / av.time_base
@@ -153,7 +153,7 @@ def _thumbnail(frame: VideoFrame) -> Image.Image:
     return Image.fromarray(frame.reformat(width=32, height=32, format="rgb24").to_ndarray())
 
 
-BY_KIND: Mapping[str, Callable[[bytes], Medium]] = MappingProxyType(
+BY_KIND: Mapping[str, Callable[[IO[bytes]], Medium]] = MappingProxyType(
     {"image": picture, "audio": sound, "video": film}
 )
 """Kind of part to the way it is measured."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import io
 import re
 import zlib
 from collections import OrderedDict
@@ -15,9 +16,6 @@ from omni_batch.simulator.chat import Part
 from omni_batch.simulator.facts import Film, Frames, Medium, Picture, Sound
 from omni_batch.simulator.models import MediaRules
 from omni_batch.simulator.refusal import invalid, unfit
-
-MAX_DATA_URI_BYTES = 10_485_760
-"""Longest data URI, counted as it is written (printed in the service's error text)."""
 
 SIZES_PX = ((1280, 720), (1024, 768), (640, 480), (1920, 1080), (800, 600))
 _SIZE = re.compile(r"(?<!\d)(\d{1,5})x(\d{1,5})(?!\d)")
@@ -33,23 +31,24 @@ URL_FAILURES = (
 )
 """What a URL contains, and how its download then fails."""
 
-Measure = Callable[[bytes], Medium]
+Fetch = Callable[[str, str], Medium]
+"""Takes a kind and an oss:// reference, and gives what is stored there."""
 
 
-def look_at(part: Part, rules: MediaRules, *, oss_allowed: bool = False) -> Medium:
+def look_at(part: Part, rules: MediaRules, *, oss: Fetch | None = None) -> Medium:
     """Measure one media part and hold it against the model's limits.
 
     Args:
         part: an image, audio, video or frames part.
         rules: limits of the model.
-        oss_allowed: the request's header permits oss:// references.
+        oss: gives what oss:// references stand for; None refuses them.
     Raises:
         Refused: it can't be fetched or decoded, or it is too large, too small or too long.
     """
     if part.kind == "frames":
-        pictures = tuple(_fetch("image", ref, oss_allowed=oss_allowed) for ref in part.refs)
+        pictures = tuple(_fetch("image", ref, rules, oss) for ref in part.refs)
         return Frames(tuple(p for p in pictures if isinstance(p, Picture)), part.fps)
-    medium = _fetch(part.kind, part.refs[0], oss_allowed=oss_allowed)
+    medium = _fetch(part.kind, part.refs[0], rules, oss)
     _check_length(medium, rules)
     return medium
 
@@ -72,15 +71,17 @@ def _unfit_video(why: str) -> Exception:
     return unfit(f"The video modality input does not meet the requirements because: {why}")
 
 
-def _fetch(kind: str, ref: str, *, oss_allowed: bool) -> Medium:
+def _fetch(kind: str, ref: str, rules: MediaRules, oss: Fetch | None) -> Medium:
     if ref.startswith("data:") and ";base64," in ref[:200]:
-        return _decode(kind, ref)
-    if ref.startswith(("http://", "https://")) or (oss_allowed and ref.startswith("oss://")):
-        return _pretend(kind, ref)
+        return _decode(kind, ref, rules)
+    if ref.startswith(("http://", "https://")):
+        return pretend(kind, ref)
+    if ref.startswith("oss://") and oss is not None:
+        return checked(oss(kind, ref))
     raise unfit("The provided URL does not appear to be valid. Ensure it is correctly formatted.")
 
 
-def _pretend(kind: str, url: str) -> Medium:
+def pretend(kind: str, url: str) -> Medium:
     """Stand-in for a download: size and length come from the URL, so they never change.
 
     A URL may ask for them, as in ".../640x480/clip-12s.mp4".
@@ -97,15 +98,16 @@ def _pretend(kind: str, url: str) -> Medium:
     if kind == "audio":
         return Sound(seconds, 16_000, 1)
     if kind == "image":
-        return _checked(Picture(width, height))
+        return checked(Picture(width, height))
     if not sized:
         width, height = 1280, 720
     return Film(seconds, 25.0, round(seconds * 25), width, height, has_sound=True)
 
 
-def _decode(kind: str, ref: str) -> Medium:
-    if len(ref) > MAX_DATA_URI_BYTES:
-        raise unfit(f"Exceeded limit on max bytes per data-uri item : {MAX_DATA_URI_BYTES}'.")
+def _decode(kind: str, ref: str, rules: MediaRules) -> Medium:
+    if len(ref) > rules.data_uri_max_bytes:
+        limit = rules.data_uri_max_bytes
+        raise unfit(f"Exceeded limit on max bytes per data-uri item : {limit}'.")
     encoded = ref[ref.index(",") + 1 :].encode()
     key = (kind, hashlib.blake2b(encoded, digest_size=16).digest())
     known = _seen.get(key)
@@ -124,20 +126,22 @@ def _measure(kind: str, encoded: bytes) -> Medium:
     except binascii.Error:
         data = b""
     try:
-        medium = measure.BY_KIND[kind](data)
+        medium = measure.BY_KIND[kind](io.BytesIO(data))
     except measure.Undecodable:
-        raise unfit(_UNDECODABLE[kind]) from None
-    return _checked(medium)
+        raise unfit(UNDECODABLE[kind]) from None
+    return checked(medium)
 
 
-_UNDECODABLE = {
+UNDECODABLE = {
     "image": "Failed to decode the image during the data inspection.",
     "audio": "The audio format is illegal and cannot be opened",
     "video": "Invalid video file.",
 }
+"""What is said of bytes that are not what they should be, by kind."""
 
 
-def _checked(medium: Medium) -> Medium:
+def checked(medium: Medium) -> Medium:
+    """Refuse what no model takes."""
     if isinstance(medium, Picture):
         short, long = sorted((medium.width_px, medium.height_px))
         if short <= 10 or long > 200 * short:

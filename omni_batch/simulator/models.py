@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -41,6 +42,8 @@ class MediaRules:
     mixes: bool
     """Several kinds of media may stand in one user message."""
     sides_at_least_a_patch: bool
+    data_uri_max_bytes: int = 10_485_760
+    """Longest data URI, counted as it is written (printed in the service's error text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,15 @@ WIDE_RULES = replace(
     mixes=True,
     sides_at_least_a_patch=True,
 )
+OPEN_RULES = replace(
+    FLASH_RULES,
+    audio_max_s=math.inf,
+    video_max_s=math.inf,
+    video_min_s=0,
+    mixes=True,
+    data_uri_max_bytes=2**40,
+)
+"""Servers of one's own: whatever fits the context; they count tokens as qwen3-omni-flash does."""
 ALL = frozenset({"image", "audio", "video", "frames"})
 
 FLASH = Model(
@@ -173,6 +185,18 @@ PLAIN = Model(
     stream_only=False,
     searches=True,
 )
+
+OPEN = Model(
+    name="",
+    rules=OPEN_RULES,
+    kinds=frozenset({"image", "audio", "video"}),
+    max_input_tokens=65_536,
+    max_output_tokens=65_536,
+    thinking="off",
+    max_thinking_input_tokens=65_536,
+    stream_only=False,
+)
+"""Any model on a server of one's own; its context is that of the open weights."""
 
 
 def _named(model: Model, *names: str) -> dict[str, Model]:

@@ -1,68 +1,59 @@
-"""What a simulator is told before it starts."""
+"""What a simulator is told before it starts, or while it runs."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
-FAULTS: Mapping[str, str] = MappingProxyType(
+import msgspec
+
+from omni_batch.simulator.choices import (
+    BASE64_CUTS,
+    DIALECTS,
+    FAULTS,
+    FRAMINGS,
+    REASONING_COUNTED,
+    REASONING_KEYS,
+    USAGE_DETAILS,
+    USAGE_PLACES,
+    WAV_HEADERS,
+    known,
+)
+
+_CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "reset": "the connection is reset before any header",
-        "stall_first": "not one byte is sent until the client hangs up",
-        "stall": "the stream stops half-way and stays open",
-        "cut": "the stream is cut off half-way, without the last HTTP chunk",
-        "cut_clean": "the stream ends properly, but before any finish_reason",
-        "cut_line": "the stream ends inside a JSON line, or inside a UTF-8 character",
-        "in_band_error": "an error frame arrives after some deltas of a 200",
-        "empty": "200 with an empty stream",
-        "done_only": "200 with nothing but [DONE]",
-        "html_502": "502 with a gateway's HTML page",
-        "error_500": "500 internal_error",
-        "error_503": "503 ModelServingError",
-        "rate_limit": "429 limit_requests",
-        "burst": "429 limit_burst_rate",
-        "quota": "429 insufficient_quota, which means tokens per minute here",
-        "empty_429": "429 with an empty body",
-        "partial_response": "200 whose header says that the reply was cut by a server timeout",
+        "dialect": DIALECTS,
+        "framing": FRAMINGS,
+        "wav_headers": WAV_HEADERS,
+        "base64_cut": BASE64_CUTS,
+        "usage_in": USAGE_PLACES,
+        "usage_details": USAGE_DETAILS,
+        "reasoning_counted": REASONING_COUNTED,
+        "reasoning_key": REASONING_KEYS,
     }
 )
-"""Every kind of fault, and what the client sees."""
+"""Options that are chosen by name."""
 
-FRAMINGS: Mapping[str, str] = MappingProxyType(
+_LEAST: Mapping[str, float] = MappingProxyType(
     {
-        "plain": "frames as the service writes them",
-        "comments": "keep-alive comment lines between frames",
-        "crlf": "lines end with CR LF",
-        "tiny": "writes of 1 to 7 bytes",
-        "one_write": "the whole stream at once, as a buffering proxy delivers it",
+        "audio_chunk_bytes": 1,
+        "speech_rate_hz": 8000,
+        "media_per_kind": 1,
+        "max_file_size_mb": 1,
+        "upload_valid_s": 0,
+        "policy_valid_s": 0,
+        "burst_growth_per_s": 1,
+        "batch_wait_s": 0,
+        "batch_most_waiting": 0,
+        "first_chunk_s": 0,
+        "chunk_interval_s": 0,
     }
 )
-"""Every way in which the same frames can be put on the wire."""
+"""Smallest values of options that are numbers."""
 
-WAV_HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "none": "bare PCM, as the service sends it",
-        "first": "the first piece of speech begins with a WAV header",
-        "every": "every piece does, as some servers of the same models send it",
-    }
-)
-"""Whether speech carries WAV headers."""
-
-
-def known(word: str, words: Collection[str], what: str) -> str:
-    """Give `word` back if it is one of `words`.
-
-    Raises:
-        ValueError: it is not; the message names the nearest one.
-    """
-    if word in words:
-        return word
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
-    raise ValueError(
-        f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(words)})"
-    )
+FIXED = frozenset({"host", "port", "seed", "keep_requests", "scriptable", "dialect"})
+"""Options that can't change while a simulator runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,8 @@ class SimulatorOptions:
     seed: int = 0
     """With a request's ordinal it decides faults and key order."""
     api_key: str | None = None
-    """The one good key; None takes any key that begins with "sk-"."""
+    """The one good key; None takes any key that begins with "sk-", or in self-hosted dialects any
+    key or none."""
     requests_per_minute: float | None = None
     """Per model; the per-second share is enforced as well. None is no limit."""
     tokens_per_minute: float | None = None
@@ -91,7 +83,8 @@ class SimulatorOptions:
     faults: Mapping[str, float] = field(default_factory=dict)
     """Kind of fault to its probability, 0 to 1; together at most 1."""
     audio_chunk_bytes: int = 19_200
-    """PCM bytes in one audio frame: 0.4 s, and a multiple of 3, so base64 needs no padding."""
+    """PCM bytes in one audio frame: 0.4 s, and a multiple of 3, so base64 needs no padding. An odd
+    number splits samples; one that 3 does not divide pads every piece."""
     keep_requests: int = 1000
     """How many of the latest requests are kept, media and all, for `Simulator.requests`."""
     shuffle_keys: bool = False
@@ -100,17 +93,80 @@ class SimulatorOptions:
     """Send audio frames no faster than they play."""
     framing: str = "plain"
     """One of `FRAMINGS`."""
-    wav_headers: str = "none"
+    wav_headers: str = "usual"
     """One of `WAV_HEADERS`."""
 
+    dialect: str = "dashscope"
+    """One of `DIALECTS`."""
+    reasoning_key: str = "reasoning_content"
+    """One of `REASONING_KEYS`."""
+    flat_errors: bool = False
+    """vllm, vllm-omni: errors without the outer "error" object, as older builds send them."""
+    media_per_kind: int = 1
+    """vllm, vllm-omni: most media of each kind in one request."""
+    speech_rate_hz: int = 24_000
+    """vllm-omni, sglang-omni: sample rate of speech; some builds speak at 44,100."""
+    talker: bool = True
+    """vllm-omni, sglang-omni: False never speaks, and says nothing about it."""
+
+    base64_cut: str = "pieces"
+    """One of `BASE64_CUTS`."""
+    usage_in: str = "usual"
+    """One of `USAGE_PLACES`."""
+    usage_details: str = "plain"
+    """One of `USAGE_DETAILS`."""
+    reasoning_counted: str = "usual"
+    """One of `REASONING_COUNTED`."""
+    misspelt_keys: bool = False
+    """dashscope: some frames misspell `created` and `system_fingerprint`, as in its samples."""
+    joint_frames: bool = False
+    """dashscope: frames that carry words carry speech as well, as long as there is any."""
+    transcript: bool | None = None
+    """dashscope: spoken words come as `delta.audio.transcript`; None does as the model does."""
+
+    burst_growth_per_s: float | None = None
+    """By how many requests one second may exceed the one before; None is no limit."""
+    send_retry_after: bool = False
+    """429s say in Retry-After how long to wait."""
+    upload_valid_s: float = 48 * 3600.0
+    """How long an uploaded file can be used."""
+    policy_valid_s: float = 300.0
+    """How long an upload may begin after its policy was given out."""
+    max_file_size_mb: int = 1024
+    """Largest upload."""
+    batch_wait_s: float = 0.0
+    """How long Batch Chat keeps a request waiting."""
+    batch_most_waiting: int = 10_000
+    """Requests that may wait in Batch Chat at once, for each model."""
+    scriptable: bool = False
+    """Answer /simulator/..., by which another process on this machine scripts the simulator."""
+
     def __post_init__(self) -> None:
-        known(self.framing, FRAMINGS, "framing")
-        known(self.wav_headers, WAV_HEADERS, "wav_headers")
+        for name, words in _CHOICES.items():
+            known(getattr(self, name), words, name)
+        for name, least in _LEAST.items():
+            if (number := getattr(self, name)) is not None and number < least:
+                raise ValueError(f"{name} is {number}; give {least:g} or more")
         for kind, probability in self.faults.items():
             known(kind, FAULTS, "fault")
             if not 0 <= probability <= 1:
                 raise ValueError(f"fault {kind!r} has probability {probability}; give 0 to 1")
         if sum(self.faults.values()) > 1 + 1e-9:
             raise ValueError(f"fault probabilities add up to {sum(self.faults.values())}, above 1")
-        if self.audio_chunk_bytes < 1:
-            raise ValueError(f"audio_chunk_bytes is {self.audio_chunk_bytes}; give 1 or more")
+
+    def changed(self, changes: Mapping[str, object]) -> SimulatorOptions:
+        """The same options but for some, while a simulator runs.
+
+        Raises:
+            ValueError: an unknown name, a value that does not fit, or an option of `FIXED`.
+        """
+        now = self.members()
+        for name in changes:
+            if known(name, now, "option") in FIXED:
+                raise ValueError(f"{name} can't change while the simulator runs")
+        return msgspec.convert({**now, **changes}, SimulatorOptions)
+
+    def members(self) -> dict[str, object]:
+        """All options by name, in types that JSON knows."""
+        named = {option.name: getattr(self, option.name) for option in fields(self)}
+        return {**named, "faults": dict(self.faults)}

@@ -68,6 +68,9 @@ FLAGS = (
     "preserve_thinking",
 )
 
+LENGTHS = ("max_tokens", "max_completion_tokens")
+"""Two names for the longest reply; the newer one also bounds the chain of thought."""
+
 
 def find_model(body: Body) -> Model:
     """The model that a request names; 404 if there is none, 400 if it only speaks WebSocket."""
@@ -89,8 +92,9 @@ def check_parameters(body: Body, model: Model) -> None:
     for number in NUMBERS:
         number.check(body)
     limit = model.max_output_tokens
-    range_message = f"Range of max_tokens should be [1, {limit}]"
-    Number("max_tokens", True, lambda v: 1 <= v <= limit, range_message).check(body)
+    for name in LENGTHS:
+        message = f"Range of {name} should be [1, {limit}]"
+        Number(name, True, lambda v: 1 <= v <= limit, message).check(body)
     _check_stop(body)
     if body.get("enable_search") and not model.searches:
         raise invalid("This model does not support enable_search.")
@@ -126,6 +130,12 @@ def find_stream(body: Body, model: Model) -> bool:
             "the model. "
         )
     return stream
+
+
+def find_max_tokens(body: Body, model: Model) -> int:
+    """The longest reply that is allowed; the smaller number where both are given."""
+    limits = [limit for name in LENGTHS if isinstance(limit := body.get(name), int)]
+    return min([*limits, model.max_output_tokens])
 
 
 def find_include_usage(body: Body) -> bool:

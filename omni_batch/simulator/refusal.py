@@ -21,12 +21,13 @@ class Refusal:
     framed: bool = False
     """The body is an SSE frame although the status is an error (content moderation)."""
     retry_after_s: float | None = None
+    param: str | None = None
 
     def body(self, uid: str) -> bytes:
         """JSON of the error; `uid` is the request's id without a prefix."""
         if self.framed:
             return b"data: " + msgspec.json.encode({"error": self.members(uid)}) + b"\n\n"
-        error = {"code": self.code, "param": None, "message": self.message, "type": self.type}
+        error = {"code": self.code, "param": self.param, "message": self.message, "type": self.type}
         whole = {"error": error, "id": f"chatcmpl-{uid}", "request_id": uid}
         return msgspec.json.encode(whole)
 
@@ -34,7 +35,7 @@ class Refusal:
         """The error object as it stands inside a stream."""
         return {
             "code": self.code,
-            "param": None,
+            "param": self.param,
             "message": self.message,
             "type": self.type,
             "id": f"chatcmpl-{uid}",
@@ -107,6 +108,7 @@ FREE_TIER = status(
     403, "AllocationQuota.FreeTierOnly", "The free tier of the model has been exhausted."
 )
 THROTTLED = status(429, "Throttling", "Requests throttling triggered.")
+BATCH_FULL = status(429, "Throttling", "Batch requests are being throttled, please try later.")
 NAMED = (
     *(BAD_KEY, RATE, BURST, QUOTA, INTERNAL, OVERLOADED),
     *(ARREARS, DENIED, TIMED_OUT, FREE_TIER, THROTTLED),

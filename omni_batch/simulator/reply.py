@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
-from omni_batch.simulator.options import FAULTS, known
+import msgspec
+
+from omni_batch.simulator.choices import FAULTS, known
 
 End = Literal["close", "cut", "stall"]
 """How a stream ends: properly, broken off without the last HTTP chunk, or never."""
@@ -103,3 +106,62 @@ def fault(kind: str) -> Fault:
 def normal() -> Normal:
     """What would have been answered without a script."""
     return Normal()
+
+
+def from_json(told: Mapping[str, object]) -> Reply:
+    """A reply as it is written in JSON: one of `status`, `text`, `frames`, `fault`, or nothing.
+
+    The other keys are the arguments of the function of that name; bytes are in base64.
+
+    Raises:
+        ValueError: no such reply, or a value that does not fit.
+    """
+    kinds = [kind for kind in _FROM_JSON if kind in told]
+    if told and len(kinds) != 1:
+        raise ValueError(f"a reply has one of {', '.join(_FROM_JSON)}, or is empty: {told}")
+    return msgspec.convert(told, _FROM_JSON[kinds[0]]).reply() if kinds else normal()
+
+
+class _Written(msgspec.Struct, forbid_unknown_fields=True):
+    """A reply in JSON."""
+
+    def reply(self) -> Reply:
+        raise NotImplementedError
+
+
+class _Status(_Written):
+    status: int
+    code: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+    body: bytes | None = None
+
+    def reply(self) -> Reply:
+        return Status(self.status, self.code, self.message, self.retry_after_s, self.body)
+
+
+class _Text(_Written):
+    text: str
+
+    def reply(self) -> Reply:
+        return Text(self.text)
+
+
+class _Frames(_Written):
+    frames: list[bytes]
+    end: End = "close"
+
+    def reply(self) -> Reply:
+        return Frames(tuple(self.frames), self.end)
+
+
+class _Fault(_Written):
+    fault: str
+
+    def reply(self) -> Reply:
+        return fault(self.fault)
+
+
+_FROM_JSON: Mapping[str, type[_Written]] = MappingProxyType(
+    {"status": _Status, "text": _Text, "frames": _Frames, "fault": _Fault}
+)

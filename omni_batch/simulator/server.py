@@ -14,10 +14,12 @@ from typing import Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from omni_batch.simulator.app import BASE_PATH, App
+from omni_batch.simulator.app import App
 from omni_batch.simulator.books import Counters, Recorded
+from omni_batch.simulator.dialects import BY_NAME, BatchChat, DashScope
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.reply import Reply
+from omni_batch.simulator.uploads import Stored
 
 
 class _Protocol(H11Protocol):
@@ -26,6 +28,9 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: clients that offer HTTP/2 get HTTP/1.1, and all is well."""
 
 
 class _Server(uvicorn.Server):
@@ -103,7 +108,7 @@ def _port(listener: socket.socket) -> int:
 
 
 def _base_url(port: int, options: SimulatorOptions) -> str:
-    return f"http://{options.host}:{port}{BASE_PATH}"
+    return f"http://{options.host}:{port}{BY_NAME[options.dialect].base_path}"
 
 
 class Simulator:
@@ -116,11 +121,10 @@ class Simulator:
     """
 
     def __init__(self, options: SimulatorOptions | None = None) -> None:
-        self.options = options or SimulatorOptions()
-        self._app = App(self.options)
+        self._app = App(options or SimulatorOptions())
         self._server = _server(self._app)
         self._socket: socket.socket | None = None
-        self._port = self.options.port
+        self._port = 0
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
 
     def __enter__(self) -> Self:
@@ -150,9 +154,35 @@ class Simulator:
             raise RuntimeError("the simulator has no address before it is entered")
         return _base_url(self._port, self.options)
 
+    @property
+    def batch_base_url(self) -> str:
+        """The base URL of Batch Chat; known once entered, and only the hosted service has it."""
+        if self.options.dialect != "dashscope":
+            raise RuntimeError(f"{self.options.dialect} has no Batch Chat")
+        return self.base_url.replace(DashScope.base_path, BatchChat.base_path)
+
+    @property
+    def options(self) -> SimulatorOptions:
+        """How it behaves now."""
+        return self._app.options
+
+    def change(self, **changes: object) -> None:
+        """Set other options for the requests that come from now on.
+
+        Raises:
+            ValueError: an unknown name, a value that does not fit, or an option that can't change
+                while the simulator runs.
+        """
+        self._app.change(changes)
+
     def script(self, *replies: Reply) -> None:
         """Answer the next chat requests with these, one each, first come first served."""
         self._app.script.extend(replies)
+
+    @property
+    def files(self) -> dict[str, Stored]:
+        """What was uploaded, by key."""
+        return self._app.service.uploads.files
 
     @property
     def requests(self) -> list[Recorded]:

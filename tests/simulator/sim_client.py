@@ -74,7 +74,7 @@ def pcm(chunks: list[dict[str, Any]]) -> bytes:
 
 
 def finish_reason(chunks: list[dict[str, Any]]) -> Any:
-    reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
+    reasons = [choice.get("finish_reason") for chunk in chunks for choice in chunk["choices"]]
     assert reasons[:-1] == [None] * (len(reasons) - 1)
     return reasons[-1]
 

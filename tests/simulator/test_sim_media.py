@@ -9,8 +9,9 @@ import sim_media as media
 from sim_client import ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator
-from omni_batch.simulator.media import MAX_DATA_URI_BYTES
+from omni_batch.simulator.models import FLASH_RULES
 
+MAX_DATA_URI_BYTES = FLASH_RULES.data_uri_max_bytes
 GREEN = media.jpeg(640, 427)
 
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 import sim_media as media
 
-from omni_batch.simulator import Simulator, reply
+from omni_batch.simulator import DIALECTS, Simulator, SimulatorOptions, reply
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +98,17 @@ def test_errors_are_those_the_sdk_knows(
     sim.script(scripted)
     with pytest.raises(error):
         stream(client, "hello")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_can_be_read(dialect: str) -> None:
+    options = SimulatorOptions(dialect=dialect)
+    with (
+        Simulator(options) as sim,
+        openai.OpenAI(api_key="sk-test", base_url=sim.base_url, max_retries=0) as client,
+    ):
+        chunks = stream(client, "hello", modalities=["text"])
+        with pytest.raises(openai.BadRequestError):
+            stream(client, "hello", temperature=-1)
+    assert said(chunks) == 'You wrote: "hello"'
+    assert [chunk for chunk in chunks if chunk.usage][-1].usage.total_tokens > 10

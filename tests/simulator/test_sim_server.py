@@ -23,7 +23,7 @@ ALLOWED = {"uvicorn", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(sys.std
 
 
 def test_it_imports_nothing_of_the_client_side() -> None:
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -53,6 +53,14 @@ def test_it_stops_at_once_with_streams_still_open(caplog: pytest.LogCaptureFixtu
             stopped_s = time.perf_counter()
         assert time.perf_counter() - stopped_s < 0.3
         assert all(isinstance(future.exception(), httpx.TransportError) for future in futures)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_an_offer_to_upgrade_is_passed_over_in_silence(
+    sim: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer = {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": ""}
+    assert post(sim, body(), headers={**HEADERS, **offer}).status_code == 200
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

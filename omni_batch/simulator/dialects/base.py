@@ -1,0 +1,167 @@
+"""What every dialect has to answer, with the answers that most servers share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from omni_batch.simulator import refusal
+from omni_batch.simulator.chat import Chat
+from omni_batch.simulator.frames import DONE, Frame, Json, Stream, sse
+from omni_batch.simulator.models import Model
+from omni_batch.simulator.options import SimulatorOptions
+from omni_batch.simulator.quota import Standing
+from omni_batch.simulator.refusal import Refusal, Refused
+from omni_batch.simulator.speech import RATE_HZ, SpeechForm
+from omni_batch.simulator.tokens import text_tokens
+from omni_batch.simulator.work import Bit, Work, bits
+
+Body = Mapping[str, object]
+
+
+class Dialect(ABC):
+    """How one server reads requests, shapes replies and words errors."""
+
+    base_path: ClassVar[str] = "/v1"
+    content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+    """Of a stream."""
+    moderates: ClassVar[bool] = False
+    """Replies to prompts with a forbidden word are stopped."""
+    hosted: ClassVar[bool] = False
+    """It has the hosted service's other endpoints as well: uploads and quotas."""
+    limited: ClassVar[bool] = True
+    """Quotas hold."""
+    queued: ClassVar[bool] = False
+    """Requests wait their turn, and get one JSON object."""
+    joins: ClassVar[bool] = False
+    """Words and speech may share a frame."""
+    out_of_tokens: ClassVar[Refusal] = refusal.QUOTA
+    wav_headers: ClassVar[str] = "none"
+    usage_in: ClassVar[str] = "frame"
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        self.options = options
+
+    # --- requests ---
+
+    def check_key(self, headers: Mapping[str, str]) -> None:
+        """Refuse a bad key; a server of one's own asks for none unless it was given one."""
+        wanted = self.options.api_key
+        if wanted is not None and headers.get("authorization") != f"Bearer {wanted}":
+            raise Refused(refusal.BAD_KEY)
+
+    @abstractmethod
+    def model(self, body: Body) -> Model:
+        """The model that a request names, or the refusal that it gets."""
+
+    def served(self, asked: str) -> Collection[str]:
+        """Names of models that are listed; any name that is asked for is one of them."""
+        return [asked or "Qwen/Qwen3-Omni-30B-A3B-Instruct"]
+
+    @abstractmethod
+    def read(self, body: Body) -> Chat:
+        """Understand a request, all but its media; raises Refused."""
+
+    def too_long(self, chat: Chat, tokens: int) -> Refused:
+        """The refusal of a prompt with more tokens than fit."""
+        return refusal.unfit(f"Range of input length should be [1, {chat.max_input_tokens}]")
+
+    # --- replies ---
+
+    def speech_form(self, work: Work) -> SpeechForm:
+        """How speech is cut up."""
+        options = self.options
+        headers = self.wav_headers if options.wav_headers == "usual" else options.wav_headers
+        return SpeechForm(
+            options.audio_chunk_bytes, headers, self.rate_hz(), cut=options.base64_cut
+        )
+
+    def rate_hz(self) -> int:
+        """Sample rate of speech."""
+        return RATE_HZ
+
+    def stream(self, work: Work) -> Stream:
+        """The reply in frames, [DONE] last."""
+        joint = self.joins and self.options.joint_frames
+        steps = bits(work, self.speech_form(work), joint=joint)
+        usage = self.usage(work) if self.tells_usage(work) else None
+        place = self.usage_in if self.options.usage_in == "usual" else self.options.usage_in
+        frames: list[Frame] = []
+        for step in steps:
+            inside = usage if step.kind == "finish" and place == "finish" else None
+            frames += self.frames(step, work, inside)
+        finish_at = len(frames) - 1
+        if usage is not None and place == "frame":
+            frames.append(sse({**self.envelope(work, "chat.completion.chunk"), **_last(usage)}))
+        return Stream((*self.polished(frames), Frame(DONE)), finish_at)
+
+    def tells_usage(self, work: Work) -> bool:
+        """Whether this stream tells its usage."""
+        return work.chat.include_usage
+
+    def polished(self, frames: list[Frame]) -> list[Frame]:
+        """Last touches to the frames of a stream."""
+        return frames
+
+    @abstractmethod
+    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+        """One step of a reply in frames; `usage` goes into the last of them."""
+
+    @abstractmethod
+    def completion(self, work: Work) -> Json:
+        """The reply as one JSON object."""
+
+    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+        """What all objects of one reply have in common."""
+        return {
+            "id": f"chatcmpl-{work.uid}",
+            "object": kind,
+            "created": work.created,
+            "model": work.chat.model.name,
+        }
+
+    def chunk(self, work: Work, delta: Json, finish_reason: str | None = None) -> dict[str, object]:
+        """A chunk with one choice."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {**self.envelope(work, "chat.completion.chunk"), "choices": [choice]}
+
+    def usage(self, work: Work) -> Json:
+        """Tokens in and out; speech is no token of the model that writes."""
+        said = work.said
+        written = text_tokens(said.text) + text_tokens(said.reasoning or "")
+        total = work.prompt.total + written
+        return {
+            "prompt_tokens": work.prompt.total,
+            "total_tokens": total,
+            "completion_tokens": written,
+        }
+
+    # --- errors and headers ---
+
+    def error_body(self, refused: Refusal, uid: str) -> bytes:
+        """The body of an HTTP error."""
+        return msgspec.json.encode({"error": self.in_band(refused, uid)})
+
+    @abstractmethod
+    def in_band(self, refused: Refusal, uid: str) -> Json:
+        """The error object as it stands inside a stream."""
+
+    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+        """Headers of a good reply."""
+        return {"server": "uvicorn"}
+
+    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+        """Headers of an error."""
+        return {"server": "uvicorn"}
+
+
+def _last(usage: Json) -> dict[str, object]:
+    return {"choices": [], "usage": usage}
+
+
+def plain(message: str) -> str:
+    """A message without the prefix of the hosted service's engine."""
+    return message.removeprefix(refusal.ENGINE)

@@ -1,0 +1,198 @@
+"""The hosted service in compatible mode (Model Studio guide, Dec 2025; traffic of Feb 2026)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import ClassVar
+
+from omni_batch.simulator import refusal
+from omni_batch.simulator.chat import Chat
+from omni_batch.simulator.dialects.base import Body, Dialect
+from omni_batch.simulator.dialects.dashscope_usage import usage_of
+from omni_batch.simulator.frames import Frame, Json, raw, sse
+from omni_batch.simulator.messages import read_messages
+from omni_batch.simulator.models import MODELS, Model
+from omni_batch.simulator.parameters import (
+    check_parameters,
+    find_include_usage,
+    find_max_tokens,
+    find_model,
+    find_stream,
+    find_thinking,
+    find_voice,
+)
+from omni_batch.simulator.quota import Standing
+from omni_batch.simulator.refusal import Refusal, Refused
+from omni_batch.simulator.work import Bit, Work
+
+
+class DashScope(Dialect):
+    """Qwen-Omni as Alibaba serves it."""
+
+    base_path: ClassVar[str] = "/compatible-mode/v1"
+    content_type: ClassVar[str] = "text/event-stream;charset=UTF-8"
+    moderates: ClassVar[bool] = True
+    hosted: ClassVar[bool] = True
+    joins: ClassVar[bool] = True
+
+    def check_key(self, headers: Mapping[str, str]) -> None:
+        """Refuse a missing key and a bad one."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise Refused(refusal.NO_KEY)
+        wanted = self.options.api_key
+        if not (key.startswith("sk-") if wanted is None else key == wanted):
+            raise Refused(refusal.BAD_KEY)
+
+    def model(self, body: Body) -> Model:
+        """One of the models of the catalogue."""
+        return find_model(body)
+
+    def served(self, asked: str) -> Collection[str]:
+        """The catalogue."""
+        return MODELS
+
+    def read(self, body: Body) -> Chat:
+        """Check everything as the gateway does."""
+        model = find_model(body)
+        check_parameters(body, model)
+        streamed = find_stream(body, model)
+        thinking = find_thinking(body, model)
+        return Chat(
+            model=model,
+            turns=read_messages(body.get("messages"), model),
+            voice=find_voice(body, model, thinking=thinking),
+            thinking=thinking,
+            stream=streamed,
+            include_usage=find_include_usage(body),
+            max_tokens=find_max_tokens(body, model),
+            sharp=body.get("vl_high_resolution_images") is True,
+            stops=stop_words(body),
+        )
+
+    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+        """One frame for each step, in the key order of the service."""
+        delta = self._delta(step, work)
+        reason = step.text if step.kind == "finish" else None
+        choice: dict[str, object] = {"delta": delta, "finish_reason": reason}
+        if reason is not None:
+            choice = {"finish_reason": reason, "delta": delta}
+        choice |= {"index": 0, "logprobs": None}
+        sound_s = step.piece.duration_s if step.piece else 0.0
+        whole = self.envelope(work, "chat.completion.chunk")
+        return [sse({**whole, "choices": [choice], "usage": usage}, sound_s)]
+
+    def _delta(self, step: Bit, work: Work) -> Json:
+        thinking = work.said.reasoning is not None
+        match step.kind:
+            case "role" if thinking:
+                return {"content": None, "role": "assistant", "reasoning_content": ""}
+            case "role":
+                return {"content": "", "role": "assistant"}
+            case "thought":
+                return {"content": None, "reasoning_content": step.text}
+            case "finish":
+                thought = {"reasoning_content": None} if work.chat.thinking else {}
+                return {"content": "", **thought}
+            case _:
+                return self._saying(step, work)
+
+    def _saying(self, step: Bit, work: Work) -> Json:
+        """Words, speech, or both; expires_at repeats the time of creation, as the service does."""
+        audio: dict[str, object] = {}
+        delta: dict[str, object] = {}
+        if step.kind != "sound":
+            (audio if self._transcribes(work) else delta)[self._key(work)] = step.text
+        if step.piece is not None:
+            audio = {"data": raw(step.piece.base64), **audio}
+        if audio:
+            common = {"expires_at": work.created, "id": f"audio_{work.uid}"}
+            delta["audio"] = {**audio, **common}
+        return delta
+
+    def _key(self, work: Work) -> str:
+        return "transcript" if self._transcribes(work) else "content"
+
+    def _transcribes(self, work: Work) -> bool:
+        asked = self.options.transcript
+        does = work.chat.model.transcribes if asked is None else asked
+        return does and work.chat.voice is not None
+
+    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+        """Keys in the order that traffic shows."""
+        return {
+            "choices": [],
+            "object": kind,
+            "usage": None,
+            "created": work.created,
+            "system_fingerprint": None,
+            "model": work.chat.model.name,
+            "id": f"chatcmpl-{work.uid}",
+        }
+
+    def polished(self, frames: list[Frame]) -> list[Frame]:
+        """Misspell some keys where that is asked for."""
+        if not self.options.misspelt_keys:
+            return frames
+        return [_misspelt(frame, number) for number, frame in enumerate(frames)]
+
+    def usage(self, work: Work) -> Json:
+        """Counted by kind."""
+        return usage_of(work, self.options)
+
+    def completion(self, work: Work) -> Json:
+        """For models that may be asked without a stream."""
+        message = {"role": "assistant", "content": work.said.text}
+        message |= {"reasoning_content": work.said.reasoning} if work.said.reasoning else {}
+        reason = work.said.finish_reason
+        choice = {"message": message, "finish_reason": reason, "index": 0, "logprobs": None}
+        usage = None if self.options.usage_in == "none" else self.usage(work)
+        whole = self.envelope(work, "chat.completion")
+        return {**whole, "choices": [choice], "usage": usage}
+
+    def error_body(self, refused: Refusal, uid: str) -> bytes:
+        """With ids, and framed as SSE where content moderation does so."""
+        return refused.body(uid)
+
+    def in_band(self, refused: Refusal, uid: str) -> Json:
+        """With the id of the reply."""
+        return refused.members(uid)
+
+    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+        """What was seen on recorded replies of Feb 2026; the request id under its likely name."""
+        arrived_ms, now_ms = int(arrived_s * 1000), int(time.time() * 1000)
+        return {
+            "x-request-id": uid,
+            "req-arrive-time": str(arrived_ms),
+            "req-cost-time": str(now_ms - arrived_ms),
+            "resp-start-time": str(now_ms),
+            "server": "istio-envoy",
+            "vary": "Origin",
+            "x-dashscope-call-gateway": "true",
+            "x-envoy-upstream-service-time": str(now_ms - arrived_ms),
+        }
+
+    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+        """Only the id is known of errors."""
+        return {"x-request-id": uid}
+
+
+_MISSPELT = (
+    (b'"created":', b'"reated":'),
+    (b'"system_fingerprint":', b'"tem_fingerprint":'),
+    (b'"system_fingerprint":', b'"systm_fingerprint":'),
+)
+"""As the reference's own samples have it."""
+
+
+def _misspelt(frame: Frame, number: int) -> Frame:
+    right, wrong = _MISSPELT[number % len(_MISSPELT)]
+    return Frame(frame.data.replace(right, wrong, 1), frame.sound_s)
+
+
+def stop_words(body: Body) -> tuple[str, ...]:
+    """The words at which a reply ends."""
+    stop = body.get("stop")
+    words = stop if isinstance(stop, list) else [stop]
+    return tuple(word for word in words if isinstance(word, str) and word)

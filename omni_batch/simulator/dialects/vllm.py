@@ -1,0 +1,122 @@
+"""vLLM with the thinker alone (vllm issues 29965 and 32636; Qwen3-Omni issues 96 and 99)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from omni_batch.simulator.chat import Chat
+from omni_batch.simulator.dialects import reading
+from omni_batch.simulator.dialects.base import Body, Dialect, plain
+from omni_batch.simulator.dialects.dashscope import stop_words
+from omni_batch.simulator.frames import Frame, Json, sse
+from omni_batch.simulator.models import OPEN, Model
+from omni_batch.simulator.refusal import Refusal, Refused
+from omni_batch.simulator.work import Bit, Work
+
+READERS: reading.Readers = {
+    "text": reading.text_part,
+    "image_url": reading.url_part("image"),
+    "video_url": reading.url_part("video"),
+    "audio_url": reading.url_part("audio"),
+    "input_audio": reading.raw_audio,
+}
+ERROR_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    404: "NotFoundError",
+    429: "RateLimitError",
+}
+
+
+class VLLM(Dialect):
+    """Understands media, answers in text, and ignores that speech was asked for."""
+
+    def model(self, body: Body) -> Model:
+        """Whatever the server was started with."""
+        return replace(OPEN, name=reading.any_model(body))
+
+    def read(self, body: Body) -> Chat:
+        """Check what vLLM checks; unknown keys are ignored."""
+        reading.check_sampling(body)
+        turns = reading.read_turns(body.get("messages"), READERS)
+        reading.check_counts(turns, self.options.media_per_kind)
+        return Chat(
+            model=self.model(body),
+            turns=turns,
+            voice=self.voice(body),
+            thinking=_thinks(body),
+            stream=body.get("stream") is True,
+            include_usage=reading.include_usage(body),
+            max_tokens=reading.max_tokens(body),
+            sharp=False,
+            stops=stop_words(body),
+        )
+
+    def voice(self, body: Body) -> str | None:
+        """None: there is no talker."""
+        return None
+
+    def too_long(self, chat: Chat, tokens: int) -> Refused:
+        """Names the context and the prompt."""
+        limit = chat.max_input_tokens
+        return reading.rejected(
+            f"This model's maximum context length is {limit} tokens. However, your request has "
+            f"{tokens} input tokens. Please reduce the length of the input messages."
+        )
+
+    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+        """Keys that are not set are left out, usage among them."""
+        chunk = self.chunk(work, self.delta(step), step.text if step.kind == "finish" else None)
+        return [sse({**chunk, **({"usage": usage} if usage else {})})]
+
+    def delta(self, step: Bit) -> Json:
+        """The words of one chunk."""
+        match step.kind:
+            case "role":
+                return {"role": "assistant", "content": ""}
+            case "thought":
+                return {self.options.reasoning_key: step.text}
+            case "finish":
+                return {"content": ""}
+            case _:
+                return {"content": step.text}
+
+    def completion(self, work: Work) -> Json:
+        """With the chain of thought beside the content."""
+        return {
+            **self.envelope(work, "chat.completion"),
+            "choices": [self.text_choice(work)],
+            "usage": self.usage(work),
+        }
+
+    def text_choice(self, work: Work) -> dict[str, object]:
+        """The choice that holds the words."""
+        said = work.said
+        message = {"role": "assistant", "content": said.text}
+        message |= {self.options.reasoning_key: said.reasoning} if said.reasoning else {}
+        choice = {"index": 0, "message": message, "logprobs": None}
+        return {**choice, "finish_reason": said.finish_reason, "stop_reason": None}
+
+    def error_body(self, refused: Refusal, uid: str) -> bytes:
+        """Nested, or flat as in older builds; a bad key is answered by another layer."""
+        if refused.status == 401:
+            return msgspec.json.encode({"error": "Unauthorized"})
+        if self.options.flat_errors:
+            return msgspec.json.encode({"object": "error", **self.in_band(refused, uid)})
+        return super().error_body(refused, uid)
+
+    def in_band(self, refused: Refusal, uid: str) -> Json:
+        """The code is the HTTP status."""
+        return {
+            "message": plain(refused.message),
+            "type": ERROR_TYPES.get(refused.status, "InternalServerError"),
+            "param": refused.param,
+            "code": refused.status,
+        }
+
+
+def _thinks(body: Body) -> bool:
+    asked = body.get("chat_template_kwargs")
+    return isinstance(asked, dict) and asked.get("enable_thinking") is True

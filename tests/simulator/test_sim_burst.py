@@ -1,0 +1,137 @@
+"""The rule of growth, waiting instead of being refused, and Retry-After."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from sim_client import HEADERS, body, post, refusal, until
+
+from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from omni_batch.simulator.quota import Growth, Quota
+
+MODEL = "qwen3-omni-flash"
+PATIENT = {**HEADERS, "X-DashScope-Wait-Timeout": "30"}
+
+
+def admitted(growth: Growth, times_s: list[float]) -> list[bool]:
+    return [growth.fits(MODEL, 100.0 + time_s) for time_s in times_s]
+
+
+def per_second(growth: Growth, wanted: list[int]) -> list[int]:
+    """How many get in when so many come in each second, evenly."""
+    return [
+        sum(admitted(growth, [second + number / count for number in range(count)]))
+        for second, count in enumerate(wanted)
+    ]
+
+
+def test_the_first_second_takes_no_more_than_the_growth() -> None:
+    assert admitted(Growth(3), [0, 0, 0, 0, 0.5]) == [True, True, True, False, False]
+
+
+def test_a_client_that_ramps_up_slowly_is_never_refused() -> None:
+    ramp = [2, 4, 6, 8, 10, 10, 10]
+    assert per_second(Growth(3), ramp) == ramp
+
+
+def test_a_client_that_jumps_is_slowed_down() -> None:
+    came_in = per_second(Growth(3), [50, 50, 50])
+    assert came_in[0] == 3
+    assert came_in[0] < came_in[1] < came_in[2] < 20
+
+
+def test_after_a_pause_growth_begins_anew() -> None:
+    growth = Growth(3)
+    per_second(growth, [3, 6, 9])
+    assert admitted(growth, [20.0] * 5) == [True, True, True, False, False]
+
+
+def test_models_grow_apart_and_without_a_limit_all_come_in() -> None:
+    growth = Growth(1)
+    assert growth.fits(MODEL, 0.0)
+    assert growth.fits("qwen-omni-turbo", 0.0)
+    assert all(admitted(Growth(None), [0.0] * 100))
+
+
+def test_a_burst_is_429_limit_burst_rate() -> None:
+    with Simulator(SimulatorOptions(burst_growth_per_s=2)) as sim:
+        answers = [post(sim, body()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    status, code, message = refusal(answers[-1])
+    assert (status, code) == (429, "limit_burst_rate")
+    assert message.startswith("Request rate increased too quickly.")
+
+
+def test_a_patient_request_is_held_and_then_answered() -> None:
+    with (
+        Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        post(sim, body())
+        held = pool.submit(post, sim, body(), headers=PATIENT)
+        until(lambda: sim.counters.in_flight == 1)
+        assert post(sim, body()).status_code == 429
+        assert not held.done()
+        sim.change(burst_growth_per_s=None)
+        assert held.result().status_code == 200
+
+
+def test_a_client_that_hangs_up_is_not_held() -> None:
+    with Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim:
+        post(sim, body())
+        with pytest.raises(httpx.ReadTimeout):
+            post(sim, body(), headers=PATIENT, timeout=0.03)
+        until(lambda: sim.counters.in_flight == 0)
+        assert sim.counters.abandoned == 1
+
+
+@pytest.mark.parametrize("patience", ["0.02", "0", "soon"])
+def test_patience_ends(patience: str) -> None:
+    headers = {**HEADERS, "X-DashScope-Wait-Timeout": patience}
+    with Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim:
+        answers = [post(sim, body(), headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+
+
+def test_patience_helps_against_no_other_limit() -> None:
+    with Simulator(SimulatorOptions(requests_per_minute=0.001)) as sim:
+        codes = [post(sim, body(), headers=PATIENT).status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+
+
+# --- Retry-After ---
+
+
+def test_a_quota_knows_how_long_to_wait() -> None:
+    quota = Quota(60, 6000)
+    for _ in range(2):
+        quota.request_fits(MODEL, 100.0)
+    quota.spend(MODEL, 700, 100.0)
+    assert quota.request_wait_s(MODEL, 100.0) == pytest.approx(1)
+    assert quota.request_wait_s(MODEL, 100.4) == pytest.approx(0.6)
+    assert quota.tokens_wait_s(MODEL, 100.0) == pytest.approx(5.01)
+    assert Quota(None, None).request_wait_s(MODEL, 100.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"requests_per_minute": 6.0}, "10"),
+        ({"burst_growth_per_s": 2.0}, "1"),
+    ],
+)
+def test_retry_after_is_sent_when_it_is_wanted(options: Any, told: str) -> None:
+    with Simulator(SimulatorOptions(send_retry_after=True, **options)) as sim:
+        answers = [post(sim, body()) for _ in range(3)]
+    assert answers[-1].headers["retry-after"] == told
+    assert "retry-after" not in answers[0].headers
+
+
+def test_faults_and_scripts_tell_it_too() -> None:
+    with Simulator(SimulatorOptions(send_retry_after=True)) as sim:
+        sim.script(reply.fault("quota"), reply.status(429, retry_after_s=7), reply.status(503))
+        told = [post(sim, body()).headers.get("retry-after") for _ in range(3)]
+    assert told == ["1", "7", None]
