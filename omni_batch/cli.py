@@ -237,8 +237,16 @@ def simulate(
         list[str] | None, typer.Option(metavar="KIND=P", help="Fault with its probability.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which request meets which fault.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any option of SimulatorOptions."),
+    ] = None,
 ) -> None:
-    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good."""
+    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good.
+
+    --set dialect=vllm-omni, --set framing=tiny, --set scriptable=true and so on reach all that
+    the simulator can do; a wrong name or value says what there is.
+    """
     from omni_batch.display import print_line
     from omni_batch.simulator import SimulatorOptions, serve
 
@@ -252,9 +260,10 @@ def simulate(
             first_chunk_s=latency,
             chunk_interval_s=chunk_interval,
             faults=dict(map(_fault, fault or [])),
+            **_simulator_options(set_ or []),
         )
         serve(options, ready=print_line)
-    except ValueError as exc:
+    except (TypeError, ValueError) as exc:
         raise ConfigError(str(exc)) from None
     except OSError as exc:
         raise ConfigError(f"{host}:{port} can't be listened on: {exc.strerror}") from None
@@ -331,6 +340,22 @@ def _fault(text: str) -> tuple[str, float]:
         return kind, float(probability)
     except ValueError:
         raise ConfigError(f"--fault {text}: write it as KIND=P, such as cut=0.05") from None
+
+
+def _simulator_options(pairs: list[str]) -> dict[str, Any]:
+    from difflib import get_close_matches
+
+    from omni_batch.config import override_tree
+    from omni_batch.simulator import SimulatorOptions
+
+    given = override_tree({}, pairs)
+    known = SimulatorOptions.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            raise ConfigError(f"--set {name}: the simulator has no such option; {hint}")
+    return given
 
 
 def _demo_file(name: str) -> Path:

@@ -162,10 +162,14 @@ def test_a_wrong_option_is_refused_with_2(project: Path) -> None:
     fault = omni_batch("simulate", "--fault", "cuts=0.1", cwd=project)
     assert fault.returncode == 2
     assert "cut" in fault.stderr
+    option = omni_batch("simulate", "--set", "dialct=vllm", cwd=project)
+    assert option.returncode == 2
+    assert "did you mean dialect" in option.stderr
 
 
 def test_simulate_says_where_it_listens(project: Path) -> None:
     command = [sys.executable, "-m", "omni_batch.cli", "simulate", "--port", "0"]
+    command += ["--set", "dialect=dashscope", "--set", "framing=crlf"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         base_url = process.stdout.readline().strip()

@@ -102,7 +102,8 @@ RESULT_NAMES = """
 run_id item_id row_number status text reasoning annotation finish_reason audio_path audio_s
 audio_sample_rate_hz audio_sha256 model endpoint modality prompt media voice prompt_tokens
 completion_tokens total_tokens prompt_text_tokens prompt_audio_tokens prompt_image_tokens
-prompt_video_tokens completion_text_tokens completion_audio_tokens reasoning_tokens cached_tokens cache_creation_tokens
+prompt_video_tokens completion_text_tokens completion_audio_tokens reasoning_tokens cached_tokens
+cache_creation_tokens
 estimated_prompt_tokens cost currency attempts error_kind error_code error_message http_status
 request_id started_at first_chunk_s latency_s warnings fingerprint source
 """

@@ -57,7 +57,7 @@ class Service:
         self.gate.set()
         gateway, storage = web.Application(), web.Application(client_max_size=2**30)
         gateway.router.add_get("/api/v1/uploads", self._policy)
-        storage.router.add_post("/", self._upload)
+        storage.router.add_route("*", "/", self._upload)
         self.gateway, self.storage = TestServer(gateway), TestServer(storage)
 
     @property
