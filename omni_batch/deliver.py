@@ -73,7 +73,10 @@ class Courier:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
             raise MediaError(f"{media.reference} is no local file, so it can't be uploaded")
         return await self.uploader.upload(
-            media.path, sha256=media.sha256, size_bytes=media.size_bytes
+            media.path,
+            sha256=media.sha256,
+            size_bytes=media.size_bytes,
+            mime_type=media.mime_type,
         )
 
     async def _download(self, media: Media, stack: AsyncExitStack) -> Media:

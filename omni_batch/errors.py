@@ -170,3 +170,10 @@ class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
     stops_run = True
+
+
+def own_error(exc: BaseException | None) -> OmniBatchError | None:
+    """An error of ours that a library met while it read a body of ours, and wrapped."""
+    while exc is not None and not isinstance(exc, OmniBatchError):
+        exc = exc.__cause__ or exc.__context__
+    return exc

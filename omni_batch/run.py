@@ -1,6 +1,7 @@
 """A run under way: its directory, its connections, its counts."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ async def _connect(
     endpoint = Endpoint(base_url, key, plan.dialect, retry, plan.quota.max_in_flight)
     stack.push_async_callback(endpoint.aclose)
     downloader = Downloader(
-        directory.journals / "downloads",
+        directory.downloads,
         max_bytes=media.download_max_bytes,
         allow_private=media.allow_private_downloads,
         connect_timeout_s=retry.connect_timeout_s,
@@ -128,6 +129,7 @@ def _recover(run: Run) -> None:
         run.tally.add_tables(results, attempts)
     for leftover in run.directory.journals.glob("*.part"):
         leftover.unlink(missing_ok=True)
+    shutil.rmtree(run.directory.downloads, ignore_errors=True)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ LAYERS = {
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
         omni_batch.endpoints.download omni_batch.endpoints.upload
+        omni_batch.endpoints.files omni_batch.endpoints.form
         omni_batch.endpoints.dialect omni_batch.endpoints.dialects
         omni_batch.endpoints.dialects.batch_chat omni_batch.endpoints.dialects.dashscope
         omni_batch.endpoints.dialects.litellm omni_batch.endpoints.dialects.openai

@@ -311,6 +311,32 @@ def test_what_is_too_long_by_guessed_sizes_is_a_doubt() -> None:
     assert judged(ask(*[IMAGE] * 200, media_options={"max_pixels": 9}, model=NEWEST)) == ()
 
 
+def capped(tokens: int) -> Model:
+    flash = catalogue().model(FLASH)
+    assert flash is not None
+    return msgspec.structs.replace(flash, max_input_tokens=tokens)
+
+
+def test_input_too_long_by_one_token() -> None:
+    request = ask(*[IMAGE] * 200)
+    images, template = 200 * 302, 15
+    surely = images + int(template * 0.6)
+    assert judged(request, model=capped(surely)) == ()
+    assert rules(request, model=capped(surely - 1)) == {"input-too-long"}
+    estimate = estimate_prompt(request, rules_of(capped(1)))
+    for tokens, unsure in ((images + template, 0), (images + template - 1, 1), (surely, 1)):
+        found = doubts(request, capped(tokens), estimate, DIALECTS["dashscope"], thinking=False)
+        assert len(found) == unsure
+
+
+@pytest.mark.parametrize("name", ["width_px", "height_px", "duration_s", "frames_per_s"])
+def test_a_video_that_is_measured_in_part_is_a_guess(name: str) -> None:
+    whole = replace(film(149.0), reference="whole")
+    assert rules(ask(whole), model=capped(5_000)) == {"input-too-long"}
+    unknown: dict[str, Any] = {name: None}
+    assert judged(ask(replace(whole, **unknown)), model=capped(5_000)) == ()
+
+
 def test_the_estimate_is_believed_where_it_is_small() -> None:
     request, model = ask(*[IMAGE] * 200), catalogue().model(FLASH)
     few = PromptEstimate(text=20)

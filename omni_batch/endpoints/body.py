@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiofiles
 import msgspec
 import pybase64
 
-from omni_batch.errors import MediaError
-
-_READ_BYTES = 3 * 64 * 1024  # a multiple of 3, so that every piece encodes without padding
+from omni_batch.endpoints.files import pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +90,5 @@ class Body:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async for piece in _encode_file(segment):
-                    yield piece
-
-
-async def _encode_file(file: Base64File) -> AsyncIterator[bytes]:
-    left = file.size_bytes
-    try:
-        async with aiofiles.open(file.path, "rb") as source:
-            while left > 0 and (data := await source.read(min(left, _READ_BYTES))):
-                left -= len(data)
-                yield pybase64.b64encode(data)
-            grown = await source.read(1)
-    except OSError as exc:
-        raise MediaError(f"{file.path} can't be read any more: {exc.strerror}") from exc
-    if left or grown:
-        raise MediaError(f"{file.path} changed its size while it was sent; run it again")
+                async for piece in pieces(segment.path, segment.size_bytes):
+                    yield pybase64.b64encode(piece)

@@ -14,7 +14,7 @@ from omni_batch import __version__
 from omni_batch.config import RetryConfig
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.dialect import Dialect
-from omni_batch.errors import EndpointError, OmniBatchError, StreamError, Unavailable
+from omni_batch.errors import EndpointError, StreamError, Unavailable, own_error
 from omni_batch.failures import classify
 from omni_batch.sse import DONE, MAX_EVENT_BYTES, SseDecoder
 from omni_batch.types import Chunk
@@ -67,7 +67,7 @@ class Endpoint:
         except TimeoutError as exc:
             raise self._silence(exchange) from exc
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
-            raise _inner(exc) or _broken(exc, exchange) from exc
+            raise own_error(exc) or _broken(exc, exchange) from exc
 
     def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
         if exchange is None or not exchange.begun:
@@ -178,13 +178,6 @@ def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | Stream
     if exchange is None or not exchange.begun:
         return Unavailable(f"no connection: {reason}")
     return StreamError(f"the connection broke off: {reason}")
-
-
-def _inner(exc: BaseException | None) -> OmniBatchError | None:
-    """An error of ours that the transport met while it read the body, and wrapped."""
-    while exc is not None and not isinstance(exc, OmniBatchError):
-        exc = exc.__cause__ or exc.__context__
-    return exc
 
 
 def _http_client(

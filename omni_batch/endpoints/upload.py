@@ -5,9 +5,7 @@ the file to the host it names, refer to it as oss://{key}.
 """
 
 import asyncio
-import mimetypes
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -15,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-import aiofiles
 import aiohttp
 import httpx
 import msgspec
 
 from omni_batch import __version__
-from omni_batch.errors import MediaError, OmniBatchError, Unavailable
+from omni_batch.endpoints.form import Form
+from omni_batch.errors import MediaError, Unavailable, own_error
 from omni_batch.failures import classify
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
@@ -74,46 +72,6 @@ class _PolicyReply(msgspec.Struct):
     data: _Policy
 
 
-class _Form:
-    """A multipart body of fields and one file, which is read from disk while it is sent."""
-
-    def __init__(self, fields: Mapping[str, str], path: Path, size_bytes: int) -> None:
-        self._path, self._size_bytes = path, size_bytes
-        boundary, name = secrets.token_hex(16), fields["key"].rpartition("/")[2]
-        mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        start = f'--{boundary}\r\nContent-Disposition: form-data; name="'
-        head = "".join(f'{start}{key}"\r\n\r\n{value}\r\n' for key, value in fields.items())
-        file = f'{start}file"; filename="{name}"\r\nContent-Type: {mime_type}\r\n\r\n'
-        self._head, self._tail = (head + file).encode(), f"\r\n--{boundary}--\r\n".encode()
-        length = len(self._head) + size_bytes + len(self._tail)
-        self.headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(length),
-        }
-
-    async def stream(self, deadline: asyncio.Timeout) -> AsyncIterator[bytes]:
-        """The bytes in order; each piece that is taken puts the deadline off."""
-        loop = asyncio.get_running_loop()
-        async for piece in self._pieces():
-            deadline.reschedule(loop.time() + _SILENCE_S)
-            yield piece
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        yield self._head
-        left = self._size_bytes
-        try:
-            async with aiofiles.open(self._path, "rb") as source:
-                while left > 0 and (data := await source.read(min(left, _READ_BYTES))):
-                    left -= len(data)
-                    yield data
-                grown = await source.read(1)
-        except OSError as exc:
-            raise MediaError(f"{self._path} can't be read any more: {exc.strerror}") from exc
-        if left or grown:
-            raise MediaError(f"{self._path} changed its size while it was sent; run it again")
-        yield self._tail
-
-
 class Uploader:
     """Temporary storage of one account and model; a file is sent once while it is valid.
 
@@ -143,7 +101,7 @@ class Uploader:
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stored: dict[str, tuple[str, float]] = {}
 
-    async def upload(self, path: Path, *, sha256: str, size_bytes: int) -> str:
+    async def upload(self, path: Path, *, sha256: str, size_bytes: int, mime_type: str = "") -> str:
         """The file's "oss://…" URL, good for an hour at least; sends the file where there is none.
 
         Who asks for the same file meanwhile waits, and tries for himself if that fails.
@@ -158,25 +116,27 @@ class Uploader:
             url, valid_until_s = self._stored.get(sha256, ("", 0.0))
             if not url or self._clock() >= valid_until_s:
                 policy = await self._usable_policy()
-                url = await self._store(policy, path, sha256, size_bytes)
+                url = await self._store(policy, path, sha256, size_bytes, mime_type)
                 self._stored.pop(sha256, None)  # so that the oldest stands first
                 self._stored[sha256] = url, policy.asked_at_s + _URL_VALID_S
                 if len(self._stored) > _KEPT_URLS:
                     del self._stored[next(iter(self._stored))]
             return url
 
-    async def _store(self, policy: _Policy, path: Path, sha256: str, size_bytes: int) -> str:
+    async def _store(
+        self, policy: _Policy, path: Path, sha256: str, size_bytes: int, mime_type: str
+    ) -> str:
         if size_bytes > policy.max_file_size_mb * 2**20:
             raise MediaError(
                 f"{path} takes {size_bytes} bytes; the temporary storage takes "
                 f"{policy.max_file_size_mb:g} MB: give its http(s) URL, or make it smaller"
             )
         key = f"{policy.upload_dir}/{sha256[:16]}{_ending(path)}"
-        form = _Form(policy.fields(key), path, size_bytes)
+        form = Form(policy.fields(key), path, size_bytes, mime_type)
         try:
             async with asyncio.timeout(None) as deadline:
                 response, answer = await self._exchange(
-                    policy.upload_host, form.headers, form.stream(deadline)
+                    policy.upload_host, form.headers, form.stream(deadline, _SILENCE_S)
                 )
         except TimeoutError as exc:
             raise Unavailable(f"the upload stood still for {_SILENCE_S:g} s") from exc
@@ -243,7 +203,9 @@ class Uploader:
             async with aclosing(await sent) as response:
                 return response, await _beginning(response)
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
-            raise _inner(exc) or Unavailable(f"no connection to {request.url.host}: {exc}") from exc
+            raise own_error(exc) or Unavailable(
+                f"no connection to {request.url.host}: {exc}"
+            ) from exc
 
 
 async def _beginning(response: httpx.Response) -> bytes:
@@ -253,13 +215,6 @@ async def _beginning(response: httpx.Response) -> bytes:
         if len(data) > _ANSWER_BYTES:
             break
     return data
-
-
-def _inner(exc: BaseException | None) -> OmniBatchError | None:
-    """The MediaError that the transport met while it read the file, and wrapped."""
-    while exc is not None and not isinstance(exc, OmniBatchError):
-        exc = exc.__cause__ or exc.__context__
-    return exc
 
 
 def _ending(path: Path) -> str:

@@ -48,6 +48,11 @@ class RunDir:
         """Finished items whose part is not written yet, and speech that is not whole yet."""
         return self.root / "journal"
 
+    @property
+    def downloads(self) -> Path:
+        """Media that were fetched for requests under way."""
+        return self.journals / "downloads"
+
     def journal(self, shard_number: int) -> Path:
         """One line for each finished item of a shard."""
         return self.journals / f"shard-{shard_number:05d}.jsonl"

@@ -39,6 +39,28 @@ def test_servers_of_ones_own_answer_under_v1_without_key_and_for_any_model(
     assert events(response.text)[0]["model"] == "my/model"
 
 
+@pytest.mark.parametrize("dialect", ["vllm", "vllm-omni", "sglang-omni", "openai"])
+def test_only_the_hosted_service_moderates(start: Start, dialect: str) -> None:
+    said = text(ask(start(dialect), "forbidden-input forbidden-output", modalities=["text"]))
+    assert said == 'You wrote: "forbidden-input forbidden-output"'
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_both_names_for_the_longest_reply(start: Start, dialect: str, name: str) -> None:
+    chunks = ask(start(dialect), modalities=["text"], **{name: 3})
+    assert finish_reason(chunks) == "length"
+    assert 0 < len(text(chunks)) < len(SAID)
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "dashscope"])
+def test_only_the_hosted_service_stores_files_and_tells_quotas(start: Start, dialect: str) -> None:
+    root = start(dialect).base_url.removesuffix("/v1")
+    for path in ("/api/v1/quotas", "/api/v1/uploads?action=getPolicy&model=x"):
+        assert httpx.get(root + path).status_code == 404
+    assert httpx.post(f"{root}/oss").status_code == 404
+
+
 def test_a_key_is_asked_for_where_one_was_given(start: Start) -> None:
     sim = start("vllm", api_key="secret")
     refused = post(sim, body(), headers={})
