@@ -46,7 +46,8 @@ class CheckReport:
     currency: str | None = None
     shortest_time_s: float | None = None
     """Under the quota."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, int] = field(default_factory=dict)
+    """Each warning with the number of rows it concerns; 0 where it concerns the run."""
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -59,7 +60,7 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
     Raises:
         ConfigError, ManifestError: what would refuse the whole run.
     """
-    report = CheckReport(warnings=list(plan.warnings))
+    report = CheckReport(warnings=dict.fromkeys(plan.warnings, 0))
     loader = plan.loader()
     for items in _batches(plan):
         found = await asyncio.gather(*(_try(plan, loader, item) for item in items))
@@ -100,7 +101,8 @@ def _count(report: CheckReport, item: Item, outcome: Question | OmniBatchError) 
     report.items += 1
     if isinstance(outcome, Question):
         report.prompt += outcome.estimate
-        report.warnings += [f"{item.item_id}: {warning}" for warning in outcome.warnings]
+        for warning in outcome.warnings:
+            report.warnings[warning] = report.warnings.get(warning, 0) + 1
         return
     report.refused_items += 1
     reasons = (

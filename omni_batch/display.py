@@ -206,7 +206,8 @@ def check_report(report: CheckReport) -> RenderableType:
     more = len(report.refused) - len(refused)
     rest = [Text(f"… and {more:,} more; --json lists them all")] if more else []
     warnings = [
-        Text(f"warning: {warning}", style="yellow") for warning in report.warnings[:_ROWS_SHOWN]
+        Text(f"warning: {text}{f' ({rows:,} rows)' if rows else ''}", style="yellow")
+        for text, rows in list(report.warnings.items())[:_ROWS_SHOWN]
     ]
     return Group(facts, *refused, *rest, *warnings)
 

@@ -145,11 +145,8 @@ def _speech_problems(plan: Plan) -> Iterator[str]:
         yield f"an answer that is thought out gives no speech: thinking: false, or {remedy}"
     if model is not None and not model.audio_out:
         yield f"model {plan.config.model} gives no speech; {remedy}"
-    if model is None and request.voice is None and plan.dialect.name in _NEEDS_VOICE:
+    if model is None and request.voice is None and plan.dialect.needs_voice:
         yield f"set request.voice: no voice of model {plan.config.model} is known"
-
-
-_NEEDS_VOICE = ("dashscope", "openai", "litellm")
 
 
 def _option_problems(plan: Plan) -> Iterator[str]:

@@ -155,3 +155,31 @@ def test_a_variable_that_is_no_column_refuses_the_check(folder: Path, address: s
 def test_a_report_is_plain_values(folder: Path, address: str) -> None:
     report = check(folder, address, [{"item_id": "a", "image": "cut.jpg"}])
     assert json.loads(json.dumps(report.as_dict()))["refused"][0]["item_id"] == "a"
+
+
+def test_all_rules_that_rows_break_are_listed_in_one_pass(folder: Path, address: str) -> None:
+    """And the run would go on with the rest."""
+    (folder / "tiny.png").write_bytes(picture("PNG", 5, 5))
+    (folder / "thin.png").write_bytes(picture("PNG", 4000, 12))
+    rows = [
+        {"item_id": "good", "prompt": "Say hello."},
+        {"item_id": "tiny", "image": "tiny.png"},
+        {"item_id": "two-wrongs", "image": ["tiny.png", "thin.png"]},
+        {"item_id": "mixed", "image": "cat.png", "audio": "speech.wav"},
+        {"item_id": "few", "frames": ["cat.png"]},
+        {"item_id": "many", "frames": ["cat.png"] * 129},
+        {"item_id": "long", "prompt": "word " * 80_000},
+    ]
+    report = check(folder, address, rows)
+    broken: dict[str, set[str | None]] = {}
+    for row in report.refused:
+        broken.setdefault(row.item_id, set()).add(row.rule)
+    assert broken == {
+        "tiny": {"image-too-small"},
+        "two-wrongs": {"image-too-small", "image-too-narrow"},
+        "mixed": {"one-media-kind"},
+        "few": {"frames-too-few"},
+        "many": {"frames-too-many"},
+        "long": {"input-too-long"},
+    }
+    assert (report.items, report.refused_items) == (7, 6)

@@ -124,3 +124,25 @@ async def test_estimates_learn_from_what_is_billed(folder: Path) -> None:
         _, record = await run(folder, config(folder, server.base_url, "dashscope"))
     assert record.counts.text_factor != 1
     assert 0.5 < record.counts.text_factor < 2
+
+
+async def test_a_plain_text_model_answers_rows_of_text(folder: Path) -> None:
+    write_csv(folder / "rows.csv", ROWS[:2])
+    with Simulator(SimulatorOptions(api_key=KEY)) as server:
+        settings = config(folder, server.base_url, "dashscope")
+        rows, _ = await run(folder, settings.model_copy(update={"model": "qwen3.5-plus"}))
+    assert rows["text"]["status"] == "succeeded"
+    # That it takes text only is marked as unverified: a warning, and the service decides.
+    assert "not sure of this limit" in rows["photo"]["warnings"][0]
+    assert rows["photo"]["error_kind"] == "rejected"
+
+
+async def test_thinking_has_its_own_column(folder: Path) -> None:
+    write_csv(folder / "rows.csv", ROWS[:1])
+    with Simulator(SimulatorOptions(api_key=KEY)) as server:
+        settings = config(folder, server.base_url, "dashscope", request={"thinking": True})
+        rows, _ = await run(folder, settings)
+        assert server.requests[0].body["enable_thinking"] is True
+    assert rows["text"]["reasoning"]
+    assert rows["text"]["reasoning_tokens"] > 0
+    assert rows["text"]["audio_path"] is None

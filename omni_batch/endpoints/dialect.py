@@ -24,6 +24,8 @@ class Dialect:
     """Kinds of media that it downloads itself from an http(s) URL."""
     speaks: bool = True
     """Can answer with speech."""
+    needs_voice: bool = False
+    """Refuses a wish for speech without a voice."""
     streams: bool = True
     """Answers with events; False: with one JSON reply."""
     uploads: bool = False

@@ -26,6 +26,10 @@ class Abilities(Protocol):
         """Can answer with speech."""
 
     @property
+    def needs_voice(self) -> bool:
+        """Refuses a wish for speech without a voice."""
+
+    @property
     def inline_max_bytes(self) -> int | None:
         """Largest encoded file inside a request; None: no limit is known."""
 

@@ -8,8 +8,6 @@ from omni_batch.rules.case import Case, Violation, kind_of, number
 from omni_batch.types import Modality
 
 _FPS = (0.1, 10.0)  # chat reference, 2026
-_NAMES_A_VOICE = ("dashscope", "litellm", "openai")
-"""Servers that refuse a wish for speech without a voice."""
 _SPECIAL_OPTIONS = frozenset(
     {
         *("enable_search", "search_options", "enable_thinking", "thinking_budget"),
@@ -37,7 +35,7 @@ def _speech(case: Case) -> Iterator[Violation]:
         yield Violation("speech-not-offered", f"{case.name} gives no speech: {remedy}", "audio_out")
     if not case.server.speaks:
         yield Violation("speech-not-served", f"{case.server.name} gives no speech: {remedy}")
-    if not case.request.voice and case.server.name in _NAMES_A_VOICE:
+    if not case.request.voice and case.server.needs_voice:
         yield Violation("voice-missing", f"{case.name} has no known voice: set request.voice")
 
 

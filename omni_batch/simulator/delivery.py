@@ -33,6 +33,8 @@ async def deliver(exchange: Exchange, writes: Iterable[Write], end: End) -> bool
         if write.wait_s:
             await asyncio.sleep(write.wait_s)
         if exchange.abandoned:
+            # The server takes a reply without an end for an error until it knows of the hang-up.
+            await exchange.wait_until_gone()
             return False
         await exchange.write(write.data)
     match end:

@@ -86,6 +86,7 @@ DIALECT = Dialect(
     decode=decode,
     docs="Qwen-Omni guide and chat reference, Dec 2025 to autumn 2026",
     takes=frozenset({"text", "image", "audio", "video", "frames"}),
+    needs_voice=True,
     uploads=True,
     inline_max_bytes=10_485_760,
 )

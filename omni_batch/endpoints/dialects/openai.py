@@ -60,5 +60,6 @@ DIALECT = Dialect(
             "reasoning_effort",
         }
     ),
+    needs_voice=True,
     quota_is_transient=False,
 )
