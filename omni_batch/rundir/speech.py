@@ -76,6 +76,7 @@ class SpeechFile:
             with self._temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._temporary.replace(final)
+            self._begun = False  # nothing is left to be discarded
         except (OSError, soundfile.LibsndfileError) as exc:
             raise StorageError(f"{final} can't be written: {exc}") from exc
         return sha256
