@@ -1,6 +1,5 @@
 """A request's JSON with local files in it, streamed from disk. Memory does not grow with files."""
 
-import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,22 +29,26 @@ class Base64File:
 class Inlined:
     """Collects the files of one request while its JSON is built."""
 
-    _nonce: str = field(default_factory=lambda: secrets.token_hex(16))
-    files: dict[str, Base64File] = field(default_factory=dict)
+    files: list[Base64File] = field(default_factory=list)
+    _nonce: str = ""
 
     def placeholder(self, path: Path, size_bytes: int) -> str:
         """A text that stands for the file; no prompt can contain it by chance or by guess."""
-        mark = f"{self._nonce}-{len(self.files)}."
-        self.files[mark] = Base64File(path, size_bytes)
-        return mark
+        self._nonce = self._nonce or secrets.token_hex(16)
+        self.files.append(Base64File(path, size_bytes))
+        return f"{self._nonce}{len(self.files) - 1}."
 
     def split(self, data: bytes) -> Iterator["bytes | Base64File"]:
         """The data with files in place of their placeholders."""
-        for piece in re.split(rf"({self._nonce}-\d+\.)".encode(), data):
-            file = (
-                self.files.get(piece.decode()) if piece.startswith(self._nonce.encode()) else None
-            )
-            yield file or piece
+        if not self.files:
+            yield data
+            return
+        first, *others = data.split(self._nonce.encode())
+        yield first
+        for piece in others:
+            number, _, text = piece.partition(b".")
+            yield self.files[int(number)]
+            yield text
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,7 @@ class Body:
         cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
     ) -> "Body":
         """Encode a tree whose placeholders stand for files."""
-        pieces = inlined.split(msgspec.json.encode(tree))
-        return cls(tuple(pieces), headers or {})
+        return cls(tuple(inlined.split(msgspec.json.encode(tree))), headers or {})
 
     @property
     def content_length(self) -> int:
