@@ -165,8 +165,10 @@ def results_table(directory: RunDir) -> RenderableType:
 def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
     """Runs, one line each."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    for name in ("run", "state", "items", "failed", "tokens", "cost"):
-        table.add_column(name, justify="left" if name in ("run", "state") else "right")
+    table.add_column("run", overflow="fold")  # to be copied, so never cut short
+    table.add_column("state")
+    for name in ("items", "failed", "tokens", "cost"):
+        table.add_column(name, justify="right")
     for directory, record in runs:
         counts = record.counts
         table.add_row(
