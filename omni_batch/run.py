@@ -117,7 +117,8 @@ async def _connect(
         connect_timeout_s=retry.connect_timeout_s,
     )
     stack.push_async_callback(downloader.aclose)
-    uploader = Uploader(base_url, key, plan.config.model, endpoint.http)
+    storage = plan.profile.storage_url or base_url
+    uploader = Uploader(storage, key, plan.config.model, endpoint.http)
     courier = Courier(media, plan.dialect, uploader, downloader)
     rate = plan.model.tokens.audio_out_per_s if plan.model else None
     return Service(endpoint, courier, Quota(plan.quota), retry, rate)

@@ -66,6 +66,12 @@ def test_batch_chat_is_half_the_price_and_has_no_quota_of_the_minute() -> None:
     assert live.quota.requests_per_minute == 60
     assert cheap.quota.requests_per_minute is None
     assert cheap.dialect.first_byte_timeout_s > 3600
+    assert cheap.profile.storage_url == live.profile.base_url  # the queue's host stores nothing
+
+
+def test_files_and_key_never_leave_a_base_url_of_your_own() -> None:
+    endpoint = {"name": "dashscope-batch-chat", "base_url": "http://127.0.0.1:1/v1"}
+    assert plan(endpoint=endpoint).profile.storage_url is None
 
 
 def test_limits_of_the_vendor_do_not_bind_a_server_of_your_own() -> None:

@@ -28,19 +28,22 @@ class Profile:
     """Of the catalogue's price list."""
     currency: str | None = None
     price_factor: float = 1.0
+    storage_url: str | None = None
+    """Whose temporary storage takes its files, where that is another host of the same vendor."""
     embedded: bool = False
     """Started by us for the run when no base_url is given."""
 
 
 _DASHSCOPE = DIALECTS["dashscope"]
 _KEY = "DASHSCOPE_API_KEY"
+_BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
     Profile("simulator", _DASHSCOPE, region="singapore", currency="USD", embedded=True),
     Profile(
         "dashscope-beijing",
         _DASHSCOPE,
-        "https://dashscope.aliyuncs.com/compatible-mode/v1",
+        _BEIJING,
         _KEY,
         "beijing",
         "CNY",
@@ -61,6 +64,7 @@ _PROFILES = (
         "beijing",
         "CNY",
         price_factor=0.5,
+        storage_url=_BEIJING,
     ),
     Profile("openai", DIALECTS["openai"], "https://api.openai.com/v1", "OPENAI_API_KEY"),
     Profile("vllm", DIALECTS["vllm"]),
@@ -88,6 +92,7 @@ def resolve_profile(config: EndpointConfig) -> Profile:
     profile = replace(
         profile,
         base_url=config.base_url or profile.base_url,
+        storage_url=None if config.base_url else profile.storage_url,
         api_key_env=config.api_key_env or profile.api_key_env,
     )
     if profile.base_url is None and not profile.embedded:
