@@ -150,6 +150,9 @@ class Handling:
 
     async def _stream(self, work: Work, fault: str | None) -> None:
         stream = self._dialect.stream(work)
+        if self._options.shuffle_keys:  # before a fault tears a frame apart
+            frames = tuple(shuffled(frame, self._rng) for frame in stream.frames)
+            stream = replace(stream, frames=frames)
         error = refusal.INTERNAL
         if work.forbidden and self._dialect.moderates:
             fault, error = "in_band_error", refusal.inspection_failed("Output")
@@ -166,8 +169,6 @@ class Handling:
     ) -> None:
         mark = {"x-dashscope-partialresponse": "true"} if partial else {}
         await self._start(mark)
-        if self._options.shuffle_keys:
-            frames = tuple(shuffled(frame, self._rng) for frame in frames)
         writes = plan(frames, self._options, self._rng)
         self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
         self._outcome.succeeded = await deliver(self._exchange, writes, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -179,3 +180,20 @@ def test_a_burst_is_held_for_those_who_wait() -> None:
 def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         SimulatorOptions(**options)
+
+
+@pytest.mark.parametrize("kind", sorted(FAULTS))
+def test_every_fault_may_strike_a_stream_with_shuffled_keys(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = SimulatorOptions(shuffle_keys=True, faults={kind: 1.0})
+    body = {
+        "model": "qwen3-omni-flash",
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "stream": True,
+    }
+    with Simulator(options) as simulator:
+        url, key = f"{simulator.base_url}/chat/completions", {"Authorization": "Bearer sk-x"}
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(url, json=body, headers=key, timeout=0.2)
+    assert "Exception in ASGI application" not in caplog.text
