@@ -11,25 +11,12 @@ from omni_batch.endpoints.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError
 from omni_batch.media import MediaLoader
 from omni_batch.prices import scaled
-from omni_batch.request import options_set, thinks
+from omni_batch.request import SPECIAL_OPTIONS, options_set, thinks
 from omni_batch.template import PromptTemplate
 from omni_batch.tokens import TokenRules, rules_of
 from omni_batch.transport import largest_file_bytes
 
 _VENDORS = ("dashscope", "dashscope-batch-chat", "litellm")
-_COMMON_OPTIONS = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "presence_penalty",
-        "repetition_penalty",
-        "max_tokens",
-        "seed",
-        "stop",
-    }
-)
-"""Options that every model of the service takes; others are listed in the catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +143,7 @@ def _option_problems(plan: Plan) -> Iterator[str]:
         yield f"endpoint {plan.profile.name} takes no request.{name}; remove it"
     if model is None or plan.profile.region is None:
         return
-    for name in sorted(wanted - _COMMON_OPTIONS - set(model.parameters)):
+    for name in sorted(wanted & SPECIAL_OPTIONS - set(model.parameters)):
         yield f"model {plan.config.model} takes no request.{name}; remove it"
     if plan.config.request.thinking and model.thinking == "no":
         yield f"model {plan.config.model} has no thinking mode; set request.thinking: null"

@@ -8,6 +8,13 @@ from omni_batch.config import RequestConfig
 from omni_batch.conversation import FrameRefs, MediaRef, Turn
 from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
 
+_OF_SOME_MODELS = (
+    "thinking_budget",
+    "reasoning_effort",
+    "enable_search",
+    "vl_high_resolution_images",
+    "use_multichannel",
+)
 _OPTIONS = (
     "temperature",
     "top_p",
@@ -17,13 +24,18 @@ _OPTIONS = (
     "max_tokens",
     "seed",
     "stop",
-    "thinking_budget",
-    "reasoning_effort",
-    "enable_search",
-    "vl_high_resolution_images",
-    "use_multichannel",
+    *_OF_SOME_MODELS,
 )
 _MEDIA_OPTIONS = ("fps", "min_pixels", "max_pixels", "total_pixels")
+SPECIAL_OPTIONS = frozenset(
+    {
+        *_OF_SOME_MODELS,
+        *_MEDIA_OPTIONS,
+        *("enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"),
+    }
+)
+"""Options that only some models take (chat reference, 2026); the catalogue lists them under
+`parameters`. All others every model takes."""
 
 
 def build_request(

@@ -5,18 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from omni_batch.rules.case import Case, Violation, kind_of, number
+from omni_batch.request import SPECIAL_OPTIONS
 from omni_batch.types import Modality
 
 _FPS = (0.1, 10.0)  # chat reference, 2026
-_SPECIAL_OPTIONS = frozenset(
-    {
-        *("enable_search", "search_options", "enable_thinking", "thinking_budget"),
-        *("preserve_thinking", "reasoning_effort", "tools", "tool_choice"),
-        *("use_multichannel", "vl_high_resolution_images"),
-        *("fps", "min_pixels", "max_pixels", "total_pixels"),
-    }
-)
-"""Options that only some models take; the catalogue lists them under `parameters`."""
 _SEEN: frozenset[Modality] = frozenset({"image", "video", "frames"})
 _SENT_BESIDE = dict.fromkeys(("fps", "total_pixels"), frozenset[Modality]({"video", "frames"}))
 """Kinds of media that an option goes with; those not named go with all that is seen."""
@@ -72,7 +64,7 @@ def _options(case: Case) -> Iterator[Violation]:
     if case.model is None:
         return
     sent = _sent(case)
-    for name in sorted(sent.keys() & _SPECIAL_OPTIONS - set(case.model.parameters)):
+    for name in sorted(sent.keys() & SPECIAL_OPTIONS - set(case.model.parameters)):
         if sent[name] is not False:  # as good as unsaid
             yield Violation(
                 "option-not-taken",

@@ -122,14 +122,7 @@ def from_json(told: Mapping[str, object]) -> Reply:
     return msgspec.convert(told, _FROM_JSON[kinds[0]]).reply() if kinds else normal()
 
 
-class _Written(msgspec.Struct, forbid_unknown_fields=True):
-    """A reply in JSON."""
-
-    def reply(self) -> Reply:
-        raise NotImplementedError
-
-
-class _Status(_Written):
+class _Status(msgspec.Struct, forbid_unknown_fields=True):
     status: int
     code: str | None = None
     message: str | None = None
@@ -140,14 +133,14 @@ class _Status(_Written):
         return Status(self.status, self.code, self.message, self.retry_after_s, self.body)
 
 
-class _Text(_Written):
+class _Text(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
     def reply(self) -> Reply:
         return Text(self.text)
 
 
-class _Frames(_Written):
+class _Frames(msgspec.Struct, forbid_unknown_fields=True):
     frames: list[bytes]
     end: End = "close"
 
@@ -155,13 +148,13 @@ class _Frames(_Written):
         return Frames(tuple(self.frames), self.end)
 
 
-class _Fault(_Written):
+class _Fault(msgspec.Struct, forbid_unknown_fields=True):
     fault: str
 
     def reply(self) -> Reply:
         return fault(self.fault)
 
 
-_FROM_JSON: Mapping[str, type[_Written]] = MappingProxyType(
+_FROM_JSON: Mapping[str, type[_Status | _Text | _Frames | _Fault]] = MappingProxyType(
     {"status": _Status, "text": _Text, "frames": _Frames, "fault": _Fault}
 )
