@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from omni_batch.rules.case import Case, Violation, kind_of, number
 from omni_batch.request import SPECIAL_OPTIONS
+from omni_batch.rules.case import Case, Violation, kind_of, number
 from omni_batch.types import Modality
 
 _FPS = (0.1, 10.0)  # chat reference, 2026
