@@ -89,14 +89,14 @@ class RequestConfig(Frozen):
     repetition_penalty: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
-    stop: tuple[str, ...] | None = None
+    stop: str | tuple[str, ...] | None = None
     enable_search: bool | None = None
     vl_high_resolution_images: bool | None = None
     use_multichannel: bool | None = None
     fps: float | None = Field(default=None, ge=0.1, le=10)
     """Frames a second that are looked at in a video; how far apart the frames of a list are."""
-    min_pixels: int | None = Field(default=None, ge=1)
-    max_pixels: int | None = Field(default=None, ge=1)
+    min_pixels: int | None = Field(default=None, ge=4_096, le=16_777_216)
+    max_pixels: int | None = Field(default=None, ge=4_096, le=16_777_216)
     total_pixels: int | None = Field(default=None, ge=1)
     """For each image and video; the model's defaults are in its documents."""
     extra: dict[str, Any] = {}

@@ -8,6 +8,7 @@ OmniBatchError
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
+│   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
@@ -113,6 +114,12 @@ class Unavailable(EndpointError):
     """The service is down, overloaded or can't be reached."""
 
     retryable = True
+
+
+class TimedOut(Unavailable):
+    """The service gave up on the answer. Each try takes minutes, so there are few (error codes)."""
+
+    attempts_at_most = 3
 
 
 class MediaUnreachable(EndpointError):

@@ -23,6 +23,7 @@ from omni_batch.errors import (
     MediaUnreachable,
     RateLimited,
     Rejected,
+    TimedOut,
     Unavailable,
 )
 from omni_batch.sse import SseDecoder
@@ -63,18 +64,22 @@ _RULES = (
     _Rule(ContentRefused, (), r"data_?inspection_?failed|inappropriate content"),
     _Rule(AccountError, (), r"arrearage|account is in good standing|PostpaidBillOverdue"),
     _Rule(AccountError, (), r"CommodityNotPurchased|PrepaidBillOverdue|Unpurchased"),
-    _Rule(AccountError, (), r"FreeTierOnly|free allocated quota exceeded|weekly quota"),
+    _Rule(AccountError, (), r"FreeTierOnly|free allocated quota exceeded"),
+    _Rule(AccountError, (), r"\b(week(ly)?|month(ly)?|plan) (allocated )?quota"),
     _Rule(AccountError, (401,), ""),
     _Rule(AccountError, (200, 403), r"access_?denied|invalid_?api_?key"),
     _Rule(RateLimited, (200, 429), r"burst|increased too quickly", "burst"),
     _Rule(RateLimited, (200, 429), r"insufficient_quota|AllocationQuota|quota exceeded", "tokens"),
     _Rule(RateLimited, (200, 429), r"limit_?requests|RateQuota|rate limit", "requests"),
     _Rule(RateLimited, (429,), ""),
+    _Rule(RateLimited, (200,), r"throttling"),
     _Rule(MediaUnreachable, (), r"failed to download multimodal|download.*timed out"),
     _Rule(MediaUnreachable, (), r"unable to download the media|InvalidURL\.(Conn|Timeout)"),
-    _Rule(Rejected, (500,), r"Missing Content-Length|list index out of range"),
+    _Rule(Rejected, (200, 500), r"Missing Content-Length|list index out of range"),
+    _Rule(TimedOut, (), r"RequestTimeOut|InternalError\.Timeout"),
     _Rule(Unavailable, (408, 425, 500, 502, 503, 504), ""),
-    _Rule(Rejected, (), r"invalid|model_not_found|ModelNotFound|not supported|BadRequest"),
+    _Rule(Rejected, (), r"invalid|model_not_found|ModelNotFound|BadRequest|should be in"),
+    _Rule(Rejected, (), r"not[ _]supported|Range of .* should be"),
 )
 
 
@@ -105,12 +110,17 @@ def classify(
         f"{said.message or 'no reason given'} ({', '.join(where)})",
         code=said.code,
         http_status=status,
-        request_id=said.request_id or headers.get("x-request-id"),
+        request_id=said.request_id or request_id_of(headers),
         retry_after_s=_retry_after_s(headers),
     )
     if rule and isinstance(error, RateLimited):
         error.limit = rule.limit
     return error
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """The service's id for the exchange, under whichever name it uses."""
+    return headers.get("x-request-id") or headers.get("x-dashscope-request-id")
 
 
 def parse_error_body(body: bytes) -> Said:

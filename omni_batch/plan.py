@@ -16,6 +16,7 @@ from omni_batch.template import PromptTemplate
 from omni_batch.tokens import TokenRules, rules_of
 from omni_batch.transport import largest_file_bytes
 
+_THINKING_FIRST_BYTE_S = 300.0  # error-code pages, 2026; a field report of reads cut at 120 s
 _VENDORS = ("dashscope", "dashscope-batch-chat", "litellm")
 
 
@@ -49,7 +50,7 @@ class Plan:
     @property
     def rules(self) -> TokenRules:
         """What to estimate tokens by."""
-        return rules_of(self.model)
+        return rules_of(self.model, self.config.request.model_dump())
 
     def loader(self) -> MediaLoader:
         """Finds the media of the manifest."""
@@ -60,6 +61,13 @@ class Plan:
     def thinks(self) -> bool:
         """Whether the answers will be thought out."""
         return thinks(self.config.request, self.model)
+
+    @property
+    def first_byte_timeout_s(self) -> float:
+        """How long an answer may take to begin; one that is thought out in silence, longer."""
+        given = self.config.retry.first_byte_timeout_s
+        thinking_s = _THINKING_FIRST_BYTE_S if self.thinks else 0.0
+        return given or max(self.dialect.first_byte_timeout_s, thinking_s)
 
     @property
     def price(self) -> Price | None:
@@ -117,6 +125,12 @@ def _catalogue(overlay: str | None) -> Catalogue:
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _speech_problems(plan)
     yield from _option_problems(plan)
+    served, model = plan.dialect.omni_models, plan.model
+    if served is not None and model is not None and model.needs_stream and model.name not in served:
+        yield (
+            f"endpoint {plan.profile.name} serves no {plan.config.model}; of the omni models it "
+            f"has {', '.join(served)}"
+        )
     if plan.config.media.transport == "upload" and not plan.dialect.uploads:
         yield f"media.transport upload: endpoint {plan.profile.name} has no temporary storage"
 

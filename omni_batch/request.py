@@ -70,8 +70,9 @@ def build_request(
 
 
 def options_set(config: RequestConfig) -> frozenset[str]:
-    """Wire names of all request options that a config sets."""
-    return frozenset(_set(config, _OPTIONS) | _set(config, _MEDIA_OPTIONS))
+    """Wire names of all request options that a config sets; False is as good as unsaid."""
+    given = _set(config, _OPTIONS) | _set(config, _MEDIA_OPTIONS)
+    return frozenset(name for name, value in given.items() if value is not False)
 
 
 def thinks(config: RequestConfig, model: Model | None) -> bool:

@@ -107,7 +107,8 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
 async def _connect(
     plan: Plan, directory: RunDir, base_url: str, key: str | None, stack: AsyncExitStack
 ) -> Service:
-    retry, media = plan.config.retry, plan.config.media
+    media, patience = plan.config.media, {"first_byte_timeout_s": plan.first_byte_timeout_s}
+    retry = plan.config.retry.model_copy(update=patience)
     endpoint = Endpoint(base_url, key, plan.dialect, retry, plan.quota.max_in_flight)
     stack.push_async_callback(endpoint.aclose)
     downloader = Downloader(

@@ -5,7 +5,9 @@ Sources: Qwen-Omni guide, Dec 2025, "token calculation", with the constants of i
 """
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.types import Frames, Media, Request
@@ -17,6 +19,11 @@ _CJK_START = "\u2e80"
 _UNKNOWN_SIZE_PX = (1280, 720)
 _UNKNOWN_DURATION_S = 10.0
 _UNKNOWN_FRAMES_PER_S = 25.0
+_PIXEL_OPTIONS = {
+    "min_pixels": ("image_min_tokens", "video_min_patches"),
+    "max_pixels": ("image_max_tokens", "video_max_patches"),
+    "total_pixels": ("video_total_patches",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,32 @@ class TokenRules:
     video_frames_max: int = 128
 
 
-def rules_of(model: Model | None) -> TokenRules:
-    """The rules to estimate with; an unknown model gets the defaults."""
-    if model is None:
-        return TokenRules()
-    known = {rule.name: getattr(model.tokens, rule.name) for rule in fields(TokenRules)}
-    return TokenRules(**{name: value for name, value in known.items() if value is not None})
+def rules_of(model: Model | None, options: Mapping[str, Any] | None = None) -> TokenRules:
+    """The rules to estimate with; an unknown model gets the defaults.
+
+    Args:
+        options: what the request asks for: `vl_high_resolution_images`, `fps` and pixels.
+    """
+    rules = TokenRules()
+    if model is not None:
+        known = {rule.name: getattr(model.tokens, rule.name) for rule in fields(TokenRules)}
+        rules = replace(rules, **{name: n for name, n in known.items() if n is not None})
+    return replace(rules, **_asked_for(rules, model, options or {}))
+
+
+def _asked_for(
+    rules: TokenRules, model: Model | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    patch = rules.image_factor_px**2
+    sharp = model.tokens.image_max_tokens_high_resolution if model else None
+    wanted = {
+        "image_max_tokens": sharp if options.get("vl_high_resolution_images") else None,
+        "video_sample_fps": options.get("fps"),
+    }
+    for option, names in _PIXEL_OPTIONS.items():
+        if options.get(option):
+            wanted |= dict.fromkeys(names, max(1, options[option] // patch))
+    return {name: value for name, value in wanted.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from omni_batch.media import LARGEST_FILE_BYTES
 from omni_batch.types import Media
 
 _LARGEST_UPLOAD_BYTES = 2**30  # of temporary storage (Model Studio, 2026)
+_PREFIX_BYTES = 64  # room for "data:…;base64,", which the cap counts too
 Way = Literal["as it is", "inline", "upload", "download"]
 
 
@@ -40,13 +41,13 @@ def largest_file_bytes(config: MediaConfig, dialect: Dialect) -> int:
     """The largest local file that has any way at all."""
     cap = dialect.inline_max_bytes
     if config.transport == "inline" or not dialect.uploads:
-        return LARGEST_FILE_BYTES if cap is None else cap // 4 * 3
+        return LARGEST_FILE_BYTES if cap is None else (cap - _PREFIX_BYTES) // 4 * 3
     return _LARGEST_UPLOAD_BYTES
 
 
 def encoded_bytes(media: Media) -> int:
-    """Length of the file as base64."""
-    return ((media.size_bytes or 0) + 2) // 3 * 4
+    """Length of the file as a data URI, at most."""
+    return ((media.size_bytes or 0) + 2) // 3 * 4 + _PREFIX_BYTES
 
 
 def _way_of_file(media: Media, config: MediaConfig, dialect: Dialect) -> Way:

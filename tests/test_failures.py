@@ -20,6 +20,7 @@ from omni_batch.errors import (
     RateLimited,
     Rejected,
     StreamError,
+    TimedOut,
     Unavailable,
 )
 from omni_batch.failures import classify, parse_error_body
@@ -83,8 +84,8 @@ TABLE: list[tuple[int, str, str, type[EndpointError]]] = [
     (500, "InternalError.Algo", "Receive batching backend response failed!", Unavailable),
     (500, "InternalError.Algo", "Missing Content-Length of multimodal url.", Rejected),
     (500, "InternalError.Algo", "list index out of range", Rejected),
-    (500, "RequestTimeOut", "…", Unavailable),
-    (500, "InternalError.Timeout", "…", Unavailable),
+    (500, "RequestTimeOut", "…", TimedOut),
+    (500, "InternalError.Timeout", "…", TimedOut),
     (503, "ModelServingError", "throttled due to system capacity limits", Unavailable),
     (503, "ModelUnavailable", "…", Unavailable),
     (502, "", "", Unavailable),
@@ -266,13 +267,35 @@ def test_the_classes_answer_two_questions_and_two_more() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     ours = {c for c in classes if issubclass(c, OmniBatchError)}
     retryable = {c.__name__ for c in ours if c.retryable}
-    assert retryable == {"RateLimited", "Unavailable", "MediaUnreachable", "StreamError"}
+    assert retryable == {
+        "RateLimited",
+        "Unavailable",
+        "TimedOut",
+        "MediaUnreachable",
+        "StreamError",
+    }
     stopping = {c.__name__ for c in ours if c.stops_run}
     assert stopping == {"AccountError", "BudgetReached", "Interrupted", "StorageError"}
     assert {c.__name__ for c in ours if not c.uses_attempt} == {"RateLimited"}
-    assert {c.__name__ for c in ours if c.attempts_at_most} == {"MediaUnreachable"}
+    assert {c.__name__ for c in ours if c.attempts_at_most} == {"MediaUnreachable", "TimedOut"}
     assert MediaUnreachable.attempts_at_most == 3
 
 
 def test_the_kind_of_an_error_is_its_class_in_snake_case() -> None:
     assert (RateLimited("x").kind, StreamError("x").kind) == ("rate_limited", "stream_error")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "weekly quota exceeded",
+        "week allocated quota exceeded.",
+        "month allocated quota exceeded",
+        "You have exceeded your coding plan quota",
+    ],
+)
+def test_a_plan_that_is_used_up_stops_the_run(message: str) -> None:
+    """Waiting for the next week would use up no attempt, and never end."""
+    assert isinstance(classify(429, said("insufficient_quota", message)), AccountError)
+    minute = "You exceeded your current quota, please check your plan and billing details."
+    assert isinstance(classify(429, said("insufficient_quota", minute)), RateLimited)

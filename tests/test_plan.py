@@ -8,6 +8,7 @@ import pytest
 from omni_batch.config import parse_config
 from omni_batch.errors import ConfigError
 from omni_batch.plan import Plan, make_plan
+from omni_batch.tokens import image_tokens
 
 
 def plan(**tree: Any) -> Plan:
@@ -31,6 +32,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"media": {"transport": "upload"}, "endpoint": {"name": "openai"}}, "no temporary storage"),
     ({"catalogue": "gone.toml"}, "catalogue gone.toml"),
     ({"model": "qwen3-omni-flash-realtime"}, "WebSocket"),
+    ({"endpoint": {"name": "dashscope-batch-chat"}}, "of the omni models it has qwen3.5-omni-plus"),
 ]
 
 
@@ -71,7 +73,23 @@ def test_batch_chat_is_half_the_price_and_has_no_quota_of_the_minute() -> None:
 
 def test_files_and_key_never_leave_a_base_url_of_your_own() -> None:
     endpoint = {"name": "dashscope-batch-chat", "base_url": "http://127.0.0.1:1/v1"}
-    assert plan(endpoint=endpoint).profile.storage_url is None
+    assert plan(endpoint=endpoint, model="qwen3.5-omni-plus").profile.storage_url is None
+
+
+def test_an_answer_that_is_thought_out_may_take_longer_to_begin() -> None:
+    assert plan().first_byte_timeout_s == 120
+    assert plan(request={"thinking": True}).first_byte_timeout_s == 300
+    assert plan(retry={"first_byte_timeout_s": 7}).first_byte_timeout_s == 7
+
+
+def test_options_change_the_estimate() -> None:
+    """Golden of the vendor's formula: 3000 x 4000 pixels in high resolution."""
+    sharp = plan(model="qwen3.5-omni-plus", request={"vl_high_resolution_images": True}).rules
+    assert image_tokens(3000, 4000, sharp) == 11_752
+    assert image_tokens(1080, 1920, sharp) == 2_042
+    small = plan(model="qwen3.5-omni-plus", request={"max_pixels": 102_400, "fps": 1}).rules
+    assert image_tokens(3000, 4000, small) <= 102
+    assert small.video_sample_fps == 1
 
 
 def test_limits_of_the_vendor_do_not_bind_a_server_of_your_own() -> None:

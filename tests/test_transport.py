@@ -46,7 +46,7 @@ def test_every_medium_has_its_way(dialect: str, transport: str, media: Media, wa
     ("dialect", "transport", "media", "hint"),
     [
         ("dashscope", "url", SMALL, "give its URL"),
-        ("dashscope", "inline", LARGE, "10,666,668 bytes inline; the cap is 10,485,760"),
+        ("dashscope", "inline", LARGE, "10,666,732 bytes inline; the cap is 10,485,760"),
         ("litellm", "auto", LARGE, "or make it smaller"),
         ("vllm", "auto", UPLOADED, "means nothing to vllm"),
     ],
@@ -67,6 +67,13 @@ def test_a_file_that_may_be_read_always_has_a_way() -> None:
             assert way_of(largest, config, dialect) in ("inline", "upload")
 
 
-def test_encoded_bytes_is_the_length_of_base64() -> None:
+def test_encoded_bytes_leave_room_for_the_head_of_a_data_uri() -> None:
     sizes = {encoded_bytes(replace(SMALL, size_bytes=size)) for size in (1, 2, 3)}
-    assert sizes == {4}
+    assert sizes == {4 + 64}
+    assert len("data:video/x-matroska;base64,") <= 64
+
+
+def test_no_data_uri_is_longer_than_the_cap_of_the_service() -> None:
+    """10,485,760 bytes of base64 alone would pass it by the length of their head."""
+    edge = replace(SMALL, size_bytes=10_485_760 // 4 * 3)
+    assert way_of(edge, MediaConfig(), DIALECTS["dashscope"]) == "upload"

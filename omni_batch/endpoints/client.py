@@ -15,7 +15,7 @@ from omni_batch.config import RetryConfig
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.dialect import Dialect
 from omni_batch.errors import EndpointError, StreamError, Unavailable, own_error
-from omni_batch.failures import classify
+from omni_batch.failures import classify, request_id_of
 from omni_batch.sse import DONE, MAX_EVENT_BYTES, SseDecoder
 from omni_batch.types import Chunk
 
@@ -145,12 +145,6 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(_AFTER_DONE_S):
             async for _ in stream:
                 pass
-
-
-def request_id_of(headers: httpx.Headers) -> str | None:
-    """The service's id for the exchange, under whichever name it uses."""
-    found: str | None = headers.get("x-request-id") or headers.get("x-dashscope-request-id")
-    return found
 
 
 async def _check(response: httpx.Response, dialect: Dialect) -> None:

@@ -24,6 +24,8 @@ class Dialect:
     """Kinds of media that it downloads itself from an http(s) URL."""
     speaks: bool = True
     """Can answer with speech."""
+    omni_models: frozenset[str] | None = None
+    """The omni models it serves; None: any that the endpoint has."""
     needs_voice: bool = False
     """Refuses a wish for speech without a voice."""
     streams: bool = True

@@ -12,5 +12,6 @@ DIALECT = replace(
     dashscope.DIALECT,
     name="litellm",
     docs="LiteLLM's dashscope provider, 2026",
+    fetches=frozenset({"image", "video"}),  # its sound must be a data URI already
     uploads=False,
 )

@@ -9,7 +9,10 @@ from omni_batch.endpoints.body import Body, Inlined
 from omni_batch.endpoints.dialect import Dialect
 from omni_batch.endpoints.encoding import data_url, message, raw_base64, refuse, streaming
 from omni_batch.endpoints.wire import decode
+from omni_batch.errors import MediaError
 from omni_batch.types import Media, Part, Request
+
+_SOUND_FORMATS = ("wav", "mp3")
 
 
 def encode(request: Request) -> Body:
@@ -36,6 +39,11 @@ def part(found: Part, inlined: Inlined) -> dict[str, Any]:
             url = data_url(found, inlined, found.mime_type)
             return {"type": "image_url", "image_url": {"url": url}}
         case Media(kind="audio"):
+            if found.format not in _SOUND_FORMATS:
+                raise MediaError(
+                    f"{found.reference[:200]} is {found.format}; OpenAI takes wav and mp3: "
+                    "convert it"
+                )
             sound = {"data": raw_base64(found, inlined), "format": found.format}
             return {"type": "input_audio", "input_audio": sound}
         case _:
