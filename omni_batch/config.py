@@ -130,6 +130,8 @@ class MediaConfig(Frozen):
     """auto: the service fetches http(s) URLs where it can, files travel inline up to its cap and
     by temporary upload above it. url: files are refused. inline: all is sent within the request.
     upload: files are always uploaded first."""
+    max_body_bytes: int = Field(default=9_000_000, ge=1)
+    """Most bytes of files inside one request where the rest can be uploaded instead."""
     download_max_bytes: int = Field(default=256 * 2**20, ge=1)
     """Largest media that we fetch ourselves, for servers that can't."""
     allow_private_downloads: bool = False

@@ -1,7 +1,7 @@
 """Get a request's media to where the service can reach them, for the time of one attempt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from omni_batch.endpoints.dialect import Dialect
 from omni_batch.endpoints.download import Downloader
 from omni_batch.endpoints.upload import Uploader
 from omni_batch.errors import MediaError
-from omni_batch.transport import way_of
+from omni_batch.transport import Way, way_of, ways_of
 from omni_batch.types import Frames, Media, Message, Part, Request
 
 
@@ -24,11 +24,6 @@ class Courier:
     uploader: Uploader
     downloader: Downloader
 
-    def check(self, request: Request) -> None:
-        """Raise MediaError when a medium has no way; nothing is sent."""
-        for media in request.media():
-            way_of(media, self.config, self.dialect)
-
     @asynccontextmanager
     async def delivered(self, request: Request) -> AsyncIterator[Body]:
         """The body to send; what was downloaded for it is there until the block ends.
@@ -37,36 +32,35 @@ class Courier:
             MediaError: a medium can't be had.
             EndpointError: it can't be uploaded or downloaded now.
         """
-        ways = {way_of(media, self.config, self.dialect) for media in request.media()}
-        if ways <= {"as it is", "inline"}:
+        ways = ways_of(request.media(), self.config, self.dialect)
+        if {"as it is", "inline"}.issuperset(ways):
             yield self.dialect.encode(request)
             return
+        in_order = iter(ways)
         async with AsyncExitStack() as stack:
-            messages = [await self._carry(message, stack) for message in request.messages]
+            messages = [await self._carry(turn, in_order, stack) for turn in request.messages]
             yield self.dialect.encode(replace(request, messages=tuple(messages)))
 
-    async def _carry(self, message: Message, stack: AsyncExitStack) -> Message:
+    async def _carry(self, message: Message, ways: Iterator[Way], stack: AsyncExitStack) -> Message:
         parts: list[Part] = []
         for part in message.parts:
             match part:
                 case str():
                     parts.append(part)
                 case Media():
-                    parts.append(await self._move(part, stack))
+                    parts.append(await self._move(part, next(ways), stack))
                 case Frames(images):
-                    parts.append(Frames(tuple(await self._move_all(images, stack))))
+                    moved = [await self._move(image, next(ways), stack) for image in images]
+                    parts.append(Frames(tuple(moved)))
         return replace(message, parts=tuple(parts))
 
-    async def _move_all(self, images: Iterable[Media], stack: AsyncExitStack) -> list[Media]:
-        return [await self._move(image, stack) for image in images]
-
-    async def _move(self, media: Media, stack: AsyncExitStack) -> Media:
-        match way_of(media, self.config, self.dialect):
+    async def _move(self, media: Media, way: Way, stack: AsyncExitStack) -> Media:
+        match way:
             case "upload":
                 return replace(media, url=await self._upload(media))
             case "download":
                 return await self._download(media, stack)
-            case _:
+            case "as it is" | "inline":
                 return media
 
     async def _upload(self, media: Media) -> str:

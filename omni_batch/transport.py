@@ -5,6 +5,7 @@ to the server's cap, then a temporary upload (Model Studio guide, Dec 2025: a da
 10 MB; larger files want a URL).
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from omni_batch.config import MediaConfig
@@ -17,6 +18,28 @@ from omni_batch.types import Media
 _LARGEST_UPLOAD_BYTES = 2**30  # of temporary storage (Model Studio, 2026)
 _PREFIX_BYTES = 64  # room for "data:…;base64,", which the cap counts too
 Way = Literal["as it is", "inline", "upload", "download"]
+
+
+def ways_of(media: Sequence[Media], config: MediaConfig, dialect: Dialect) -> tuple[Way, ...]:
+    """Choose for all media of one request.
+
+    How large a whole request may be is documented nowhere, so the largest files are uploaded until
+    the others stay below `media.max_body_bytes`.
+
+    Raises:
+        MediaError: a medium has no way.
+    """
+    ways = [way_of(medium, config, dialect) for medium in media]
+    if not dialect.uploads or config.transport != "auto":
+        return tuple(ways)
+    inline = [position for position, way in enumerate(ways) if way == "inline"]
+    total = sum(encoded_bytes(media[position]) for position in inline)
+    for position in sorted(inline, key=lambda position: -encoded_bytes(media[position])):
+        if total <= config.max_body_bytes:
+            break
+        ways[position] = "upload"
+        total -= encoded_bytes(media[position])
+    return tuple(ways)
 
 
 def way_of(media: Media, config: MediaConfig, dialect: Dialect) -> Way:

@@ -8,7 +8,7 @@ import pytest
 from omni_batch.config import MediaConfig
 from omni_batch.endpoints.dialects import DIALECTS
 from omni_batch.errors import MediaError
-from omni_batch.transport import Way, encoded_bytes, largest_file_bytes, way_of
+from omni_batch.transport import Way, encoded_bytes, largest_file_bytes, way_of, ways_of
 from omni_batch.types import Media
 
 SMALL = Media("image", "a.jpg", path=Path("a.jpg"), size_bytes=7_000_000)
@@ -77,3 +77,12 @@ def test_no_data_uri_is_longer_than_the_cap_of_the_service() -> None:
     """10,485,760 bytes of base64 alone would pass it by the length of their head."""
     edge = replace(SMALL, size_bytes=10_485_760 // 4 * 3)
     assert way_of(edge, MediaConfig(), DIALECTS["dashscope"]) == "upload"
+
+
+def test_many_files_that_are_too_much_together_are_uploaded_largest_first() -> None:
+    third, half = replace(SMALL, size_bytes=2_500_000), replace(SMALL, size_bytes=3_500_000)
+    dialect, config = DIALECTS["dashscope"], MediaConfig()
+    assert ways_of([third, half, URL], config, dialect) == ("inline", "inline", "as it is")
+    assert ways_of([third, half, third], config, dialect) == ("inline", "upload", "inline")
+    assert ways_of([third] * 3, MediaConfig(max_body_bytes=1), dialect) == ("upload",) * 3
+    assert ways_of([SMALL] * 9, config, DIALECTS["vllm"]) == ("inline",) * 9
