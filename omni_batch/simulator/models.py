@@ -165,7 +165,8 @@ OMNI_38 = Model(
 )
 CAPTIONER = Model(
     name="qwen3-omni-30b-a3b-captioner",
-    rules=FLASH_RULES,
+    rules=replace(FLASH_RULES, audio_max_s=40 * 60),  # its own page, March 2026
+    stream_only=False,
     kinds=frozenset({"audio"}),
     max_input_tokens=32_768,
     max_output_tokens=32_768,
