@@ -10,13 +10,15 @@ from omni_batch.config import RetryConfig
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.client import Endpoint, Exchange
-from omni_batch.errors import EndpointError, RateLimited
+from omni_batch.errors import EndpointError, MediaUnreachable, RateLimited
 from omni_batch.question import Question
 from omni_batch.quota import Quota
 from omni_batch.retry import with_retries
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.speech import SpeechFile
 from omni_batch.types import Answer, Attempt, Response, WavFile
+
+_FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,13 @@ async def ask(
         OmniBatchError: what the last attempt met.
     """
 
+    failed_fetches = 0
+
     async def attempt(number: int) -> Answer:
+        nonlocal failed_fetches
+        unreachable = failed_fetches >= _FETCHES_BY_SERVICE
         async with (
-            service.courier.delivered(question.request) as body,
+            service.courier.delivered(question.request, unreachable=unreachable) as body,
             service.quota.slot(estimated_tokens) as slot,
         ):
             may_send()
@@ -61,6 +67,7 @@ async def ask(
                 answer = await _attempt(service.endpoint, question, body, directory, trace)
             except Exception as exc:
                 trace.error = exc
+                failed_fetches += isinstance(exc, MediaUnreachable)
                 if isinstance(exc, RateLimited):
                     service.quota.throttled(exc.retry_after_s)
                 raise

@@ -25,14 +25,19 @@ class Courier:
     downloader: Downloader
 
     @asynccontextmanager
-    async def delivered(self, request: Request) -> AsyncIterator[Body]:
+    async def delivered(
+        self, request: Request, *, unreachable: bool = False
+    ) -> AsyncIterator[Body]:
         """The body to send; what was downloaded for it is there until the block ends.
+
+        Args:
+            unreachable: the server has failed to fetch the URLs.
 
         Raises:
             MediaError: a medium can't be had.
             EndpointError: it can't be uploaded or downloaded now.
         """
-        ways = ways_of(request.media(), self.config, self.dialect)
+        ways = ways_of(request.media(), self.config, self.dialect, unreachable=unreachable)
         if {"as it is", "inline"}.issuperset(ways):
             yield self.dialect.encode(request)
             return

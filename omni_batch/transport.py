@@ -20,8 +20,14 @@ _PREFIX_BYTES = 64  # room for "data:…;base64,", which the cap counts too
 Way = Literal["as it is", "inline", "upload", "download"]
 
 
-def ways_of(media: Sequence[Media], config: MediaConfig, dialect: Dialect) -> tuple[Way, ...]:
+def ways_of(
+    media: Sequence[Media], config: MediaConfig, dialect: Dialect, *, unreachable: bool = False
+) -> tuple[Way, ...]:
     """Choose for all media of one request.
+
+    Args:
+        unreachable: the server has failed to fetch them; under `auto` we do it then (the vendor's
+            remedy: retry twice, then send the bytes).
 
     How large a whole request may be is documented nowhere, so the largest files are uploaded until
     the others stay below `media.max_body_bytes`.
@@ -30,6 +36,9 @@ def ways_of(media: Sequence[Media], config: MediaConfig, dialect: Dialect) -> tu
         MediaError: a medium has no way.
     """
     ways = [way_of(medium, config, dialect) for medium in media]
+    if unreachable and config.transport == "auto":
+        pairs = zip(media, ways, strict=True)
+        ways = ["download" if _is_web(medium) else way for medium, way in pairs]
     if not dialect.uploads or config.transport != "auto":
         return tuple(ways)
     inline = [position for position, way in enumerate(ways) if way == "inline"]
@@ -40,6 +49,10 @@ def ways_of(media: Sequence[Media], config: MediaConfig, dialect: Dialect) -> tu
         ways[position] = "upload"
         total -= encoded_bytes(media[position])
     return tuple(ways)
+
+
+def _is_web(media: Media) -> bool:
+    return (media.url or "").startswith(("http://", "https://"))
 
 
 def way_of(media: Media, config: MediaConfig, dialect: Dialect) -> Way:

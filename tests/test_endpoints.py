@@ -13,6 +13,7 @@ from omni_batch.rundir import RunRecord
 from omni_batch.simulator import Simulator, SimulatorOptions
 from tests.conftest import KEY, KEY_ENV, SAMPLE, read_table, write_csv
 from tests.media_files import sound
+from tests.test_deliver import web
 
 ROWS: list[Mapping[str, str]] = [
     {"item_id": "text", "prompt": "Say hello."},
@@ -146,3 +147,17 @@ async def test_thinking_has_its_own_column(folder: Path) -> None:
     assert rows["text"]["reasoning"]
     assert rows["text"]["reasoning_tokens"] > 0
     assert rows["text"]["audio_path"] is None
+
+
+async def test_what_the_service_can_not_fetch_is_fetched_by_us_for_the_third_try(
+    folder: Path,
+) -> None:
+    async with web({"/timeout/coffee.jpg": folder / "coffee.jpg"}) as address:
+        row = {"item_id": "far", "prompt": "What?", "image": f"{address}/timeout/coffee.jpg"}
+        write_csv(folder / "rows.csv", [row])
+        with Simulator(SimulatorOptions(api_key=KEY)) as server:
+            media, retry = {"allow_private_downloads": True}, {"first_wait_s": 0}
+            settings = config(folder, server.base_url, "dashscope", media=media, retry=retry)
+            rows, _ = await run(folder, settings)
+    assert "512 x 341" in rows["far"]["text"]
+    assert (rows["far"]["attempts"], rows["far"]["media"]) == (3, [f"{address}/timeout/coffee.jpg"])
