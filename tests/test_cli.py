@@ -118,6 +118,33 @@ def test_ctrl_c_ends_what_is_in_flight_and_exits_130(
         assert counts["succeeded"] == len(slow.requests)  # what was in flight came to its end
 
 
+def test_a_second_ctrl_c_stops_at_once_and_the_run_can_be_resumed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    with Simulator(SimulatorOptions(first_chunk_s=60)) as silent:
+        (project / "config.yaml").write_text(
+            "manifest: {path: rows.csv}\nshutdown_grace_s: 60\n"
+            f"endpoint: {{name: custom, base_url: '{silent.base_url}', api_key_env: {KEY_ENV}}}\n"
+            "quota: {requests_per_minute: 1e9, tokens_per_minute: 1e12}\n"
+        )
+        command = [sys.executable, "-m", "omni_batch.cli", "run", "config.yaml", "--no-prefect"]
+        process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
+        while len(silent.requests) < 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # the answers under way get their time
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=10)
+        assert process.returncode == 130
+    run_dir = output.splitlines()[-1]
+    assert "interrupted: 0 succeeded, 0 failed of 3 items" in output
+    status = json.loads(omni_batch("status", run_dir, "--json", cwd=project).stdout)
+    assert (status["state"], status["owner"]) == ("interrupted", None)
+
+
 def test_status_and_list_show_a_run(project: Path) -> None:
     omni_batch("run", "config.yaml", "--no-prefect", "--run-id", "first", cwd=project)
     status = omni_batch("status", "data/runs/first", cwd=project)
