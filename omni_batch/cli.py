@@ -54,7 +54,8 @@ def _explain(exc: Exception) -> int:
     elif isinstance(exc, OmniBatchError):
         print_error(str(exc))
     else:
-        print_error(f"{type(exc).__name__}: {exc}; this is a bug, --debug shows where")
+        reason = f"{type(exc).__name__}: {exc}"
+        print_error(f"{reason}; this is a bug, `omni-batch --debug …` shows where")
     return 2 if isinstance(exc, OmniBatchError) and not exc.stops_run else 3
 
 

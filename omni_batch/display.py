@@ -331,7 +331,3 @@ def _seconds(limit_s: float | None) -> str | None:
 def _price(rates: Any) -> str:
     named = {name: value for name, value in msgspec.structs.asdict(rates).items() if value}
     return ", ".join(f"{name} {value:g}" for name, value in named.items())
-
-
-def _range(least: int | None, most: int | None) -> str | None:
-    return f"{least} to {most}" if most else None

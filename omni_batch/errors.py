@@ -16,7 +16,6 @@ OmniBatchError
 ├── StreamError            the reply broke off or made no sense
 ├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
-├── AnnotationError        the text is not the annotation that was asked for
 ├── BudgetReached          the run has spent what it may
 ├── Interrupted            somebody asked the run to stop
 └── StorageError           the run directory can't be written or read
@@ -155,10 +154,6 @@ class AbnormalFinish(OmniBatchError):
 
 class SpeechMissing(OmniBatchError):
     """Text came, speech did not. Asking again would cost again, so it is not retried."""
-
-
-class AnnotationError(OmniBatchError):
-    """The answer is not the annotation that was asked for."""
 
 
 class BudgetReached(OmniBatchError):

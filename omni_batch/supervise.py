@@ -56,12 +56,14 @@ def _stop_on_signals(run: Run) -> Iterator[None]:
             for task in tuple(run.tasks):
                 task.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-        for number in signals:
+    handled = []
+    # Only the main thread hears of signals, and not on every system.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, handle)
+            handled.append(number)
     try:
         yield
     finally:
-        for number in signals:
+        for number in handled:
             loop.remove_signal_handler(number)
