@@ -96,7 +96,7 @@ def _cell(text: str) -> str:
 
 
 def _progress_text(run: Run) -> str:
-    counts = run.tally.counts(run.service.quota.in_flight)
+    counts = run.tally.counts(run.fleet.in_flight)
     return (
         f"{run.directory.run_id}: {counts.done:,} of {run.record.items:,} items, "
         f"{counts.failed:,} failed, {counts.in_flight} in flight"

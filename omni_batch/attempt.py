@@ -1,5 +1,6 @@
 """One attempt: a slot, an exchange, a fresh assembler, a WAV file. And as many as it takes."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,36 +8,38 @@ from datetime import UTC, datetime
 
 from omni_batch.assemble import Assembler
 from omni_batch.config import RetryConfig
-from omni_batch.deliver import Courier
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.client import Endpoint, Exchange
-from omni_batch.errors import EndpointError, MediaUnreachable, RateLimited
+from omni_batch.errors import (
+    AccountError,
+    ContentRefused,
+    EndpointError,
+    MediaUnreachable,
+    Outage,
+    Rejected,
+    TookTooLong,
+    Unavailable,
+)
+from omni_batch.fleet import Fleet, Moved, Service
+from omni_batch.forecast import ExpectedTokens
 from omni_batch.question import Question
-from omni_batch.quota import Quota
+from omni_batch.quota import Slot
 from omni_batch.retry import with_retries
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.speech import SpeechFile
 from omni_batch.types import Answer, Attempt, Response, WavFile
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """Whom to ask, how fast, how stubbornly, and what its speech should weigh."""
-
-    endpoint: Endpoint
-    courier: Courier
-    quota: Quota
-    retry: RetryConfig
-    audio_tokens_per_s: float | None = None
+_CHARS_PER_TOKEN = 4.0
+_SPEECH_TOKENS_PER_S = 12.5
 
 
 async def ask(
-    service: Service,
+    fleet: Fleet,
     question: Question,
-    estimated_tokens: float,
+    expected: Callable[[], ExpectedTokens],
     directory: RunDir,
+    retry: RetryConfig,
     *,
     may_send: Callable[[], None],
     record: Callable[[Attempt], None],
@@ -44,41 +47,108 @@ async def ask(
     """Send a question until it is answered or can't be. A waiting retry holds no slot.
 
     Args:
-        estimated_tokens: prompt and expected completion together, for the quota.
+        expected: asked again and again, as estimates get better.
         may_send: called with a slot in hand; raises when the run has begun to stop meanwhile.
         record: called once for each exchange, whatever came of it.
 
     Raises:
         OmniBatchError: what the last attempt met.
     """
+    asking = _Asking(fleet, question, expected, directory, retry, may_send, record)
+    return await with_retries(lambda _: asking.attempt(), retry)
 
-    failed_fetches = 0
 
-    async def attempt(number: int) -> Answer:
-        nonlocal failed_fetches
-        unreachable = failed_fetches >= _FETCHES_BY_SERVICE
-        async with (
-            service.courier.delivered(question.request, unreachable=unreachable) as body,
-            service.quota.slot(estimated_tokens) as slot,
-        ):
-            may_send()
-            trace = _Trace(number, _assembler(question, service))
-            try:
-                answer = await _attempt(service.endpoint, question, body, directory, trace)
-            except Exception as exc:
-                trace.error = exc
-                failed_fetches += isinstance(exc, MediaUnreachable)
-                if isinstance(exc, RateLimited):
-                    service.quota.throttled(exc.retry_after_s)
-                raise
-            finally:
-                if (usage := trace.assembler.usage) is not None:
-                    slot.used(usage.total_tokens)
-                record(trace.attempt())
-            service.quota.succeeded()
-            return answer
+@dataclass(slots=True)
+class _Asking:
+    """One question under way: what was tried, where, how long."""
 
-    return await with_retries(attempt, service.retry)
+    fleet: Fleet
+    question: Question
+    expected: Callable[[], ExpectedTokens]
+    directory: RunDir
+    retry: RetryConfig
+    may_send: Callable[[], None]
+    record: Callable[[Attempt], None]
+    number: int = 0
+    failed_fetches: int = 0
+    spent_s: float = 0.0
+    failed_at: set[str] = field(default_factory=set)
+    refused_by: set[str] = field(default_factory=set)
+
+    async def attempt(self) -> Answer:
+        """Ask one endpoint once."""
+        fit = set(self.question.routes) - self.refused_by
+        service = self.fleet.choose(fit, self.failed_at)
+        unreachable = self.failed_fetches >= _FETCHES_BY_SERVICE
+        try:
+            async with (
+                service.courier.delivered(self.question.request, unreachable=unreachable) as body,
+                service.quota.slot(
+                    lambda: self.expected().total, self.question.item.item_id
+                ) as slot,
+            ):
+                return await self._send(service, body, slot)
+        except EndpointError as exc:
+            self._learn(service, exc)
+            raise
+
+    async def _send(self, service: Service, body: Body, slot: Slot) -> Answer:
+        self.may_send()
+        self.number += 1
+        trace = _Trace(self.number, service.name, _assembler(self.question, service))
+        left_s = service.item_timeout_s - self.spent_s
+        try:
+            async with asyncio.timeout(left_s):
+                return await _attempt(
+                    service.endpoint, self.question, body, slot, self.directory, trace
+                )
+        except TimeoutError:
+            trace.error = TookTooLong(
+                f"no answer within {service.item_timeout_s:g} s of attempts (retry.item_timeout_s)"
+            )
+            raise trace.error from None
+        except Exception as exc:
+            trace.error = exc
+            raise
+        finally:
+            self.spent_s += time.monotonic() - trace.started_s
+            slot.used(self._used_tokens(trace, service))
+            self.record(trace.attempt())
+
+    def _used_tokens(self, trace: "_Trace", service: Service) -> float:
+        """As billed; of a reply without a bill what is known of it; none for a refusal."""
+        usage, assembler = trace.assembler.usage, trace.assembler
+        if usage is not None:
+            return usage.total_tokens
+        if isinstance(trace.error, EndpointError):
+            return 0.0
+        speech_per_s = service.audio_tokens_per_s or _SPEECH_TOKENS_PER_S
+        text, speech = assembler.text_chars / _CHARS_PER_TOKEN, assembler.audio_s * speech_per_s
+        return self.expected().prompt + text + speech
+
+    def _learn(self, service: Service, error: EndpointError) -> None:
+        """Where the item should not be sent next. Raises what makes a difference to the retry."""
+        self.failed_at = {service.name}
+        self.failed_fetches += isinstance(error, MediaUnreachable)
+        if isinstance(error, Unavailable) and service.quota.breaker.is_open:
+            self._wait_or_leave(service, error)
+        if isinstance(error, AccountError) and self.fleet.close(service, error):
+            raise Moved(str(error)) from error
+        if isinstance(error, Rejected | ContentRefused):
+            self.refused_by.add(service.name)
+            if set(self.question.routes) - self.refused_by:
+                raise Moved(str(error)) from error
+
+    def _wait_or_leave(self, service: Service, error: Unavailable) -> None:
+        now_s = asyncio.get_running_loop().time()
+        down_s = service.quota.breaker.down_s(now_s)
+        if self.fleet.leave(service) or down_s < self.retry.outage_timeout_s:
+            return
+        raise Outage(
+            f"endpoint {service.name} has not answered for {down_s:.0f} s "
+            f"(retry.outage_timeout_s): {error}",
+            http_status=error.http_status,
+        ) from error
 
 
 def _assembler(question: Question, service: Service) -> Assembler:
@@ -88,12 +158,17 @@ def _assembler(question: Question, service: Service) -> Assembler:
 
 
 async def _attempt(
-    endpoint: Endpoint, question: Question, body: Body, directory: RunDir, trace: "_Trace"
+    endpoint: Endpoint,
+    question: Question,
+    body: Body,
+    slot: Slot,
+    directory: RunDir,
+    trace: "_Trace",
 ) -> Answer:
     item_id = question.item.item_id
     speech = SpeechFile(directory.unfinished_speech(item_id, trace.number))
     try:
-        response, last_sound = await _converse(endpoint, body, trace, speech)
+        response, last_sound = await _converse(endpoint, body, slot, trace, speech)
         await speech.write(last_sound, trace.assembler.sample_rate_hz)
         return Answer(response, await _save(response, speech, directory, item_id))
     finally:
@@ -101,11 +176,12 @@ async def _attempt(
 
 
 async def _converse(
-    endpoint: Endpoint, body: Body, trace: "_Trace", speech: SpeechFile
+    endpoint: Endpoint, body: Body, slot: Slot, trace: "_Trace", speech: SpeechFile
 ) -> tuple[Response, bytes]:
     assembler = trace.assembler
-    async with endpoint.exchange(body) as exchange:
+    async with endpoint.exchange(body, held_s=slot.held_s) as exchange:
         trace.exchange = exchange
+        slot.admitted(exchange.told)
         async for chunks in exchange:
             trace.hear()
             for chunk in chunks:
@@ -129,6 +205,7 @@ class _Trace:
     """What is known of an attempt while it goes on."""
 
     number: int
+    endpoint: str
     assembler: Assembler
     exchange: Exchange | None = None
     error: Exception | None = None
@@ -154,6 +231,7 @@ class _Trace:
             text_chars=self.assembler.text_chars,
             audio_s=self.assembler.audio_s,
             error=self.error,
+            endpoint=self.endpoint,
         )
 
     def _request_id(self, refusal: EndpointError | None) -> str | None:

@@ -18,6 +18,8 @@ from omni_batch.tokens import PromptEstimate
 from omni_batch.types import Item, Usage
 
 _AT_ONCE = 64
+_Groups = dict[tuple[str, bool], tuple[int, PromptEstimate]]
+"""(endpoint, spoken) to the number of items and their prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,16 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report = CheckReport(warnings=dict.fromkeys(plan.warnings, 0))
-    loader = plan.loader()
+    loader, groups = plan.loader(), _Groups()
     for items in _batches(plan):
         found = await asyncio.gather(*(_try(plan, loader, item) for item in items))
         for item, outcome in zip(items, found, strict=True):
-            _count(report, item, outcome)
+            _count(report, groups, item, outcome)
         if on_rows:
             on_rows(report.items)
     if report.items == 0:
         raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
-    _forecast(report, plan)
+    _forecast(report, plan, groups)
     return report
 
 
@@ -97,10 +99,15 @@ async def _try(plan: Plan, loader: MediaLoader, item: Item) -> Question | OmniBa
         return exc
 
 
-def _count(report: CheckReport, item: Item, outcome: Question | OmniBatchError) -> None:
+def _count(
+    report: CheckReport, groups: _Groups, item: Item, outcome: Question | OmniBatchError
+) -> None:
     report.items += 1
     if isinstance(outcome, Question):
         report.prompt += outcome.estimate
+        group = (outcome.routes[0], outcome.request.wants_audio)
+        items, prompt = groups.get(group, (0, PromptEstimate()))
+        groups[group] = (items + 1, prompt + outcome.estimate)
         for warning in outcome.warnings:
             report.warnings[warning] = report.warnings.get(warning, 0) + 1
         return
@@ -116,27 +123,39 @@ def _count(report: CheckReport, item: Item, outcome: Question | OmniBatchError) 
     ]
 
 
-def _forecast(report: CheckReport, plan: Plan) -> None:
+def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
     """Cost and time of the rows that would be sent."""
-    sent = report.items - report.refused_items
-    wants_audio = plan.config.request.wants_audio
-    per_item = min(FIRST_GUESS_TOKENS[wants_audio], plan.config.request.max_tokens or float("inf"))
-    report.completion_tokens = round(sent * per_item)
-    if plan.price is not None:
-        cost = cost_of(_as_usage(report), plan.price, wants_audio=wants_audio)
-        report.cost, report.currency = cost.amount, cost.currency
-    tokens = report.prompt.total + report.completion_tokens
-    limits = ((sent, plan.quota.requests_per_minute), (tokens, plan.quota.tokens_per_minute))
-    bounds = [60 * used / allowed for used, allowed in limits if allowed]
-    report.shortest_time_s = max(bounds) if bounds else None
+    costs = []
+    for (name, spoken), (items, prompt) in groups.items():
+        most = plan.config.request.max_tokens or float("inf")
+        completion = round(items * min(FIRST_GUESS_TOKENS[spoken], most))
+        report.completion_tokens += completion
+        price, usage = plan.route(name).price, _as_usage(prompt, completion)
+        costs.append(cost_of(usage, price, wants_audio=spoken) if price else None)
+    known = [cost for cost in costs if cost]
+    if costs and len(known) == len(costs) and len({cost.currency for cost in known}) == 1:
+        report.cost, report.currency = sum(cost.amount for cost in known), known[0].currency
+    report.shortest_time_s = _shortest_time_s(report, plan)
 
 
-def _as_usage(report: CheckReport) -> Usage:
-    prompt = report.prompt
+def _shortest_time_s(report: CheckReport, plan: Plan) -> float | None:
+    """With all endpoints used to the full; None where one of them has no limit."""
+    quotas = [route.quota for route in plan.routes]
+    bounds = []
+    for used, limits in (
+        (report.items - report.refused_items, [quota.requests_per_minute for quota in quotas]),
+        (report.prompt.total + report.completion_tokens, [q.tokens_per_minute for q in quotas]),
+    ):
+        if known := [limit for limit in limits if limit]:
+            bounds.append(60 * used / sum(known) if len(known) == len(limits) else 0.0)
+    return max(bounds, default=None)
+
+
+def _as_usage(prompt: PromptEstimate, completion: int) -> Usage:
     return Usage(
         prompt_tokens=prompt.total,
-        completion_tokens=report.completion_tokens,
-        total_tokens=prompt.total + report.completion_tokens,
+        completion_tokens=completion,
+        total_tokens=prompt.total + completion,
         prompt_audio_tokens=prompt.audio,
         prompt_image_tokens=prompt.image,
         prompt_video_tokens=prompt.video,

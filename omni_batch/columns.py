@@ -89,6 +89,11 @@ def _last_attempt(row: ResultOf) -> Attempt | None:
     return row.result.attempts[-1] if row.result.attempts else None
 
 
+def _endpoint(row: ResultOf) -> str:
+    last = _last_attempt(row)
+    return (last and last.endpoint) or row.facts.endpoint
+
+
 def _prompt(row: ResultOf) -> str | None:
     """The text of the last turn as it was sent; of an item that was never sent, its own."""
     request = row.result.request
@@ -153,7 +158,7 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         "audio_sha256", pa.string(), "SHA-256 of the WAV file", _wav(lambda wav: wav.sha256), "hex"
     ),
     Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column("endpoint", pa.string(), "endpoint asked", lambda r: r.facts.endpoint),
+    Column("endpoint", pa.string(), "endpoint asked, the last one", _endpoint),
     Column(
         "modality",
         pa.string(),
@@ -277,7 +282,12 @@ ATTEMPT_COLUMNS: tuple[Column[AttemptOf], ...] = (
     ),
     Column("number", pa.int64(), "which attempt of the item, from 1", lambda r: r.attempt.number),
     Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column("endpoint", pa.string(), "endpoint asked", lambda r: r.facts.endpoint),
+    Column(
+        "endpoint",
+        pa.string(),
+        "endpoint asked",
+        lambda r: r.attempt.endpoint or r.facts.endpoint,
+    ),
     Column("started_at", _TIME, "when it was sent", lambda r: r.attempt.started_at, "UTC"),
     Column(
         "first_chunk_s",

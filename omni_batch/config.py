@@ -5,15 +5,15 @@ import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omni_batch.errors import ConfigError
 
-_NEVER_SHOWN = ("endpoint.base_url", "endpoint.api_key_env")
-"""Keys that people put secrets into by mistake; their values stay out of messages."""
+_NEVER_SHOWN = ("base_url", "api_key_env")
+"""Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
 
 
 class Frozen(BaseModel):
@@ -75,6 +75,8 @@ class RequestConfig(Frozen):
     """Jinja2 template over the row's columns; a row's own `prompt` takes its place."""
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     voice: str | None = None
+    spoken_rows: Literal["all", "with_voice"] = "all"
+    """with_voice: only rows that name a `voice` of their own are spoken, all others are text."""
     thinking: bool | None = None
     """null leaves it to the model's default."""
     thinking_budget: int | None = Field(default=None, ge=1)
@@ -145,11 +147,24 @@ class MediaConfig(Frozen):
 class QuotaConfig(Frozen):
     """What the account may use. None takes the catalogue's value for the model."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, ge=0.01, le=1e9)
+    tokens_per_minute: float | None = Field(default=None, ge=1, le=1e12)
     max_in_flight: int = Field(default=16, ge=1, le=4096)
     adaptive: bool = True
-    """Start low, grow with success, shrink at 429."""
+    """Take the numbers as a start and find out what is let through; false keeps to them."""
+
+
+class RouteConfig(EndpointConfig):
+    """One of several endpoints."""
+
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Its name in the tables, where two have the same profile; null takes the profile's name."""
+    rows: Literal["all", "spoken", "silent"] = "all"
+    """Which rows it takes: all, those that ask for speech, those that do not."""
+    weight: float = Field(default=1, gt=0, le=1000)
+    """Its share of the rows while several have room."""
+    quota: QuotaConfig | None = None
+    """Its own; null takes the config's."""
 
 
 class RetryConfig(Frozen):
@@ -164,6 +179,11 @@ class RetryConfig(Frozen):
     """null: the endpoint's own, 120 or more."""
     idle_timeout_s: float = Field(default=90, gt=0)
     """Longest silence inside a stream."""
+    item_timeout_s: float | None = Field(default=None, gt=0)
+    """Most time for all attempts of an item, waits for quota not counted; null: an hour, or what
+    two answers of a slow endpoint may take."""
+    outage_timeout_s: float = Field(default=600, ge=0)
+    """How long an endpoint may be down before the run stops."""
 
 
 class BudgetConfig(Frozen):
@@ -186,6 +206,8 @@ class Config(Frozen):
     """TOML file over the shipped catalogue: models, prices and limits of your own."""
     model: str = "qwen3-omni-flash"
     endpoint: EndpointConfig = EndpointConfig()
+    endpoints: tuple[RouteConfig, ...] = ()
+    """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
     media: MediaConfig = MediaConfig()
     quota: QuotaConfig = QuotaConfig()
@@ -196,6 +218,22 @@ class Config(Frozen):
     """How long requests in flight may take to end after the first Ctrl-C."""
     limit: int | None = Field(default=None, ge=1)
     """Only the manifest's first rows."""
+
+    @model_validator(mode="after")
+    def _one_way_to_name_endpoints(self) -> Self:
+        if self.endpoints and self.endpoint != EndpointConfig():
+            raise ValueError("endpoint and endpoints exclude each other; keep one")
+        labels = [entry.label or entry.name for entry in self.endpoints]
+        if doubled := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(
+                f"endpoints holds {doubled[0]} more than once; give each a label of its own"
+            )
+        return self
+
+    @property
+    def routes(self) -> tuple[RouteConfig, ...]:
+        """All endpoints of the run: `endpoints`, or the one `endpoint`."""
+        return self.endpoints or (RouteConfig(**self.endpoint.model_dump()),)
 
     @field_validator("shard_size")
     @classmethod
@@ -268,21 +306,32 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: Any) -> str:
-    *parents, leaf = (str(part) for part in error["loc"])
+    *parents, leaf = [str(part) for part in error["loc"]] or [""]
     where = ".".join([*parents, leaf])
     if error["type"] == "extra_forbidden":
         return f"unknown key {where}{_did_you_mean(parents, leaf)}"
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
-    value = "…" if where in _NEVER_SHOWN else repr(error["input"])
+    if not where:  # about several keys at once
+        return str(message)
+    value = "…" if leaf in _NEVER_SHOWN else repr(error["input"])
     return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
 
 
 def _did_you_mean(parents: list[str], leaf: str) -> str:
     model: type[BaseModel] = Config
     for parent in parents:
-        model = cast(type[BaseModel], model.model_fields[parent].annotation)
+        model = _group(model, parent)
     nearest = difflib.get_close_matches(leaf, model.model_fields, n=1)
     known = ", ".join(model.model_fields)
     return f"; did you mean {nearest[0]}?" if nearest else f"; known keys: {known}"
+
+
+def _group(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The model of a group of keys; a number is one of a list of groups."""
+    if name.isdigit():
+        return model
+    annotation = model.model_fields[name].annotation
+    groups = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+    return next(kind for kind in groups if issubclass(kind, BaseModel))

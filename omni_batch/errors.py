@@ -12,10 +12,12 @@ OmniBatchError
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
-│   └── AccountError         key, arrears or access: no request can succeed
+│   ├── AccountError         key, arrears or access: no request can succeed
+│   └── Outage               it has not answered for long: the run stops
 ├── StreamError            the reply broke off or made no sense
 ├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
+├── TookTooLong            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
 ├── Interrupted            somebody asked the run to stop
 └── StorageError           the run directory can't be written or read
@@ -25,6 +27,8 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol
 
+from omni_batch.pace import Told
+
 
 class OmniBatchError(Exception):
     """Base of all errors. The message says what, the value, and what to do."""
@@ -33,8 +37,8 @@ class OmniBatchError(Exception):
     """Would the same request succeed later?"""
     stops_run: ClassVar[bool] = False
     """Is every other item doomed too?"""
-    uses_attempt: ClassVar[bool] = True
-    """Does it count against `retry.max_attempts`?"""
+    uses_attempt: bool = True
+    """Does it count against `retry.max_attempts`? An outage that is waited out does not."""
     attempts_at_most: ClassVar[int | None] = None
     """A cap of the class's own, below `retry.max_attempts`."""
 
@@ -89,12 +93,15 @@ class EndpointError(OmniBatchError):
         http_status: int | None = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
+        told: Told | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.http_status = http_status
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.told = told
+        """What the service said of its limits."""
 
 
 Limit = Literal["requests", "tokens", "burst", "unknown"]
@@ -137,7 +144,13 @@ class ContentRefused(EndpointError):
 
 
 class AccountError(EndpointError):
-    """The key, the account or its access is at fault: no item can succeed."""
+    """The key, the account or its access is at fault: no item can succeed there."""
+
+    stops_run = True
+
+
+class Outage(EndpointError):
+    """The service has not answered for `retry.outage_timeout_s`. The run can be resumed."""
 
     stops_run = True
 
@@ -160,6 +173,10 @@ class BudgetReached(OmniBatchError):
     """`budget` is spent; what is in flight may end."""
 
     stops_run = True
+
+
+class TookTooLong(OmniBatchError):
+    """The item's attempts took `retry.item_timeout_s` together."""
 
 
 class Interrupted(OmniBatchError):

@@ -27,6 +27,7 @@ from omni_batch.errors import (
     Unavailable,
 )
 from omni_batch.sse import SseDecoder
+from omni_batch.told import told_limits
 
 MAX_RETRY_AFTER_S = 120.0
 _MESSAGE_CHARS = 600
@@ -112,6 +113,7 @@ def classify(
         http_status=status,
         request_id=said.request_id or request_id_of(headers),
         retry_after_s=_retry_after_s(headers),
+        told=told_limits(headers),
     )
     if rule and isinstance(error, RateLimited):
         error.limit = rule.limit

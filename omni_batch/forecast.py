@@ -4,6 +4,8 @@ Media follow published rules, text does not: no tokenizer is public. So the text
 factor, and the length of answers is their mean so far.
 """
 
+from dataclasses import dataclass
+
 from omni_batch.tokens import PromptEstimate
 from omni_batch.types import Usage
 
@@ -13,12 +15,25 @@ _MEMORY = 50  # answers that the mean looks back on
 _FACTOR_BOUNDS = (0.25, 4.0)  # beyond them something else was counted as text
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedTokens:
+    """What an item will take, for the quota."""
+
+    prompt: float
+    completion: float
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.prompt + self.completion
+
+
 class Forecast:
     """Feed it what was billed; ask it what to expect."""
 
-    def __init__(self, *, wants_audio: bool) -> None:
-        self.completion_tokens = FIRST_GUESS_TOKENS[wants_audio]
-        self._answers = 0
+    def __init__(self) -> None:
+        self._completion_tokens = dict(FIRST_GUESS_TOKENS)
+        self._answers = dict.fromkeys(FIRST_GUESS_TOKENS, 0)
         self._estimated_text = 0
         self._billed_text = 0
 
@@ -30,16 +45,17 @@ class Forecast:
         least, most = _FACTOR_BOUNDS
         return min(max(self._billed_text / self._estimated_text, least), most)
 
-    def tokens(self, estimate: PromptEstimate) -> float:
-        """Prompt and completion of an item to come, for the quota."""
+    def tokens(self, estimate: PromptEstimate, *, spoken: bool) -> ExpectedTokens:
+        """Of an item to come."""
         text = estimate.text * self.text_factor
-        return estimate.total - estimate.text + text + self.completion_tokens
+        prompt = estimate.total - estimate.text + text
+        return ExpectedTokens(prompt, self._completion_tokens[spoken])
 
-    def learn(self, estimated_text_tokens: int | None, usage: Usage) -> None:
+    def learn(self, estimated_text_tokens: int | None, usage: Usage, *, spoken: bool) -> None:
         """Take in the bill of one answer."""
-        self._answers += 1
-        gap = usage.completion_tokens - self.completion_tokens
-        self.completion_tokens += gap / min(self._answers, _MEMORY)
+        self._answers[spoken] += 1
+        gap = usage.completion_tokens - self._completion_tokens[spoken]
+        self._completion_tokens[spoken] += gap / min(self._answers[spoken], _MEMORY)
         if estimated_text_tokens and usage.prompt_text_tokens:
             self._estimated_text += estimated_text_tokens
             self._billed_text += usage.prompt_text_tokens

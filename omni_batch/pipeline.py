@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from omni_batch.attempt import ask
@@ -25,7 +26,7 @@ from omni_batch.rundir.items import read_items
 from omni_batch.rundir.journal import read_journal
 from omni_batch.rundir.parts import write_parts
 from omni_batch.supervise import Companion, supervised
-from omni_batch.types import Answer, Attempt, Cost, Item, Result
+from omni_batch.types import Answer, Attempt, Cost, Item, Request, Result
 
 log = logging.getLogger("omni_batch")
 
@@ -111,10 +112,11 @@ async def process_item(run: Run, item: Item) -> Result:
     try:
         question = await make_question(run.plan, run.loader, item)
         answer = await ask(
-            run.service,
+            run.fleet,
             question,
-            run.forecast.tokens(question.estimate),
+            partial(run.forecast.tokens, question.estimate, spoken=question.request.wants_audio),
             run.directory,
+            run.config.retry,
             may_send=run.check_going,
             record=record,
         )
@@ -136,8 +138,8 @@ async def process_item(run: Run, item: Item) -> Result:
         error=error,
         estimated_prompt_tokens=question.estimate.total if question else None,
         estimated_text_tokens=question.estimate.text if question else None,
-        cost=_cost(run, answer),
-        fingerprint=fingerprint(request, run.plan.profile.name) if request else None,
+        cost=_cost(run, request, answer, attempts),
+        fingerprint=fingerprint(request, run.plan.endpoints) if request else None,
         warnings=_warnings(question, answer),
     )
 
@@ -149,12 +151,14 @@ def _warnings(question: Question | None, answer: Answer | None) -> tuple[str, ..
     )
 
 
-def _cost(run: Run, answer: Answer | None) -> Cost | None:
+def _cost(
+    run: Run, request: Request | None, answer: Answer | None, attempts: list[Attempt]
+) -> Cost | None:
     usage = answer.response.usage if answer else None
-    price = run.plan.price
-    if usage is None or price is None:
+    if usage is None or request is None:
         return None
-    return cost_of(usage, price, wants_audio=run.config.request.wants_audio)
+    price = run.plan.route(attempts[-1].endpoint or "").price
+    return cost_of(usage, price, wants_audio=request.wants_audio) if price else None
 
 
 async def _run_item(run: Run, journal: Journal, item: Item) -> None:
@@ -171,8 +175,9 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
-    if usage is not None:
-        run.forecast.learn(result.estimated_text_tokens, usage)
+    if usage is not None and result.request is not None:
+        spoken = result.request.wants_audio
+        run.forecast.learn(result.estimated_text_tokens, usage, spoken=spoken)
     _check_budget(run)
 
 
@@ -195,7 +200,7 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
 
     async with supervised(run, beside), asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
-        for _ in range(2 + run.config.quota.max_in_flight // run.record.shard_size):
+        for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
             group.create_task(lane())
 
 

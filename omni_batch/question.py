@@ -4,16 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from omni_batch.conversation import MediaRef, references, turns_of
-from omni_batch.errors import Invalid, MediaError
+from omni_batch.errors import Invalid, MediaError, OmniBatchError
 from omni_batch.manifest import COLUMNS
 from omni_batch.media import MediaLoader
 from omni_batch.plan import Plan
-from omni_batch.request import build_request
+from omni_batch.request import build_request, thinks
+from omni_batch.route import Route
 from omni_batch.template import PromptTemplate
 from omni_batch.tokens import PromptEstimate, estimate_prompt
 from omni_batch.transport import way_of
 from omni_batch.types import Item, Media, Request
-from omni_batch.validate import Violation, doubts, violations
+from omni_batch.validate import doubts, violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Question:
     item: Item
     request: Request
     estimate: PromptEstimate
+    routes: tuple[str, ...]
+    """Names of the endpoints that it may be sent to."""
     warnings: tuple[str, ...] = ()
 
 
@@ -39,12 +42,16 @@ async def make_question(plan: Plan, loader: MediaLoader, item: Item) -> Question
     config = plan.config
     request = build_request(item, turns, media, config.request, config.model, plan.model)
     estimate = estimate_prompt(request, plan.rules)
-    broken, unsure = _judge(plan, request, estimate)
-    if broken:
-        raise Invalid(broken)
-    for found in request.media():
-        way_of(found, config.media, plan.dialect)
-    return Question(item, request, estimate, unsure)
+    fit, refusals, warnings = [], [], {}
+    for route in plan.routes_for(spoken=request.wants_audio):
+        try:
+            warnings[route.name] = _judge(route, request, estimate)
+            fit.append(route.name)
+        except OmniBatchError as exc:
+            refusals.append(exc)
+    if not fit:
+        raise refusals[0]
+    return Question(item, request, estimate, tuple(fit), warnings[fit[0]])
 
 
 def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
@@ -72,15 +79,13 @@ async def _load_all(loader: MediaLoader, refs: Iterable[MediaRef]) -> dict[Media
     return media
 
 
-def _judge(
-    plan: Plan, request: Request, estimate: PromptEstimate
-) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
-    thinking, inline = plan.thinks, plan.config.media.transport != "upload"
-    return (
-        violations(
-            request, plan.limits, estimate, plan.dialect, thinking=thinking, files_inline=inline
-        ),
-        doubts(
-            request, plan.limits, estimate, plan.dialect, thinking=thinking, files_inline=inline
-        ),
-    )
+def _judge(route: Route, request: Request, estimate: PromptEstimate) -> tuple[str, ...]:
+    """What may fail at an endpoint; raises what would."""
+    config = route.config
+    thinking, inline = thinks(config.request, route.model), config.media.transport != "upload"
+    asked = (request, route.limits, estimate, route.dialect)
+    if broken := violations(*asked, thinking=thinking, files_inline=inline):
+        raise Invalid(broken)
+    for found in request.media():
+        way_of(found, config.media, route.dialect)
+    return doubts(*asked, thinking=thinking, files_inline=inline)

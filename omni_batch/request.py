@@ -57,16 +57,23 @@ def build_request(
         Message(turn.role, tuple(_load(part, media) for part in turn.parts)) for turn in turns
     )
     system = item.system if item.system is not None else config.system
+    wants_audio = is_spoken(item, config)
     return Request(
         model=model_name,
-        messages=(*_system(system, config.wants_audio, model), *messages),
+        messages=(*_system(system, wants_audio, model), *messages),
         modality=_modality(messages[-1]),
-        wants_audio=config.wants_audio,
-        voice=_voice(item, config, model) if config.wants_audio else None,
+        wants_audio=wants_audio,
+        voice=_voice(item, config, model) if wants_audio else None,
         thinking=_thinking(config.thinking, model),
         options=_set(config, _OPTIONS) | config.extra,
         media_options=_set(config, _MEDIA_OPTIONS),
     )
+
+
+def is_spoken(item: Item, config: RequestConfig) -> bool:
+    """Whether an item asks for speech."""
+    every_row = config.spoken_rows == "all" or item.voice is not None
+    return config.wants_audio and every_row
 
 
 def options_set(config: RequestConfig) -> frozenset[str]:

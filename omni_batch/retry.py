@@ -21,7 +21,7 @@ async def with_retries(
     """Call `attempt(number)` until it succeeds or can't.
 
     Waits grow with full jitter; a wait that the service names takes their place. An error that uses
-    up no attempt (429) is waited out for as long as it takes.
+    up no attempt (429, an outage) is waited out in the line of the quota, for as long as it takes.
 
     Raises:
         OmniBatchError: the last attempt's, as it was.
@@ -62,6 +62,8 @@ def _is_retryable(error: BaseException) -> bool:
 
 def _wait_s(state: RetryCallState, backoff_s: float) -> float:
     error = _error(state)
+    if error is not None and not error.uses_attempt:
+        return 0.0  # the quota knows how long, and keeps the item's place
     named_s = error.retry_after_s if isinstance(error, EndpointError) else None
     return backoff_s if named_s is None else named_s
 

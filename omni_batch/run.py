@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from omni_batch.attempt import Service
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
 from omni_batch.deliver import Courier
@@ -19,10 +18,13 @@ from omni_batch.endpoints.download import Downloader
 from omni_batch.endpoints.profiles import Profile, read_api_key
 from omni_batch.endpoints.upload import Uploader
 from omni_batch.errors import OmniBatchError
+from omni_batch.fleet import Fleet, Service
 from omni_batch.forecast import Forecast
 from omni_batch.media import MediaLoader
+from omni_batch.pace import Learned
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
+from omni_batch.route import Route
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
 from omni_batch.rundir.parts import read_tables
 from omni_batch.rundir.record import read_record, write_record
@@ -36,7 +38,7 @@ class Run:
     directory: RunDir
     plan: Plan
     record: RunRecord
-    service: Service
+    fleet: Fleet
     loader: MediaLoader
     tally: Tally
     forecast: Forecast
@@ -54,7 +56,7 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What all rows share."""
-        return RunFacts(self.directory.run_id, self.config.model, self.plan.profile.name)
+        return RunFacts(self.directory.run_id, self.config.model, self.plan.endpoints)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""
@@ -73,7 +75,8 @@ class Run:
         self.record = msgspec.structs.replace(
             self.record,
             state=state,
-            counts=self.tally.counts(self.service.quota.in_flight, self.forecast.text_factor),
+            counts=self.tally.counts(self.fleet.in_flight, self.forecast.text_factor),
+            paces=self.fleet.paces(),
             owner=None if ended else self.record.owner,
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
@@ -83,33 +86,37 @@ class Run:
 
 @asynccontextmanager
 async def open_run(directory: RunDir) -> AsyncIterator[Run]:
-    """Own a run directory and connect to its endpoint."""
+    """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
         record = read_record(directory.record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
-        base_url, key = stack.enter_context(_reached(plan.profile))
-        service = await _connect(plan, directory, base_url, key, stack)
+        known = {pace.endpoint: pace.learned for pace in record.paces}
+        services = [
+            await _connect(plan, route, directory, known.get(route.name), stack)
+            for route in plan.routes
+        ]
         run = Run(
             directory=directory,
             plan=plan,
             record=msgspec.structs.replace(record, owner=Owner.this_process()),
-            service=service,
+            fleet=Fleet(tuple(services)),
             loader=plan.loader(),
             tally=Tally(record.counts.elapsed_s),
-            forecast=Forecast(wants_audio=plan.config.request.wants_audio),
-            gate=asyncio.Semaphore(2 * plan.quota.max_in_flight),
+            forecast=Forecast(),
+            gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
         _recover(run)
         yield run
 
 
 async def _connect(
-    plan: Plan, directory: RunDir, base_url: str, key: str | None, stack: AsyncExitStack
+    plan: Plan, route: Route, directory: RunDir, known: Learned | None, stack: AsyncExitStack
 ) -> Service:
-    media, patience = plan.config.media, {"first_byte_timeout_s": plan.first_byte_timeout_s}
+    base_url, key = stack.enter_context(_reached(route.profile))
+    media, patience = plan.config.media, {"first_byte_timeout_s": route.first_byte_timeout_s}
     retry = plan.config.retry.model_copy(update=patience)
-    endpoint = Endpoint(base_url, key, plan.dialect, retry, plan.quota.max_in_flight)
+    endpoint = Endpoint(base_url, key, route.dialect, retry, route.quota.max_in_flight)
     stack.push_async_callback(endpoint.aclose)
     downloader = Downloader(
         directory.downloads,
@@ -118,11 +125,17 @@ async def _connect(
         connect_timeout_s=retry.connect_timeout_s,
     )
     stack.push_async_callback(downloader.aclose)
-    storage = plan.profile.storage_url or base_url
+    storage = route.profile.storage_url or base_url
     uploader = Uploader(storage, key, plan.config.model, endpoint.http)
-    courier = Courier(media, plan.dialect, uploader, downloader)
-    rate = plan.model.tokens.audio_out_per_s if plan.model else None
-    return Service(endpoint, courier, Quota(plan.quota), retry, rate)
+    return Service(
+        name=route.name,
+        endpoint=endpoint,
+        courier=Courier(media, route.dialect, uploader, downloader),
+        quota=Quota(route.quota, known),
+        weight=route.entry.weight,
+        item_timeout_s=route.item_timeout_s,
+        audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
+    )
 
 
 def _recover(run: Run) -> None:

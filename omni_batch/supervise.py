@@ -39,7 +39,7 @@ async def _end_in_time(run: Run) -> None:
     await run.stopping.wait()
     with suppress(TimeoutError):
         async with asyncio.timeout(run.config.shutdown_grace_s):
-            await run.service.quota.drained()
+            await run.fleet.drained()
     for task in tuple(run.tasks):
         task.cancel()
 

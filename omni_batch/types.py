@@ -207,6 +207,7 @@ class Attempt:
     audio_s: float = 0.0
     """Seconds of speech that had arrived."""
     error: Exception | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

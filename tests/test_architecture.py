@@ -16,16 +16,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config
+    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
     "logic": """omni_batch.assemble omni_batch.columns omni_batch.conversation omni_batch.failures
         omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.request omni_batch.sse
+        omni_batch.request omni_batch.sse omni_batch.told omni_batch.quota.breaker
+        omni_batch.quota.pacer omni_batch.quota.pause omni_batch.quota.ramp omni_batch.quota.rate
+        omni_batch.quota.recent omni_batch.quota.room
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
-        omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
+        omni_batch.quota.line omni_batch.retry omni_batch.endpoints
+        omni_batch.endpoints.body omni_batch.endpoints.client
         omni_batch.endpoints.download omni_batch.endpoints.upload
         omni_batch.endpoints.files omni_batch.endpoints.form
         omni_batch.endpoints.dialect omni_batch.endpoints.dialects
@@ -37,7 +40,8 @@ LAYERS = {
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
         omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
-        omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
+        omni_batch.deliver omni_batch.fleet omni_batch.plan omni_batch.route
+        omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.tally""",
     "doors": """omni_batch.cli omni_batch.display flows flows.artifacts flows.batch flows.door""",

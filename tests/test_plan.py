@@ -44,42 +44,46 @@ def test_what_an_endpoint_or_model_can_not_do_is_refused(tree: dict[str, Any], h
 
 def test_every_endpoint_makes_a_plan() -> None:
     for name in ("simulator", "dashscope-beijing", "dashscope-batch-chat", "openai"):
-        assert plan(endpoint={"name": name}, model="qwen3.5-omni-plus").profile.name == name
+        assert (
+            plan(endpoint={"name": name}, model="qwen3.5-omni-plus").routes[0].profile.name == name
+        )
     for name in ("vllm", "vllm-omni", "sglang-omni", "litellm", "custom"):
-        assert plan(endpoint={"name": name, "base_url": SELF_HOSTED}).dialect
+        assert plan(endpoint={"name": name, "base_url": SELF_HOSTED}).routes[0].dialect
 
 
 def test_a_workspace_has_a_host_of_its_own() -> None:
     endpoint = {"name": "dashscope-workspace", "workspace": "ws-1", "region": "ap-southeast-1"}
     found = plan(endpoint=endpoint)
-    assert found.profile.base_url == (
+    assert found.routes[0].profile.base_url == (
         "https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1"
     )
-    assert found.price is not None
-    assert found.price.region == "singapore"
+    assert found.routes[0].price is not None
+    assert found.routes[0].price.region == "singapore"
 
 
 def test_batch_chat_is_half_the_price_and_has_no_quota_of_the_minute() -> None:
     live = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus")
     cheap = plan(endpoint={"name": "dashscope-batch-chat"}, model="qwen3.5-omni-plus")
-    assert live.price is not None
-    assert cheap.price is not None
-    assert cheap.price.text_in == pytest.approx(live.price.text_in / 2)  # type: ignore[operator]
-    assert live.quota.requests_per_minute == 60
-    assert cheap.quota.requests_per_minute is None
-    assert cheap.dialect.first_byte_timeout_s > 3600
-    assert cheap.profile.storage_url == live.profile.base_url  # the queue's host stores nothing
+    assert live.routes[0].price is not None
+    assert cheap.routes[0].price is not None
+    assert cheap.routes[0].price.text_in == pytest.approx(live.routes[0].price.text_in / 2)  # type: ignore[operator]
+    assert live.routes[0].quota.requests_per_minute == 60
+    assert cheap.routes[0].quota.requests_per_minute is None
+    assert cheap.routes[0].dialect.first_byte_timeout_s > 3600
+    assert (
+        cheap.routes[0].profile.storage_url == live.routes[0].profile.base_url
+    )  # the queue's host stores nothing
 
 
 def test_files_and_key_never_leave_a_base_url_of_your_own() -> None:
     endpoint = {"name": "dashscope-batch-chat", "base_url": "http://127.0.0.1:1/v1"}
-    assert plan(endpoint=endpoint, model="qwen3.5-omni-plus").profile.storage_url is None
+    assert plan(endpoint=endpoint, model="qwen3.5-omni-plus").routes[0].profile.storage_url is None
 
 
 def test_an_answer_that_is_thought_out_may_take_longer_to_begin() -> None:
-    assert plan().first_byte_timeout_s == 120
-    assert plan(request={"thinking": True}).first_byte_timeout_s == 300
-    assert plan(retry={"first_byte_timeout_s": 7}).first_byte_timeout_s == 7
+    assert plan().routes[0].first_byte_timeout_s == 120
+    assert plan(request={"thinking": True}).routes[0].first_byte_timeout_s == 300
+    assert plan(retry={"first_byte_timeout_s": 7}).routes[0].first_byte_timeout_s == 7
 
 
 def test_options_change_the_estimate() -> None:
@@ -94,15 +98,15 @@ def test_options_change_the_estimate() -> None:
 
 def test_limits_of_the_vendor_do_not_bind_a_server_of_your_own() -> None:
     own = plan(endpoint={"name": "vllm", "base_url": SELF_HOSTED}, model="qwen3-omni-flash")
-    assert (own.limits, own.quota.requests_per_minute) == (None, None)
-    assert plan(endpoint={"name": "dashscope-beijing"}).limits is not None
+    assert (own.routes[0].limits, own.routes[0].quota.requests_per_minute) == (None, None)
+    assert plan(endpoint={"name": "dashscope-beijing"}).routes[0].limits is not None
 
 
 def test_an_overlay_changes_the_catalogue(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text("[models.qwen3-omni-flash.quota]\nrequests_per_minute = 600\n")
     found = plan(catalogue=str(overlay), endpoint={"name": "dashscope-beijing"})
-    assert found.quota.requests_per_minute == 600
+    assert found.routes[0].quota.requests_per_minute == 600
 
 
 def test_an_unknown_model_is_a_warning_with_the_nearest_name() -> None:

@@ -309,14 +309,14 @@ def test_the_catalogue_fills_in_the_quota_that_the_config_leaves_open(
         config(endpoint={"name": "dashscope-beijing"}, quota={"requests_per_minute": 7})
     )
     assert plan.model
-    quota = plan.quota
+    quota = plan.routes[0].quota
     assert quota.requests_per_minute == 7
     assert quota.tokens_per_minute == plan.model.quota.tokens_per_minute
     assert quota.tokens_per_minute
 
 
 def test_the_simulator_has_only_the_quota_of_the_config(config: Make) -> None:
-    quota = make_plan(config(quota=yaml.safe_load("tokens_per_minute: 9"))).quota
+    quota = make_plan(config(quota=yaml.safe_load("tokens_per_minute: 9"))).routes[0].quota
     assert (quota.requests_per_minute, quota.tokens_per_minute) == (None, 9)
 
 

@@ -124,9 +124,12 @@ def test_each_workspace_region_has_its_host_and_a_price_for_the_newest_model(reg
     """§1 Per workspace, §6 qwen3.8-omni-flash."""
     endpoint = {"name": "dashscope-workspace", "workspace": "ws", "region": region}
     found = plan(endpoint=endpoint, model=NEWEST)
-    assert found.profile.base_url == f"https://ws.{region}.maas.aliyuncs.com/compatible-mode/v1"
-    assert found.price is not None
-    assert found.price.currency == ("CNY" if region == "cn-beijing" else "USD")
+    assert (
+        found.routes[0].profile.base_url
+        == f"https://ws.{region}.maas.aliyuncs.com/compatible-mode/v1"
+    )
+    assert found.routes[0].price is not None
+    assert found.routes[0].price.currency == ("CNY" if region == "cn-beijing" else "USD")
 
 
 async def test_only_headers_of_the_compatible_mode_are_sent(
@@ -308,7 +311,7 @@ EACH_NAME = pytest.mark.parametrize("name", SPOKEN)
 @EACH_NAME
 def test_each_name_has_its_rate(name: str) -> None:
     """§5 60 requests and 100,000 tokens a minute; unverified for the newest."""
-    found = plan(model=name, endpoint={"name": "dashscope-beijing"}).quota
+    found = plan(model=name, endpoint={"name": "dashscope-beijing"}).routes[0].quota
     expected = (None, None) if name == NEWEST else (60, 100_000)
     assert (found.requests_per_minute, found.tokens_per_minute) == expected
 
@@ -400,11 +403,13 @@ def test_a_million_tokens_cost_what_the_list_says(row: list[str]) -> None:
 def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
     """§7.2 how, omni models, wait, limits, price."""
     found = plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS)
-    assert (found.profile.price_factor, found.dialect.speaks, found.dialect.streams) == (
-        *(0.5, False, False),
-    )
-    assert found.dialect.first_byte_timeout_s > 3600
-    assert (found.quota.requests_per_minute, found.quota.tokens_per_minute) == (None, None)
+    assert (
+        found.routes[0].profile.price_factor,
+        found.routes[0].dialect.speaks,
+        found.routes[0].dialect.streams,
+    ) == (*(0.5, False, False),)
+    assert found.routes[0].dialect.first_byte_timeout_s > 3600
+    assert (found.routes[0].quota.requests_per_minute, found.quota.tokens_per_minute) == (None, None)
     assert SimulatorOptions().batch_most_waiting == 10_000
     with pytest.raises(ConfigError, match="gives no speech"):
         plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS,

@@ -1,10 +1,9 @@
 """How fast requests may start. Time is virtual: it moves when everybody waits."""
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from itertools import count
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,49 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_batch.config import QuotaConfig
-from omni_batch.quota import Quota
+from omni_batch.errors import EndpointError, Limit, RateLimited, Rejected, Unavailable
+from omni_batch.pace import Learned, Told
+from omni_batch.quota import Quota, Slot
+from tests import virtual_time
 
 
-class Time:
-    """A clock that jumps to the next sleeper once nothing else can run."""
+def throttled(
+    limit: Limit = "requests", retry_after_s: float | None = None, told: Told | None = None
+) -> RateLimited:
+    error = RateLimited("slow down", retry_after_s=retry_after_s, told=told)
+    error.limit = limit
+    return error
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
-        self._tickets = count()
 
-    def __call__(self) -> float:
-        return self.now_s
-
-    async def sleep(self, seconds: float) -> None:
-        woken = asyncio.Event()
-        heapq.heappush(self._sleepers, (self.now_s + seconds, next(self._tickets), woken))
-        await woken.wait()
-
-    async def settle(self) -> None:
-        """Let everything run that can without time passing."""
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    async def run(self, *work: Coroutine[Any, Any, Any]) -> None:
-        """Do it all, moving time as needed."""
-        tasks = [asyncio.ensure_future(one) for one in work]
-        await self.settle()
-        while self._sleepers and not all(task.done() for task in tasks):
-            self.now_s, _, woken = heapq.heappop(self._sleepers)
-            woken.set()
-            await self.settle()
-        async with asyncio.timeout(1):  # what still waits now would wait for ever
-            await asyncio.gather(*tasks)
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class Bench:
-    """A quota, its time, and what happened when."""
+    """A quota, and what happened when."""
 
-    def __init__(self, **config: Any) -> None:
-        self.time = Time()
+    def __init__(self, learned: Learned | None = None, **config: Any) -> None:
         config = {"adaptive": False, "max_in_flight": 1000, **config}
-        self.quota = Quota(QuotaConfig(**config), self.time, self.time.sleep)
+        self.quota = Quota(QuotaConfig(**config), learned)
         self.started_s: list[float] = []
         self.order: list[object] = []
         self.most_in_flight = 0
@@ -66,244 +46,429 @@ class Bench:
         takes_s: float = 0,
         used: float | None = None,
         name: object = None,
-        then: Callable[[Quota], None] = lambda quota: None,
+        error: EndpointError | None = None,
+        told: Told | None = None,
     ) -> None:
-        async with self.quota.slot(tokens) as slot:
-            self.started_s.append(round(self.time.now_s, 6))
-            self.order.append(name)
-            self.most_in_flight = max(self.most_in_flight, self.quota.in_flight)
-            if takes_s:
-                await self.time.sleep(takes_s)
-            if used is not None:
-                slot.used(used)
-        then(self.quota)
+        """Send one: it is let in, or fails with the error after a round trip."""
+        with suppress(EndpointError):
+            async with self.quota.slot(lambda: tokens, name) as slot:
+                self.started_s.append(round(now_s(), 6))
+                self.order.append(name)
+                self.most_in_flight = max(self.most_in_flight, self.quota.in_flight)
+                if error is not None:
+                    await asyncio.sleep(takes_s)
+                    raise error
+                slot.admitted(told)
+                await asyncio.sleep(takes_s)
+                if used is not None:
+                    slot.used(used)
+
+    def run(self, *work: Coroutine[Any, Any, Any]) -> list[float]:
+        """Do it all at once; returns when each began."""
+        virtual_time.run(together(*work))
+        return self.started_s
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> None:
+    await asyncio.gather(*work)
+
+
+async def after(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
+    await asyncio.sleep(seconds)
+    await work
 
 
 # --- Pace ---
 
 
-async def test_without_limits_all_start_at_once() -> None:
+def test_without_limits_all_start_at_once() -> None:
     bench = Bench()
-    await bench.time.run(*[bench.request(10**9) for _ in range(50)])
-    assert bench.started_s == [0] * 50
+    assert bench.run(*[bench.request(10**9) for _ in range(50)]) == [0] * 50
 
 
-async def test_requests_start_evenly() -> None:
+def test_requests_start_evenly() -> None:
     bench = Bench(requests_per_minute=60)
-    await bench.time.run(*[bench.request() for _ in range(5)])
-    assert bench.started_s == [0, 1, 2, 3, 4]
+    assert bench.run(*[bench.request() for _ in range(5)]) == [0, 1, 2, 3, 4]
 
 
-async def test_idle_time_is_not_saved_up_for_a_burst() -> None:
+def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     bench = Bench(requests_per_minute=60)
-    await bench.time.run(bench.request())
-    bench.time.now_s = 100
-    await bench.time.run(*[bench.request() for _ in range(3)])
-    assert bench.started_s == [0, 100, 101, 102]
+    later = [after(100, bench.request()) for _ in range(3)]
+    assert bench.run(bench.request(), *later) == [0, 100, 101, 101.9]
 
 
-async def test_tokens_are_paced_by_their_estimate() -> None:
+def test_tokens_are_paced_by_their_estimate() -> None:
     bench = Bench(tokens_per_minute=6000)  # 100 a second
-    await bench.time.run(*[bench.request(tokens) for tokens in (300, 100, 50, 50)])
-    assert bench.started_s == [0, 3, 4, 4.5]
+    work = [bench.request(tokens) for tokens in (300, 100, 50, 50)]
+    assert bench.run(*work) == [0, 3, 4, 4.5]
 
 
-async def test_the_slower_of_both_limits_counts() -> None:
+def test_the_slower_of_both_limits_counts() -> None:
     bench = Bench(requests_per_minute=60, tokens_per_minute=6000)
-    await bench.time.run(*[bench.request(tokens) for tokens in (300, 10, 10, 10)])
-    assert bench.started_s == [0, 3, 4, 5]
+    work = [bench.request(tokens) for tokens in (300, 10, 10, 10)]
+    assert bench.run(*work) == pytest.approx([0, 3, 4, 4.9])
 
 
 @pytest.mark.parametrize(("used", "second_s"), [(300, 3), (50, 0.5), (0, 0.0), (100, 1)])
-async def test_the_estimate_is_corrected_by_what_was_billed(used: float, second_s: float) -> None:
+def test_the_estimate_is_corrected_by_what_was_billed(used: float, second_s: float) -> None:
     bench = Bench(tokens_per_minute=6000)
-    await bench.time.run(bench.request(100, used=used))
-    await bench.time.run(bench.request(100))
-    assert bench.started_s == [0, second_s]
+
+    async def one_after_the_other() -> None:
+        await bench.request(100, used=used)
+        await bench.request(100)
+
+    assert bench.run(one_after_the_other()) == [0, second_s]
 
 
-async def test_a_second_correction_takes_the_place_of_the_first() -> None:
+def test_a_second_correction_takes_the_place_of_the_first() -> None:
     bench = Bench(tokens_per_minute=6000)
-    async with bench.quota.slot(100) as slot:
-        slot.used(900)
-        slot.used(200)
-    await bench.time.run(bench.request())
-    assert bench.started_s == [2]
+
+    async def twice() -> None:
+        async with bench.quota.slot(lambda: 100) as slot:
+            slot.used(900)
+            slot.used(200)
+        await bench.request()
+
+    assert bench.run(twice()) == [2]
 
 
-async def test_a_request_beyond_a_whole_minute_goes_and_the_next_one_pays() -> None:
+def test_what_is_under_way_is_charged_anew_when_the_estimates_get_better() -> None:
     bench = Bench(tokens_per_minute=6000)
-    await bench.time.run(bench.request(12_000), bench.request(1))
-    assert bench.started_s == [0, 120]
+    expected = 100.0
+
+    async def first() -> None:
+        async with bench.quota.slot(lambda: expected):
+            await asyncio.sleep(60)
+
+    async def learn() -> None:
+        nonlocal expected
+        await asyncio.sleep(0.5)
+        expected = 700.0
+
+    assert bench.run(first(), learn(), bench.request(), bench.request()) == [7, 7]
+
+
+def test_what_was_refused_gives_its_tokens_back() -> None:
+    bench = Bench(tokens_per_minute=6000)
+
+    async def one_after_the_other() -> None:
+        await bench.request(6000, error=Rejected("no"))
+        await bench.request(1)
+
+    assert bench.run(one_after_the_other()) == [0, 0]
+
+
+def test_a_request_beyond_a_whole_minute_goes_and_the_next_one_pays() -> None:
+    bench = Bench(tokens_per_minute=6000)
+    assert bench.run(bench.request(12_000), bench.request(1)) == [0, 120]
 
 
 # --- Places ---
 
 
-async def test_no_more_are_in_flight_than_allowed() -> None:
+def test_no_more_are_in_flight_than_allowed() -> None:
     bench = Bench(max_in_flight=3)
-    await bench.time.run(*[bench.request(takes_s=1) for _ in range(7)])
-    assert bench.started_s == [0, 0, 0, 1, 1, 1, 2]
+    work = [bench.request(takes_s=1) for _ in range(7)]
+    assert bench.run(*work) == [0, 0, 0, 1, 1, 1, 2]
     assert (bench.most_in_flight, bench.quota.in_flight) == (3, 0)
 
 
-async def test_a_request_that_fails_gives_its_place_back() -> None:
+def test_a_request_that_fails_gives_its_place_back() -> None:
     bench = Bench(max_in_flight=1)
 
     async def fails() -> None:
         with suppress(ValueError):
-            async with bench.quota.slot(0):
+            async with bench.quota.slot(lambda: 0):
                 raise ValueError
 
-    await bench.time.run(fails(), fails(), bench.request())
+    bench.run(fails(), fails(), bench.request())
     assert bench.quota.in_flight == 0
 
 
-async def test_waiters_are_served_in_the_order_they_came() -> None:
+def test_waiters_are_served_in_the_order_they_came() -> None:
     bench = Bench(tokens_per_minute=6000, max_in_flight=2)
     sizes = [100, 5000, 10, 10, 4000, 10]
-    work = [bench.request(size, takes_s=7, name=n) for n, size in enumerate(sizes)]
-    await bench.time.run(*work)
+    bench.run(*[bench.request(size, takes_s=7, name=n) for n, size in enumerate(sizes)])
     assert bench.order == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("waits_for", ["a place", "the rate"])
-async def test_a_waiter_that_is_cancelled_holds_up_nobody(waits_for: str) -> None:
+def test_a_waiter_that_is_cancelled_holds_up_nobody(waits_for: str) -> None:
     bench = Bench(
         max_in_flight=1 if waits_for == "a place" else 9,
         requests_per_minute=None if waits_for == "a place" else 60,
+        tokens_per_minute=6000,
     )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(bench.quota.slot(0))
-        first, second = (asyncio.ensure_future(bench.request(name=name)) for name in "ab")
-        await bench.time.settle()
-        first.cancel()
-        await bench.time.settle()
-        assert (first.cancelled(), bench.quota.in_flight) == (True, 1)
-    await bench.time.run(asyncio.wait_for(second, None), bench.request(name="c"))
-    assert (bench.order, bench.quota.in_flight) == (["b", "c"], 0)
+
+    async def cancels_the_first() -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(bench.quota.slot(lambda: 0))
+            large, small = (
+                asyncio.ensure_future(bench.request(tokens, name=tokens)) for tokens in (9000, 2)
+            )
+            await asyncio.sleep(0.5)
+            large.cancel()
+        await asyncio.gather(small, bench.request(name=3))
+
+    bench.run(cancels_the_first())
+    assert (bench.order, bench.quota.in_flight, bench.quota.waiting) == ([2, 3], 0, 0)
+    assert max(bench.started_s) <= 2  # and it was charged nothing
 
 
-async def test_a_cancelled_waiter_is_charged_nothing() -> None:
-    bench = Bench(tokens_per_minute=6000)
-    await bench.time.run(bench.request(100))
-    waiter = asyncio.ensure_future(bench.request(10_000))
-    await bench.time.settle()
-    waiter.cancel()
-    await bench.time.run(bench.request(100))
-    assert bench.started_s == [0, 1]
+def test_one_that_is_served_and_cancelled_at_once_gives_its_place_back() -> None:
+    bench = Bench(max_in_flight=1)
+
+    async def served_and_cancelled() -> None:
+        async with bench.quota.slot(lambda: 0):
+            waiter = asyncio.ensure_future(bench.request(name="cancelled"))
+            await asyncio.sleep(1)
+        waiter.cancel()  # its turn has come in this very moment
+        await bench.request(name="next")
+
+    bench.run(served_and_cancelled())
+    assert (bench.order, bench.quota.in_flight) == (["next"], 0)
 
 
-async def test_drained_waits_for_all_in_flight() -> None:
+def test_drained_waits_for_all_in_flight() -> None:
     bench = Bench(max_in_flight=2)
-    ended_s: list[float] = []
 
-    async def drained() -> None:
-        await bench.time.settle()
+    async def drained() -> float:
+        await bench.quota.drained()  # nothing has begun
+        both = asyncio.gather(bench.request(takes_s=3), bench.request(takes_s=5))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         await bench.quota.drained()
-        ended_s.append(bench.time.now_s)
+        ended_s = now_s()
+        await both
+        return ended_s
 
-    await bench.time.run(bench.request(takes_s=3), bench.request(takes_s=5), drained())
-    assert ended_s == [5]
-    await bench.quota.drained()
+    assert virtual_time.run(drained()) == 5
 
 
 # --- What it learns ---
 
 
-async def test_an_adaptive_quota_starts_low_and_grows_by_success() -> None:
+def test_with_an_unknown_limit_it_starts_low_and_grows_by_what_is_let_in() -> None:
     bench = Bench(adaptive=True, max_in_flight=7)
-    work = [bench.request(takes_s=1, then=Quota.succeeded) for _ in range(18)]
-    await bench.time.run(*work)
-    assert bench.started_s == [0] * 4 + [1] * 7 + [2] * 7
+    assert bench.run(*[bench.request(takes_s=1) for _ in range(18)]) == [0] * 7 + [1] * 7 + [2] * 4
+
+
+def test_a_known_rate_begins_at_a_quarter_and_doubles_each_second() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=6000)
+    starts = bench.run(*[bench.request(takes_s=1) for _ in range(400)])
+    per_second = [sum(second <= start < second + 1 for start in starts) for second in range(5)]
+    assert per_second[0] < 40
+    assert per_second[:2] == sorted(per_second[:2])
+    assert 60 <= per_second[3] <= 111
+
+
+def test_after_a_long_silence_it_begins_slowly_again() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=6000)
+    first = [bench.request() for _ in range(800)]
+    starts = bench.run(*first, *[after(60, bench.request()) for _ in range(100)])
+    assert sum(60 <= start < 61 for start in starts) < 40
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
-async def test_a_small_bound_is_kept_from_the_start(adaptive: bool) -> None:
+def test_a_small_bound_is_kept_from_the_start(adaptive: bool) -> None:
     bench = Bench(adaptive=adaptive, max_in_flight=2)
-    await bench.time.run(*[bench.request(takes_s=1, then=Quota.succeeded) for _ in range(6)])
+    bench.run(*[bench.request(takes_s=1) for _ in range(6)])
     assert bench.most_in_flight == 2
 
 
-async def places(bench: Bench) -> int:
-    """How many can start now."""
+def test_a_429_for_an_unknown_reason_cuts_the_number_in_flight() -> None:
+    bench = Bench(adaptive=True)
+    crowd = [bench.request(takes_s=5) for _ in range(16)]
+    refused = [after(1, bench.request(error=throttled("unknown"))) for _ in range(3)]
+    later = [after(20, bench.request(takes_s=5)) for _ in range(40)]
+    bench.run(*crowd, *refused)
     bench.most_in_flight = 0
-    await bench.time.run(*[bench.request(takes_s=1) for _ in range(40)])
-    return bench.most_in_flight
+    bench.run(*later)
+    assert 8 <= bench.most_in_flight <= 16
 
 
-async def test_a_429_halves_the_number_in_flight_down_to_one() -> None:
+def serve(bench: Bench, true_per_s: float, seconds: float, limit: Limit = "requests") -> list[int]:
+    """A service with a reserve of two seconds; returns 429s in each ten seconds."""
+    level, filled_s = 2 * true_per_s, 0.0
+    refused: list[float] = []
+
+    async def ask() -> None:
+        nonlocal level, filled_s
+        with suppress(EndpointError):
+            async with bench.quota.slot(lambda: 1) as slot:
+                level = min(2 * true_per_s, level + (now_s() - filled_s) * true_per_s)
+                filled_s = now_s()
+                await asyncio.sleep(0.05)
+                if level < 1:
+                    refused.append(now_s())
+                    raise throttled(limit)
+                level -= 1
+                bench.started_s.append(now_s())
+                slot.admitted()
+
+    async def all_the_time() -> None:
+        async with asyncio.TaskGroup() as group:
+            while now_s() < seconds:
+                group.create_task(ask())
+                await asyncio.sleep(0 if bench.quota.waiting < 20 else 0.2)
+
+    bench.run(all_the_time())
+    return [sum(ten <= at < ten + 10 for at in refused) for ten in range(0, int(seconds), 10)]
+
+
+@pytest.mark.parametrize("limit", ["requests", "tokens"])
+def test_a_rate_that_is_stated_too_high_is_found_out(limit: Limit) -> None:
+    stated = {"requests": "requests_per_minute", "tokens": "tokens_per_minute"}[limit]
+    bench = Bench(adaptive=True, **{stated: 1200})
+    refused = serve(bench, true_per_s=10, seconds=200, limit=limit)
+    served = sum(100 <= start < 200 for start in bench.started_s)
+    assert 920 <= served <= 1030
+    assert sum(refused) <= 0.02 * len(bench.started_s)
+    learned = bench.quota.learned()
+    assert 560 <= (learned.requests_per_minute or learned.tokens_per_minute or 0) <= 660
+
+
+def test_a_rate_that_is_stated_too_low_is_doubted_after_three_minutes() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=300)
+    refused = serve(bench, true_per_s=10, seconds=400)
+    assert sum(100 <= start < 180 for start in bench.started_s) == pytest.approx(400, abs=2)
+    assert sum(300 <= start < 400 for start in bench.started_s) >= 930
+    assert sum(refused) <= 0.02 * len(bench.started_s)
+
+
+def test_without_adaptation_the_numbers_are_the_law() -> None:
+    bench = Bench(requests_per_minute=300)
+    serve(bench, true_per_s=10, seconds=300)
+    assert sum(start < 300 for start in bench.started_s) == pytest.approx(1490, abs=10)
+    assert bench.quota.learned() == Learned()
+
+
+def test_the_next_run_begins_with_what_was_learned() -> None:
+    bench = Bench(Learned(requests_per_minute=600), adaptive=True, requests_per_minute=1200)
+    assert sum(serve(bench, true_per_s=10, seconds=100)) == 0
+    assert sum(50 <= start < 100 for start in bench.started_s) == pytest.approx(500, abs=5)
+
+
+def test_a_service_that_names_its_limits_is_believed() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=60)
+    first = bench.request(told=Told(requests_per_minute=600))
+    starts = bench.run(first, *[bench.request() for _ in range(40)])
+    assert starts[-1] - starts[-2] == pytest.approx(0.1)
+
+
+def test_a_service_with_nothing_left_is_left_alone_until_it_has() -> None:
     bench = Bench(adaptive=True)
-    seen = []
-    for _ in range(4):
-        seen.append(await places(bench))
-        bench.time.now_s += 100  # the last pause is over
-        bench.quota.throttled(None)
-    assert seen == [4, 2, 1, 1]
-    bench.quota.succeeded()
-    assert await places(bench) == 2
+    assert bench.run(
+        bench.request(told=Told(wait_s=7)), after(1, bench.request()), after(9, bench.request())
+    ) == [0, 7, 9]
 
 
-async def test_a_volley_of_429s_counts_once() -> None:
-    bench = Bench(adaptive=True)
-    for _ in range(5):
-        bench.quota.throttled(2.0)
-    assert await places(bench) == 2
-
-
-async def test_without_adaptation_a_429_only_pauses() -> None:
-    bench = Bench(max_in_flight=8)
-    bench.quota.throttled(None)
-    bench.quota.succeeded()
-    assert await places(bench) == 8
+# --- 429 ---
 
 
 @pytest.mark.parametrize(("retry_after_s", "start_s"), [(None, 1), (30.0, 30), (0.0, 0.1)])
-async def test_a_429_pauses_everybody(retry_after_s: float | None, start_s: float) -> None:
-    bench = Bench(requests_per_minute=6000)
-    bench.quota.throttled(retry_after_s)
-    await bench.time.run(*[bench.request() for _ in range(2)])
-    assert bench.started_s == [start_s, start_s + 0.01]
+def test_a_429_pauses_everybody(retry_after_s: float | None, start_s: float) -> None:
+    bench = Bench(requests_per_minute=60_000)
+    refused = bench.request(error=throttled(retry_after_s=retry_after_s))
+    assert bench.run(refused, after(0.01, bench.request())) == [0, pytest.approx(start_s)]
 
 
-async def test_a_429_while_others_wait_holds_them_too() -> None:
-    bench = Bench(requests_per_minute=60)
-    throttled = bench.request(takes_s=0.5, then=lambda quota: quota.throttled(20))
-    await bench.time.run(throttled, bench.request(), bench.request())
-    assert bench.started_s == [0, 20.5, 21.5]
+def test_pauses_get_longer_while_the_first_request_after_them_is_refused() -> None:
+    bench = Bench(max_in_flight=1)
+    starts = bench.run(*[bench.request(error=throttled()) for _ in range(7)])
+    gaps = [round(late - early) for early, late in pairwise(starts)]
+    assert gaps == [1, 2, 4, 8, 10, 10]
 
 
-async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+def test_a_volley_of_429s_counts_once() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=600)
+    volley = [bench.request(takes_s=5, error=throttled()) for _ in range(5)]
+    bench.run(*volley)
+    assert bench.quota.learned().requests_per_minute == pytest.approx(450)
+
+
+def test_a_surge_is_climbed_more_slowly_the_next_time_and_the_service_may_hold_requests() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=6000)
+    held: list[int | None] = []
+
+    async def surge() -> None:
+        await bench.request(error=throttled("burst"))
+        async with bench.quota.slot(lambda: 0) as slot:
+            held.append(slot.held_s)
+
+    bench.run(surge())
+    assert held == [30]
+    assert bench.quota.learned() == Learned(burst_doubling_s=2)
+
+
+# --- Outages ---
+
+
+def test_an_endpoint_that_is_down_is_only_probed() -> None:
     bench = Bench()
-    bench.quota.throttled(30.0)
-    bench.quota.throttled(1.0)
-    await bench.time.run(bench.request())
-    assert bench.started_s == [30]
+    down = [bench.request(name=n, error=Unavailable("refused")) for n in range(5)]
+    later = [after(0.5 + n / 100, bench.request(error=Unavailable("no"))) for n in range(9)]
+    assert bench.run(*down, *later)[5:] == [1, 2, 4, 8, 13, 18, 23, 28, 33]
+    assert bench.quota.breaker.is_open
+
+
+def test_a_failure_while_it_is_down_costs_the_item_no_attempt() -> None:
+    bench = Bench()
+    errors = [Unavailable("refused") for _ in range(6)]
+    bench.run(*[bench.request(name=n, error=error) for n, error in enumerate(errors)])
+    assert [error.uses_attempt for error in errors] == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize("error", [None, throttled(), Rejected("bad", http_status=400)])
+def test_any_answer_ends_the_outage(error: EndpointError | None) -> None:
+    bench = Bench()
+    bench.run(*[bench.request(name=n, error=Unavailable("refused")) for n in range(5)])
+    bench.run(after(9, bench.request(error=error)))
+    assert not bench.quota.breaker.is_open
+
+
+def test_one_item_that_always_fails_is_no_outage() -> None:
+    bench = Bench()
+    bench.run(*[bench.request(name="bad", error=Unavailable("refused")) for _ in range(50)])
+    assert not bench.quota.breaker.is_open
+
+
+def test_an_error_of_the_model_is_no_outage() -> None:
+    bench = Bench()
+    broken = [Unavailable("inference internal error", http_status=500) for _ in range(50)]
+    bench.run(*[bench.request(name=n, error=error) for n, error in enumerate(broken)])
+    assert not bench.quota.breaker.is_open
 
 
 # --- Together ---
 
 
-@settings(max_examples=40)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 9)), min_size=1, max_size=30),
     st.integers(1, 9),
     st.booleans(),
 )
-async def test_all_are_served_in_order_and_within_every_limit(
+def test_all_are_served_in_order_and_within_every_limit(
     work: list[tuple[int, int]], places: int, adaptive: bool
 ) -> None:
     bench = Bench(
         requests_per_minute=60, tokens_per_minute=60_000, max_in_flight=places, adaptive=adaptive
     )
-    await bench.time.run(
-        *[
-            bench.request(tokens, takes_s=takes_s, name=n, then=Quota.succeeded)
-            for n, (tokens, takes_s) in enumerate(work)
-        ]
-    )
+    numbered: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        lambda n=n, tokens=tokens, takes_s=takes_s: bench.request(tokens, takes_s=takes_s, name=n)  # type: ignore[misc]
+        for n, (tokens, takes_s) in enumerate(work)
+    ]
+    starts = bench.run(*[begin() for begin in numbered])
     assert bench.order == list(range(len(work)))
     assert (bench.quota.in_flight, bench.most_in_flight <= places) == (0, True)
-    starts = bench.started_s
-    for n in range(1, len(work)):
-        assert starts[n] - starts[n - 1] >= max(1, work[n - 1][0] / 1000) - 1e-5
+    for first in range(len(work)):
+        for last in range(first + 1, len(work)):
+            passed_s = starts[last] - starts[first]
+            assert last - first <= passed_s + 0.1 + 1e-5
+            assert sum(tokens for tokens, _ in work[first:last]) <= 1000 * (passed_s + 1.5) + 1e-2
+
+
+def test_a_slot_is_what_the_quota_gives() -> None:
+    bench = Bench()
+    assert isinstance(bench.quota.slot(lambda: 1), Slot)

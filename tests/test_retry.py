@@ -117,9 +117,17 @@ async def test_and_never_more() -> None:
 
 
 async def test_a_wait_that_the_service_names_is_kept() -> None:
-    play = Play(RateLimited("slow", retry_after_s=77.5), Unavailable("down", retry_after_s=0.0))
+    play = Play(Unavailable("down", retry_after_s=77.5), MediaUnreachable("no", retry_after_s=0.0))
     await play.run(max_wait_s=10)
     assert play.waits_s == [77.5, 0.0]
+
+
+async def test_what_uses_no_attempt_is_waited_for_in_the_line_of_the_quota() -> None:
+    outage = Unavailable("down")
+    outage.uses_attempt = False
+    play = Play(RateLimited("slow", retry_after_s=77.5), outage, RateLimited("slow"))
+    await play.run(max_attempts=1)
+    assert play.waits_s == [0, 0, 0]
 
 
 @given(st.floats(0.01, 5), st.floats(5, 90), st.integers(1, 12))

@@ -17,6 +17,7 @@ from omni_batch.endpoints.dialect import Dialect
 from omni_batch.errors import EndpointError, StreamError, Unavailable, own_error
 from omni_batch.failures import classify, request_id_of
 from omni_batch.sse import DONE, MAX_EVENT_BYTES, SseDecoder
+from omni_batch.told import told_limits
 from omni_batch.types import Chunk
 
 _ERROR_BODY_BYTES = 64 * 1024
@@ -45,8 +46,11 @@ class Endpoint:
         await self.http.aclose()
 
     @asynccontextmanager
-    async def exchange(self, body: Body) -> AsyncIterator["Exchange"]:
+    async def exchange(self, body: Body, *, held_s: int | None = None) -> AsyncIterator["Exchange"]:
         """Send one request; yields once the service has begun to answer it with a stream.
+
+        Args:
+            held_s: how long the service should hold it rather than call it a surge.
 
         Raises:
             EndpointError: it said no, or could not be reached.
@@ -54,12 +58,12 @@ class Endpoint:
         """
         exchange: Exchange | None = None
         try:
-            async with asyncio.timeout(self._first_byte_s) as deadline:
+            async with asyncio.timeout(self._first_byte_s + (held_s or 0)) as deadline:
                 async with self.http.stream(
                     "POST",
                     "/chat/completions",
                     content=body.content(),
-                    headers={"Content-Length": str(body.content_length), **body.headers},
+                    headers=self._headers(body, held_s),
                 ) as response:
                     await _check(response, self.dialect)
                     exchange = Exchange(response, self.dialect, deadline, self._idle_s)
@@ -68,6 +72,11 @@ class Endpoint:
             raise self._silence(exchange) from exc
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
             raise own_error(exc) or _broken(exc, exchange) from exc
+
+    def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
+        hold = self.dialect.hold_header if held_s else None
+        held = {hold: str(held_s)} if hold else {}
+        return {"Content-Length": str(body.content_length), **body.headers, **held}
 
     def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
         if exchange is None or not exchange.begun:
@@ -89,6 +98,7 @@ class Exchange:
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
+        self.told = told_limits(response.headers)
         self.begun = False
         self._response = response
         self._dialect = dialect

@@ -38,5 +38,7 @@ class Dialect:
     """Wire names of the request options it knows; None: it takes or skips any."""
     first_byte_timeout_s: float = 120
     """How long an answer may take to begin."""
+    hold_header: str | None = None
+    """Asks the server to hold a request of a surge for so many seconds rather than refuse it."""
     quota_is_transient: bool = True
     """Whether 429 `insufficient_quota` means the limit of the minute, not the end of the money."""

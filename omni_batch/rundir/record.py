@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from omni_batch.errors import ConfigError, StorageError
+from omni_batch.pace import Pace
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
@@ -69,6 +70,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Where relative references of the manifest start."""
     owner: Owner | None = None
     counts: Counts = Counts()
+    paces: tuple[Pace, ...] = ()
+    """How each endpoint is used, and what was learned of its limits."""
     config: dict[str, Any] = {}
     versions: dict[str, str] = {}
 

@@ -89,4 +89,7 @@ DIALECT = Dialect(
     needs_voice=True,
     uploads=True,
     inline_max_bytes=10_485_760,
+    # No page names it; vendor support advises it and clients send it (2025-2026). It acts on
+    # surges only.
+    hold_header="X-DashScope-Wait-Timeout",
 )

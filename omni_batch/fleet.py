@@ -1,0 +1,107 @@
+"""All endpoints of a run: who is asked next."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from omni_batch.deliver import Courier
+from omni_batch.endpoints.client import Endpoint
+from omni_batch.errors import EndpointError, OmniBatchError
+from omni_batch.pace import Pace
+from omni_batch.quota import Quota
+
+
+class Moved(OmniBatchError):
+    """The item should be sent elsewhere: here it was refused, or nobody answers any more."""
+
+    retryable = True
+    uses_attempt = False
+
+
+@dataclass(slots=True)
+class Service:
+    """One endpoint at work: whom to ask, how fast, what its speech should weigh."""
+
+    name: str
+    endpoint: Endpoint
+    courier: Courier
+    quota: Quota
+    weight: float = 1.0
+    item_timeout_s: float = 3600.0
+    audio_tokens_per_s: float | None = None
+    closed: EndpointError | None = None
+    """Why it is no longer asked."""
+    begun: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Sends items where there is room. Shared by all items of a run."""
+
+    services: tuple[Service, ...]
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(service.name for service in self.services))
+
+    def choose(self, fit: Collection[str], avoid: Collection[str] = ()) -> Service:
+        """The endpoint to ask next: one that is up, then the one with the shortest wait, then by
+        weight.
+
+        Args:
+            fit: names of those that take the item.
+            avoid: names of those that have failed it; asked only where there is no other.
+
+        Raises:
+            EndpointError: all that take the item are closed.
+        """
+        fitting = [service for service in self.services if service.name in fit]
+        open_ones = [service for service in fitting if service.closed is None]
+        if not open_ones:
+            raise fitting[0].closed or EndpointError(f"no endpoint takes the item: {fit}")
+        if len(open_ones) == 1:
+            return open_ones[0]
+        now_s = asyncio.get_running_loop().time()
+        chosen = min(
+            open_ones,
+            key=lambda service: (
+                service.quota.breaker.is_open,
+                service.name in avoid,
+                round(service.quota.backlog_s(now_s), 1),
+                service.begun / service.weight,
+            ),
+        )
+        chosen.begun += 1
+        return chosen
+
+    def close(self, service: Service, reason: EndpointError) -> bool:
+        """Ask an endpoint no more; its line is sent elsewhere. False where it was the last one."""
+        service.closed = reason
+        service.quota.turn_away(Moved(f"{service.name} is closed: {reason}"))
+        return any(other.closed is None for other in self.services)
+
+    def leave(self, service: Service) -> bool:
+        """An endpoint is down: its line is sent elsewhere. False where there is no elsewhere."""
+        others = [other for other in self.services if other is not service]
+        up = any(other.closed is None and not other.quota.breaker.is_open for other in others)
+        if up:
+            service.quota.turn_away(Moved(f"{service.name} is down"))
+        return up
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return sum(service.quota.in_flight for service in self.services)
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        for service in self.services:
+            await service.quota.drained()
+
+    def paces(self) -> tuple[Pace, ...]:
+        """How all stand."""
+        now_s = asyncio.get_running_loop().time()
+        return tuple(
+            service.quota.pace(service.name, now_s, str(service.closed) if service.closed else None)
+            for service in self.services
+        )

@@ -1,0 +1,38 @@
+"""Units spread evenly over time. Pure: the caller brings the time."""
+
+import math
+
+
+class Pacer:
+    """Moves the moment of the next free unit; a large charge is paid off by waiting after it.
+
+    Nothing is saved up while nobody asks, but for `tolerance_s`: that much lateness (of timers, of
+    a busy loop, of uneven charges) may be made up for.
+    """
+
+    def __init__(self, per_s: float | None, tolerance_s: float) -> None:
+        self._seconds_per_unit = 1 / per_s if per_s else 0.0
+        self._tolerance_s = tolerance_s
+        self._free_at_s = -math.inf
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the next unit is free."""
+        return max(0.0, self._free_at_s - now_s)
+
+    def charge(self, units: float, now_s: float) -> None:
+        """Use units now."""
+        if self._free_at_s == -math.inf:  # the first one: there is no lateness to make up for
+            self._free_at_s = now_s
+        begin_s = max(self._free_at_s, now_s - self._tolerance_s)
+        self._free_at_s = begin_s + units * self._seconds_per_unit
+
+    def correct(self, units: float) -> None:
+        """Add what an earlier charge fell short by; negative gives back."""
+        self._free_at_s += units * self._seconds_per_unit
+
+    def change(self, per_s: float, now_s: float) -> None:
+        """Go on at another pace; what is owed stays owed."""
+        owed = self.wait_s(now_s) / self._seconds_per_unit if self._seconds_per_unit else 0.0
+        self._seconds_per_unit = 1 / per_s
+        if self._free_at_s > now_s:
+            self._free_at_s = now_s + owed * self._seconds_per_unit

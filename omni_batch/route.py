@@ -1,0 +1,83 @@
+"""Route: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
+
+from dataclasses import dataclass
+
+from omni_batch.catalogue import Model, Price
+from omni_batch.config import Config, QuotaConfig, RouteConfig
+from omni_batch.endpoints.dialect import Dialect
+from omni_batch.endpoints.profiles import Profile
+from omni_batch.prices import scaled
+from omni_batch.request import thinks
+
+_THINKING_FIRST_BYTE_S = 300.0  # error-code pages, 2026; a field report of reads cut at 120 s
+_ITEM_TIMEOUT_S = 3600.0
+_VENDORS = ("dashscope", "dashscope-batch-chat", "litellm")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where requests may go."""
+
+    entry: RouteConfig
+    profile: Profile
+    config: Config
+    model: Model | None
+    """The catalogue's entry; None where it is unknown."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        return self.entry.label or self.profile.name
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the endpoint is talked to."""
+        return self.profile.dialect
+
+    @property
+    def limits(self) -> Model | None:
+        """The model where its limits hold: at the vendor's service, not at a server of your own."""
+        return self.model if self.dialect.name in _VENDORS else None
+
+    @property
+    def first_byte_timeout_s(self) -> float:
+        """How long an answer may take to begin; one that is thought out in silence, longer."""
+        given = self.config.retry.first_byte_timeout_s
+        thinking_s = _THINKING_FIRST_BYTE_S if thinks(self.config.request, self.model) else 0.0
+        return given or max(self.dialect.first_byte_timeout_s, thinking_s)
+
+    @property
+    def item_timeout_s(self) -> float:
+        """How long all attempts of an item may take together."""
+        given = self.config.retry.item_timeout_s
+        return given or max(_ITEM_TIMEOUT_S, 2 * self.first_byte_timeout_s)
+
+    @property
+    def price(self) -> Price | None:
+        """What the endpoint takes for the model; None where it is unknown."""
+        model, profile = self.model, self.profile
+        price = model.price(profile.region, profile.currency) if model and profile.region else None
+        return scaled(price, profile.price_factor) if price else None
+
+    @property
+    def quota(self) -> QuotaConfig:
+        """Its own or the config's; what is left open is the catalogue's at the vendor's service."""
+        quota, model = self.entry.quota or self.config.quota, self.model
+        if model is None or self.dialect.name != "dashscope" or self.profile.embedded:
+            return quota
+        known = model.quota
+        return quota.model_copy(
+            update={
+                "requests_per_minute": quota.requests_per_minute or known.requests_per_minute,
+                "tokens_per_minute": quota.tokens_per_minute or known.tokens_per_minute,
+            }
+        )
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it takes rows that ask for speech."""
+        return self.entry.rows != "silent" and self.dialect.speaks
+
+    def takes(self, *, spoken: bool) -> bool:
+        """Whether it takes a row that asks for speech, or one that does not."""
+        return self.speaks if spoken else self.entry.rows != "spoken"
