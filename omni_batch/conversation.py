@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from omni_batch.errors import ManifestError
+from omni_batch.redact import redacted
 from omni_batch.types import Item, MediaKind, Role
 
 
@@ -148,7 +149,7 @@ def is_url(reference: str) -> bool:
 
 
 def display_name(reference: str) -> str:
-    """The reference as it stands in tables and messages: data URIs are cut short."""
+    """As it stands in tables and messages: data URIs cut short, URLs without their secrets."""
     if not is_data_uri(reference):
-        return reference
+        return redacted(reference)
     return f"{reference[:40]}… ({len(reference)} characters)"

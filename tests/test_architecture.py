@@ -22,10 +22,11 @@ LAYERS = {
         omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.request omni_batch.sse
+        omni_batch.redact omni_batch.request omni_batch.sse
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
+        omni_batch.endpoints.api_key
         omni_batch.endpoints.download omni_batch.endpoints.upload
         omni_batch.endpoints.files omni_batch.endpoints.form
         omni_batch.endpoints.dialect omni_batch.endpoints.dialects
