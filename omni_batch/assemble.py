@@ -1,7 +1,5 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
-import io
-
 from omni_batch.errors import AbnormalFinish, ContentRefused, SpeechMissing, StreamError
 from omni_batch.pcm import SAMPLE_BYTES, PcmDecoder
 from omni_batch.types import Chunk, Response, Speech, Usage
@@ -27,8 +25,8 @@ class Assembler:
     def __init__(self, *, wants_audio: bool, audio_tokens_per_s: float | None = None) -> None:
         self._wants_audio = wants_audio
         self._audio_tokens_per_s = audio_tokens_per_s
-        # Buffers, not lists: a piece of one character would take seventy bytes in a list.
-        self._text, self._transcript, self._reasoning = (io.StringIO() for _ in range(3))
+        # UTF-8, not a list of pieces: one of a single character would take seventy bytes there.
+        self._text, self._transcript, self._reasoning = bytearray(), bytearray(), bytearray()
         self._pcm = PcmDecoder()
         self._finish_reason: str | None = None
         self._done = False
@@ -61,7 +59,7 @@ class Assembler:
             (chunk.reasoning, self._reasoning),
         ):
             if text:
-                pieces.write(text)
+                pieces += text.encode()
                 self.text_chars += len(text)
         self._finish_reason = _graver(self._finish_reason, chunk.finish_reason)
         self.usage = chunk.usage or self.usage
@@ -89,8 +87,8 @@ class Assembler:
             )
         warnings += self._doubts(reason, speech)
         response = Response(
-            text=self._text.getvalue() or self._transcript.getvalue(),
-            reasoning=self._reasoning.getvalue() or None,
+            text=(self._text or self._transcript).decode(),
+            reasoning=self._reasoning.decode() or None,
             finish_reason=reason,
             usage=self.usage,
             speech=speech,
