@@ -219,6 +219,11 @@ def _redirect(response: httpx.Response) -> bytes:
 
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
     reason = one_line(str(exc))[:300] or type(exc).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return Unavailable(
+            f"the service's certificate is not trusted: {reason}; if it is your own server, name "
+            "its authority's file in the environment variable SSL_CERT_FILE"
+        )
     if exchange is None or not exchange.begun:
         return Unavailable(f"no connection: {reason}")
     return StreamError(f"the connection broke off: {reason}")
