@@ -100,7 +100,7 @@ def _frames(references: Iterable[str]) -> FrameRefs:
 def _parse_messages(text: str) -> Iterator[Turn]:
     try:
         turns = msgspec.json.decode(text, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as exc:
         raise ManifestError(f"messages is not a JSON list of turns: {exc}") from None
     for number, turn in enumerate(turns, 1):
         if turn.get("role") not in ("system", "user", "assistant"):
