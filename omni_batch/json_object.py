@@ -1,4 +1,4 @@
-"""One JSON object from somebody else: no key twice, no depth that a later reader stumbles over. Pure.
+"""One JSON object of somebody else: no key twice, no depth that a later reader trips over. Pure.
 
 msgspec reads it, which keeps the last of two equal keys and takes any depth that its caller's stack
 leaves room for.

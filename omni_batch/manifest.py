@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from omni_batch.config import ManifestConfig
 from omni_batch.errors import ManifestError
 from omni_batch.json_object import json_object
+from omni_batch.redact import redacted
 from omni_batch.types import Item
 
 COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
@@ -54,12 +55,11 @@ def _read_rows(path: str) -> Iterator[Row]:
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
     reader = _READERS.get(suffix)
     if reader is None:
-        raise ManifestError(
-            f"manifest {path} has the ending {suffix or 'none'!r}; "
-            f"use one of {', '.join(sorted(_READERS))}"
-        )
+        known = ", ".join(sorted(_READERS))
+        reason = f"manifest {path} has the ending {suffix or 'none'!r}; use one of {known}"
+        raise ManifestError(redacted(reason))
     with _opened(path) as file:
-        yield from reader(path, file)
+        yield from reader(redacted(path), file)  # the name is for messages from here on
 
 
 @contextmanager
@@ -69,15 +69,16 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         with fsspec.open(path, "rb", compression="infer") as file:
             yield file
     except FileNotFoundError:
-        raise ManifestError(f"manifest {path} does not exist") from None
+        raise ManifestError(f"manifest {redacted(path)} does not exist") from None
     except UnicodeDecodeError:
         raise ManifestError(
-            f"{path}, line {_undecodable_line(path)}: not UTF-8; convert the file first"
+            f"{redacted(path)}, line {_undecodable_line(path)}: not UTF-8; convert the file first"
         ) from None
     except ManifestError:
         raise
     except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
-        raise ManifestError(f"manifest {path} can't be read: {exc}") from exc
+        reason = f"manifest {path} can't be read: {exc}"
+        raise ManifestError(redacted(reason)) from exc
 
 
 def _undecodable_line(path: str) -> int:

@@ -19,7 +19,8 @@ LAYERS = {
     "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
     "logic": """omni_batch.assemble omni_batch.columns omni_batch.conversation omni_batch.failures
-        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object omni_batch.rules omni_batch.rules.case
+        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
+        omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
         omni_batch.redact omni_batch.request omni_batch.sandbox omni_batch.sse

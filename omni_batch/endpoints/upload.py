@@ -181,8 +181,7 @@ class Uploader:
         except TimeoutError:
             raise Unavailable(f"no upload policy came within {_SILENCE_S:g} s") from None
         if response.status_code != 200:
-            said = self._key.cut_out_of(answer) if self._key else answer
-            raise classify(response.status_code, said, dict(response.headers))
+            raise classify(response.status_code, answer, dict(response.headers))
         try:
             policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
             scheme = httpx.URL(policy.upload_host).scheme
@@ -211,7 +210,8 @@ class Uploader:
         try:
             sent = self._http.send(request, auth=None, stream=True, follow_redirects=False)
             async with aclosing(await sent) as response:
-                return response, await _beginning(response)
+                answer = await _beginning(response)
+                return response, self._key.cut_out_of(answer) if self._key else answer
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
             # Their frames hold the request's headers: no traceback is to lead there.
             reason = one_line(str(exc))[:300] or type(exc).__name__
