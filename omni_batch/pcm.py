@@ -67,8 +67,9 @@ class PcmDecoder:
 
     def _decode(self, text: str) -> bytes:
         # Padding ends a piece: joining padded pieces and decoding once would lose sound.
-        data = self._group + _ascii(text).translate(None, _BLANKS)
-        self._group = b""
+        data, self._group = self._group + _ascii(text), b""
+        if any(blank in data for blank in _BLANKS):  # looking is four times faster than removing
+            data = data.translate(None, _BLANKS)
         # The regular expression reads every character, which costs more than all the decoding.
         if b"=" not in data:
             return self._whole_groups(data)
