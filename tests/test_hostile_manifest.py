@@ -1,6 +1,7 @@
 """Manifests and configs from somebody who means no good: one clear error each, and nothing more."""
 
 import gzip
+import io
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from omni_batch import manifest
 from omni_batch.config import ManifestConfig, load_config
@@ -23,7 +25,7 @@ from omni_batch.pipeline import run_batch
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
 from omni_batch.rundir import RunDir
-from omni_batch.simulator import Simulator
+from omni_batch.simulator import Simulator, reply
 from omni_batch.template import PromptTemplate
 from omni_batch.types import Item
 from tests.conftest import MakeConfig, read_table
@@ -95,6 +97,24 @@ async def test_no_id_writes_outside_its_folder_and_each_keeps_its_own_row(
     assert all((run_dir / name).resolve().parent == run_dir / "audio" for name in names)
     assert names_in(tmp_path) == {"runs", "manifest.csv"}
     assert len(names_in(run_dir / "audio")) == len(IDS)
+
+
+async def test_a_terminal_obeys_no_id_and_no_answer(
+    make_config: MakeConfig, simulator: Simulator, tmp_path: Path
+) -> None:
+    from omni_batch.display import results_table, summary
+
+    evil = "[/]\x1b]0;x\x07\u202e"
+    simulator.script(reply.text(evil), reply.status(400, code="invalid", message=evil))
+    rows = [{"item_id": f"{evil}{number}", "prompt": "hi"} for number in range(2)]
+    record = await run_batch(make_config(rows, quota={"max_in_flight": 1}))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(results_table(RunDir(tmp_path / "runs" / record.run_id)))
+    console.print(summary(RunDir(tmp_path / "runs" / record.run_id)))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.count("[/]") >= 4
+    assert not set(shown) & set("\x1b\x07\u202e")
 
 
 async def test_no_reference_reads_outside_the_roots_or_blocks(
