@@ -216,8 +216,9 @@ def _wrong_type(stream: Stream, rng: random.Random) -> None:
 
 
 def _deep(stream: Stream, rng: random.Random) -> None:
-    stream.truth = "broken"
     depth = rng.choice((1_500, 100_000)) if rng.random() < 0.05 else 1_500
+    # How deep is too deep depends on the room that the interpreter's stack has left.
+    stream.truth = "broken" if depth == 100_000 else "either"
     shape = rng.choice((b'{"x":%s}', b'{"error":%s}', b'{"choices":%s}', b"%s"))
     stream.events.insert(0, shape % (b"[" * depth + b"]" * depth))
 
