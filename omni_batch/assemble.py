@@ -1,13 +1,15 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
 from omni_batch.errors import AbnormalFinish, ContentRefused, SpeechMissing, StreamError
-from omni_batch.pcm import PcmDecoder
+from omni_batch.pcm import SAMPLE_BYTES, PcmDecoder
 from omni_batch.types import Chunk, Response, Speech, Usage
 
 _COMPLETE = frozenset({"stop", "length"})
 MAX_TEXT_CHARS = 8_000_000
 """Several times the longest output of any model (131,072 tokens): an endless stream stops here."""
 MAX_AUDIO_S = 3 * 3600
+MAX_AUDIO_BYTES = 2**30
+"""The same at 48 kHz; a WAV file ends at four times that."""
 _SPEECH_SLACK = 0.2
 _SPEECH_SLACK_S = 1.0
 
@@ -23,9 +25,8 @@ class Assembler:
     def __init__(self, *, wants_audio: bool, audio_tokens_per_s: float | None = None) -> None:
         self._wants_audio = wants_audio
         self._audio_tokens_per_s = audio_tokens_per_s
-        self._text: list[str] = []
-        self._transcript: list[str] = []
-        self._reasoning: list[str] = []
+        # UTF-8, not a list of pieces: one of a single character would take seventy bytes there.
+        self._text, self._transcript, self._reasoning = bytearray(), bytearray(), bytearray()
         self._pcm = PcmDecoder()
         self._finish_reason: str | None = None
         self._done = False
@@ -58,9 +59,9 @@ class Assembler:
             (chunk.reasoning, self._reasoning),
         ):
             if text:
-                pieces.append(text)
+                pieces += text.encode()
                 self.text_chars += len(text)
-        self._finish_reason = chunk.finish_reason or self._finish_reason
+        self._finish_reason = _graver(self._finish_reason, chunk.finish_reason)
         self.usage = chunk.usage or self.usage
         self.response_id = self.response_id or chunk.response_id
         self._done = self._done or chunk.done
@@ -86,8 +87,8 @@ class Assembler:
             )
         warnings += self._doubts(reason, speech)
         response = Response(
-            text="".join(self._text) or "".join(self._transcript),
-            reasoning="".join(self._reasoning) or None,
+            text=(self._text or self._transcript).decode(),
+            reasoning=self._reasoning.decode() or None,
             finish_reason=reason,
             usage=self.usage,
             speech=speech,
@@ -101,6 +102,8 @@ class Assembler:
             raise StreamError(f"the reply passed {MAX_TEXT_CHARS} characters without an end")
         if self.audio_s > MAX_AUDIO_S:
             raise StreamError(f"the speech passed {MAX_AUDIO_S} seconds without an end")
+        if self._pcm.samples * SAMPLE_BYTES > MAX_AUDIO_BYTES:
+            raise StreamError(f"the speech passed {MAX_AUDIO_BYTES} bytes without an end")
 
     def _check_end(self) -> str:
         if self._finish_reason is None:
@@ -108,7 +111,7 @@ class Assembler:
         if self._finish_reason == "content_filter":
             raise ContentRefused("moderation ended the reply (finish_reason content_filter)")
         if self._finish_reason not in _COMPLETE:
-            raise AbnormalFinish(f"the reply ended with finish_reason {self._finish_reason!r}")
+            raise AbnormalFinish(f"the reply ended with finish_reason {self._finish_reason[:60]!r}")
         if not self._done:
             raise StreamError("the stream ended without its end mark [DONE]: it was cut")
         return self._finish_reason
@@ -128,3 +131,13 @@ class Assembler:
                     f"which stand for {expected_s:.1f} s"
                 )
         return doubts
+
+
+def _graver(before: str | None, now: str | None) -> str | None:
+    """Of two reasons the one that is less of a success: stop, length, any other; the first of them.
+
+    Servers that speak send one for the text and one for the sound.
+    """
+    if before is None or (before == "stop" and now) or (before == "length" and now != "stop"):
+        return now or before
+    return before

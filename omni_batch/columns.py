@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from omni_batch.conversation import display_name
 from omni_batch.errors import OmniBatchError
+from omni_batch.redact import redacted
 from omni_batch.types import Attempt, Result, Usage
 
 R = TypeVar("R")
@@ -381,8 +382,8 @@ def error_kind(error: Exception | None) -> str | None:
 def error_message(error: Exception | None) -> str | None:
     """The message a person reads; a bug of ours names its class."""
     if error is None or isinstance(error, OmniBatchError):
-        return str(error) if error else None
-    return f"{type(error).__name__}: {error}; this is a bug, please report it"
+        return redacted(str(error)) if error else None
+    return redacted(f"{type(error).__name__}: {error}; this is a bug, please report it")
 
 
 def _row(columns: Iterable[Column[R]], record: R) -> dict[str, Any]:

@@ -277,13 +277,30 @@ def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
         raise ConfigError(f"{origin}: {problems}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands there twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise ValueError(f"line {line}: the key {key.value} stands there twice; keep one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a safe one
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
     except (OSError, ValueError, yaml.YAMLError) as exc:  # YAML's dates raise plain ValueError
         raise ConfigError(f"config {path} can't be read as YAML: {exc}") from None
+    except RecursionError:
+        raise ConfigError(f"config {path} is nested too deeply; make it flatter") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"config {path} holds {type(tree).__name__}; it must hold keys: values")
     return tree

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from omni_batch.errors import ManifestError
+from omni_batch.redact import redacted
 from omni_batch.types import Item, MediaKind, Role
 
 
@@ -99,7 +100,7 @@ def _frames(references: Iterable[str]) -> FrameRefs:
 def _parse_messages(text: str) -> Iterator[Turn]:
     try:
         turns = msgspec.json.decode(text, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as exc:
         raise ManifestError(f"messages is not a JSON list of turns: {exc}") from None
     for number, turn in enumerate(turns, 1):
         if turn.get("role") not in ("system", "user", "assistant"):
@@ -148,7 +149,7 @@ def is_url(reference: str) -> bool:
 
 
 def display_name(reference: str) -> str:
-    """The reference as it stands in tables and messages: data URIs are cut short."""
+    """As it stands in tables and messages: data URIs cut short, URLs without their secrets."""
     if not is_data_uri(reference):
-        return reference
+        return redacted(reference)
     return f"{reference[:40]}… ({len(reference)} characters)"

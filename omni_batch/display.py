@@ -17,6 +17,7 @@ from omni_batch import analytics
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.check import CheckReport
 from omni_batch.errors import ConfigError
+from omni_batch.redact import one_line
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.record import read_record
 
@@ -136,8 +137,8 @@ def summary(directory: RunDir) -> RenderableType:
     groups = analytics.failure_groups(directory) if counts.failed else []
     for group in groups[:_GROUPS_SHOWN]:
         head = (f"{group.items:,} x {group.error_kind}", "red")
-        lines.append(Text.assemble(head, f", such as {group.example_item_id}:"))
-        lines.append(Text(f"  {group.example_message}"))
+        lines.append(Text.assemble(head, f", such as {one_line(group.example_item_id)}:"))
+        lines.append(Text(f"  {one_line(group.example_message)}"))
     return Group(*lines)
 
 
@@ -153,8 +154,8 @@ def results_table(directory: RunDir) -> RenderableType:
     for row in rows:
         failed = row["status"] == "failed"
         table.add_row(
-            row["item_id"],
-            Text(" ".join((row["error_message"] if failed else row["text"]).split())),
+            Text(one_line(row["item_id"])),
+            Text(one_line(row["error_message"] if failed else row["text"])),
             f"{row['audio_s']:.1f} s" if row["audio_s"] else "",
             f"{row['total_tokens']:,}" if row["total_tokens"] else "",
             style="red" if failed else "",
@@ -202,7 +203,7 @@ def check_report(report: CheckReport) -> RenderableType:
         ]
     )
     refused = [
-        Text.assemble((f"{row.item_id}: ", "red"), row.message)
+        Text.assemble((f"{one_line(row.item_id)}: ", "red"), one_line(row.message))
         for row in report.refused[:_ROWS_SHOWN]
     ]
     more = len(report.refused) - len(refused)
@@ -279,7 +280,8 @@ def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
 
 def print_error(message: str) -> None:
     """What, the value, what to do: on stderr."""
-    err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
+    lines = "\n".join(map(one_line, message.splitlines()))
+    err.print(Text.assemble(("Error: ", "bold red"), lines), soft_wrap=True)
 
 
 def print_line(value: object) -> None:

@@ -26,11 +26,14 @@ from omni_batch.errors import (
     TimedOut,
     Unavailable,
 )
+from omni_batch.redact import one_line
 from omni_batch.sse import SseDecoder
 from omni_batch.told import told_limits
 
 MAX_RETRY_AFTER_S = 120.0
 _MESSAGE_CHARS = 600
+_ID_CHARS = 200
+_READ_CHARS = 64 * 1024  # of a body; the rest of it would tell nobody more
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def classify(
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The service's id for the exchange, under whichever name it uses."""
-    return headers.get("x-request-id") or headers.get("x-dashscope-request-id")
+    return _short(headers.get("x-request-id") or headers.get("x-dashscope-request-id"), _ID_CHARS)
 
 
 def parse_error_body(body: bytes) -> Said:
@@ -131,20 +134,32 @@ def parse_error_body(body: bytes) -> Said:
     text = payload.decode("utf-8-sig", "replace").strip()
     try:
         tree: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return Said(None, " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_MESSAGE_CHARS])
+    except (msgspec.DecodeError, RecursionError):
+        plain = re.sub(r"<[^<>]*>", " ", text[:_READ_CHARS])
+        return Said(None, _short(plain, _MESSAGE_CHARS) or "")
     if not isinstance(tree, dict):
-        return Said(None, str(tree)[:_MESSAGE_CHARS])
+        return Said(None, _short(tree, _MESSAGE_CHARS) or "")
     error = tree.get("error")
     fields = error if isinstance(error, dict) else tree
-    message = fields.get("message") or fields.get("detail") or (error if error else "")
+    message = fields.get("message") or fields.get("detail") or error
     code = fields.get("code") or fields.get("type")
     request_id = tree.get("request_id") or tree.get("id") or fields.get("id")
     return Said(
-        str(code) if code else None,
-        str(message)[:_MESSAGE_CHARS],
-        str(request_id) if request_id else None,
+        _short(code, _ID_CHARS),
+        _short(message, _MESSAGE_CHARS) or "",
+        _short(request_id, _ID_CHARS),
     )
+
+
+def _short(value: Any, chars: int) -> str | None:
+    """Whatever stood there as a line of text that may be shown and kept."""
+    if not value:
+        return None
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except RecursionError:
+        return None
+    return one_line(text[:_READ_CHARS])[:chars] or None
 
 
 def _meant_status(status: int, said: Said) -> int:
@@ -168,7 +183,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value.strip().replace(".", "", 1).isdigit():
             return _bounded(float(value))
         return _bounded(parsedate_to_datetime(value).timestamp() - time())
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, IndexError, ArithmeticError, OSError):  # as the parser feels
         return None
 
 

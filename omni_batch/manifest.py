@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from omni_batch.config import ManifestConfig
 from omni_batch.errors import ManifestError
+from omni_batch.json_object import json_object
+from omni_batch.redact import redacted
 from omni_batch.types import Item
 
 COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
@@ -23,6 +25,8 @@ COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "me
 _ID_COLUMN = "item_id"
 _LIST_SEPARATOR = "|"
 _MAX_CELL_CHARS = 16 * 2**20  # room for a data URI of the largest size that is accepted
+_MAX_ROW_CHARS = 2 * _MAX_CELL_CHARS
+_BATCH_ROWS = 1024
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -51,12 +55,11 @@ def _read_rows(path: str) -> Iterator[Row]:
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
     reader = _READERS.get(suffix)
     if reader is None:
-        raise ManifestError(
-            f"manifest {path} has the ending {suffix or 'none'!r}; "
-            f"use one of {', '.join(sorted(_READERS))}"
-        )
+        known = ", ".join(sorted(_READERS))
+        reason = f"manifest {path} has the ending {suffix or 'none'!r}; use one of {known}"
+        raise ManifestError(redacted(reason))
     with _opened(path) as file:
-        yield from reader(path, file)
+        yield from reader(redacted(path), file)  # the name is for messages from here on
 
 
 @contextmanager
@@ -66,15 +69,16 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         with fsspec.open(path, "rb", compression="infer") as file:
             yield file
     except FileNotFoundError:
-        raise ManifestError(f"manifest {path} does not exist") from None
+        raise ManifestError(f"manifest {redacted(path)} does not exist") from None
     except UnicodeDecodeError:
         raise ManifestError(
-            f"{path}, line {_undecodable_line(path)}: not UTF-8; convert the file first"
+            f"{redacted(path)}, line {_undecodable_line(path)}: not UTF-8; convert the file first"
         ) from None
     except ManifestError:
         raise
     except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
-        raise ManifestError(f"manifest {path} can't be read: {exc}") from exc
+        reason = f"manifest {path} can't be read: {exc}"
+        raise ManifestError(redacted(reason)) from exc
 
 
 def _undecodable_line(path: str) -> int:
@@ -90,8 +94,9 @@ def _undecodable_line(path: str) -> int:
 def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
     csv.field_size_limit(_MAX_CELL_CHARS)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    rows = _with_line(path, reader)
+    lines = _Lines(path, text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows = _with_line(path, reader, lines)
     header = _checked_header(path, next(rows, []))
     blank_line = 0
     for cells in rows:
@@ -108,9 +113,39 @@ def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]
         yield Row(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
 
 
-def _with_line(path: str, reader: Any) -> Iterator[list[str]]:
+class _Lines:
+    """Lines of a text, bounded for each row: one without an end must not fill the memory."""
+
+    def __init__(self, path: str, text: IO[str]) -> None:
+        self._path, self._text = path, text
+        self._number = 0
+        self.left_chars = _MAX_ROW_CHARS
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self.left_chars + 1)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        self.left_chars -= len(line)
+        if self.left_chars < 0:
+            raise _row_too_long(self._path, self._number)
+        return line
+
+
+def _row_too_long(path: str, line: int) -> ManifestError:
+    return ManifestError(
+        f"{path}, line {line}: the row takes more than {_MAX_ROW_CHARS:,} characters; "
+        "give large media as files or URLs (or is a quote missing?)"
+    )
+
+
+def _with_line(path: str, reader: Any, lines: _Lines) -> Iterator[list[str]]:
     try:
         for cells in reader:
+            lines.left_chars = _MAX_ROW_CHARS
             if any("\0" in cell for cell in cells):
                 raise csv.Error("it holds NUL bytes; is it UTF-16? convert the file first")
             yield cells
@@ -122,11 +157,13 @@ def _checked_header(path: str, header: list[str]) -> list[str]:
     header = [name.strip() for name in header]
     if not header:
         raise ManifestError(f"manifest {path} is empty; it needs a header row and rows")
+    seen: set[str] = set()
     for position, name in enumerate(header):
         if not name:
             raise ManifestError(f"{path}, line 1: column {position + 1} has no name")
-        if name in header[:position]:
-            raise ManifestError(f"{path}, line 1: column {name!r} stands there twice")
+        if name in seen:
+            raise ManifestError(f"{path}, line 1: column {name[:80]!r} stands there twice")
+        seen.add(name)
     return header
 
 
@@ -136,15 +173,17 @@ def _read_tsv(path: str, file: IO[bytes]) -> Iterator[Row]:
 
 def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
     blank_line = 0
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(_MAX_ROW_CHARS + 1), b""), 1):
+        if len(line) > _MAX_ROW_CHARS:
+            raise _row_too_long(path, number)
         if not line.strip():
             blank_line = blank_line or number
             continue
         if blank_line:
             raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
         try:
-            cells = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            cells = json_object(line.removeprefix(b"\xef\xbb\xbf"))
+        except ValueError as exc:
             raise ManifestError(f"{path}, line {number}: not a JSON object: {exc}") from None
         yield Row(f"{path}, line {number}", cells)
 
@@ -153,10 +192,33 @@ def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
     number = 0
     parquet = pq.ParquetFile(file)
     _checked_header(path, parquet.schema_arrow.names)
-    for batch in parquet.iter_batches(batch_size=1024):
-        for cells in batch.to_pylist():
-            number += 1
-            yield Row(f"{path}, row {number}", cells)
+    for group in range(parquet.num_row_groups):
+        rows = _batch_rows(path, group, parquet.metadata.row_group(group))
+        for batch in parquet.iter_batches(batch_size=rows, row_groups=[group]):
+            for cells in batch.to_pylist():
+                number += 1
+                _check_cells(path, number, cells)
+                yield Row(f"{path}, row {number}", cells)
+
+
+def _batch_rows(path: str, number: int, group: pq.RowGroupMetaData) -> int:
+    """Rows to read at once, fewer where they are large; by what the file says of itself."""
+    row_bytes: int = group.total_byte_size // max(1, group.num_rows)
+    if row_bytes > _MAX_ROW_CHARS:
+        raise ManifestError(
+            f"{path}, row group {number}: rows of {row_bytes:,} bytes; {_MAX_ROW_CHARS:,} at most: "
+            "give large media as files or URLs"
+        )
+    return min(_BATCH_ROWS, _MAX_ROW_CHARS // max(1, row_bytes))
+
+
+def _check_cells(path: str, number: int, cells: Mapping[str, Any]) -> None:
+    for name, value in cells.items():
+        if isinstance(value, str | bytes) and len(value) > _MAX_CELL_CHARS:
+            raise ManifestError(
+                f"{path}, row {number}: {name} takes {len(value):,} characters; "
+                f"{_MAX_CELL_CHARS:,} at most"
+            )
 
 
 _READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {

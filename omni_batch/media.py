@@ -84,7 +84,8 @@ class MediaLoader:
 
     def _find(self, reference: str) -> Path:
         if "://" in reference:
-            raise MediaError(f"{reference} is no http(s) or oss URL; write a path")
+            name = display_name(reference)[:200]
+            raise MediaError(f"{name} is no http(s) or oss URL; give one of these, or a path")
         try:
             path = (self._base / reference).resolve()
             inside = any(path.is_relative_to(root) for root in self._roots)

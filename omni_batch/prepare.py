@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from omni_batch import __version__
-from omni_batch.config import override_tree, parse_config
+from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.conversation import turns_of
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.manifest import Row, read_items
 from omni_batch.plan import Plan
+from omni_batch.redact import redacted
 from omni_batch.rundir.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.record import RunRecord, read_record, write_record
@@ -120,9 +122,16 @@ def _read_manifest(
         created_at=datetime.now(UTC),
         warnings=plan.warnings,
         base_folder=str(plan.base_folder.resolve()),
-        config=plan.config.model_dump(mode="json"),
+        config=_without_secrets(plan.config),
         versions=_versions(plan),
     )
+
+
+def _without_secrets(config: Config) -> dict[str, Any]:
+    """As run.json keeps it: a manifest behind a signed URL has been read, and is not again."""
+    tree = config.model_dump(mode="json")
+    tree["manifest"]["path"] = redacted(config.manifest.path)
+    return tree
 
 
 def _new_run_id(name: str, output: Path) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
 from omni_batch.deliver import Courier
+from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.client import Endpoint
 from omni_batch.endpoints.download import Downloader
 from omni_batch.endpoints.profiles import Profile, read_api_key
@@ -148,7 +149,7 @@ def _recover(run: Run) -> None:
 
 
 @contextmanager
-def _reached(profile: Profile) -> Iterator[tuple[str, str | None]]:
+def _reached(profile: Profile) -> Iterator[tuple[str, ApiKey | None]]:
     """Base URL and key; starts the bundled simulator where it is the endpoint."""
     if profile.base_url is not None:
         yield profile.base_url, read_api_key(profile)
@@ -156,4 +157,4 @@ def _reached(profile: Profile) -> Iterator[tuple[str, str | None]]:
     from omni_batch.simulator import Simulator, SimulatorOptions
 
     with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
-        yield simulator.base_url, "sk-simulated"
+        yield simulator.base_url, ApiKey("sk-simulated")

@@ -17,9 +17,9 @@ class SseDecoder:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._pieces: list[bytes] = []
+        self._line = bytearray()
         self._data: list[bytes] = []
-        self._held_bytes = 0
+        self._data_bytes = 0
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -28,30 +28,27 @@ class SseDecoder:
         Raises:
             StreamError: an event grows beyond `max_event_bytes`.
         """
-        self._pieces.append(data)
-        self._held_bytes += len(data)
-        if b"\n" not in data and b"\r" not in data and not self._ends_in_cr():
-            self._check_size()
-            return []  # joined only once a line ends: a long line costs one copy
-        payloads = self._take_lines(b"".join(self._pieces))
-        self._check_size()
+        cr_waits = self._line.endswith(b"\r")
+        self._line += data
+        # A long line is read once, when it ends: not again with each piece of it.
+        ended = cr_waits or b"\n" in data or b"\r" in data
+        payloads = self._take_lines() if ended else []
+        if len(self._line) + self._data_bytes > self._max_event_bytes:
+            raise StreamError(
+                f"the service sent an event of more than {self._max_event_bytes} bytes without end"
+            )
         return payloads
 
     def close(self) -> bool:
         """At the end of the bytes: was the last, unterminated line the end mark?"""
         return DONE in self.feed(b"\n\n")
 
-    def _ends_in_cr(self) -> bool:
-        return len(self._pieces) > 1 and self._pieces[-2].endswith(b"\r")
-
-    def _take_lines(self, buffer: bytes) -> list[bytes]:
-        lines = buffer.splitlines(keepends=True)
+    def _take_lines(self) -> list[bytes]:
+        lines = bytes(self._line).splitlines(keepends=True)
         # A last CR may be half of a CRLF: it waits for the next byte.
         tail = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        self._pieces = [tail] if tail else []
-        payloads = [p for line in lines if (p := self._take_line(line.rstrip(b"\r\n"))) is not None]
-        self._held_bytes = len(tail) + sum(map(len, self._data))
-        return payloads
+        self._line = bytearray(tail)
+        return [p for line in lines if (p := self._take_line(line.rstrip(b"\r\n"))) is not None]
 
     def _take_line(self, line: bytes) -> bytes | None:
         if self._at_start:
@@ -60,16 +57,11 @@ class SseDecoder:
             return self._dispatch()
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data_bytes += len(line)  # with its name: an empty one takes room, too
         return None
 
     def _dispatch(self) -> bytes | None:
         if not self._data:
             return None
-        payload, self._data = b"\n".join(self._data), []
+        payload, self._data, self._data_bytes = b"\n".join(self._data), [], 0
         return payload or None  # an empty event is a gateway's sign of life
-
-    def _check_size(self) -> None:
-        if self._held_bytes > self._max_event_bytes:
-            raise StreamError(
-                f"the service sent an event of more than {self._max_event_bytes} bytes without end"
-            )

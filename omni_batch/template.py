@@ -4,23 +4,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, TemplateSyntaxError, meta
 
 from omni_batch.errors import ConfigError, ManifestError
+from omni_batch.sandbox import BOUND, Bound, Guarded, check_chars, environment
 
-
-class _Environment(ImmutableSandboxedEnvironment):
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return False  # a row holds data: {{ a.b }} may look up a key, never an attribute
-
-
-_ENVIRONMENT = _Environment(
-    undefined=StrictUndefined,
-    autoescape=False,
-    keep_trailing_newline=True,
-    finalize=lambda value: "" if value is None else value,
-)
+_ENVIRONMENT = environment()
 
 
 class PromptTemplate:
@@ -32,10 +21,13 @@ class PromptTemplate:
 
     def __init__(self, text: str) -> None:
         try:
-            self.variables = frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
-            self._template: Template = _ENVIRONMENT.from_string(text)
+            tree = _ENVIRONMENT.parse(text)
+            self.variables = frozenset(meta.find_undeclared_variables(tree))
+            self._template: Template = _ENVIRONMENT.from_string(Guarded().visit(tree))
         except TemplateSyntaxError as exc:
             raise ConfigError(f"request.prompt, line {exc.lineno}: {exc.message}") from None
+        except (RecursionError, MemoryError, OverflowError):
+            raise ConfigError("request.prompt is nested too deeply; write it simpler") from None
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise ConfigError when a variable is no column of the manifest."""
@@ -52,6 +44,12 @@ class PromptTemplate:
             ManifestError: the template fails on this row.
         """
         try:
-            return self._template.render(row)
+            pieces: list[str] = []
+            chars = 0
+            for piece in self._template.generate({**row, BOUND: Bound()}):
+                chars += len(piece)
+                check_chars(chars)
+                pieces.append(piece)
+            return "".join(pieces)
         except Exception as exc:  # the user's own code: it may divide by zero, or add 1 to a text
             raise ManifestError(f"request.prompt can't be filled in: {exc}") from None

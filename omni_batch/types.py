@@ -152,6 +152,11 @@ class Chunk:
     done: bool = False
     """The end mark of the stream."""
 
+    @property
+    def says_something(self) -> bool:
+        """True when it carries a part of the answer; a sign of life carries none."""
+        return bool(self.text or self.audio_base64 or self.reasoning or self.transcript)
+
 
 @dataclass(frozen=True, slots=True)
 class Speech:

@@ -19,16 +19,17 @@ LAYERS = {
     "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
     "logic": """omni_batch.assemble omni_batch.columns omni_batch.conversation omni_batch.failures
-        omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
+        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
+        omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.request omni_batch.sse omni_batch.told omni_batch.quota.breaker
-        omni_batch.quota.pacer omni_batch.quota.pause omni_batch.quota.ramp omni_batch.quota.rate
-        omni_batch.quota.recent omni_batch.quota.room
+        omni_batch.redact omni_batch.request omni_batch.sandbox omni_batch.sse omni_batch.told
+        omni_batch.quota.breaker omni_batch.quota.pacer omni_batch.quota.pause
+        omni_batch.quota.ramp omni_batch.quota.rate omni_batch.quota.recent omni_batch.quota.room
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.quota.line omni_batch.retry omni_batch.endpoints
-        omni_batch.endpoints.body omni_batch.endpoints.client
+        omni_batch.endpoints.body omni_batch.endpoints.client omni_batch.endpoints.api_key
         omni_batch.endpoints.download omni_batch.endpoints.upload
         omni_batch.endpoints.files omni_batch.endpoints.form
         omni_batch.endpoints.dialect omni_batch.endpoints.dialects
@@ -207,7 +208,7 @@ def importers(library: str) -> set[str]:
         ("soundfile", ("omni_batch.rundir.speech",)),
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
-        ("jinja2", ("omni_batch.template",)),
+        ("jinja2", ("omni_batch.template", "omni_batch.sandbox")),
         ("typer", ("omni_batch.cli",)),
     ],
 )

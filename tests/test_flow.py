@@ -13,7 +13,8 @@ from flows.artifacts import summary_markdown
 from omni_batch.analytics import FailureGroup
 from omni_batch.rundir import RunDir
 from omni_batch.rundir.record import read_record
-from tests.conftest import prompts, write_csv
+from omni_batch.simulator import Simulator, reply
+from tests.conftest import KEY, KEY_ENV, prompts, write_csv
 
 pytestmark = pytest.mark.prefect
 
@@ -55,6 +56,41 @@ def test_a_run_as_a_flow(prefect_server: str, tmp_path: Path) -> None:
     run_dir = RunDir(Path(done.stdout.splitlines()[-1]))
     assert read_record(run_dir.record).counts.succeeded == 5
     asyncio.run(_check_server(run_dir.run_id))
+
+
+def test_prefect_learns_no_key_from_a_run_that_fails(
+    prefect_server: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    """At debug level, with a service that echoes the key in its errors."""
+    echo = f"Incorrect API key provided: {KEY}."
+    simulator.script(*[reply.status(400, message=echo)] * 3, reply.status(401, message=echo))
+    write_csv(tmp_path / "rows.csv", prompts(10))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"name: leaky\nmanifest: {{path: {tmp_path}/rows.csv}}\noutput: {tmp_path}/runs\n"
+        f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
+        "quota: {max_in_flight: 1}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.batch", str(config)],
+        env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY}
+        | {"PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    assert done.returncode == 3, done.stderr
+    assert KEY not in done.stdout + done.stderr
+    database = Path(
+        PREFECT_API_DATABASE_CONNECTION_URL.value().removeprefix("sqlite+aiosqlite:///")
+    )
+    kept = [database, *database.parent.glob(f"{database.name}-*"), *tmp_path.rglob("*")]
+    data = b"\0".join(path.read_bytes() for path in kept if path.is_file())
+    assert b"leaky" in data
+    assert b"Incorrect API key provided" in data
+    assert KEY.encode() not in data
 
 
 async def _check_server(run_id: str) -> None:

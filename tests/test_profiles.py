@@ -3,6 +3,7 @@
 import pytest
 
 from omni_batch.config import EndpointConfig
+from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.profiles import PROFILES, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError
 
@@ -57,7 +58,7 @@ def test_the_simulator_needs_neither_address_nor_key() -> None:
 def test_the_key_is_read_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER_KEY", f" {SECRET}\n")
     profile = resolve_profile(EndpointConfig(name="dashscope-beijing", api_key_env="OTHER_KEY"))
-    assert read_api_key(profile) == SECRET
+    assert read_api_key(profile) == ApiKey(SECRET)
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])

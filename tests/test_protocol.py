@@ -407,9 +407,10 @@ def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
         found.routes[0].profile.price_factor,
         found.routes[0].dialect.speaks,
         found.routes[0].dialect.streams,
-    ) == (*(0.5, False, False),)
+    ) == (0.5, False, False)
     assert found.routes[0].dialect.first_byte_timeout_s > 3600
-    assert (found.routes[0].quota.requests_per_minute, found.quota.tokens_per_minute) == (None, None)
+    quota = found.routes[0].quota
+    assert (quota.requests_per_minute, quota.tokens_per_minute) == (None, None)
     assert SimulatorOptions().batch_most_waiting == 10_000
     with pytest.raises(ConfigError, match="gives no speech"):
         plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS,

@@ -12,15 +12,19 @@ from httpx_aiohttp import AiohttpTransport
 
 from omni_batch import __version__
 from omni_batch.config import RetryConfig
+from omni_batch.endpoints.api_key import ApiKey, api_key_of
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.dialect import Dialect
 from omni_batch.errors import EndpointError, StreamError, Unavailable, own_error
 from omni_batch.failures import classify, request_id_of
-from omni_batch.sse import DONE, MAX_EVENT_BYTES, SseDecoder
+from omni_batch.redact import one_line
+from omni_batch.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.told import told_limits
 from omni_batch.types import Chunk
 
 _ERROR_BODY_BYTES = 64 * 1024
+_MAX_REPLY_BYTES = 2**31
+"""Above what the longest speech takes: the bound of a reply that is nothing but padding."""
 _AFTER_DONE_S = 1.0
 
 
@@ -30,14 +34,15 @@ class Endpoint:
     def __init__(
         self,
         base_url: str,
-        api_key: str | None,
+        api_key: ApiKey | str | None,
         dialect: Dialect,
         retry: RetryConfig,
         connections: int,
     ) -> None:
         self.base_url = base_url
         self.dialect = dialect
-        self.http = _http_client(base_url, api_key, retry.connect_timeout_s, connections)
+        self._key = api_key_of(api_key)
+        self.http = _http_client(base_url, self._key, retry.connect_timeout_s, connections)
         self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
         self._idle_s = retry.idle_timeout_s
 
@@ -65,13 +70,14 @@ class Endpoint:
                     content=body.content(),
                     headers=self._headers(body, held_s),
                 ) as response:
-                    await _check(response, self.dialect)
-                    exchange = Exchange(response, self.dialect, deadline, self._idle_s)
+                    await _check(response, self.dialect, self._key)
+                    exchange = Exchange(response, self.dialect, deadline, self._idle_s, self._key)
                     yield exchange
-        except TimeoutError as exc:
-            raise self._silence(exchange) from exc
-        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
-            raise own_error(exc) or _broken(exc, exchange) from exc
+        except TimeoutError:
+            raise self._silence(exchange) from None
+        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError) as exc:
+            # Their frames hold the request's headers: no traceback is to lead there.
+            raise own_error(exc) or _broken(exc, exchange) from None
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
         hold = self.dialect.hold_header if held_s else None
@@ -95,6 +101,7 @@ class Exchange:
         dialect: Dialect,
         deadline: asyncio.Timeout,
         idle_timeout_s: float,
+        key: ApiKey | None = None,
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
@@ -104,6 +111,7 @@ class Exchange:
         self._dialect = dialect
         self._deadline = deadline
         self._idle_timeout_s = idle_timeout_s
+        self._key = key
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
         async for chunks in self._events() if self._dialect.streams else self._whole():
@@ -112,24 +120,26 @@ class Exchange:
 
     async def _whole(self) -> AsyncIterator[list[Chunk]]:
         """The one JSON reply of a server that does not stream."""
-        data = b""
+        data = bytearray()
         async for piece in self._response.aiter_raw():
-            self.begun = True
-            self._allow(self._idle_timeout_s)
             data += piece
+            if not self.begun and not piece.isspace():  # blanks are a sign of life, no more
+                self._hear()
             if len(data) > MAX_EVENT_BYTES:
                 raise StreamError(f"the reply passed {MAX_EVENT_BYTES} bytes without an end")
-        yield [self._dialect.decode(data), Chunk(done=True)]
+        yield [self._decode(bytes(data)), Chunk(done=True)]
 
     async def _events(self) -> AsyncIterator[list[Chunk]]:
         decoder = SseDecoder()
         stream = self._response.aiter_raw()
+        received_bytes = 0
         async for data in stream:
-            self.begun = True
-            self._allow(self._idle_timeout_s)
-            if payloads := decoder.feed(data):
-                yield [self._dialect.decode(payload) for payload in payloads]
-                if DONE in payloads:
+            received_bytes += len(data)
+            if received_bytes > _MAX_REPLY_BYTES:
+                raise StreamError(f"the reply passed {_MAX_REPLY_BYTES} bytes without an end")
+            if chunks := self._chunks(decoder.feed(data)):
+                yield chunks
+                if chunks[-1].done:
                     self._deadline.reschedule(None)
                     await _drain(stream)
                     break
@@ -137,8 +147,31 @@ class Exchange:
             if decoder.close():
                 yield [Chunk(done=True)]
 
-    def _allow(self, seconds: float) -> None:
-        self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+    def _chunks(self, payloads: list[bytes]) -> list[Chunk]:
+        """Up to the end mark: what follows it is no part of the reply."""
+        chunks: list[Chunk] = []
+        for payload in payloads:
+            chunks.append(self._decode(payload))
+            if chunks[-1].done:
+                break
+        if any(chunk.says_something for chunk in chunks):
+            self._hear()
+        return chunks
+
+    def _decode(self, payload: bytes) -> Chunk:
+        chunk = self._dialect.decode(payload)
+        if chunk.error is None or self._key is None:
+            return chunk
+        return self._dialect.decode(self._key.cut_out_of(payload))
+
+    def _hear(self) -> None:
+        """A part of the answer has come; the next one may take as long again.
+
+        Comments, empty events and empty deltas put nothing off: a server that sends only signs of
+        life is silent.
+        """
+        self.begun = True
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_timeout_s)
 
     def _check_whole(self) -> None:
         # The service's own mark for a reply cut by its time limit (Model Studio error codes).
@@ -157,35 +190,57 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
                 pass
 
 
-async def _check(response: httpx.Response, dialect: Dialect) -> None:
+async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
     content_type = response.headers.get("content-type", "")
+    encoding = response.headers.get("content-encoding", "identity").lower()
     other = ("json", "html") if dialect.streams else ("html",)
+    packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
+    if response.status_code == 200 and packed:
+        raise StreamError(f"the service sent a reply packed as {encoding[:20]!r}, unasked")
     if response.status_code == 200 and not any(name in content_type for name in other):
         return
-    body = b""
-    async for data in response.aiter_raw():
-        body += data
-        if len(body) > _ERROR_BODY_BYTES:
-            break
+    body = b"" if packed else await _error_body(response, key)
     if response.status_code == 200 and b'"error"' not in body[:200]:
-        raise StreamError(f"the service answered {content_type}, not a stream: {body[:200]!r}")
+        said = one_line(body[:200].decode(errors="replace"))
+        raise StreamError(f"the service answered {content_type[:80]}, not a stream: {said!r}")
     raise classify(
         response.status_code,
-        body,
+        body or _redirect(response),
         dict(response.headers),
         quota_is_transient=dialect.quota_is_transient,
     )
 
 
+async def _error_body(response: httpx.Response, key: ApiKey | None) -> bytes:
+    body = bytearray()
+    async for data in response.aiter_raw():
+        body += data
+        if len(body) > _ERROR_BODY_BYTES:
+            break
+    return key.cut_out_of(bytes(body)) if key else bytes(body)
+
+
+def _redirect(response: httpx.Response) -> bytes:
+    if not response.has_redirect_location:
+        return b""
+    host = response.headers["location"].partition("?")[0][:200]
+    return f"it redirects to {host}, where the key must not go; set endpoint.base_url".encode()
+
+
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
-    reason = str(exc) or type(exc).__name__
+    reason = one_line(str(exc))[:300] or type(exc).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return Unavailable(
+            f"the service's certificate is not trusted: {reason}; if it is your own server, name "
+            "its authority's file in the environment variable SSL_CERT_FILE"
+        )
     if exchange is None or not exchange.begun:
         return Unavailable(f"no connection: {reason}")
     return StreamError(f"the connection broke off: {reason}")
 
 
 def _http_client(
-    base_url: str, api_key: str | None, connect_timeout_s: float, connections: int
+    base_url: str, key: ApiKey | None, connect_timeout_s: float, connections: int
 ) -> httpx.AsyncClient:
     headers = {
         "Content-Type": "application/json",
@@ -193,12 +248,10 @@ def _http_client(
         "Accept-Encoding": "identity",  # a gateway that compresses events also holds them back
         "User-Agent": f"omni-batch/{__version__}",
     }
-    if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     # aiohttp moves the same stream for two thirds of the CPU, but knows no proxy variables.
     direct = not getproxies() or _is_loopback(base_url)
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         base_url=base_url,
         headers=headers,
         timeout=httpx.Timeout(None, connect=connect_timeout_s),
@@ -206,6 +259,9 @@ def _http_client(
         transport=AiohttpTransport(limits=limits) if direct else None,
         follow_redirects=False,  # the key goes to no other host
     )
+    if key is not None:
+        client.headers["Authorization"] = key.authorization
+    return client
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -2,11 +2,13 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from omni_batch.config import EndpointConfig
+from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.dialect import Dialect
 from omni_batch.endpoints.dialects import DIALECTS
 from omni_batch.errors import ConfigError
@@ -123,7 +125,7 @@ def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
     )
 
 
-def read_api_key(profile: Profile) -> str | None:
+def read_api_key(profile: Profile) -> ApiKey | None:
     """The key from the environment; None where the endpoint needs none.
 
     Raises:
@@ -131,13 +133,13 @@ def read_api_key(profile: Profile) -> str | None:
     """
     if profile.api_key_env is None:
         return None
-    key = os.environ.get(profile.api_key_env, "").strip()
-    if not key:
+    key = ApiKey(os.environ.get(profile.api_key_env, "").strip())
+    if not key.value:
         raise ConfigError(
             f"endpoint {profile.name} needs an API key in the environment variable "
             f"{profile.api_key_env}, which is not set; run: export {profile.api_key_env}=…"
         )
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not re.fullmatch("[!-~]+", key.value):
         raise ConfigError(
             f"the environment variable {profile.api_key_env} holds characters that no API key "
             "has; set it again"

@@ -18,9 +18,11 @@ import httpx
 import msgspec
 
 from omni_batch import __version__
+from omni_batch.endpoints.api_key import ApiKey, api_key_of
 from omni_batch.endpoints.form import Form
 from omni_batch.errors import MediaError, Unavailable, own_error
 from omni_batch.failures import classify
+from omni_batch.redact import one_line
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
 _POLICY_MARGIN_S = 30.0  # nothing is begun with a policy that is about to expire
@@ -28,6 +30,7 @@ _KEPT_URLS = 100_000  # some 40 MB; a file whose URL is forgotten is sent once m
 _READ_BYTES = 256 * 1024
 _ANSWER_BYTES = 64 * 1024
 _SILENCE_S = 120.0
+_NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +89,14 @@ class Uploader:
     def __init__(
         self,
         base_url: str,
-        api_key: str | None,
+        api_key: ApiKey | str | None,
         model: str,
         http: httpx.AsyncClient,
         clock: Callable[[], float] = time.time,
     ) -> None:
         query = {"action": "getPolicy", "model": model}
         self._policy_url = httpx.URL(base_url).copy_with(path="/api/v1/uploads", params=query)
-        self._api_key = api_key
+        self._key = api_key_of(api_key)
         self._http = http
         self._clock = clock
         self._policy: _Policy | None = None
@@ -169,14 +172,20 @@ class Uploader:
             return policy
 
     async def _ask_for_policy(self) -> _Policy:
-        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        response, answer = await self._exchange(self._policy_url, headers)
+        headers = httpx.Headers()  # whose repr hides the key
+        if self._key is not None:
+            headers["Authorization"] = self._key.authorization
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                response, answer = await self._exchange(self._policy_url, headers)
+        except TimeoutError:
+            raise Unavailable(f"no upload policy came within {_SILENCE_S:g} s") from None
         if response.status_code != 200:
             raise classify(response.status_code, answer, dict(response.headers))
         try:
             policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
             scheme = httpx.URL(policy.upload_host).scheme
-        except (msgspec.DecodeError, UnicodeDecodeError, httpx.InvalidURL) as exc:
+        except (*_NO_POLICY, httpx.InvalidURL) as exc:
             raise Unavailable(f"the service sent an upload policy that is none: {exc}") from exc
         if scheme not in ("https", self._policy_url.scheme):
             raise Unavailable(f"the upload policy names {scheme or 'no'}://, where https is due")
@@ -194,18 +203,21 @@ class Uploader:
         request = httpx.Request(  # http.build_request would add the chat API's key to it
             "POST" if content else "GET",
             url,
-            headers={"User-Agent": f"omni-batch/{__version__}", **headers},
+            headers=httpx.Headers({"User-Agent": f"omni-batch/{__version__}"} | dict(headers)),
             content=content,
             extensions={"timeout": timeout.as_dict()},
         )
         try:
             sent = self._http.send(request, auth=None, stream=True, follow_redirects=False)
             async with aclosing(await sent) as response:
-                return response, await _beginning(response)
+                answer = await _beginning(response)
+                return response, self._key.cut_out_of(answer) if self._key else answer
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
+            # Their frames hold the request's headers: no traceback is to lead there.
+            reason = one_line(str(exc))[:300] or type(exc).__name__
             raise own_error(exc) or Unavailable(
-                f"no connection to {request.url.host}: {exc}"
-            ) from exc
+                f"no connection to {request.url.host}: {reason}"
+            ) from None
 
 
 async def _beginning(response: httpx.Response) -> bytes:

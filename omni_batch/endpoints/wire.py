@@ -10,8 +10,10 @@ import msgspec
 from omni_batch.errors import StreamError
 from omni_batch.failures import classify
 from omni_batch.sse import DONE
-from omni_batch.types import Chunk
+from omni_batch.types import Chunk, Usage
 from omni_batch.usage import parse_usage
+
+_ID_CHARS = 200
 
 
 class _Audio(msgspec.Struct):
@@ -34,7 +36,7 @@ class _Choice(msgspec.Struct):
 
 class _Frame(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
     id: Any = None
     modality: Any = None
     error: Any = None
@@ -58,7 +60,7 @@ def decode(payload: bytes) -> Chunk:
         return Chunk(done=True)
     try:
         frame = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise StreamError(f"the service sent an event that is no chunk: {exc}") from exc
     if frame.error or (frame.choices is None and frame.code and frame.message):
         return Chunk(error=classify(200, payload))
@@ -72,6 +74,16 @@ def decode(payload: bytes) -> Chunk:
         reasoning=delta.reasoning_content or delta.reasoning or "",
         audio_base64=(delta.content if content_is_sound else audio.data) or "",
         finish_reason=choice.finish_reason,
-        usage=parse_usage(frame.usage),
-        response_id=frame.id if isinstance(frame.id, str) else None,
+        usage=_usage(frame.usage),
+        response_id=frame.id[:_ID_CHARS] if isinstance(frame.id, str) else None,
     )
+
+
+def _usage(wire: msgspec.Raw) -> Usage | None:
+    """Apart from its frame, so that a senseless number in it costs no paid answer."""
+    if bytes(wire) == b"null":
+        return None
+    try:
+        return parse_usage(msgspec.json.decode(wire))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
