@@ -43,6 +43,10 @@ class Assembler:
         """Known once `feed` has returned sound."""
         return self._pcm.sample_rate_hz
 
+    def arrived(self, most_chars: int) -> str | None:
+        """The beginning of the answer so far, or of the thinking where it has not begun yet."""
+        return "".join(self._text or self._transcript or self._reasoning)[:most_chars] or None
+
     def feed(self, chunk: Chunk) -> bytes:
         """Take one chunk; return the sound to write, whole 16-bit samples (often none).
 

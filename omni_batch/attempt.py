@@ -1,5 +1,6 @@
 """One attempt: a slot, an exchange, a fresh assembler, a WAV file. And as many as it takes."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from omni_batch.config import RetryConfig
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.client import Endpoint, Exchange
-from omni_batch.errors import EndpointError, MediaUnreachable, RateLimited
+from omni_batch.errors import EndpointError, Interrupted, MediaUnreachable, RateLimited
 from omni_batch.question import Question
 from omni_batch.quota import Quota
 from omni_batch.retry import with_retries
@@ -19,6 +20,7 @@ from omni_batch.rundir.speech import SpeechFile
 from omni_batch.types import Answer, Attempt, Response, WavFile
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
+_TEXT_KEPT_CHARS = 20_000  # of a reply that was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ async def ask(
             trace = _Trace(number, _assembler(question, service))
             try:
                 answer = await _attempt(service.endpoint, question, body, directory, trace)
+            except asyncio.CancelledError:
+                trace.error = Interrupted("it was cut off because the run stopped")
+                raise
             except Exception as exc:
                 trace.error = exc
                 failed_fetches += isinstance(exc, MediaUnreachable)
@@ -154,6 +159,7 @@ class _Trace:
             text_chars=self.assembler.text_chars,
             audio_s=self.assembler.audio_s,
             error=self.error,
+            text=self.assembler.arrived(_TEXT_KEPT_CHARS) if self.error else None,
         )
 
     def _request_id(self, refusal: EndpointError | None) -> str | None:

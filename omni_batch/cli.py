@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -147,6 +147,34 @@ def resume(
     _run_and_report(directory, prefect, as_json)
 
 
+@app.command(
+    epilog="Example: omni-batch retry data/runs/captions-20261121-020000 --error timed_out"
+)
+def retry(
+    run_dir: RunPath,
+    error: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only items of this error_kind.")
+    ] = None,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+) -> None:
+    """Try the failed items of a finished run again, in place; what succeeded stands as it is.
+
+    --error may be given several times. --set may change budget, quota, retry and shutdown_grace_s.
+    """
+    from omni_batch.again import open_again
+    from omni_batch.display import print_note
+    from omni_batch.rundir import RunDir
+
+    directory = RunDir(run_dir)
+    if not open_again(directory, error or [], set_ or []):
+        kinds = f" with {' or '.join(error)}" if error else ""
+        print_note(f"no item of {run_dir} failed{kinds}; nothing is sent")
+        _report(directory, as_json)
+    _run_and_report(directory, prefect, as_json)
+
+
 @app.command(epilog="Example: omni-batch check configs/captions.yaml --json")
 def check(
     config: ConfigPath,
@@ -281,10 +309,15 @@ def _config(
 
 
 def _run_and_report(directory: Any, prefect: bool, as_json: bool) -> None:
+    _work(directory, prefect)
+    _report(directory, as_json)
+
+
+def _report(directory: Any, as_json: bool) -> NoReturn:
+    """Say how a run stands, and exit accordingly."""
     from omni_batch.display import print_line
     from omni_batch.rundir.record import read_record
 
-    _work(directory, prefect)
     record = read_record(directory.record)
     if as_json:
         _print_json(record)

@@ -94,7 +94,7 @@ def progress(record: RunRecord) -> RenderableType:
     )
     state = Text.assemble(
         (f"{counts.succeeded:,} done", "green"),
-        "  ",
+        f" ({counts.reused:,} reused)  " if counts.reused else "  ",
         (f"{counts.failed:,} failed", "red" if counts.failed else "dim"),
         f"  {counts.in_flight} in flight  {counts.items_per_minute or 0:,.0f} a minute",
         (f"  429: {counts.rate_limited:,}" if counts.rate_limited else "", "yellow"),
@@ -105,8 +105,10 @@ def progress(record: RunRecord) -> RenderableType:
 def progress_line(record: RunRecord) -> str:
     """The same for a log."""
     counts = record.counts
+    reused = f"{counts.reused:,} reused, " if counts.reused else ""
     return (
-        f"{record.run_id}: {counts.done:,} of {record.items:,} items, {counts.failed:,} failed, "
+        f"{record.run_id}: {counts.done:,} of {record.items:,} items, {reused}"
+        f"{counts.failed:,} failed, "
         f"{counts.in_flight} in flight, {counts.items_per_minute or 0:,.0f} a minute, "
         f"{_spent(record)}{', ' + _left(record) if _left(record) else ''}"
     )
@@ -120,6 +122,7 @@ def summary(directory: RunDir) -> RenderableType:
         Text.assemble(
             (f"{record.state}: ", "bold"),
             (f"{counts.succeeded:,} succeeded", "green"),
+            f" ({counts.reused:,} reused)" if counts.reused else "",
             ", ",
             (f"{counts.failed:,} failed", "red" if counts.failed else ""),
             f" of {record.items:,} items in {_duration(counts.elapsed_s)}",
@@ -129,7 +132,7 @@ def summary(directory: RunDir) -> RenderableType:
     ]
     if abs(counts.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {counts.text_factor:.2f} times the tokens estimated"))
-    if record.state in ("interrupted", "stopped"):
+    if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it was broken off", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
@@ -282,6 +285,11 @@ def print_error(message: str) -> None:
     err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
 
 
+def print_note(message: str) -> None:
+    """Something to know, on stderr."""
+    err.print(message, soft_wrap=True)
+
+
 def print_line(value: object) -> None:
     """A line of its own on stdout, at once, for programs to read."""
     print(value, flush=True)
@@ -293,11 +301,19 @@ def _number(value: object) -> bool:
 
 def _spent(record: RunRecord) -> str:
     counts = record.counts
+    cut = counts.estimated_tokens
+    unbilled = f" (and about {cut:,} more for cut answers{_guessed(record)})" if cut else ""
     speech = f", {_duration(counts.audio_s)} of speech" if counts.audio_s else ""
     return (
         f"{counts.prompt_tokens:,} tokens in, {counts.completion_tokens:,} out"
-        f"{speech}, {_money(record)}"
+        f"{speech}, {_money(record)}{unbilled}"
     )
+
+
+def _guessed(record: RunRecord) -> str:
+    counts = record.counts
+    known = counts.currency and counts.estimated_cost
+    return f": {counts.estimated_cost:,.4f} {counts.currency}" if known else ""
 
 
 def _money(record: RunRecord) -> str:

@@ -41,7 +41,7 @@ class OmniBatchError(Exception):
     @property
     def kind(self) -> str:
         """The class in snake case, as it stands in the column `error_kind`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _snake_case(type(self).__name__)
 
 
 class ConfigError(OmniBatchError):
@@ -172,6 +172,16 @@ class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
     stops_run = True
+
+
+def item_kinds(base: type[OmniBatchError] = OmniBatchError) -> set[str]:
+    """All kinds of errors that fail an item and not the run."""
+    below = (item_kinds(child) for child in base.__subclasses__() if not child.stops_run)
+    return {_snake_case(base.__name__)}.union(*below)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def own_error(exc: BaseException | None) -> OmniBatchError | None:

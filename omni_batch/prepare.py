@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -71,15 +72,25 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
     record = read_record(directory.record)
+    changed = changed_config(record, overrides)
+    with directory.owned():
+        write_record(directory.record, msgspec.structs.replace(record, config=changed))
+
+
+def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:
+    """A run's configuration with `a.b=value` pairs put in.
+
+    Raises:
+        ConfigError: a wrong key or value, or one that would change the answers.
+    """
     changed = parse_config(override_tree(record.config, overrides), "--set").model_dump(mode="json")
     for key in changed:
         if changed[key] != record.config[key] and key not in _CHANGEABLE:
             raise ConfigError(
                 f"--set {key}: a run keeps what decides its answers; "
-                f"resume may change {', '.join(_CHANGEABLE)}"
+                f"resume and retry may change {', '.join(_CHANGEABLE)}"
             )
-    with directory.owned():
-        write_record(directory.record, msgspec.structs.replace(record, config=changed))
+    return changed
 
 
 def check_row(plan: Plan, row: Row, item: Item) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from omni_batch.attempt import Service
+from omni_batch.bill import Rates
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
 from omni_batch.deliver import Courier
@@ -40,6 +41,7 @@ class Run:
     loader: MediaLoader
     tally: Tally
     forecast: Forecast
+    rates: Rates
     gate: asyncio.Semaphore
     """Bounds the items that were begun: those in flight and as many that get ready."""
     stop_reason: OmniBatchError | None = None
@@ -98,6 +100,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             loader=plan.loader(),
             tally=Tally(record.counts.elapsed_s),
             forecast=Forecast(wants_audio=plan.config.request.wants_audio),
+            rates=_rates(plan),
             gate=asyncio.Semaphore(2 * plan.quota.max_in_flight),
         )
         _recover(run)
@@ -123,6 +126,11 @@ async def _connect(
     courier = Courier(media, plan.dialect, uploader, downloader)
     rate = plan.model.tokens.audio_out_per_s if plan.model else None
     return Service(endpoint, courier, Quota(plan.quota), retry, rate)
+
+
+def _rates(plan: Plan) -> Rates:
+    audio_out = plan.model.tokens.audio_out_per_s if plan.model else None
+    return Rates(plan.price, plan.config.request.wants_audio, audio_out)
 
 
 def _recover(run: Run) -> None:
