@@ -191,11 +191,18 @@ class Config(Frozen):
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()
     budget: BudgetConfig = BudgetConfig()
+    reuse: tuple[str, ...] | None = None
+    """Globs of earlier run directories whose answers are not paid for again."""
     shard_size: int | Literal["auto"] = "auto"
     shutdown_grace_s: float = Field(default=30, ge=0)
     """How long requests in flight may take to end after the first Ctrl-C."""
     limit: int | None = Field(default=None, ge=1)
     """Only the manifest's first rows."""
+
+    @field_validator("reuse", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("shard_size")
     @classmethod

@@ -194,6 +194,7 @@ def check_report(report: CheckReport) -> RenderableType:
         [
             ("items", report.items),
             ("refused", report.refused_items),
+            *([("reused from earlier runs", report.reused_items)] if report.reused_items else []),
             ("prompt tokens, estimated", prompt.total),
             ("  text", prompt.text),
             ("  sound", prompt.audio),

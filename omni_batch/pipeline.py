@@ -20,13 +20,14 @@ from omni_batch.fingerprint import fingerprint
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
 from omni_batch.question import Question, make_question
+from omni_batch.reuse import Reused, reuse
 from omni_batch.run import Run, open_run
 from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
 from omni_batch.rundir.again import read_standing
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.parts import write_parts
 from omni_batch.supervise import Companion, supervised
-from omni_batch.types import Answer, Attempt, Item, Result
+from omni_batch.types import Answer, Attempt, Cost, Item, Result
 
 log = logging.getLogger("omni_batch")
 
@@ -114,18 +115,26 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
     started_at, started_s = datetime.now(UTC), time.monotonic()
     history = history or History()
     question: Question | None = None
+    mark: str | None = None
+    reused: Reused | None = None
     answer: Answer | None = None
     error: Exception | None = None
 
     try:
         question = await make_question(run.plan, run.loader, item)
-        answer = await ask(
-            run.service,
-            question,
-            run.forecast.tokens(question.estimate),
-            run.directory,
-            may_send=run.check_going,
-            record=_recorder(run, question, history),
+        mark = fingerprint(question.request, run.plan.profile.name)
+        reused = await reuse(run.earlier, mark, run.directory, item.item_id)
+        answer = (
+            reused.answer
+            if reused
+            else await ask(
+                run.service,
+                question,
+                run.forecast.tokens(question.estimate),
+                run.directory,
+                may_send=run.check_going,
+                record=_recorder(run, question, history),
+            )
         )
     except OmniBatchError as exc:
         if exc.stops_run:
@@ -146,17 +155,24 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
         error=error,
         estimated_prompt_tokens=question.estimate.total if question else None,
         estimated_text_tokens=question.estimate.text if question else None,
-        cost=run.rates.cost(answer.response.usage) if answer else None,
-        fingerprint=fingerprint(request, run.plan.profile.name) if request else None,
+        cost=_cost(run, answer, reused),
+        reused_from=reused.run_id if reused else None,
+        fingerprint=mark,
         warnings=_warnings(question, answer),
     )
 
 
 def _warnings(question: Question | None, answer: Answer | None) -> tuple[str, ...]:
-    return (
+    found = (
         *(question.warnings if question else ()),
         *(answer.response.warnings if answer else ()),
     )
+    return tuple(dict.fromkeys(found))  # a reused answer brings those of its question along
+
+
+def _cost(run: Run, answer: Answer | None, reused: Reused | None) -> Cost | None:
+    cost = run.rates.cost(answer.response.usage) if answer else None
+    return replace(cost, amount=0.0) if cost and reused else cost
 
 
 def _recorder(run: Run, question: Question, history: History) -> Callable[[Attempt], None]:
@@ -198,7 +214,7 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
-    if usage is not None:
+    if usage is not None and result.reused_from is None:
         run.forecast.learn(result.estimated_text_tokens, usage)
     _check_budget(run)
 

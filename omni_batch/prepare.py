@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from omni_batch import __version__
-from omni_batch.config import override_tree, parse_config
+from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.conversation import turns_of
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.manifest import Row, read_items
@@ -24,7 +25,7 @@ from omni_batch.rundir.record import RunRecord, read_record, write_record
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
-_CHANGEABLE = ("budget", "quota", "retry", "shutdown_grace_s")
+_CHANGEABLE = ("budget", "quota", "retry", "reuse", "shutdown_grace_s")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -83,7 +84,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     Raises:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
-    changed = parse_config(override_tree(record.config, overrides), "--set").model_dump(mode="json")
+    changed = _resolved(parse_config(override_tree(record.config, overrides), "--set"))
     for key in changed:
         if changed[key] != record.config[key] and key not in _CHANGEABLE:
             raise ConfigError(
@@ -131,9 +132,17 @@ def _read_manifest(
         created_at=datetime.now(UTC),
         warnings=plan.warnings,
         base_folder=str(plan.base_folder.resolve()),
-        config=plan.config.model_dump(mode="json"),
+        config=_resolved(plan.config),
         versions=_versions(plan),
     )
+
+
+def _resolved(config: Config) -> dict[str, Any]:
+    """For run.json: a run that is resumed from another folder reuses the same runs."""
+    tree = config.model_dump(mode="json")
+    here = escape(str(Path.cwd()))
+    tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]
+    return tree
 
 
 def _new_run_id(name: str, output: Path) -> str:
