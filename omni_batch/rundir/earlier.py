@@ -10,6 +10,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _ANSWER = (
 _HEX_DIGITS = 64
 _ROW_BITS = 48  # of a place; the rest is the run
 _KEPT_BYTES = 32 * 2**20
+_VALUE_BYTES = 16  # of a value in Python's own form beyond its content, roughly
 
 Words = npt.NDArray[np.uint64]
 
@@ -54,7 +56,7 @@ class EarlierAnswers:
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
         self._first = self._second = self._place = np.empty(0, np.uint64)
-        self._parts: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._parts: OrderedDict[tuple[int, int], _Part] = OrderedDict()
         self._reading = asyncio.Lock()
         for directory in _directories(globs, own):
             try:
@@ -77,10 +79,10 @@ class EarlierAnswers:
         directory, record = self._runs[number]
         shard_number = row_number // record.shard_size
         part = await self._part(number, shard_number)
-        index = pc.index(part["row_number"], row_number).as_py()
-        if index < 0:
+        index = part.index.get(row_number)
+        if index is None:
             return None
-        row = {name: part[name][index].as_py() for name in part.column_names}
+        row = {name: values[index] for name, values in part.columns.items()}
         # The index knows a part of the fingerprint only, and a retry may have changed the row.
         if (row["status"], row["fingerprint"]) != ("succeeded", fingerprint):
             return None
@@ -95,7 +97,7 @@ class EarlierAnswers:
             index += 1
         return None
 
-    async def _part(self, number: int, shard_number: int) -> pa.Table:
+    async def _part(self, number: int, shard_number: int) -> "_Part":
         key = (number, shard_number)
         if key not in self._parts:
             async with self._reading:
@@ -104,17 +106,17 @@ class EarlierAnswers:
         self._parts.move_to_end(key)
         return self._parts[key]
 
-    def _keep(self, key: tuple[int, int], part: pa.Table) -> None:
+    def _keep(self, key: tuple[int, int], part: "_Part") -> None:
         self._parts[key] = part
-        while len(self._parts) > 1 and sum(p.nbytes for p in self._parts.values()) > _KEPT_BYTES:
+        while len(self._parts) > 1 and sum(p.size for p in self._parts.values()) > _KEPT_BYTES:
             self._parts.popitem(last=False)
 
-    def _read(self, number: int, shard_number: int) -> pa.Table:
+    def _read(self, number: int, shard_number: int) -> "_Part":
         """A part or a journal of an earlier run; empty where it is gone by now."""
         directory, _ = self._runs[number]
         with suppress(OSError, pa.ArrowException, StorageError):
-            return _read_part(directory, shard_number, None)
-        return pa.table({name: pa.array([], pa.int64()) for name in _KEY})
+            return _Part.of(_read_part(directory, shard_number, None))
+        return _Part({}, {}, 0)
 
     def _take(self, directory: RunDir, model: str) -> None:
         record = read_record(directory.record)
@@ -137,6 +139,22 @@ class EarlierAnswers:
         new = np.ones(len(order), bool)
         new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
         self._first, self._second, self._place = first[new], second[new], place[order][new]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A shard's rows in memory, as plain values: one by one, Arrow gives them slowly."""
+
+    columns: dict[str, list[Any]]
+    index: dict[int, int]
+    """Row number → position."""
+    size: int
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "_Part":
+        columns = table.to_pydict()
+        index = {row_number: position for position, row_number in enumerate(columns["row_number"])}
+        return cls(columns, index, table.nbytes + len(index) * len(columns) * _VALUE_BYTES)
 
 
 def link_speech(run: RunDir, row: dict[str, Any], target: Path, draft: Path) -> bool:
