@@ -17,7 +17,7 @@ _TOKENS_PER_CHAR = 0.25  # of an answer that is not at hand
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class Tariff:
     """What a run pays by."""
 
     price: Price | None
@@ -31,18 +31,18 @@ class Rates:
         return cost_of(usage, self.price, wants_audio=self.wants_audio)
 
 
-def priced(attempt: Attempt, prompt: PromptEstimate, rates: Rates) -> Attempt:
+def priced(attempt: Attempt, prompt: PromptEstimate, tariff: Tariff) -> Attempt:
     """The attempt with its cost, or with an estimate where the service was at work without a bill.
 
     Args:
         prompt: what its request was expected to take.
     """
     if attempt.usage is not None:
-        return replace(attempt, cost=rates.cost(attempt.usage))
+        return replace(attempt, cost=tariff.cost(attempt.usage))
     if not _was_at_work(attempt):
         return attempt
-    usage = _estimate(attempt, prompt, rates)
-    return replace(attempt, estimated_tokens=usage.total_tokens, estimated_cost=rates.cost(usage))
+    usage = _estimate(attempt, prompt, tariff)
+    return replace(attempt, estimated_tokens=usage.total_tokens, estimated_cost=tariff.cost(usage))
 
 
 def _was_at_work(attempt: Attempt) -> bool:
@@ -53,8 +53,8 @@ def _was_at_work(attempt: Attempt) -> bool:
     return isinstance(error, Interrupted) or isinstance(error and error.__cause__, TimeoutError)
 
 
-def _estimate(attempt: Attempt, prompt: PromptEstimate, rates: Rates) -> Usage:
-    spoken = math.ceil(attempt.audio_s * (rates.audio_tokens_per_s or 0))
+def _estimate(attempt: Attempt, prompt: PromptEstimate, tariff: Tariff) -> Usage:
+    spoken = math.ceil(attempt.audio_s * (tariff.audio_tokens_per_s or 0))
     completion = spoken + _text_tokens(attempt)
     return Usage(
         prompt_tokens=prompt.total,

@@ -171,13 +171,13 @@ def _warnings(question: Question | None, answer: Answer | None) -> tuple[str, ..
 
 
 def _cost(run: Run, answer: Answer | None, reused: Reused | None) -> Cost | None:
-    cost = run.rates.cost(answer.response.usage) if answer else None
+    cost = run.tariff.cost(answer.response.usage) if answer else None
     return replace(cost, amount=0.0) if cost and reused else cost
 
 
 def _recorder(run: Run, question: Question, history: History) -> Callable[[Attempt], None]:
     def record(attempt: Attempt) -> None:
-        attempt = priced(attempt, question.estimate, run.rates)
+        attempt = priced(attempt, question.estimate, run.tariff)
         history.attempts.append(replace(attempt, number=history.before + attempt.number))
         run.tally.add_attempt(history.attempts[-1])
         _check_budget(run)

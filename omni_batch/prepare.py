@@ -138,8 +138,9 @@ def _read_manifest(
 
 
 def _resolved(config: Config) -> dict[str, Any]:
-    """For run.json: a run that is resumed from another folder reuses the same runs."""
+    """For run.json: a run that goes on from another folder finds the same files."""
     tree = config.model_dump(mode="json")
+    tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))
     tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]
     return tree

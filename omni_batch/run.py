@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from omni_batch.attempt import Service
-from omni_batch.bill import Rates
+from omni_batch.bill import Tariff
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
 from omni_batch.deliver import Courier
@@ -43,7 +43,7 @@ class Run:
     loader: MediaLoader
     tally: Tally
     forecast: Forecast
-    rates: Rates
+    tariff: Tariff
     """What its attempts cost."""
     earlier: EarlierAnswers | None
     """What need not be sent, because an earlier run has the answer."""
@@ -61,7 +61,7 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What all rows share."""
-        return RunFacts(self.directory.run_id, self.config.model, self.plan.profile.name)
+        return RunFacts(self.record.run_id, self.config.model, self.plan.profile.name)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""
@@ -110,7 +110,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             loader=plan.loader(),
             tally=Tally(record.counts.elapsed_s),
             forecast=Forecast(wants_audio=plan.config.request.wants_audio),
-            rates=_rates(plan),
+            tariff=_tariff(plan),
             earlier=await asyncio.to_thread(earlier_answers, plan.config, directory),
             gate=asyncio.Semaphore(2 * plan.quota.max_in_flight),
         )
@@ -141,9 +141,9 @@ async def _connect(
     return Service(endpoint, courier, Quota(plan.quota), retry, rate)
 
 
-def _rates(plan: Plan) -> Rates:
+def _tariff(plan: Plan) -> Tariff:
     audio_out = plan.model.tokens.audio_out_per_s if plan.model else None
-    return Rates(plan.price, plan.config.request.wants_audio, audio_out)
+    return Tariff(plan.price, plan.config.request.wants_audio, audio_out)
 
 
 def _recover(run: Run) -> None:
