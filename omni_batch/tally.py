@@ -50,6 +50,8 @@ class Tally:
             self.reused += 1
         elif answer and answer.wav:
             self.audio_s += answer.wav.speech.duration_s
+        if result.cost:
+            self.currency = result.cost.currency
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Count one HTTP exchange that has just ended."""
@@ -79,7 +81,8 @@ class Tally:
         self.cost += _sum(attempts["cost"])
         self.estimated_tokens += _sum(attempts["estimated_tokens"])
         self.estimated_cost += _sum(attempts["estimated_cost"])
-        self.currency = pc.max(attempts["currency"]).as_py() or self.currency
+        for table in (results, attempts):
+            self.currency = pc.max(table["currency"]).as_py() or self.currency
         self.requests += attempts.num_rows
         self.retries += _sum(pc.greater(attempts["number"], 1))
         self.rate_limited += _sum(pc.equal(attempts["error_kind"], "rate_limited"))
