@@ -134,7 +134,7 @@ def resume(
 ) -> None:
     """Finish a run that was interrupted or stopped; what has a result is not sent again.
 
-    --set may change budget, quota, retry and shutdown_grace_s, such as --set budget.max_cost=20.
+    --set may change budget, quota, retry, reuse and shutdown_grace_s: --set budget.max_cost=20.
     """
     from omni_batch.prepare import change_run
     from omni_batch.rundir import RunDir
@@ -161,7 +161,7 @@ def retry(
 ) -> None:
     """Try the failed items of a finished run again, in place; what succeeded stands as it is.
 
-    --error may be given several times. --set may change budget, quota, retry and shutdown_grace_s.
+    --error may be given several times. --set may change what it may change for resume.
     """
     from omni_batch.again import open_again
     from omni_batch.display import print_note
