@@ -90,6 +90,7 @@ async def test_the_third_night_names_the_run_that_paid(
         assert [row["reused_from"] for row in rows] == ["monday"] * 3
         assert [(row["cost"], row["currency"]) for row in rows] == [(0.0, "USD")] * 3
         assert (record.counts.cost, record.counts.requests, record.exit_code) == (0.0, 0, 0)
+        assert record.counts.text_factor == 1.0  # nothing is learned from what was learned before
     shutil.rmtree(Path(config.output) / "monday")
     _, record = await finish(config, "thursday")
     assert record.counts.reused == 3
