@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import omni_batch
+from omni_batch.again import open_again
 from omni_batch.check import check_manifest
 from omni_batch.config import Config
 from omni_batch.display import summary
@@ -153,6 +154,25 @@ async def test_speech_is_copied_where_it_can_not_be_linked(
     here, there = (run.root / "audio" / "row-0.wav" for run in (tuesday, monday))
     assert (record.counts.reused, here.read_bytes()) == (1, there.read_bytes())
     assert not here.samefile(there)
+
+
+async def test_a_run_of_an_earlier_version_is_reused_and_tried_again(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    """Its tables lack the columns that came later."""
+    simulator.script(reply.status(400, code="invalid_parameter_error"))
+    config = make_config(prompts(2), quota={"max_in_flight": 1})
+    monday, _ = await finish(config, "monday")
+    for path, later in (
+        (monday.results(0), ["reused_from", "cache_creation_tokens"]),
+        (monday.attempts(0), ["text", "cost", "estimated_tokens", "estimated_cost", "currency"]),
+    ):
+        pq.write_table(pq.read_table(path).drop_columns(later), path)
+    _, record = await finish(with_reuse(config), "tuesday")
+    assert (record.counts.reused, record.counts.succeeded) == (1, 2)
+    assert open_again(monday) == 1
+    record = await execute(monday)
+    assert (record.counts.succeeded, record.counts.requests) == (2, 3)
 
 
 async def test_a_path_that_leaves_its_run_is_not_followed(

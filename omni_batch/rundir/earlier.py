@@ -82,7 +82,8 @@ class EarlierAnswers:
         index = part.index.get(row_number)
         if index is None:
             return None
-        row = {name: values[index] for name, values in part.columns.items()}
+        row = dict.fromkeys(_ANSWER)  # an earlier version may not have had all of them
+        row |= {name: values[index] for name, values in part.columns.items()}
         # The index knows a part of the fingerprint only, and a retry may have changed the row.
         if (row["status"], row["fingerprint"]) != ("succeeded", fingerprint):
             return None
