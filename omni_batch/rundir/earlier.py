@@ -36,7 +36,7 @@ _ANSWER = (
 )
 _HEX_DIGITS = 64
 _ROW_BITS = 48  # of a place; the rest is the run
-_KEPT_BYTES = 32 * 2**20
+_KEPT_BYTES = 8 * 2**20
 _VALUE_BYTES = 16  # of a value in Python's own form beyond its content, roughly
 
 Words = npt.NDArray[np.uint64]
@@ -123,23 +123,28 @@ class EarlierAnswers:
         record = read_record(directory.record)
         if record.config.get("model") != model:
             return
-        found = [_keys(table) for table in _tables(directory, record)]
-        keys = np.concatenate([key for key, _ in found] or [np.empty((0, 2), np.uint64)])
-        rows = np.concatenate([row for _, row in found] or [np.empty(0, np.uint64)])
-        places = rows | np.uint64(len(self._runs) << _ROW_BITS)
+        found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
+        count = 0
+        for table in _tables(directory, record):
+            keys = _keys(table)
+            found[:, count : count + keys.shape[1]] = keys
+            count += keys.shape[1]
+        found[2] |= np.uint64(len(self._runs) << _ROW_BITS)
         self._runs.append((directory, record))
-        self._merge(keys[:, 0], keys[:, 1], places)
+        self._merge(*found[:, :count])
 
     def _merge(self, first: Words, second: Words, place: Words) -> None:
         """Runs come newest first, so that the lowest place of equal questions is the newest."""
-        first = np.concatenate([self._first, first])
-        second = np.concatenate([self._second, second])
-        place = np.concatenate([self._place, place])
-        order = np.lexsort((place, second, first))
-        first, second = first[order], second[order]
+        self._first = np.concatenate([self._first, first])
+        self._second = np.concatenate([self._second, second])
+        self._place = np.concatenate([self._place, place])
+        order = np.lexsort((self._place, self._second, self._first))
         new = np.ones(len(order), bool)
-        new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        self._first, self._second, self._place = first[new], second[new], place[order][new]
+        new[1:] = np.diff(self._first[order]) != 0
+        new[1:] |= np.diff(self._second[order]) != 0
+        kept = order[new]
+        self._first, self._second = self._first[kept], self._second[kept]
+        self._place = self._place[kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +230,13 @@ def _read_part(directory: RunDir, shard_number: int, columns: list[str] | None) 
     return pa.table({name: [row.get(name) for row in rows] for name in columns or _ANSWER})
 
 
-def _keys(table: pa.Table) -> tuple[Words, Words]:
-    """((first, second) words of each fingerprint, row numbers) of the succeeded rows."""
+def _keys(table: pa.Table) -> Words:
+    """Of the succeeded rows: first word of the fingerprint, second word, row number."""
     known = pc.and_(pc.equal(table["status"], "succeeded"), pc.is_valid(table["fingerprint"]))
     table = table.filter(known)
     digits = "".join(table["fingerprint"].to_pylist())
     if len(digits) != _HEX_DIGITS * table.num_rows:
         raise ValueError("its fingerprints are of another make")
     words = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)
-    return words[:, :2].astype(np.uint64), table["row_number"].to_numpy().astype(np.uint64)
+    rows = table["row_number"].to_numpy().astype(np.uint64)  # mixed signs would become floats
+    return np.stack([words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64), rows])
