@@ -52,12 +52,14 @@ def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureG
         ("state", record.state),
         ("items", f"{record.items:,}"),
         ("succeeded", f"{counts.succeeded:,}"),
+        ("of these reused", f"{counts.reused:,}"),
         ("failed", f"{counts.failed:,}"),
         ("requests", f"{counts.requests:,} ({counts.rate_limited:,} answered 429)"),
         ("prompt tokens", f"{counts.prompt_tokens:,}"),
         ("completion tokens", f"{counts.completion_tokens:,}"),
         ("speech", f"{counts.audio_s:,.1f} s"),
         ("cost", cost),
+        ("cost of cut answers, estimated", f"{counts.estimated_cost:.4f}"),
         ("working time", f"{counts.elapsed_s:,.1f} s"),
     ]
     root = directory.root.resolve()

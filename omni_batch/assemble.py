@@ -10,6 +10,7 @@ MAX_TEXT_CHARS = 8_000_000
 MAX_AUDIO_S = 3 * 3600
 MAX_AUDIO_BYTES = 2**30
 """The same at 48 kHz; a WAV file ends at four times that."""
+_MOST_UTF8_BYTES = 4  # of a character
 _SPEECH_SLACK = 0.2
 _SPEECH_SLACK_S = 1.0
 
@@ -44,6 +45,12 @@ class Assembler:
         """Known once `feed` has returned sound."""
         return self._pcm.sample_rate_hz
 
+    def arrived(self, most_chars: int) -> str | None:
+        """The beginning of the answer so far, or of the thinking where it has not begun yet."""
+        whole = self._text or self._transcript or self._reasoning
+        beginning = whole[: most_chars * _MOST_UTF8_BYTES].decode(errors="ignore")
+        return beginning[:most_chars] or None
+
     def feed(self, chunk: Chunk) -> bytes:
         """Take one chunk; return the sound to write, whole 16-bit samples (often none).
 
@@ -74,7 +81,7 @@ class Assembler:
 
         Raises:
             StreamError: the stream was cut.
-        AbnormalFinish: it ended in an unknown way.
+            AbnormalFinish: it ended in an unknown way.
             ContentRefused: moderation ended it.
             SpeechMissing: no sound came although it was asked for.
         """

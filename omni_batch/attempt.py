@@ -14,6 +14,7 @@ from omni_batch.errors import (
     AccountError,
     ContentRefused,
     EndpointError,
+    Interrupted,
     MediaUnreachable,
     Outage,
     Rejected,
@@ -32,6 +33,7 @@ from omni_batch.types import Answer, Attempt, Response, WavFile
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
 _CHARS_PER_TOKEN = 4.0
 _SPEECH_TOKENS_PER_S = 12.5
+_TEXT_KEPT_CHARS = 20_000  # of a reply that was cut
 
 
 async def ask(
@@ -107,6 +109,9 @@ class _Asking:
                 f"no answer within {service.item_timeout_s:g} s of attempts (retry.item_timeout_s)"
             )
             raise trace.error from None
+        except asyncio.CancelledError:
+            trace.error = Interrupted("it was cut off because the run stopped")
+            raise
         except Exception as exc:
             trace.error = exc
             raise
@@ -232,6 +237,7 @@ class _Trace:
             audio_s=self.assembler.audio_s,
             error=self.error,
             endpoint=self.endpoint,
+            text=self.assembler.arrived(_TEXT_KEPT_CHARS) if self.error else None,
         )
 
     def _request_id(self, refusal: EndpointError | None) -> str | None:

@@ -8,11 +8,15 @@ _JUDGED_AFTER = 50  # a failure rate of fewer items says little
 
 
 def check_budget(budget: BudgetConfig, tally: Tally) -> None:
-    """Raise BudgetReached when the run must not start another item."""
-    tokens = tally.prompt_tokens + tally.completion_tokens
-    if budget.max_cost is not None and tally.cost >= budget.max_cost:
+    """Raise BudgetReached when the run must not start another item.
+
+    Attempts that were cut count by estimate: their bill may come all the same.
+    """
+    tokens = tally.prompt_tokens + tally.completion_tokens + tally.estimated_tokens
+    cost = tally.cost + tally.estimated_cost
+    if budget.max_cost is not None and cost >= budget.max_cost:
         raise BudgetReached(
-            f"cost {tally.cost:.4f} {tally.currency} reached budget.max_cost "
+            f"cost {cost:.4f} {tally.currency} reached budget.max_cost "
             f"{budget.max_cost:g}; go on with --set budget.max_cost=…"
         )
     if budget.max_tokens is not None and tokens >= budget.max_tokens:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omni_batch.errors import Invalid, ManifestError, OmniBatchError
+from omni_batch.fingerprint import fingerprint
 from omni_batch.forecast import FIRST_GUESS_TOKENS
 from omni_batch.manifest import read_items
 from omni_batch.media import MediaLoader
@@ -13,6 +14,8 @@ from omni_batch.plan import Plan
 from omni_batch.prepare import check_row
 from omni_batch.prices import cost_of
 from omni_batch.question import Question, make_question
+from omni_batch.reuse import earlier_answers
+from omni_batch.rundir.earlier import EarlierAnswers
 from omni_batch.rundir.items import UniqueIds
 from omni_batch.tokens import PromptEstimate
 from omni_batch.types import Item, Usage
@@ -39,6 +42,8 @@ class CheckReport:
 
     items: int = 0
     refused_items: int = 0
+    reused_items: int = 0
+    """Answered by an earlier run; in none of the sums below."""
     refused: list[Refused] = field(default_factory=list)
     prompt: PromptEstimate = field(default_factory=PromptEstimate)
     completion_tokens: int = 0
@@ -64,10 +69,17 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
     """
     report = CheckReport(warnings=dict.fromkeys(plan.warnings, 0))
     loader, groups = plan.loader(), _Groups()
+    earlier = await asyncio.to_thread(earlier_answers, plan.config)
+    if earlier:
+        report.warnings |= dict.fromkeys(earlier.warnings, 0)
     for items in _batches(plan):
         found = await asyncio.gather(*(_try(plan, loader, item) for item in items))
         for item, outcome in zip(items, found, strict=True):
-            _count(report, groups, item, outcome)
+            if isinstance(outcome, Question) and _is_known(plan, earlier, outcome):
+                report.items += 1
+                report.reused_items += 1
+            else:
+                _count(report, groups, item, outcome)
         if on_rows:
             on_rows(report.items)
     if report.items == 0:
@@ -97,6 +109,12 @@ async def _try(plan: Plan, loader: MediaLoader, item: Item) -> Question | OmniBa
         return await make_question(plan, loader, item)
     except OmniBatchError as exc:
         return exc
+
+
+def _is_known(plan: Plan, earlier: EarlierAnswers | None, question: Question) -> bool:
+    if earlier is None:
+        return False
+    return fingerprint(question.request, plan.endpoints) in earlier
 
 
 def _count(
@@ -143,7 +161,10 @@ def _shortest_time_s(report: CheckReport, plan: Plan) -> float | None:
     quotas = [route.quota for route in plan.routes]
     bounds = []
     for used, limits in (
-        (report.items - report.refused_items, [quota.requests_per_minute for quota in quotas]),
+        (
+            report.items - report.refused_items - report.reused_items,
+            [quota.requests_per_minute for quota in quotas],
+        ),
         (report.prompt.total + report.completion_tokens, [q.tokens_per_minute for q in quotas]),
     ):
         if known := [limit for limit in limits if limit]:

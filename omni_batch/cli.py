@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -134,7 +134,7 @@ def resume(
 ) -> None:
     """Finish a run that was interrupted or stopped; what has a result is not sent again.
 
-    --set may change budget, quota, retry and shutdown_grace_s, such as --set budget.max_cost=20.
+    --set may change budget, quota, retry, reuse and shutdown_grace_s: --set budget.max_cost=20.
     """
     from omni_batch.prepare import change_run
     from omni_batch.rundir import RunDir
@@ -144,6 +144,34 @@ def resume(
     if read_record(directory.record).state == "finished":
         raise ConfigError(f"run {run_dir} is finished; there is nothing to resume")
     change_run(directory, set_ or [])
+    _run_and_report(directory, prefect, as_json)
+
+
+@app.command(
+    epilog="Example: omni-batch retry data/runs/captions-20261121-020000 --error timed_out"
+)
+def retry(
+    run_dir: RunPath,
+    error: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only items of this error_kind.")
+    ] = None,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+) -> None:
+    """Try the failed items of a finished run again, in place; what succeeded stands as it is.
+
+    --error may be given several times. --set may change what it may change for resume.
+    """
+    from omni_batch.again import open_again
+    from omni_batch.display import print_note
+    from omni_batch.rundir import RunDir
+
+    directory = RunDir(run_dir)
+    if not open_again(directory, error or [], set_ or []):
+        kinds = f" with {' or '.join(error)}" if error else ""
+        print_note(f"no item of {run_dir} failed{kinds}; nothing is sent")
+        _report(directory, as_json)
     _run_and_report(directory, prefect, as_json)
 
 
@@ -281,10 +309,15 @@ def _config(
 
 
 def _run_and_report(directory: Any, prefect: bool, as_json: bool) -> None:
+    _work(directory, prefect)
+    _report(directory, as_json)
+
+
+def _report(directory: Any, as_json: bool) -> NoReturn:
+    """Say how a run stands, and exit accordingly."""
     from omni_batch.display import print_line
     from omni_batch.rundir.record import read_record
 
-    _work(directory, prefect)
     record = read_record(directory.record)
     if as_json:
         _print_json(record)

@@ -191,7 +191,7 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
     Column(
         "cost",
         pa.float64(),
-        "money by real usage and the catalogue's prices",
+        "money for the answer, by real usage and the catalogue's prices",
         lambda r: r.result.cost and r.result.cost.amount,
         "see currency",
     ),
@@ -202,7 +202,10 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         lambda r: r.result.cost and r.result.cost.currency,
     ),
     Column(
-        "attempts", pa.int64(), "HTTP exchanges made for the item", lambda r: len(r.result.attempts)
+        "attempts",
+        pa.int64(),
+        "HTTP exchanges made for the item",
+        lambda r: r.result.attempts_before + len(r.result.attempts),
     ),
     Column("error_kind", pa.string(), "class of the failure", lambda r: error_kind(r.result.error)),
     Column(
@@ -256,6 +259,12 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         "hash of everything that decides the answer",
         lambda r: r.result.fingerprint,
         "hex",
+    ),
+    Column(
+        "reused_from",
+        pa.string(),
+        "earlier run that paid for the answer; null where it was asked for here",
+        lambda r: r.result.reused_from,
     ),
     Column(
         "source",
@@ -344,6 +353,39 @@ ATTEMPT_COLUMNS: tuple[Column[AttemptOf], ...] = (
         lambda r: r.attempt.audio_s,
         "seconds",
     ),
+    Column(
+        "text",
+        pa.string(),
+        "beginning of what had arrived, where it was no success",
+        lambda r: r.attempt.text,
+    ),
+    Column(
+        "cost",
+        pa.float64(),
+        "money by real usage",
+        lambda r: r.attempt.cost and r.attempt.cost.amount,
+        "see currency",
+    ),
+    Column(
+        "estimated_tokens",
+        pa.int64(),
+        "prompt and what had arrived, where it was cut before the usage came",
+        lambda r: r.attempt.estimated_tokens,
+        "tokens",
+    ),
+    Column(
+        "estimated_cost",
+        pa.float64(),
+        "money by that estimate",
+        lambda r: r.attempt.estimated_cost and r.attempt.estimated_cost.amount,
+        "see currency",
+    ),
+    Column(
+        "currency",
+        pa.string(),
+        "of both costs: ISO 4217",
+        lambda r: (money := r.attempt.cost or r.attempt.estimated_cost) and money.currency,
+    ),
 )
 
 
@@ -370,6 +412,15 @@ def table(columns: Iterable[Column[Any]], rows: list[dict[str, Any]]) -> pa.Tabl
         for column in columns
     ]
     return pa.table(arrays, schema=schema(columns))
+
+
+def conformed(columns: Iterable[Column[Any]], found: pa.Table) -> pa.Table:
+    """A table that an earlier version has written, with nulls for columns it did not have."""
+    wanted = schema(columns)
+    missing = [field for field in wanted if field.name not in found.column_names]
+    for field in missing:
+        found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+    return found.select(wanted.names) if missing else found
 
 
 def error_kind(error: Exception | None) -> str | None:

@@ -213,6 +213,8 @@ class Config(Frozen):
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()
     budget: BudgetConfig = BudgetConfig()
+    reuse: tuple[str, ...] | None = None
+    """Globs of earlier run directories whose answers are not paid for again."""
     shard_size: int | Literal["auto"] = "auto"
     shutdown_grace_s: float = Field(default=30, ge=0)
     """How long requests in flight may take to end after the first Ctrl-C."""
@@ -234,6 +236,11 @@ class Config(Frozen):
     def routes(self) -> tuple[RouteConfig, ...]:
         """All endpoints of the run: `endpoints`, or the one `endpoint`."""
         return self.endpoints or (RouteConfig(**self.endpoint.model_dump()),)
+
+    @field_validator("reuse", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("shard_size")
     @classmethod

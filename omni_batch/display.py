@@ -95,7 +95,7 @@ def progress(record: RunRecord) -> RenderableType:
     )
     state = Text.assemble(
         (f"{counts.succeeded:,} done", "green"),
-        "  ",
+        f" ({counts.reused:,} reused)  " if counts.reused else "  ",
         (f"{counts.failed:,} failed", "red" if counts.failed else "dim"),
         f"  {counts.in_flight} in flight  {counts.items_per_minute or 0:,.0f} a minute",
         (f"  429: {counts.rate_limited:,}" if counts.rate_limited else "", "yellow"),
@@ -106,8 +106,10 @@ def progress(record: RunRecord) -> RenderableType:
 def progress_line(record: RunRecord) -> str:
     """The same for a log."""
     counts = record.counts
+    reused = f"{counts.reused:,} reused, " if counts.reused else ""
     return (
-        f"{record.run_id}: {counts.done:,} of {record.items:,} items, {counts.failed:,} failed, "
+        f"{record.run_id}: {counts.done:,} of {record.items:,} items, {reused}"
+        f"{counts.failed:,} failed, "
         f"{counts.in_flight} in flight, {counts.items_per_minute or 0:,.0f} a minute, "
         f"{_spent(record)}{', ' + _left(record) if _left(record) else ''}"
     )
@@ -121,6 +123,7 @@ def summary(directory: RunDir) -> RenderableType:
         Text.assemble(
             (f"{record.state}: ", "bold"),
             (f"{counts.succeeded:,} succeeded", "green"),
+            f" ({counts.reused:,} reused)" if counts.reused else "",
             ", ",
             (f"{counts.failed:,} failed", "red" if counts.failed else ""),
             f" of {record.items:,} items in {_duration(counts.elapsed_s)}",
@@ -130,7 +133,7 @@ def summary(directory: RunDir) -> RenderableType:
     ]
     if abs(counts.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {counts.text_factor:.2f} times the tokens estimated"))
-    if record.state in ("interrupted", "stopped"):
+    if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it was broken off", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
@@ -192,6 +195,7 @@ def check_report(report: CheckReport) -> RenderableType:
         [
             ("items", report.items),
             ("refused", report.refused_items),
+            *([("reused from earlier runs", report.reused_items)] if report.reused_items else []),
             ("prompt tokens, estimated", prompt.total),
             ("  text", prompt.text),
             ("  sound", prompt.audio),
@@ -284,6 +288,11 @@ def print_error(message: str) -> None:
     err.print(Text.assemble(("Error: ", "bold red"), lines), soft_wrap=True)
 
 
+def print_note(message: str) -> None:
+    """Something to know, on stderr."""
+    err.print(message, soft_wrap=True)
+
+
 def print_line(value: object) -> None:
     """A line of its own on stdout, at once, for programs to read."""
     print(value, flush=True)
@@ -295,11 +304,19 @@ def _number(value: object) -> bool:
 
 def _spent(record: RunRecord) -> str:
     counts = record.counts
+    cut = counts.estimated_tokens
+    unbilled = f" (and about {cut:,} more for cut answers{_guessed(record)})" if cut else ""
     speech = f", {_duration(counts.audio_s)} of speech" if counts.audio_s else ""
     return (
         f"{counts.prompt_tokens:,} tokens in, {counts.completion_tokens:,} out"
-        f"{speech}, {_money(record)}"
+        f"{speech}, {_money(record)}{unbilled}"
     )
+
+
+def _guessed(record: RunRecord) -> str:
+    counts = record.counts
+    known = counts.currency and counts.estimated_cost
+    return f": {counts.estimated_cost:,.4f} {counts.currency}" if known else ""
 
 
 def _money(record: RunRecord) -> str:

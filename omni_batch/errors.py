@@ -8,6 +8,7 @@ OmniBatchError
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
+│   │   ├── NoAnswer           it has not begun to answer in time
 │   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
@@ -45,7 +46,7 @@ class OmniBatchError(Exception):
     @property
     def kind(self) -> str:
         """The class in snake case, as it stands in the column `error_kind`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _snake_case(type(self).__name__)
 
 
 class ConfigError(OmniBatchError):
@@ -122,6 +123,10 @@ class Unavailable(EndpointError):
     retryable = True
 
 
+class NoAnswer(Unavailable):
+    """It took the request and has not begun to answer in time; perhaps it was at work."""
+
+
 class TimedOut(Unavailable):
     """The service gave up on the answer. Each try takes minutes, so there are few (error codes)."""
 
@@ -189,6 +194,16 @@ class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
     stops_run = True
+
+
+def item_kinds(base: type[OmniBatchError] = OmniBatchError) -> set[str]:
+    """All kinds of errors that fail an item and not the run."""
+    below = (item_kinds(child) for child in base.__subclasses__() if not child.stops_run)
+    return {_snake_case(base.__name__)}.union(*below)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def own_error(exc: BaseException | None) -> OmniBatchError | None:

@@ -6,24 +6,26 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from omni_batch.attempt import ask
+from omni_batch.bill import priced
 from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
-from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
+from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, StorageError
 from omni_batch.fingerprint import fingerprint
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
-from omni_batch.prices import cost_of
 from omni_batch.question import Question, make_question
+from omni_batch.reuse import Reused, reuse
 from omni_batch.run import Run, open_run
 from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
+from omni_batch.rundir.again import read_standing
 from omni_batch.rundir.items import read_items
-from omni_batch.rundir.journal import read_journal
 from omni_batch.rundir.parts import write_parts
 from omni_batch.supervise import Companion, supervised
 from omni_batch.types import Answer, Attempt, Cost, Item, Request, Result
@@ -76,49 +78,66 @@ async def process_shard(run: Run, shard_number: int) -> None:
     items = await asyncio.to_thread(
         read_items, directory.items, shard_number, run.record.shard_size
     )
-    done = {e.result["row_number"] for e in read_journal(directory.journal(shard_number))}
+    standing = read_standing(directory.journal(shard_number))
     with Journal(directory.journal(shard_number)) as journal:
         async with asyncio.TaskGroup() as group:
             for item in items:
-                if item.row_number in done:
+                if item.row_number in standing.done:
                     continue
                 await run.gate.acquire()
                 if run.stop_reason is not None:
                     run.gate.release()
                     break
-                task = group.create_task(_run_item(run, journal, item))
+                history = History(standing.attempts.get(item.row_number, 0))
+                task = group.create_task(_run_item(run, journal, item, history))
                 run.tasks.add(task)
                 task.add_done_callback(run.tasks.discard)
     if run.stop_reason is None:
         await asyncio.to_thread(write_parts, directory, shard_number)
 
 
-async def process_item(run: Run, item: Item) -> Result:
+@dataclass(frozen=True, slots=True)
+class History:
+    """The attempts for one item: those of earlier processes are counted, those of this one held."""
+
+    before: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+async def process_item(run: Run, item: Item, history: History | None = None) -> Result:
     """One item, from its row to its result.
+
+    Args:
+        history: gets every attempt as it ends, so that none is lost where there is no result.
 
     Raises:
         OmniBatchError: only what stops the run; all else becomes the result.
     """
     started_at, started_s = datetime.now(UTC), time.monotonic()
-    attempts: list[Attempt] = []
+    history = history or History()
     question: Question | None = None
+    mark: str | None = None
+    reused: Reused | None = None
     answer: Answer | None = None
     error: Exception | None = None
 
-    def record(attempt: Attempt) -> None:
-        attempts.append(attempt)
-        run.tally.add_attempt(attempt)
-
     try:
         question = await make_question(run.plan, run.loader, item)
-        answer = await ask(
-            run.fleet,
-            question,
-            partial(run.forecast.tokens, question.estimate, spoken=question.request.wants_audio),
-            run.directory,
-            run.config.retry,
-            may_send=run.check_going,
-            record=record,
+        mark = fingerprint(question.request, run.plan.endpoints)
+        reused = await reuse(run.earlier, mark, run.directory, item.item_id)
+        spoken = question.request.wants_audio
+        answer = (
+            reused.answer
+            if reused
+            else await ask(
+                run.fleet,
+                question,
+                partial(run.forecast.tokens, question.estimate, spoken=spoken),
+                run.directory,
+                run.config.retry,
+                may_send=run.check_going,
+                record=_recorder(run, question, history),
+            )
         )
     except OmniBatchError as exc:
         if exc.stops_run:
@@ -132,42 +151,75 @@ async def process_item(run: Run, item: Item) -> Result:
         item=item,
         started_at=started_at,
         latency_s=time.monotonic() - started_s,
-        attempts=tuple(attempts),
+        attempts=tuple(history.attempts),
+        attempts_before=history.before,
         request=request,
         answer=answer,
         error=error,
         estimated_prompt_tokens=question.estimate.total if question else None,
         estimated_text_tokens=question.estimate.text if question else None,
-        cost=_cost(run, request, answer, attempts),
-        fingerprint=fingerprint(request, run.plan.endpoints) if request else None,
+        cost=_cost(run, request, answer, history, reused),
+        reused_from=reused.run_id if reused else None,
+        fingerprint=mark,
         warnings=_warnings(question, answer),
     )
 
 
 def _warnings(question: Question | None, answer: Answer | None) -> tuple[str, ...]:
-    return (
+    found = (
         *(question.warnings if question else ()),
         *(answer.response.warnings if answer else ()),
     )
+    return tuple(dict.fromkeys(found))  # a reused answer brings those of its question along
 
 
 def _cost(
-    run: Run, request: Request | None, answer: Answer | None, attempts: list[Attempt]
+    run: Run,
+    request: Request | None,
+    answer: Answer | None,
+    history: History,
+    reused: Reused | None,
 ) -> Cost | None:
-    usage = answer.response.usage if answer else None
-    if usage is None or request is None:
+    if answer is None or request is None:
         return None
-    price = run.plan.route(attempts[-1].endpoint or "").price
-    return cost_of(usage, price, wants_audio=request.wants_audio) if price else None
+    last = history.attempts[-1].endpoint if history.attempts else None
+    cost = run.plan.tariff(last, spoken=request.wants_audio).cost(answer.response.usage)
+    return replace(cost, amount=0.0) if cost and reused else cost
 
 
-async def _run_item(run: Run, journal: Journal, item: Item) -> None:
+def _recorder(run: Run, question: Question, history: History) -> Callable[[Attempt], None]:
+    def record(attempt: Attempt) -> None:
+        tariff = run.plan.tariff(attempt.endpoint, spoken=question.request.wants_audio)
+        attempt = priced(attempt, question.estimate, tariff)
+        history.attempts.append(replace(attempt, number=history.before + attempt.number))
+        run.tally.add_attempt(history.attempts[-1])
+        _check_budget(run)
+
+    return record
+
+
+async def _run_item(run: Run, journal: Journal, item: Item, history: History) -> None:
     try:
-        _keep(run, journal, await process_item(run, item))
+        _keep(run, journal, await process_item(run, item, history))
+    except asyncio.CancelledError:
+        _keep_attempts(run, journal, item, history)
+        raise
     except OmniBatchError as exc:
+        _keep_attempts(run, journal, item, history)
         run.stop(exc)
     finally:
         run.gate.release()
+
+
+def _keep_attempts(run: Run, journal: Journal, item: Item, history: History) -> None:
+    """Write what was sent for an item that has no result yet: it may be on the bill."""
+    if not history.attempts:
+        return
+    unfinished = Result(item, datetime.now(UTC), 0.0, tuple(history.attempts))
+    try:
+        journal.append(Entry(None, attempt_rows(run.facts, unfinished)))
+    except StorageError as exc:
+        run.stop(exc)
 
 
 def _keep(run: Run, journal: Journal, result: Result) -> None:
@@ -175,7 +227,7 @@ def _keep(run: Run, journal: Journal, result: Result) -> None:
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
-    if usage is not None and result.request is not None:
+    if usage is not None and result.request is not None and result.reused_from is None:
         spoken = result.request.wants_audio
         run.forecast.learn(result.estimated_text_tokens, usage, spoken=spoken)
     _check_budget(run)

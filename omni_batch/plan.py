@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omni_batch.bill import Tariff
 from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
 from omni_batch.config import Config
 from omni_batch.endpoints.profiles import read_api_key, resolve_profile
@@ -67,6 +68,12 @@ class Plan:
     def route(self, name: str) -> Route:
         """The endpoint of that name."""
         return next(route for route in self.routes if route.name == name)
+
+    def tariff(self, endpoint: str | None, *, spoken: bool) -> Tariff:
+        """What a request is paid by; without an endpoint, at the first one that would take it."""
+        route = self.route(endpoint) if endpoint else self.routes_for(spoken=spoken)[0]
+        per_s = self.model.tokens.audio_out_per_s if self.model else None
+        return Tariff(route.price, spoken, per_s)
 
 
 def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from omni_batch.rundir.record import RunRecord, read_record, write_record
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
-_CHANGEABLE = ("budget", "quota", "retry", "shutdown_grace_s")
+_CHANGEABLE = ("budget", "quota", "retry", "reuse", "shutdown_grace_s")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -73,15 +74,25 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
     record = read_record(directory.record)
-    changed = parse_config(override_tree(record.config, overrides), "--set").model_dump(mode="json")
+    changed = changed_config(record, overrides)
+    with directory.owned():
+        write_record(directory.record, msgspec.structs.replace(record, config=changed))
+
+
+def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:
+    """A run's configuration with `a.b=value` pairs put in.
+
+    Raises:
+        ConfigError: a wrong key or value, or one that would change the answers.
+    """
+    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
     for key in changed:
         if changed[key] != record.config[key] and key not in _CHANGEABLE:
             raise ConfigError(
                 f"--set {key}: a run keeps what decides its answers; "
-                f"resume may change {', '.join(_CHANGEABLE)}"
+                f"resume and retry may change {', '.join(_CHANGEABLE)}"
             )
-    with directory.owned():
-        write_record(directory.record, msgspec.structs.replace(record, config=changed))
+    return changed
 
 
 def check_row(plan: Plan, row: Row, item: Item) -> None:
@@ -122,15 +133,21 @@ def _read_manifest(
         created_at=datetime.now(UTC),
         warnings=plan.warnings,
         base_folder=str(plan.base_folder.resolve()),
-        config=_without_secrets(plan.config),
+        config=_as_kept(plan.config),
         versions=_versions(plan),
     )
 
 
-def _without_secrets(config: Config) -> dict[str, Any]:
-    """As run.json keeps it: a manifest behind a signed URL has been read, and is not again."""
+def _as_kept(config: Config) -> dict[str, Any]:
+    """For run.json: without secrets, and such that a run goes on from any folder.
+
+    A manifest behind a signed URL has been read, and is not read again.
+    """
     tree = config.model_dump(mode="json")
     tree["manifest"]["path"] = redacted(config.manifest.path)
+    tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
+    here = escape(str(Path.cwd()))
+    tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]
     return tree
 
 

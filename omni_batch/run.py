@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,8 +25,10 @@ from omni_batch.media import MediaLoader
 from omni_batch.pace import Learned
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
+from omni_batch.reuse import earlier_answers
 from omni_batch.route import Route
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
+from omni_batch.rundir.earlier import EarlierAnswers
 from omni_batch.rundir.parts import read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
@@ -43,6 +45,9 @@ class Run:
     loader: MediaLoader
     tally: Tally
     forecast: Forecast
+    """What its attempts cost."""
+    earlier: EarlierAnswers | None
+    """What need not be sent, because an earlier run has the answer."""
     gate: asyncio.Semaphore
     """Bounds the items that were begun: those in flight and as many that get ready."""
     stop_reason: OmniBatchError | None = None
@@ -57,7 +62,7 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What all rows share."""
-        return RunFacts(self.directory.run_id, self.config.model, self.plan.endpoints)
+        return RunFacts(self.record.run_id, self.config.model, self.plan.endpoints)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""
@@ -69,6 +74,11 @@ class Run:
         """Raise the reason when the run has begun to stop."""
         if self.stop_reason is not None:
             raise self.stop_reason
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Put on record what is worth knowing, once."""
+        together = dict.fromkeys((*self.record.warnings, *warnings))
+        self.record = msgspec.structs.replace(self.record, warnings=tuple(together))
 
     def snapshot(self, state: State) -> None:
         """Write run.json as things stand."""
@@ -105,9 +115,12 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             loader=plan.loader(),
             tally=Tally(record.counts.elapsed_s),
             forecast=Forecast(),
+            earlier=await asyncio.to_thread(earlier_answers, plan.config, directory),
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
         _recover(run)
+        if run.earlier:
+            run.warn(run.earlier.warnings)
         yield run
 
 

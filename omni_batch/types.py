@@ -196,6 +196,14 @@ class WavFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """Money."""
+
+    amount: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One HTTP exchange, whatever came of it."""
 
@@ -213,6 +221,14 @@ class Attempt:
     """Seconds of speech that had arrived."""
     error: Exception | None = None
     endpoint: str | None = None
+    text: str | None = None
+    """The beginning of what had arrived, of an attempt that was no success."""
+    cost: Cost | None = None
+    """By the bill; None where none came."""
+    estimated_tokens: int | None = None
+    """Prompt and what had arrived, where no bill came and the service was at work."""
+    estimated_cost: Cost | None = None
+    """The same as money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +240,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Money, by real usage."""
-
-    amount: float
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """What became of one item: an answer or an error, and never both."""
 
@@ -240,6 +248,8 @@ class Result:
     latency_s: float
     """From the item's start to its end, waiting included."""
     attempts: tuple[Attempt, ...] = ()
+    attempts_before: int = 0
+    """Attempts of earlier processes, which ended without a result or whose result was a failure."""
     request: Request | None = None
     answer: Answer | None = None
     error: Exception | None = None
@@ -247,6 +257,9 @@ class Result:
     estimated_text_tokens: int | None = None
     """The part of it that is a rule of thumb."""
     cost: Cost | None = None
+    """Of the answer, by real usage; 0 for one that an earlier run has paid for."""
+    reused_from: str | None = None
+    """The run that paid for the answer, where it was not this one."""
     fingerprint: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
-    "logic": """omni_batch.assemble omni_batch.columns omni_batch.conversation omni_batch.failures
+    "logic": """omni_batch.assemble omni_batch.bill omni_batch.columns
+        omni_batch.conversation omni_batch.failures
         omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
         omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
@@ -38,10 +39,12 @@ LAYERS = {
         omni_batch.endpoints.dialects.sglang_omni omni_batch.endpoints.dialects.vllm
         omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
         omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
+        omni_batch.rundir.again omni_batch.rundir.earlier
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
         omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
-    "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
-        omni_batch.deliver omni_batch.fleet omni_batch.plan omni_batch.route
+    "the way": """omni_batch.again
+        omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
+        omni_batch.deliver omni_batch.fleet omni_batch.plan omni_batch.reuse omni_batch.route
         omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.tally""",

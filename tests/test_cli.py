@@ -208,6 +208,7 @@ def test_simulate_says_where_it_listens(project: Path) -> None:
 
 def test_help_of_every_command_shows_an_example(project: Path) -> None:
     listed = omni_batch("--help", cwd=project).stdout
-    for command in ("demo", "run", "resume", "check", "status", "list", "models", "simulate"):
+    commands = "demo run resume retry check status list models simulate"
+    for command in commands.split():
         assert command in listed
         assert f"Example: omni-batch {command}" in omni_batch(command, "--help", cwd=project).stdout

@@ -105,7 +105,7 @@ completion_tokens total_tokens prompt_text_tokens prompt_audio_tokens prompt_ima
 prompt_video_tokens completion_text_tokens completion_audio_tokens reasoning_tokens cached_tokens
 cache_creation_tokens
 estimated_prompt_tokens cost currency attempts error_kind error_code error_message http_status
-request_id started_at first_chunk_s latency_s warnings fingerprint source
+request_id started_at first_chunk_s latency_s warnings fingerprint reused_from source
 """
 
 

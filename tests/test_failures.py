@@ -269,6 +269,7 @@ def test_the_classes_answer_two_questions_and_two_more() -> None:
     retryable = {c.__name__ for c in ours if c.retryable}
     assert retryable == {
         "RateLimited",
+        "NoAnswer",
         "Unavailable",
         "TimedOut",
         "MediaUnreachable",

@@ -198,23 +198,23 @@ async def test_an_odd_but_whole_reply_is_an_answer(whole: bytes) -> None:
 @pytest.mark.parametrize(
     ("play", "kind"),
     [
-        (then_silent(), "unavailable"),
-        (then_silent(b"HTTP/1.1 200 OK\r\n"), "unavailable"),
-        (then_silent(OK), "unavailable"),
+        (then_silent(), "no_answer"),
+        (then_silent(b"HTTP/1.1 200 OK\r\n"), "no_answer"),
+        (then_silent(OK), "no_answer"),
         (then_silent(OK, HI), "stream_error"),
         (then_silent(OK, HI, FINISH), "stream_error"),
-        (then_silent(OK, HI[:-1]), "unavailable"),
-        (then_silent(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n"), "unavailable"),
-        (then_for_ever(b": keep-alive\n\n", OK, every_s=0.01), "unavailable"),
+        (then_silent(OK, HI[:-1]), "no_answer"),
+        (then_silent(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n"), "no_answer"),
+        (then_for_ever(b": keep-alive\n\n", OK, every_s=0.01), "no_answer"),
         (then_for_ever(b": keep-alive\n\n", OK, HI, every_s=0.01), "stream_error"),
         (then_for_ever(b"data:\n\n", OK, HI, every_s=0.01), "stream_error"),
-        (then_for_ever(EMPTY, OK, every_s=0.01), "unavailable"),
+        (then_for_ever(EMPTY, OK, every_s=0.01), "no_answer"),
         (then_for_ever(EMPTY, OK, HI, every_s=0.01), "stream_error"),
         (then_for_ever(FINISH, OK, HI, every_s=0.01), "stream_error"),
-        (then_for_ever(b"x", OK, every_s=0.01), "unavailable"),
+        (then_for_ever(b"x", OK, every_s=0.01), "no_answer"),
         (then_for_ever(b"x", OK, HI, b"data: ", every_s=0.01), "stream_error"),
-        (then_for_ever(b"X: y\r\n", b"HTTP/1.1 200 OK\r\n", every_s=0.01), "unavailable"),
-        (then_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", every_s=0.001), "unavailable"),
+        (then_for_ever(b"X: y\r\n", b"HTTP/1.1 200 OK\r\n", every_s=0.01), "no_answer"),
+        (then_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", every_s=0.001), "no_answer"),
     ],
 )  # fmt: skip
 async def test_signs_of_life_put_no_timeout_off(play: Play, kind: str) -> None:
@@ -238,7 +238,7 @@ async def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
 
 @pytest.mark.parametrize("play", [then_silent(OK), then_for_ever(b" \n", OK, every_s=0.01)])
 async def test_a_whole_reply_is_not_waited_for_for_ever_either(play: Play) -> None:
-    assert (await refusal(play, dialect="dashscope-batch-chat", retry=HURRY)).kind == "unavailable"
+    assert (await refusal(play, dialect="dashscope-batch-chat", retry=HURRY)).kind == "no_answer"
 
 
 async def test_a_whole_reply_that_drips_is_given_up() -> None:

@@ -305,6 +305,7 @@ def serve(bench: Bench, true_per_s: float, seconds: float, limit: Limit = "reque
                 level -= 1
                 bench.started_s.append(now_s())
                 slot.admitted()
+                slot.used(1)
 
     async def all_the_time() -> None:
         async with asyncio.TaskGroup() as group:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from omni_batch.columns import (
     result_row,
     table,
 )
-from omni_batch.errors import RateLimited, Rejected, Unavailable
+from omni_batch.errors import RateLimited, Rejected, SpeechMissing, StreamError
 from omni_batch.rundir.record import Counts
 from omni_batch.tally import Tally
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
@@ -24,15 +25,19 @@ FACTS = RunFacts("run-1", "m", "e")
 SPEECH = Speech(36_000, 24_000)
 
 
-def attempt(number: int, error: Exception | None = None) -> Attempt:
-    return Attempt(number, WHEN, 1.0, error=error)
+def attempt(number: int, error: Exception | None = None, **known: Any) -> Attempt:
+    return Attempt(number, WHEN, 1.0, error=error, **known)
 
 
+CUT = attempt(
+    2, StreamError("cut"), text="x", estimated_tokens=70, estimated_cost=Cost(0.125, "CNY")
+)
+PAID = attempt(3, usage=Usage(100, 50, 150), cost=Cost(0.25, "CNY"))
 SPOKEN = Result(
     Item("a", 0),
     WHEN,
     1.0,
-    attempts=(attempt(1, RateLimited("slow")), attempt(2, Unavailable("down")), attempt(3)),
+    attempts=(attempt(1, RateLimited("slow")), CUT, PAID),
     answer=Answer(
         Response("x", None, "stop", Usage(100, 50, 150), SPEECH, None),
         WavFile("audio/a.wav", SPEECH, "ab"),
@@ -48,7 +53,16 @@ UNBILLED = Result(
 )
 NO = Rejected("no")
 REFUSED = Result(Item("c", 2), WHEN, 1.0, attempts=(attempt(1, NO),), error=NO)
-RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3))]
+MUTE = SpeechMissing("no sound")
+BILLED = Result(
+    Item("e", 4),
+    WHEN,
+    1.0,
+    attempts=(attempt(1, MUTE, usage=Usage(10, 20, 30), cost=Cost(0.5, "CNY")),),
+    error=MUTE,
+)
+REUSED = replace(SPOKEN, item=Item("f", 5), attempts=(), reused_from="run-0", cost=Cost(0, "CNY"))
+RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3)), BILLED, REUSED]
 
 
 def live(*results: Result) -> Tally:
@@ -75,23 +89,26 @@ def timeless(counts: Counts) -> dict[str, object]:
 
 EXPECTED = {
     "text_factor": 1.0,
-    "succeeded": 3,
-    "failed": 1,
+    "succeeded": 4,
+    "failed": 2,
+    "reused": 1,
     "in_flight": 7,
-    "requests": 8,
+    "requests": 9,
     "retries": 4,
     "rate_limited": 2,
-    "prompt_tokens": 200,
-    "completion_tokens": 100,
+    "prompt_tokens": 210,
+    "completion_tokens": 120,
     "audio_s": 3.0,
-    "cost": 0.5,
+    "cost": 1.0,
+    "estimated_tokens": 140,
+    "estimated_cost": 0.25,
     "currency": "CNY",
 }
 
 
 def test_counts_grow_with_every_result() -> None:
     assert timeless(live(*RESULTS).counts(in_flight=7)) == EXPECTED
-    assert live(*RESULTS).done == 4
+    assert live(*RESULTS).done == 6
 
 
 def test_a_resumed_run_counts_from_its_tables() -> None:
@@ -118,7 +135,7 @@ def test_the_rate_is_of_this_process_and_the_time_of_all() -> None:
     assert tally.counts().items_per_minute is None
     for result in RESULTS:
         tally.add_result(result)
-    assert tally.counts().items_per_minute == pytest.approx(8, rel=0.1)
+    assert tally.counts().items_per_minute == pytest.approx(12, rel=0.1)
     assert tally.counts().elapsed_s == pytest.approx(90, rel=0.1)
 
 

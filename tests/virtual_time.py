@@ -60,6 +60,7 @@ class _Clockwork(selectors.BaseSelector):
             raise Stuck(f"nobody can go on, and no timer is set: {_tasks(self._loop)}")
         self._rounds = 0 if timeout > _LEAST_STEP_S else self._rounds + 1
         if self._rounds > _MOST_ROUNDS:
+            self._rounds = 0  # so that the tasks can be cancelled
             raise Stuck(f"time stands still at {self._loop.now_s:g} s: {_tasks(self._loop)}")
         self._loop.now_s += max(0.0, timeout)
         return []

@@ -15,7 +15,7 @@ from omni_batch.config import RetryConfig
 from omni_batch.endpoints.api_key import ApiKey, api_key_of
 from omni_batch.endpoints.body import Body
 from omni_batch.endpoints.dialect import Dialect
-from omni_batch.errors import EndpointError, StreamError, Unavailable, own_error
+from omni_batch.errors import EndpointError, NoAnswer, StreamError, Unavailable, own_error
 from omni_batch.failures import classify, request_id_of
 from omni_batch.redact import one_line
 from omni_batch.sse import MAX_EVENT_BYTES, SseDecoder
@@ -86,7 +86,7 @@ class Endpoint:
 
     def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
         if exchange is None or not exchange.begun:
-            return Unavailable(
+            return NoAnswer(
                 f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
         return StreamError(f"the stream fell silent for {self._idle_s:g} s (retry.idle_timeout_s)")

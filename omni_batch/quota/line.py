@@ -43,8 +43,8 @@ class Quota:
         known = learned or Learned()
         self._adaptive = config.adaptive
         self._request_rate = _rate(config.requests_per_minute, known.requests_per_minute, config)
-        # Tokens are guessed, so a refusal says less of the limit.
-        self._token_rate = _rate(config.tokens_per_minute, known.tokens_per_minute, config, 0.9)
+        # Tokens are guessed: one refusal alone says nothing of the limit.
+        self._token_rate = _rate(config.tokens_per_minute, known.tokens_per_minute, config, 1.0)
         self._requests = Pacer(self._request_rate.per_s, _REQUESTS_TOLERANCE_S)
         self._tokens = Pacer(self._token_rate.per_s, _TOKENS_TOLERANCE_S)
         per_s, doubling_s = self._request_rate.per_s, known.burst_doubling_s

@@ -22,7 +22,7 @@ UNMEASURED_CUT = 0.75
 """At a first refusal the service may have used up a reserve, so what it took says too much."""
 _SMALL_CUT = 0.9
 _DEEPEST_CUT = 0.5
-_SHORTEST_MEASURE_S = 3.0
+_SHORTEST_MEASURE_S = 6.0
 _LONGEST_MEASURE_S = 75.0
 """A window of the service and a little. After a longer peace, only its end tells the limit."""
 _END_OF_PEACE_S = 10.0
@@ -75,8 +75,7 @@ class Rate:
         """What was found out, where it is not what is stated."""
         if self.per_s is None or self.per_s == self._stated_per_s:
             return None
-        measured_per_s = self._measured_per_s
-        return min(self.per_s, measured_per_s * _SAFE) if measured_per_s else self.per_s
+        return self._measured_per_s * _SAFE if self._measured_per_s else self.per_s
 
     def lags(self, now_s: float, lag_s: float) -> bool:
         """Whether what is under way is still more than the rate in force lets start."""
@@ -119,11 +118,16 @@ class Rate:
         if measured_per_s is not None:
             self._settle(measured_per_s)
         elif self.per_s is not None:
-            self.per_s *= self._first_cut if self._measured_per_s is None else _SMALL_CUT
+            self.per_s *= self._unmeasured_cut()
         if not self._was_refused and self._pressed_s > TRUST_S:
             self._trusted = False  # more than the stated number was let through for a while
         self._was_refused = True
         self._pressed_s = 0.0
+
+    def _unmeasured_cut(self) -> float:
+        if self._measured_per_s is not None:
+            return _SMALL_CUT
+        return min(self._first_cut, _SMALL_CUT) if self._was_refused else self._first_cut
 
     def _mark(self, now_s: float) -> None:
         """Note how much has passed, about once a second, for the last seconds."""

@@ -16,9 +16,12 @@ from omni_batch.errors import StorageError
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A finished item: its row of `results` and its rows of `attempts`."""
+    """A finished item: its row of `results` and its rows of `attempts`.
 
-    result: dict[str, Any]
+    Without a result: attempts for an item that is still to be finished.
+    """
+
+    result: dict[str, Any] | None
     attempts: list[dict[str, Any]]
 
 

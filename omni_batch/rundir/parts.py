@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, conformed, table
 from omni_batch.errors import StorageError
 from omni_batch.rundir.journal import read_journal
 from omni_batch.rundir.layout import RunDir
@@ -38,9 +38,11 @@ def _write(rows: pa.Table, path: Path, drafts: Path) -> None:
 
 def _journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
     """(results, attempts) of a journal, in manifest order."""
-    entries = sorted(read_journal(journal), key=lambda entry: entry.result["row_number"])
+    entries = list(read_journal(journal))
+    results = [entry.result for entry in entries if entry.result is not None]
     attempts = [row for entry in entries for row in entry.attempts]
-    results = [entry.result for entry in entries]
+    results.sort(key=lambda row: row["row_number"])
+    attempts.sort(key=lambda row: (row["row_number"], row["number"]))
     return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
 
 
@@ -54,8 +56,8 @@ def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.T
         try:
             if directory.results(shard_number).exists():
                 yield (
-                    pq.read_table(directory.results(shard_number)),
-                    pq.read_table(directory.attempts(shard_number)),
+                    conformed(RESULT_COLUMNS, pq.read_table(directory.results(shard_number))),
+                    conformed(ATTEMPT_COLUMNS, pq.read_table(directory.attempts(shard_number))),
                 )
             elif directory.journal(shard_number).exists():
                 yield _journaled(directory.journal(shard_number))

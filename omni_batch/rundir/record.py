@@ -19,6 +19,8 @@ class Counts(msgspec.Struct, frozen=True):
 
     succeeded: int = 0
     failed: int = 0
+    reused: int = 0
+    """Of those that succeeded: answers that an earlier run has paid for."""
     in_flight: int = 0
     requests: int = 0
     retries: int = 0
@@ -27,6 +29,10 @@ class Counts(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
     audio_s: float = 0.0
     cost: float = 0.0
+    estimated_tokens: int = 0
+    """Of attempts that were cut before their usage came."""
+    estimated_cost: float = 0.0
+    """The same as money; not in `cost`."""
     currency: str | None = None
     text_factor: float = 1.0
     """Billed over estimated text tokens, as learned in this process."""

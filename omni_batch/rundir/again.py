@@ -1,0 +1,113 @@
+"""A shard that is worked on again: what stands of it, and how a finished one is opened anew."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omni_batch.errors import StorageError
+from omni_batch.rundir.journal import Entry, Journal, read_journal
+from omni_batch.rundir.layout import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a shard's journal says of its items, by row number."""
+
+    done: set[int] = field(default_factory=set)
+    attempts: dict[int, int] = field(default_factory=dict)
+    """How many were made for an item that has no result yet."""
+
+
+def read_standing(journal: Path) -> Standing:
+    """Where a shard's items stand.
+
+    Raises:
+        StorageError: the journal can't be read.
+    """
+    standing = Standing()
+    for entry in read_journal(journal):
+        if entry.result is not None:
+            standing.done.add(entry.result["row_number"])
+            continue
+        for attempt in entry.attempts:
+            row = attempt["row_number"]
+            standing.attempts[row] = standing.attempts.get(row, 0) + 1
+    return standing
+
+
+def failed_rows(directory: RunDir, shard_number: int, kinds: Collection[str]) -> set[int]:
+    """Row numbers of a finished shard's failed items, of some kinds or (none given) of all.
+
+    Raises:
+        StorageError: the part can't be read.
+    """
+    found = _read(directory.results(shard_number), ["row_number", "error_kind"])
+    return {
+        row["row_number"]
+        for row in found
+        if row["error_kind"] is not None and (not kinds or row["error_kind"] in kinds)
+    }
+
+
+def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
+    """Turn a finished shard back into a journal in which some items have attempts but no result.
+
+    The journal stands whole before the part of `results`, which outweighs it, is taken away; at
+    no instant is a row in neither. The part of `attempts` stays until it is written anew.
+
+    Raises:
+        StorageError: disk full, or not readable or writable.
+    """
+    journal = directory.journal(shard_number)
+    draft = journal.with_name(f"{journal.name}.part")
+    results = _read(directory.results(shard_number))
+    attempts: dict[int, list[dict[str, Any]]] = {}
+    for attempt in _read(directory.attempts(shard_number)):
+        attempts.setdefault(attempt["row_number"], []).append(attempt)
+    try:
+        draft.unlink(missing_ok=True)
+        with Journal(draft) as file:
+            for entry in _entries(results, attempts, rows):
+                file.append(entry)
+        _sync(draft)
+        draft.replace(journal)
+        _sync(journal.parent)
+        directory.results(shard_number).unlink()
+    except OSError as exc:
+        raise StorageError(f"{journal} can't be written: {exc}") from exc
+
+
+def _entries(
+    results: list[dict[str, Any]],
+    attempts: Mapping[int, list[dict[str, Any]]],
+    again: Collection[int],
+) -> Iterator[Entry]:
+    for result in results:
+        row = result["row_number"]
+        if row not in again:
+            yield Entry(result, attempts.get(row, []))
+        elif row in attempts:
+            yield Entry(None, attempts[row])
+
+
+def _read(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
+    except (OSError, pa.ArrowException) as exc:
+        raise StorageError(f"{path} can't be read: {exc}") from exc
+    return rows
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
