@@ -35,12 +35,14 @@ LAYERS = {
         omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
         omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
-        omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
+        omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.shards
+        omni_batch.rundir.speech""",
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.tally""",
-    "doors": """omni_batch.cli omni_batch.display flows flows.artifacts flows.batch flows.door""",
+        omni_batch.tally omni_batch.query omni_batch.flat""",
+    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.display_tables
+        flows flows.artifacts flows.batch flows.door""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}
@@ -204,7 +206,8 @@ def importers(library: str) -> set[str]:
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
         ("jinja2", ("omni_batch.template",)),
-        ("typer", ("omni_batch.cli",)),
+        ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
+        ("duckdb", ("omni_batch.query",)),
     ],
 )
 def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, ...]) -> None:
