@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +13,15 @@ import typer
 from omni_batch.errors import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    hf = "hf"
+    webdataset = "webdataset"
+    jsonl = "jsonl"
+    csv = "csv"
 
 
 class Shape(StrEnum):
@@ -28,6 +38,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog='Example: omni-batch sql data/runs "select status, count(*) from results group by 1"'
     )(sql)
+    app.command(
+        epilog="Example: omni-batch export data/runs/captions-20261121-020000 --to hf captions"
+    )(export)
 
 
 def sql(
@@ -83,3 +96,58 @@ def _write_rows(answer: Any, to: Shape, output: Path | None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a run.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="New folder, or file.")],
+    to: Annotated[Format, typer.Option("--to", help="Format.")],
+    failed_too: Annotated[
+        bool, typer.Option("--all", help="Failed items too; jsonl and csv always hold them.")
+    ] = False,
+    shard_items: Annotated[
+        int | None, typer.Option(min=1, help="Most items in one file of hf or webdataset.")
+    ] = None,
+    shard_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes after which the next file begins.")
+    ] = 500.0,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's results as a dataset that others read.
+
+    hf: a folder for datasets.load_dataset with sound and images inside, and a card. webdataset:
+    tar shards. Input files that still lie in media.roots are embedded, URLs stay URLs. jsonl and
+    csv: the table alone; in csv, cells that a spreadsheet would take for a formula begin with an
+    apostrophe. DEST must be new; it appears when it is whole.
+    """
+    from omni_batch.export.shards import ShardLimits
+    from omni_batch.export.write import ExportOptions, export_run
+    from omni_batch.rundir import RunDir
+
+    limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
+    options = ExportOptions(failed_too, limits, licence)
+    counts = export_run(RunDir(run_dir), to.value, dest, options)
+    if as_json:
+        from omni_batch.display_tables import print_json
+
+        print_json({"path": str(dest), **asdict(counts)})
+    else:
+        _print_export(dest, counts)
+
+
+def _print_export(dest: Path, counts: Any) -> None:
+    from omni_batch.display import err, out
+
+    embedded = f", {counts.embedded:,} files embedded" if counts.embedded else ""
+    left_out = (
+        f", {counts.left_out:,} failed left out (--all keeps them)" if counts.left_out else ""
+    )
+    out.print(f"{counts.items:,} items{embedded}{left_out}", soft_wrap=True)
+    for reason in counts.missing:
+        err.print(f"warning: {reason}", markup=False, soft_wrap=True)
+    if counts.missing_files:
+        err.print(f"{counts.missing_files:,} files could not be embedded", soft_wrap=True)
+    print(dest)

@@ -79,18 +79,8 @@ def write_csv(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: Binar
     return rows
 
 
-def write_jsonl(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
-    """One object a line; times in ISO 8601."""
-    rows = 0
-    for batch in batches:
-        for row in batch.to_pylist():
-            file.write(_encoder.encode(row) + b"\n")
-        rows += len(batch)
-    return rows
-
-
 def write_json(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
-    """One array, an object a line."""
+    """One array, an object a line; times in ISO 8601."""
     rows = 0
     for batch in batches:
         for row in batch.to_pylist():

@@ -40,7 +40,10 @@ LAYERS = {
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.tally omni_batch.query omni_batch.flat""",
+        omni_batch.tally omni_batch.query omni_batch.flat
+        omni_batch.export omni_batch.export.card omni_batch.export.draft
+        omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
+        omni_batch.export.web_dataset omni_batch.export.write""",
     "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.display_tables
         flows flows.artifacts flows.batch flows.door""",
 }

@@ -71,7 +71,10 @@ def write_run(
                 "name": "test",
                 "model": "qwen3-omni-flash",
                 "endpoint": {"name": "simulator"},
-                "request": {"prompt": "Describe {{ subject }}."},
+                "request": {
+                    "prompt": "Describe {{ subject }}.",
+                    "modalities": ["text", "audio"],
+                },
                 "media": {"roots": ["."]},
             },
         ),

@@ -19,7 +19,7 @@ def write_parts(directory: RunDir, shard_number: int) -> None:
         StorageError: disk full or not writable; the journal stays.
     """
     journal = directory.journal(shard_number)
-    results, attempts = journaled_tables(journal)
+    results, attempts = _journaled(journal)
     # Attempts first: the part of results is the mark that the shard is done.
     _write(attempts, directory.attempts(shard_number), directory.journals)
     _write(results, directory.results(shard_number), directory.journals)
@@ -36,7 +36,7 @@ def _write(rows: pa.Table, path: Path, drafts: Path) -> None:
         raise StorageError(f"{path} can't be written: {exc}") from exc
 
 
-def journaled_tables(journal: Path) -> tuple[pa.Table, pa.Table]:
+def _journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
     """(results, attempts) of a journal, in manifest order."""
     entries = sorted(read_journal(journal), key=lambda entry: entry.result["row_number"])
     attempts = [row for entry in entries for row in entry.attempts]
@@ -58,6 +58,6 @@ def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.T
                     pq.read_table(directory.attempts(shard_number)),
                 )
             elif directory.journal(shard_number).exists():
-                yield journaled_tables(directory.journal(shard_number))
+                yield _journaled(directory.journal(shard_number))
         except (OSError, pa.ArrowException) as exc:
             raise StorageError(f"shard {shard_number} of {directory.root}: {exc}") from exc
