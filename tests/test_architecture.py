@@ -22,7 +22,7 @@ LAYERS = {
         omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.request omni_batch.sse
+        omni_batch.report.figures omni_batch.request omni_batch.sse
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
@@ -40,7 +40,7 @@ LAYERS = {
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.tally omni_batch.query omni_batch.flat
+        omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.query omni_batch.flat
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
@@ -208,7 +208,7 @@ def importers(library: str) -> set[str]:
         ("soundfile", ("omni_batch.rundir.speech",)),
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
-        ("jinja2", ("omni_batch.template",)),
+        ("jinja2", ("omni_batch.template", "omni_batch.report.page")),
         ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
         ("duckdb", ("omni_batch.query",)),
     ],
