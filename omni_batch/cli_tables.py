@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, StorageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -41,6 +41,9 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog="Example: omni-batch export data/runs/captions-20261121-020000 --to hf captions"
     )(export)
+    app.command(epilog="Example: omni-batch compare data/runs/a data/runs/b --html changes.html")(
+        compare
+    )
 
 
 def sql(
@@ -151,3 +154,47 @@ def _print_export(dest: Path, counts: Any) -> None:
     if counts.missing_files:
         err.print(f"{counts.missing_files:,} files could not be embedded", soft_wrap=True)
     print(dest)
+
+
+def compare(
+    left: Annotated[Path, typer.Argument(metavar="RUN_A", help="The run before.")],
+    right: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run after.")],
+    limit: Annotated[int, typer.Option(min=0, help="Most items that each list shows.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write a page that opens from disk.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two runs over the same items, by item_id.
+
+    Items in one of them only, changes of status, the words of the texts that changed most; cost,
+    tokens and time of both; Cohen's kappa for fields of `annotation` that have few values.
+    """
+    from omni_batch.compare import compare_runs
+    from omni_batch.rundir import RunDir
+
+    comparison = compare_runs(RunDir(left), RunDir(right), limit)
+    if html is not None:
+        _write_page(html, comparison)
+    if as_json:
+        from omni_batch.display_tables import print_json
+
+        print_json(comparison)
+    else:
+        from omni_batch.display import out
+        from omni_batch.display_compare import comparison_report
+
+        out.print(comparison_report(comparison))
+        if html is not None:
+            print(html)
+
+
+def _write_page(path: Path, comparison: Any) -> None:
+    from omni_batch.display_compare import comparison_facts
+    from omni_batch.report.page import render
+
+    page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc

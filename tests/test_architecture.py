@@ -18,12 +18,13 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
-    "logic": """omni_batch.assemble omni_batch.columns omni_batch.conversation omni_batch.failures
+    "logic": """omni_batch.agreement omni_batch.assemble omni_batch.columns
+        omni_batch.conversation omni_batch.failures
         omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
         omni_batch.report.figures omni_batch.request omni_batch.sse
-        omni_batch.template omni_batch.tokens omni_batch.usage""",
+        omni_batch.template omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
         omni_batch.endpoints.download omni_batch.endpoints.upload
@@ -40,11 +41,13 @@ LAYERS = {
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.query omni_batch.flat
+        omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare
+        omni_batch.query omni_batch.flat
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
-    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.display_tables
+    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
+        omni_batch.display_compare omni_batch.display_tables
         flows flows.artifacts flows.batch flows.door""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
