@@ -16,6 +16,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet
 
 from omni_batch.analytics import list_runs
 from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
@@ -208,14 +209,21 @@ def _rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 def _dataset(paths: list[Path]) -> pyarrow.dataset.Dataset:
     """Many files as one table; columns that some of them lack are null there."""
     try:
-        files = pyarrow.dataset.dataset([str(path) for path in paths], format="parquet")
-        columns = pa.unify_schemas(
-            [fragment.physical_schema for fragment in files.get_fragments()],
-            promote_options="permissive",
-        )
-        return files.replace_schema(columns)
+        # Read apart from the dataset, which would keep every footer in memory, asked for or not.
+        columns = pa.unify_schemas(_schemas(paths), promote_options="permissive")
+        return pyarrow.dataset.dataset(list(map(str, paths)), schema=columns, format="parquet")
     except (OSError, pa.ArrowException) as exc:
         raise StorageError(f"the tables below {paths[0].parent} can't be read: {exc}") from exc
+
+
+def _schemas(paths: list[Path]) -> list[pa.Schema]:
+    """The different ones among the files, which are few."""
+    found: list[pa.Schema] = []
+    for path in paths:
+        columns = pyarrow.parquet.read_schema(path)
+        if columns not in found:
+            found.append(columns)
+    return found
 
 
 def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:

@@ -15,24 +15,7 @@ from random import Random
 from omni_batch.cli import app
 from tests.written_runs import Written, write_run
 
-WORDS = [
-    "a",
-    "small",
-    "red",
-    "cup",
-    "stands",
-    "on",
-    "the",
-    "wooden",
-    "table",
-    "near",
-    "an",
-    "open",
-    "window",
-    "with",
-    "white",
-    "curtains",
-]
+WORDS = ["a", "small", "red", "cup", "stands", "on", "the", "wooden", "table", "near", "windows"]
 COMMANDS: dict[str, list[str]] = {
     "nothing": ["--version"],
     "sql csv": ["sql", "{a}", "from results", "--to", "csv", "--output", "{out}"],
