@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from omni_batch import __version__
+from omni_batch import __version__, cli_tables
 from omni_batch.errors import ConfigError, OmniBatchError
 
 app = typer.Typer(
@@ -296,6 +296,9 @@ def simulate(
         raise ConfigError(str(exc)) from None
     except OSError as exc:
         raise ConfigError(f"{host}:{port} can't be listened on: {exc.strerror}") from None
+
+
+cli_tables.register(app)
 
 
 def _config(

@@ -3,6 +3,7 @@
 OmniBatchError
 ├── ConfigError            the configuration can't be used; nothing was sent
 ├── ManifestError          the manifest can't be used; nothing was sent
+├── QueryError             a question about finished work can't be answered
 ├── MediaError             one medium can't be sent; its item fails
 ├── Invalid                the request breaks rules of the model; nothing was sent
 ├── EndpointError          the service answered no
@@ -55,6 +56,10 @@ class ConfigError(OmniBatchError):
 
 class ManifestError(OmniBatchError):
     """The manifest can't be used. Raised before anything is sent."""
+
+
+class QueryError(OmniBatchError):
+    """A query over the tables of runs is wrong, or asks for more than reading."""
 
 
 class MediaError(OmniBatchError):

@@ -80,9 +80,14 @@ class MediaLoader:
     def _load_file(self, ref: MediaRef) -> Media:
         from omni_batch.probe import probe  # PyAV and Pillow: not paid for by text-only runs
 
-        return probe(self._find(ref.reference), ref.kind, ref.reference)
+        return probe(self.find(ref.reference), ref.kind, ref.reference)
 
-    def _find(self, reference: str) -> Path:
+    def find(self, reference: str) -> Path:
+        """The file of a relative reference.
+
+        Raises:
+            MediaError: missing, too large, no plain file, or outside the roots.
+        """
         if "://" in reference:
             name = display_name(reference)[:200]
             raise MediaError(f"{name} is no http(s) or oss URL; give one of these, or a path")

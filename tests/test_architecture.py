@@ -18,16 +18,17 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
         omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
-    "logic": """omni_batch.assemble omni_batch.bill omni_batch.columns
+    "logic": """omni_batch.agreement omni_batch.assemble omni_batch.bill omni_batch.columns
         omni_batch.conversation omni_batch.failures
         omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
         omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.redact omni_batch.request omni_batch.sandbox omni_batch.sse omni_batch.told
+        omni_batch.redact omni_batch.report.figures omni_batch.request omni_batch.sandbox
+        omni_batch.sse omni_batch.told
         omni_batch.quota.breaker omni_batch.quota.pacer omni_batch.quota.pause
         omni_batch.quota.ramp omni_batch.quota.rate omni_batch.quota.recent omni_batch.quota.room
-        omni_batch.template omni_batch.tokens omni_batch.usage""",
+        omni_batch.template omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.quota.line omni_batch.retry omni_batch.endpoints
         omni_batch.endpoints.body omni_batch.endpoints.client omni_batch.endpoints.api_key
@@ -41,14 +42,21 @@ LAYERS = {
         omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
         omni_batch.rundir.again omni_batch.rundir.earlier
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
-        omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
+        omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.shards
+        omni_batch.rundir.speech""",
     "the way": """omni_batch.again
         omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.fleet omni_batch.plan omni_batch.reuse omni_batch.route
         omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.tally""",
-    "doors": """omni_batch.cli omni_batch.display flows flows.artifacts flows.batch flows.door""",
+        omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare
+        omni_batch.query omni_batch.flat
+        omni_batch.export omni_batch.export.card omni_batch.export.draft
+        omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
+        omni_batch.export.web_dataset omni_batch.export.write""",
+    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
+        omni_batch.display_compare omni_batch.display_tables
+        flows flows.artifacts flows.batch flows.door""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}
@@ -211,8 +219,9 @@ def importers(library: str) -> set[str]:
         ("soundfile", ("omni_batch.rundir.speech",)),
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
-        ("jinja2", ("omni_batch.template", "omni_batch.sandbox")),
-        ("typer", ("omni_batch.cli",)),
+        ("jinja2", ("omni_batch.template", "omni_batch.sandbox", "omni_batch.report.page")),
+        ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
+        ("duckdb", ("omni_batch.query",)),
     ],
 )
 def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, ...]) -> None:

@@ -1,0 +1,47 @@
+"""Written beside and renamed: a half export is never taken for a whole one."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omni_batch.errors import ConfigError, StorageError
+
+
+def refuse_existing(dest: Path, *, folder: bool) -> None:
+    """Nothing that exists is written over.
+
+    Raises:
+        ConfigError: `dest` is a file with content, a folder with files, or the other of the two.
+    """
+    if dest.is_dir():
+        if not folder:
+            raise ConfigError(f"{dest} is a folder; name a file")
+        if next(dest.iterdir(), None) is not None:
+            raise ConfigError(f"{dest} is not empty; name a new folder")
+    elif dest.exists() and (folder or dest.stat().st_size):
+        raise ConfigError(f"{dest} exists; name another or remove it")
+
+
+@contextmanager
+def draft_folder(dest: Path) -> Iterator[Path]:
+    """A folder to write in; becomes `dest` when the block ends well, and else is gone.
+
+    Raises:
+        ConfigError: `dest` is not empty.
+        StorageError: disk full or not writable.
+    """
+    refuse_existing(dest, folder=True)
+    draft: Path | None = None
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".part", dir=dest.parent))
+        yield draft
+        draft.chmod(0o755)
+        draft.replace(dest)
+    except OSError as exc:
+        raise StorageError(f"{dest} can't be written: {exc}") from exc
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""Batches of rows → one CSV, JSON or Parquet file, as they come.
+
+A cell of text that a spreadsheet would take for a formula (it begins with = + - @, tab or carriage
+return) gets an apostrophe in front, as OWASP's page on CSV injection advises. A cell that begins
+with apostrophes and then one of these gets one more, so that dropping one apostrophe from every
+cell that matches `GUARDED` gives back the exact text.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from omni_batch.errors import QueryError, StorageError
+
+GUARDED = re.compile(r"'+[=+\-@\t\r]")
+"""A cell that `guard` changed."""
+_RISKY = re.compile(r"'*[=+\-@\t\r]")
+_RISKY_RE2 = r"\A('*[=+\-@\t\r])"
+
+_PLAIN = (
+    *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+    *(pa.types.is_timestamp, pa.types.is_date, pa.types.is_time),
+)
+
+Writer = Callable[[pa.Schema, Iterable[pa.RecordBatch], BinaryIO], int]
+
+_encoder = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
+
+
+def guard(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if _RISKY.match(text) else text
+
+
+def unguard(text: str) -> str:
+    """What `guard` was given."""
+    return text[1:] if GUARDED.match(text) else text
+
+
+def write_file(
+    path: Path, write: Writer, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> int:
+    """Write beside `path` and rename, so that it is whole or not there; return the rows.
+
+    Raises:
+        QueryError: a type that the format can't hold.
+        StorageError: disk full or not writable.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as file:
+            rows = write(columns, batches, file)
+        draft.replace(path)
+    except pa.ArrowNotImplementedError as exc:
+        raise QueryError(f"{path.name} can't hold this: {exc}") from None
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc
+    finally:
+        draft.unlink(missing_ok=True)
+    return rows
+
+
+def write_csv(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+    """UTF-8 with a header; lists and structs are JSON, null is an empty cell without quotes."""
+    cells = pa.schema([(guard(field.name), _cell_type(field.type)) for field in columns])
+    rows = 0
+    with pyarrow.csv.CSVWriter(file, cells) as writer:
+        for batch in batches:
+            columns_ = [_cells(column) for column in batch.columns]
+            writer.write_batch(pa.record_batch(columns_, schema=cells))
+            rows += len(batch)
+    return rows
+
+
+def write_json(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+    """One array, an object a line; times in ISO 8601."""
+    rows = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            file.write((b",\n" if rows else b"[\n") + _encoder.encode(row))
+            rows += 1
+    file.write(b"\n]\n" if rows else b"[]\n")
+    return rows
+
+
+def write_parquet(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+    """A row group for each batch, zstd."""
+    rows = 0
+    with pq.ParquetWriter(file, columns, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += len(batch)
+    return rows
+
+
+def _cell_type(kind: pa.DataType) -> pa.DataType:
+    return kind if any(is_plain(kind) for is_plain in _PLAIN) else pa.string()
+
+
+def _cells(column: pa.Array) -> pa.Array:
+    if _cell_type(column.type) == column.type and not pa.types.is_string(column.type):
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not pa.types.is_string(column.type):
+        column = pa.array([_text(value) for value in column.to_pylist()], pa.string())
+    return pc.replace_substring_regex(column, _RISKY_RE2, r"'\1", max_replacements=1)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return _encoder.encode(value).decode()
