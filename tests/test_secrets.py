@@ -135,8 +135,9 @@ async def test_a_bug_of_ours_shows_no_key_in_any_frame(key: str, make_config: Ma
 
     async def bug() -> None:
         async with open_run(directory) as run:
-            objects = [run, run.service, run.service.endpoint, run.service.courier.uploader]
-            assert key not in repr(objects) + str(run.service.endpoint.http.headers)
+            service = run.fleet.services[0]
+            objects = [run, service, service.endpoint, service.courier.uploader]
+            assert key not in repr(objects) + str(service.endpoint.http.headers)
             raise ZeroDivisionError
 
     assert key not in await _shown(bug, ZeroDivisionError)
