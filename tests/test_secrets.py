@@ -144,7 +144,6 @@ async def test_a_bug_of_ours_shows_no_key_in_any_frame(key: str, make_config: Ma
     directory.results(0).write_bytes(b"no table")
     shown = await _shown(lambda: execute(directory))
     assert "in open_run" in shown
-    assert "ApiKey(…)" in shown
     assert key not in shown
 
 

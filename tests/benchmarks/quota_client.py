@@ -1,0 +1,109 @@
+"""The way of an item past the limiter, as `omni_batch.attempt` and the pipeline's gate have it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+from omni_batch.config import RetryConfig
+from omni_batch.errors import OmniBatchError, StreamError
+from omni_batch.forecast import ExpectedTokens, Forecast
+from omni_batch.pace import Pace
+from omni_batch.retry import with_retries
+from omni_batch.tokens import PromptEstimate
+from omni_batch.types import Usage
+from tests.benchmarks.quota_service import Service, now_s
+from tests.benchmarks.quota_terms import Diary, Item
+
+IDLE_TIMEOUT_S = RetryConfig().idle_timeout_s
+
+
+class Door(Protocol):
+    """What `omni_batch.quota.Quota` is to its callers."""
+
+    def slot(
+        self, expected_tokens: Callable[[], float], who: Any = None
+    ) -> AbstractAsyncContextManager[Any]:
+        """The right to one request."""
+
+    def pace(self, endpoint: str, now_s: float) -> Pace:
+        """How things stand."""
+
+
+class Ideal:
+    """Starts each item at its ideal moment: what the figures of a perfect client would be."""
+
+    def __init__(self, starts_s: list[float]) -> None:
+        self._starts_s = starts_s
+
+    @asynccontextmanager
+    async def slot(self, _: Callable[[], float], who: Any = None) -> AsyncIterator["Ideal"]:
+        """Wait for the moment; after a refusal, for a second."""
+        await asyncio.sleep(self._starts_s[who] - now_s())
+        self._starts_s[who] = now_s() + 1
+        yield self
+
+    def pace(self, endpoint: str, now_s: float) -> Pace:
+        """Nothing had to be found out."""
+        return Pace(endpoint)
+
+    def admitted(self) -> None:
+        """It knew."""
+
+    def used(self, tokens: float) -> None:
+        """It knew that, too."""
+
+
+async def work_off(items: list[Item], quota: Door, service: Service, most_begun: int) -> Diary:
+    """Ask for all items, retries included; the diary is the service's."""
+    forecast = Forecast()
+    gate = asyncio.Semaphore(most_begun)
+    mean_tokens = sum(item.tokens for item in items) / len(items)
+    others = asyncio.create_task(service.serve_others(mean_tokens))
+
+    async def one(item: Item) -> None:
+        try:
+            await ask(item, quota, service, forecast)
+        except OmniBatchError as error:
+            service.diary.failed.append(f"item {item.number} at {now_s():.1f} s: {error!r}")
+        finally:
+            gate.release()
+
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            await gate.acquire()
+            group.create_task(one(item))
+    others.cancel()
+    service.diary.ended_s = now_s()
+    return service.diary
+
+
+async def ask(item: Item, quota: Door, service: Service, forecast: Forecast) -> None:
+    """One item until it is answered or can't be."""
+    estimate = PromptEstimate(text=item.estimated_prompt_tokens)
+
+    def expected() -> ExpectedTokens:
+        return forecast.tokens(estimate, spoken=False)
+
+    async def attempt(number: int) -> None:
+        async with (
+            quota.slot(lambda: expected().total, who=item.number) as slot,
+            service.exchange(item) as stream,
+        ):
+            slot.admitted()
+            pace = quota.pace("", now_s())
+            known = (now_s(), pace.requests_per_minute, pace.tokens_per_minute)
+            service.diary.in_force.append(known)
+            try:
+                async with asyncio.timeout(IDLE_TIMEOUT_S):
+                    slot.used(await stream.rest())
+            except TimeoutError:
+                slot.used(expected().prompt + stream.written)
+                raise StreamError("stalled") from None
+            except StreamError:
+                slot.used(expected().prompt + stream.written)
+                raise
+
+    await with_retries(attempt, RetryConfig())
+    usage = Usage(item.prompt_tokens, item.completion_tokens, item.tokens, item.prompt_tokens)
+    forecast.learn(item.estimated_prompt_tokens, usage, spoken=False)
