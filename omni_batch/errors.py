@@ -18,6 +18,7 @@ OmniBatchError
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── BudgetReached          the run has spent what it may
 ├── Interrupted            somebody asked the run to stop
+├── OutOfMemory            this process got no more memory
 └── StorageError           the run directory can't be written or read
 """
 
@@ -164,6 +165,12 @@ class BudgetReached(OmniBatchError):
 
 class Interrupted(OmniBatchError):
     """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
+
+    stops_run = True
+
+
+class OutOfMemory(OmniBatchError):
+    """The system gave this process no more memory. No item is at fault."""
 
     stops_run = True
 

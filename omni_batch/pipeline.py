@@ -13,7 +13,7 @@ from omni_batch.attempt import ask
 from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
-from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError
+from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, OutOfMemory
 from omni_batch.fingerprint import fingerprint
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
@@ -21,9 +21,11 @@ from omni_batch.prices import cost_of
 from omni_batch.question import Question, make_question
 from omni_batch.run import Run, open_run
 from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
+from omni_batch.rundir.disk import in_thread
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.journal import read_journal
-from omni_batch.rundir.parts import write_parts
+from omni_batch.rundir.parts import drop_leftovers, write_parts
+from omni_batch.rundir.speech import drop_unclaimed
 from omni_batch.supervise import Companion, supervised
 from omni_batch.types import Answer, Attempt, Cost, Item, Result
 
@@ -76,11 +78,11 @@ async def process_shard(run: Run, shard_number: int) -> None:
         read_items, directory.items, shard_number, run.record.shard_size
     )
     done = {e.result["row_number"] for e in read_journal(directory.journal(shard_number))}
-    with Journal(directory.journal(shard_number)) as journal:
+    waiting = [item for item in items if item.row_number not in done]
+    await asyncio.to_thread(drop_unclaimed, directory, waiting)
+    with Journal(directory.journal(shard_number), directory.disk) as journal:
         async with asyncio.TaskGroup() as group:
-            for item in items:
-                if item.row_number in done:
-                    continue
+            for item in waiting:
                 await run.gate.acquire()
                 if run.stop_reason is not None:
                     run.gate.release()
@@ -89,7 +91,7 @@ async def process_shard(run: Run, shard_number: int) -> None:
                 run.tasks.add(task)
                 task.add_done_callback(run.tasks.discard)
     if run.stop_reason is None:
-        await asyncio.to_thread(write_parts, directory, shard_number)
+        await in_thread(write_parts, directory, shard_number)
 
 
 async def process_item(run: Run, item: Item) -> Result:
@@ -122,6 +124,8 @@ async def process_item(run: Run, item: Item) -> Result:
         if exc.stops_run:
             raise
         error = exc
+    except MemoryError:  # no item is at fault, and all others are doomed
+        raise
     except Exception as exc:  # a bug of ours costs a row, not the batch
         log.exception("item %s", item.item_id)
         error = exc
@@ -159,16 +163,22 @@ def _cost(run: Run, answer: Answer | None) -> Cost | None:
 
 async def _run_item(run: Run, journal: Journal, item: Item) -> None:
     try:
-        _keep(run, journal, await process_item(run, item))
+        result = await process_item(run, item)
+        if (task := asyncio.current_task()) is not None:
+            run.tasks.discard(task)  # what has been answered is kept, however soon the run ends
+        await _keep(run, journal, result)
     except OmniBatchError as exc:
         run.stop(exc)
+    except MemoryError:
+        run.stop(OutOfMemory("there is no memory left; lower quota.max_in_flight, then resume"))
     finally:
         run.gate.release()
 
 
-def _keep(run: Run, journal: Journal, result: Result) -> None:
+async def _keep(run: Run, journal: Journal, result: Result) -> None:
     """Write the result before anything else can fail, then learn from it."""
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
+    await journal.settle()
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
     if usage is not None:
@@ -191,7 +201,7 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
     async def lane() -> None:
         for number in numbers:
             if run.stop_reason is None:
-                await run_shard(run, number)
+                await _until_it_stops(run, run_shard(run, number))
 
     async with supervised(run, beside), asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
@@ -199,12 +209,20 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
             group.create_task(lane())
 
 
+async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except OmniBatchError as exc:
+        run.stop(exc)
+
+
 def _finish(run: Run) -> None:
     whole = all(run.directory.results(n).exists() for n in range(run.record.shards))
     if whole and run.stop_reason is None:
-        run.snapshot("finished")
+        drop_leftovers(run.directory, run.record.shards)
         with suppress(OSError):
             run.directory.journals.rmdir()
+        run.snapshot("finished")
         return
     reason = run.stop_reason
     run.snapshot("interrupted" if reason is None or isinstance(reason, Interrupted) else "stopped")

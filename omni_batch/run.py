@@ -1,7 +1,6 @@
 """A run under way: its directory, its connections, its counts."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +23,8 @@ from omni_batch.media import MediaLoader
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
-from omni_batch.rundir.parts import read_tables
+from omni_batch.rundir.disk import Disk
+from omni_batch.rundir.parts import drop_leftovers, read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
 
@@ -54,7 +54,8 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What all rows share."""
-        return RunFacts(self.directory.run_id, self.config.model, self.plan.profile.name)
+        # By the record: a directory may have been moved, or be reached by another name.
+        return RunFacts(self.record.run_id, self.config.model, self.plan.profile.name)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""
@@ -78,7 +79,7 @@ class Run:
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
         )
-        write_record(self.directory.record, self.record)
+        write_record(self.directory.record, self.record, self.directory.disk)
 
 
 @asynccontextmanager
@@ -88,6 +89,8 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         record = read_record(directory.record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
+        directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
+        directory.make_folders()  # what copies a run may leave out folders that are empty
         base_url, key = stack.enter_context(_reached(plan.profile))
         service = await _connect(plan, directory, base_url, key, stack)
         run = Run(
@@ -129,9 +132,7 @@ def _recover(run: Run) -> None:
     """Count what earlier processes have finished, and clear what they left half done."""
     for results, attempts in read_tables(run.directory, run.record.shards):
         run.tally.add_tables(results, attempts)
-    for leftover in run.directory.journals.glob("*.part"):
-        leftover.unlink(missing_ok=True)
-    shutil.rmtree(run.directory.downloads, ignore_errors=True)
+    drop_leftovers(run.directory, run.record.shards)
 
 
 @contextmanager

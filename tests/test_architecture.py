@@ -34,6 +34,7 @@ LAYERS = {
         omni_batch.endpoints.dialects.sglang_omni omni_batch.endpoints.dialects.vllm
         omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
         omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
+        omni_batch.rundir.disk
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
         omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.speech""",
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
