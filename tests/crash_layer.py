@@ -10,7 +10,9 @@ import functools
 import multiprocessing
 import os
 import random
+import shutil
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -39,7 +41,7 @@ class Point:
     at: int
     death: Death
     witness: Path
-    """Where the dying process writes how many items it had counted as done."""
+    """Where the dying process writes what it was about to do, and how many items were done."""
 
 
 class Guard:
@@ -73,20 +75,22 @@ class Guard:
         if self._point.death == "torn" and name == "replace" and Path(arguments[0]).is_file():
             os.truncate(arguments[0], Path(arguments[0]).stat().st_size // 2)
         done = self.run.tally.done if self.run else 0
-        self._point.witness.write_text(str(done))
-        for point in _POINTS:
-            setattr(os, point, _REAL[point])
-        if self._disk:
-            chance = random.Random(self._point.at) if "some" in self._point.death else None
-            self._disk.lose_the_rest(chance)
+        self._point.witness.write_text(f"{name} {done}")
+        try:  # the lock is ours for ever: no other thread changes anything any more
+            if self._disk:
+                chance = random.Random(self._point.at) if "some" in self._point.death else None
+                self._disk.lose_the_rest(chance)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
         os._exit(DIED)
 
 
 def _path(target: Any, folder: int | None) -> Path | None:
     try:
         if isinstance(target, int):
-            return Path(os.readlink(f"/proc/self/fd/{target}"))
-        above = Path(os.readlink(f"/proc/self/fd/{folder}")) if folder is not None else Path.cwd()
+            return Path(f"/proc/self/fd/{target}").readlink()
+        above = Path.cwd() if folder is None else Path(f"/proc/self/fd/{folder}").readlink()
         return above / target
     except (OSError, TypeError):
         return None
@@ -125,7 +129,7 @@ class _OnDisk:
                 self._held[inner] = os.open(path / name, os.O_RDONLY)
 
     def lose_the_rest(self, chance: random.Random | None) -> None:
-        """Leave the folder as the next start of the machine would find it.
+        """Write down beside the folder what the next start of the machine would find in it.
 
         Args:
             chance: decides what of the rest was written nevertheless; None: nothing.
@@ -135,9 +139,10 @@ class _OnDisk:
             now[path.stat().st_ino] = _now(path)
         top = self._folder.stat().st_ino
         image = self._image(top, Path(), now, chance)
-        _remove_within(self._folder)
+        after = _after(self._folder)
+        after.mkdir()
         for name, content in image.items():
-            path = self._folder / name
+            path = after / name
             path.mkdir() if content is None else path.write_bytes(content)
 
     def _image(
@@ -178,23 +183,27 @@ def _now(path: Path) -> bytes | Names:
     return path.read_bytes()
 
 
-def _remove_within(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+def _after(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-after-power-loss")
 
 
 # --- processes ---
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.crash_layer", "soundfile", "pyarrow.parquet", "pytest"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.crash_layer", "soundfile", "pyarrow.parquet", "pandas", "pytest"]
+)
 
 
-def ends(work: Callable[..., None], *arguments: Any) -> bool:
+def ends(work: Callable[..., None], point: Point, *arguments: Any) -> bool:
     """Do a piece of work in a process that dies of it or ends well; True when it ended."""
-    process: BaseProcess = _CONTEXT.Process(target=work, args=arguments)
+    process: BaseProcess = _CONTEXT.Process(target=work, args=(point, *arguments))
     process.start()
     process.join(60)
     assert process.exitcode in (0, DIED), process.exitcode
+    if _after(point.folder).exists():
+        shutil.rmtree(point.folder)
+        _after(point.folder).rename(point.folder)
     return process.exitcode == 0
 
 

@@ -1,9 +1,9 @@
-"""Whatever step of a run a process dies at: what was journaled stands, the rest is sent once more."""
+"""Whatever step a process dies at: what was journaled stands, the rest is sent once more."""
 
 import asyncio
 import os
 import shutil
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,60 +13,131 @@ from omni_batch.pipeline import execute
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
 from omni_batch.rundir import RunDir
+from omni_batch.rundir.items import read_items
 from omni_batch.rundir.record import read_record
 from omni_batch.simulator import Simulator
 from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts
 from tests.crash_layer import Death, Point, ends, prepare_until, run_until
 from tests.laws import check_finished, hidden, rows_so_far
 
-ITEMS = 5
+ITEMS = 4
 BEGUN = 2  # items that may be under way at once: twice quota.max_in_flight
+ENVIRONMENT = {KEY_ENV: KEY}
 
 
 @pytest.fixture
 def config(make_config: MakeConfig) -> Config:
-    """Four spoken items and one that is refused, in two shards."""
+    """Three spoken items and one that is refused, in two shards."""
     rows = prompts(ITEMS - 1)
-    rows.insert(2, {"item_id": "refused", "prompt": "forbidden-input"})
+    rows.insert(1, {"item_id": "refused", "prompt": "forbidden-input"})
     return make_config(
         rows,
         request={"modalities": ["text", "audio"], "voice": "Cherry"},
-        shard_size=3,
+        shard_size=2,
         quota={"max_in_flight": BEGUN // 2},
     )
 
 
-CASES: list[tuple[str, Death]] = [
-    ("process", "killed"),
-    ("process", "torn"),
-    ("disk", "power lost"),
-    ("disk", "power lost, some of it written"),
-]
+class Runs:
+    """Copies of one prepared run, each to die in its own way."""
 
+    def __init__(self, simulator: Simulator, config: Config, durability: str) -> None:
+        config = config.model_copy(update={"durability": durability})
+        self.simulator = simulator
+        self.prepared = prepare_run(make_plan(config), "prepared").root
+        self.witness = self.prepared.with_name("witness")
 
-@pytest.mark.parametrize(("durability", "death"), CASES)
-def test_a_run_survives_its_death_at_every_step(
-    simulator: Simulator, config: Config, tmp_path: Path, durability: str, death: Death
-) -> None:
-    config = config.model_copy(update={"durability": durability})
-    prepared = prepare_run(make_plan(config), "prepared")
-    at = 0
-    while True:
-        at += 1
-        directory = RunDir(prepared.root.with_name(f"run-{at}"))
-        shutil.copytree(prepared.root, directory.root)
-        sent_before = simulator.counters.requests
-        point = Point(directory.root, at, death, tmp_path / "counted")
-        if ends(run_until, point, directory.root, {KEY_ENV: KEY}):
-            break
+    def survives(self, at: int, death: Death) -> str | None:
+        """Die at a step, resume, check the laws; what the step was, None when there is none."""
+        directory = RunDir(self.prepared.with_name(f"run-{at}"))
+        shutil.copytree(self.prepared, directory.root)
+        sent_before = self.simulator.counters.requests
+        point = Point(directory.root, at, death, self.witness)
+        if ends(run_until, point, directory.root, ENVIRONMENT):
+            return None
         kept = rows_so_far(directory)
-        sent = simulator.counters.requests - sent_before
-        assert int((tmp_path / "counted").read_text()) <= len(kept)
+        sent = self.simulator.counters.requests - sent_before
+        step, counted = self.witness.read_text().split()
+        assert int(counted) <= len(kept)
         assert sent - BEGUN <= len(kept) <= sent
 
         if read_record(directory.record).state != "finished":
             asyncio.run(execute(directory))
         check_finished(directory, kept)
-        assert simulator.counters.requests - sent_before == sent + ITEMS - len(kept)
+        assert self.simulator.counters.requests - sent_before == sent + ITEMS - len(kept)
         shutil.rmtree(directory.root)
-    assert at > 20
+        return step
+
+
+def test_a_run_survives_its_death_at_every_step(simulator: Simulator, config: Config) -> None:
+    runs, steps = Runs(simulator, config, "process"), list[str]()
+    while step := runs.survives(len(steps) + 1, "killed"):
+        steps.append(step)
+        if step in ("write", "replace"):
+            assert runs.survives(len(steps), "torn")
+    assert set(steps) >= {"write", "ftruncate", "replace", "unlink", "rmdir"}
+    assert len(steps) > 20
+
+
+def test_a_run_survives_the_loss_of_power_at_every_step(
+    simulator: Simulator, config: Config
+) -> None:
+    runs, steps = Runs(simulator, config, "disk"), list[str]()
+    while step := runs.survives(len(steps) + 1, "power lost"):
+        steps.append(step)
+        if len(steps) % 3 == 0:
+            runs.survives(len(steps), "power lost, some of it written")
+    assert steps.count("fsync") > 20
+
+
+# --- before it begins ---
+
+
+def deaths(config: Config, folder: Path, death: Death) -> Iterator[Path]:
+    """Prepare a run and die at each step in turn; yields the output folder as it was left."""
+    at = 0
+    while True:
+        at += 1
+        output = folder / f"{death}-{at}"
+        output.mkdir()
+        changed = config.model_copy(update={"output": str(output / "runs")})
+        point = Point(output, at, death, folder / "witness")
+        tree = changed.model_dump(mode="json")
+        if ends(prepare_until, point, tree, "run-1", ENVIRONMENT):
+            assert at > 5
+            return
+        yield output / "runs"
+
+
+@pytest.mark.parametrize(
+    ("durability", "death"), [("process", "killed"), ("process", "torn"), ("disk", "power lost")]
+)
+def test_a_run_whose_preparation_dies_is_whole_or_not_there(
+    config: Config, tmp_path: Path, durability: str, death: Death
+) -> None:
+    config = config.model_copy(update={"durability": durability})
+    for output in deaths(config, tmp_path, death):
+        whole = RunDir(output / "run-1")
+        if whole.root.exists():
+            record = read_record(whole.record)
+            assert (record.state, record.items) == ("prepared", ITEMS)
+            items = [read_items(whole.items, n, record.shard_size) for n in range(record.shards)]
+            assert sum(map(len, items)) == ITEMS
+        for draft in output.glob(".*"):
+            os.utime(draft, (0, 0))
+        prepare_run(make_plan(config.model_copy(update={"output": str(output)})), "run-2")
+        assert hidden(output) == []
+
+
+def test_the_draft_of_a_living_process_is_left_alone(config: Config) -> None:
+    plan = make_plan(config)
+    output = Path(config.output)
+
+    def meanwhile(rows: int) -> None:
+        (draft,) = hidden(output)
+        os.utime(output / draft, (0, 0))
+        prepare_run(plan, "faster")
+        assert hidden(output) == [draft]
+
+    prepare_run(plan, "slower", meanwhile)
+    assert sorted(path.name for path in output.iterdir()) == ["faster", "slower"]

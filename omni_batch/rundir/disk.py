@@ -79,8 +79,8 @@ class Disk:
     def make_folders(self, path: Path) -> None:
         """Make a folder and those above it that are missing."""
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        for folder in missing:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
             self.settle_path(folder.parent)
 
 
