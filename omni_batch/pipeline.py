@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
 from omni_batch.rundir.disk import in_thread
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.journal import read_journal
-from omni_batch.rundir.parts import drop_leftovers, write_parts
+from omni_batch.rundir.parts import write_parts
 from omni_batch.rundir.speech import drop_unclaimed
 from omni_batch.supervise import Companion, supervised
 from omni_batch.types import Answer, Attempt, Cost, Item, Result
@@ -219,9 +219,7 @@ async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
 def _finish(run: Run) -> None:
     whole = all(run.directory.results(n).exists() for n in range(run.record.shards))
     if whole and run.stop_reason is None:
-        drop_leftovers(run.directory, run.record.shards)
-        with suppress(OSError):
-            run.directory.journals.rmdir()
+        shutil.rmtree(run.directory.journals, ignore_errors=True)
         run.snapshot("finished")
         return
     reason = run.stop_reason

@@ -69,6 +69,13 @@ class Guard:
                 self._disk.settle(arguments[0])
             return done
 
+    def end(self) -> None:
+        """The last point: the work is done."""
+        with self._lock:
+            self._passed += 1
+            if self._passed == self._point.at:
+                self._die("end")
+
     def _die(self, name: str, *arguments: Any) -> None:
         if self._point.death == "torn" and name == "write":
             _REAL["write"](arguments[0], arguments[1][: len(arguments[1]) // 2])
@@ -218,6 +225,7 @@ def run_until(point: Point, root: Path, environment: dict[str, str]) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(execute(RunDir(root), beside=watch))
+    guard.end()
     os._exit(0)
 
 
@@ -227,6 +235,7 @@ def prepare_until(
     """Prepare a run in this process until the point is reached."""
     os.environ.update(environment)
     plan = make_plan(parse_config(config))
-    Guard(point)
+    guard = Guard(point)
     prepare_run(plan, run_id)
+    guard.end()
     os._exit(0)

@@ -15,7 +15,7 @@ from omni_batch.prepare import prepare_run
 from omni_batch.rundir import RunDir
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.record import read_record
-from omni_batch.simulator import Simulator
+from omni_batch.simulator import Simulator, reply
 from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts
 from tests.crash_layer import Death, Point, ends, prepare_until, run_until
 from tests.laws import check_finished, hidden, rows_so_far
@@ -88,6 +88,16 @@ def test_a_run_survives_the_loss_of_power_at_every_step(
         if len(steps) % 3 == 0:
             runs.survives(len(steps), "power lost, some of it written")
     assert steps.count("fsync") > 20
+
+
+def test_speech_that_lost_its_row_is_gone_when_the_item_is_refused_at_last(
+    simulator: Simulator, config: Config
+) -> None:
+    directory = prepare_run(make_plan(config))
+    directory.speech("row-0").write_bytes(b"RIFF")  # its process died before the row was written
+    simulator.script(reply.status(400, code="invalid_parameter_error"))
+    asyncio.run(execute(directory))
+    check_finished(directory, {})
 
 
 # --- before it begins ---
