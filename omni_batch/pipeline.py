@@ -13,7 +13,7 @@ from omni_batch.attempt import ask
 from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
-from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, OutOfMemory
+from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, out_of_memory
 from omni_batch.fingerprint import fingerprint
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
@@ -124,9 +124,9 @@ async def process_item(run: Run, item: Item) -> Result:
         if exc.stops_run:
             raise
         error = exc
-    except MemoryError:  # no item is at fault, and all others are doomed
-        raise
     except Exception as exc:  # a bug of ours costs a row, not the batch
+        if (lack := out_of_memory(exc)) is not None:
+            raise lack from exc
         log.exception("item %s", item.item_id)
         error = exc
     request = question.request if question else None
@@ -169,8 +169,6 @@ async def _run_item(run: Run, journal: Journal, item: Item) -> None:
         await _keep(run, journal, result)
     except OmniBatchError as exc:
         run.stop(exc)
-    except MemoryError:
-        run.stop(OutOfMemory("there is no memory left; lower quota.max_in_flight, then resume"))
     finally:
         run.gate.release()
 
@@ -212,8 +210,11 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
 async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
     try:
         await work
-    except OmniBatchError as exc:
-        run.stop(exc)
+    except Exception as exc:
+        reason = exc if isinstance(exc, OmniBatchError) else out_of_memory(exc)
+        if reason is None:
+            raise
+        run.stop(reason)
 
 
 def _finish(run: Run) -> None:
