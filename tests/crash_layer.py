@@ -202,10 +202,22 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
+def begin(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Do a piece of work in a process of its own."""
+    process: BaseProcess = _CONTEXT.Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def work_on(root: Path, environment: dict[str, str]) -> None:
+    """Work on a run until its end."""
+    os.environ.update(environment)
+    asyncio.run(execute(RunDir(root)))
+
+
 def ends(work: Callable[..., None], point: Point, *arguments: Any) -> bool:
     """Do a piece of work in a process that dies of it or ends well; True when it ended."""
-    process: BaseProcess = _CONTEXT.Process(target=work, args=(point, *arguments))
-    process.start()
+    process = begin(work, point, *arguments)
     process.join(60)
     assert process.exitcode in (0, DIED), process.exitcode
     if _after(point.folder).exists():
