@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -304,6 +305,28 @@ def test_two_signals_end_a_run_at_once_and_lose_nothing(
         left = 40 - record.counts.done
         finish(directory)
         assert slow.counters.requests == sent + left
+
+
+def test_an_answer_that_waits_for_the_disk_is_not_dropped_when_the_run_stops(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def slow_disk(file: int) -> None:
+        time.sleep(0.05)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", slow_disk)
+    directory = prepared(make_config, 20, durability="disk", shutdown_grace_s=0)
+
+    async def stop(run: Run) -> None:
+        while not (directory.journal(0).exists() and directory.journal(0).stat().st_size):
+            await asyncio.sleep(0)
+        run.stop(Interrupted("enough"))
+
+    record = asyncio.run(execute(directory, beside=stop))
+    assert record.counts.done == len(rows_so_far(directory)) > 0
+    finish(directory)
 
 
 _WITH_LITTLE_MEMORY = """
