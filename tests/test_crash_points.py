@@ -20,14 +20,14 @@ from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts
 from tests.crash_layer import Death, Point, ends, prepare_until, run_until
 from tests.laws import check_finished, hidden, rows_so_far
 
-ITEMS = 4
+ITEMS = 3
 BEGUN = 2  # items that may be under way at once: twice quota.max_in_flight
 ENVIRONMENT = {KEY_ENV: KEY}
 
 
 @pytest.fixture
 def config(make_config: MakeConfig) -> Config:
-    """Three spoken items and one that is refused, in two shards."""
+    """Two spoken items and one that is refused, in two shards."""
     rows = prompts(ITEMS - 1)
     rows.insert(1, {"item_id": "refused", "prompt": "forbidden-input"})
     return make_config(
@@ -85,7 +85,7 @@ def test_a_run_survives_the_loss_of_power_at_every_step(
     runs, steps = Runs(simulator, config, "disk"), list[str]()
     while step := runs.survives(len(steps) + 1, "power lost"):
         steps.append(step)
-        if len(steps) % 3 == 0:
+        if len(steps) % 4 == 0:
             runs.survives(len(steps), "power lost, some of it written")
     assert steps.count("fsync") > 20
 

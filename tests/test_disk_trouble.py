@@ -313,14 +313,15 @@ def test_an_answer_that_waits_for_the_disk_is_not_dropped_when_the_run_stops(
     real = os.fsync
 
     def slow_disk(file: int) -> None:
-        time.sleep(0.05)
+        time.sleep(0.02)
         real(file)
 
     monkeypatch.setattr(os, "fsync", slow_disk)
-    directory = prepared(make_config, 20, durability="disk", shutdown_grace_s=0)
+    directory = prepared(make_config, 12, durability="disk", shutdown_grace_s=0)
 
     async def stop(run: Run) -> None:
-        while not (directory.journal(0).exists() and directory.journal(0).stat().st_size):
+        journal = directory.journal(0)
+        while not (journal.exists() and journal.stat().st_size):  # noqa: ASYNC110
             await asyncio.sleep(0)
         run.stop(Interrupted("enough"))
 

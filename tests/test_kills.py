@@ -7,7 +7,7 @@ from tests.benchmarks.bench import KEY_ENV
 from tests.benchmarks.crash import kill_at_random
 from tests.crash_layer import begin, work_on
 
-KILLS = 12
+KILLS = 10
 
 
 class Warm:
