@@ -76,7 +76,7 @@ def test_a_run_survives_its_death_at_every_step(simulator: Simulator, config: Co
         if step in ("write", "replace"):
             assert runs.survives(len(steps), "torn")
     assert set(steps) >= {"write", "ftruncate", "replace", "unlink", "rmdir"}
-    assert len(steps) > 20
+    assert len(steps) > 15
 
 
 def test_a_run_survives_the_loss_of_power_at_every_step(
@@ -87,7 +87,7 @@ def test_a_run_survives_the_loss_of_power_at_every_step(
         steps.append(step)
         if len(steps) % 4 == 0:
             runs.survives(len(steps), "power lost, some of it written")
-    assert steps.count("fsync") > 20
+    assert steps.count("fsync") > 12
 
 
 def test_speech_that_lost_its_row_is_gone_when_the_item_is_refused_at_last(
