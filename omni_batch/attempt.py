@@ -171,7 +171,7 @@ async def _attempt(
     trace: "_Trace",
 ) -> Answer:
     item_id = question.item.item_id
-    speech = SpeechFile(directory.unfinished_speech(item_id, trace.number))
+    speech = SpeechFile(directory.unfinished_speech(item_id, trace.number), directory.disk)
     try:
         response, last_sound = await _converse(endpoint, body, slot, trace, speech)
         await speech.write(last_sound, trace.assembler.sample_rate_hz)

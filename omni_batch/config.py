@@ -216,6 +216,9 @@ class Config(Frozen):
     reuse: tuple[str, ...] | None = None
     """Globs of earlier run directories whose answers are not paid for again."""
     shard_size: int | Literal["auto"] = "auto"
+    durability: Literal["process", "disk"] = "process"
+    """process: an item is done when the system has it, safe from `kill -9`. disk: when the disk has
+    it, safe from the loss of power."""
     shutdown_grace_s: float = Field(default=30, ge=0)
     """How long requests in flight may take to end after the first Ctrl-C."""
     limit: int | None = Field(default=None, ge=1)

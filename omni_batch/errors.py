@@ -22,6 +22,7 @@ OmniBatchError
 ├── TookTooLong            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
 ├── Interrupted            somebody asked the run to stop
+├── OutOfMemory            this process got no more memory or threads
 └── StorageError           the run directory can't be written or read
 """
 
@@ -195,6 +196,12 @@ class Interrupted(OmniBatchError):
     stops_run = True
 
 
+class OutOfMemory(OmniBatchError):
+    """The system gave this process no more memory or threads. No item is at fault."""
+
+    stops_run = True
+
+
 class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
@@ -216,3 +223,14 @@ def own_error(exc: BaseException | None) -> OmniBatchError | None:
     while exc is not None and not isinstance(exc, OmniBatchError):
         exc = exc.__cause__ or exc.__context__
     return exc
+
+
+def out_of_memory(exc: Exception) -> OutOfMemory | None:
+    """An error of the interpreter as one of ours, where it means that memory has run out."""
+    # A thread needs memory for its stack; this is all that Python says when there is none.
+    if isinstance(exc, MemoryError) or "can't start new thread" in str(exc):
+        return OutOfMemory(
+            f"the system gives no more memory or threads ({exc or 'MemoryError'}); "
+            "lower quota.max_in_flight, then resume"
+        )
+    return None

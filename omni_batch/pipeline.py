@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +16,13 @@ from omni_batch.bill import priced
 from omni_batch.budget import check_budget
 from omni_batch.columns import attempt_rows, result_row
 from omni_batch.config import Config, load_config
-from omni_batch.errors import BudgetReached, Interrupted, OmniBatchError, StorageError
+from omni_batch.errors import (
+    BudgetReached,
+    Interrupted,
+    OmniBatchError,
+    StorageError,
+    out_of_memory,
+)
 from omni_batch.fingerprint import fingerprint
 from omni_batch.plan import make_plan
 from omni_batch.prepare import prepare_run
@@ -25,8 +31,10 @@ from omni_batch.reuse import Reused, reuse
 from omni_batch.run import Run, open_run
 from omni_batch.rundir import Entry, Journal, RunDir, RunRecord
 from omni_batch.rundir.again import read_standing
+from omni_batch.rundir.disk import in_thread
 from omni_batch.rundir.items import read_items
 from omni_batch.rundir.parts import write_parts
+from omni_batch.rundir.speech import drop_unclaimed
 from omni_batch.supervise import Companion, supervised
 from omni_batch.types import Answer, Attempt, Cost, Item, Request, Result
 
@@ -79,11 +87,11 @@ async def process_shard(run: Run, shard_number: int) -> None:
         read_items, directory.items, shard_number, run.record.shard_size
     )
     standing = read_standing(directory.journal(shard_number))
-    with Journal(directory.journal(shard_number)) as journal:
+    waiting = [item for item in items if item.row_number not in standing.done]
+    await asyncio.to_thread(drop_unclaimed, directory, waiting)
+    with Journal(directory.journal(shard_number), directory.disk) as journal:
         async with asyncio.TaskGroup() as group:
-            for item in items:
-                if item.row_number in standing.done:
-                    continue
+            for item in waiting:
                 await run.gate.acquire()
                 if run.stop_reason is not None:
                     run.gate.release()
@@ -93,7 +101,7 @@ async def process_shard(run: Run, shard_number: int) -> None:
                 run.tasks.add(task)
                 task.add_done_callback(run.tasks.discard)
     if run.stop_reason is None:
-        await asyncio.to_thread(write_parts, directory, shard_number)
+        await in_thread(write_parts, directory, shard_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,8 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
             raise
         error = exc
     except Exception as exc:  # a bug of ours costs a row, not the batch
+        if (lack := out_of_memory(exc)) is not None:
+            raise lack from exc
         log.exception("item %s", item.item_id)
         error = exc
     request = question.request if question else None
@@ -200,7 +210,10 @@ def _recorder(run: Run, question: Question, history: History) -> Callable[[Attem
 
 async def _run_item(run: Run, journal: Journal, item: Item, history: History) -> None:
     try:
-        _keep(run, journal, await process_item(run, item, history))
+        result = await process_item(run, item, history)
+        if (task := asyncio.current_task()) is not None:
+            run.tasks.discard(task)  # what has been answered is kept, however soon the run ends
+        await _keep(run, journal, result)
     except asyncio.CancelledError:
         _keep_attempts(run, journal, item, history)
         raise
@@ -222,9 +235,10 @@ def _keep_attempts(run: Run, journal: Journal, item: Item, history: History) -> 
         run.stop(exc)
 
 
-def _keep(run: Run, journal: Journal, result: Result) -> None:
+async def _keep(run: Run, journal: Journal, result: Result) -> None:
     """Write the result before anything else can fail, then learn from it."""
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
+    await journal.settle()
     run.tally.add_result(result)
     usage = result.answer.response.usage if result.answer else None
     if usage is not None and result.request is not None and result.reused_from is None:
@@ -248,7 +262,7 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
     async def lane() -> None:
         for number in numbers:
             if run.stop_reason is None:
-                await run_shard(run, number)
+                await _until_it_stops(run, run_shard(run, number))
 
     async with supervised(run, beside), asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
@@ -256,12 +270,21 @@ async def _run_shards(run: Run, run_shard: ShardRunner, beside: Companion | None
             group.create_task(lane())
 
 
+async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception as exc:
+        reason = exc if isinstance(exc, OmniBatchError) else out_of_memory(exc)
+        if reason is None:
+            raise
+        run.stop(reason)
+
+
 def _finish(run: Run) -> None:
     whole = all(run.directory.results(n).exists() for n in range(run.record.shards))
     if whole and run.stop_reason is None:
+        shutil.rmtree(run.directory.journals, ignore_errors=True)
         run.snapshot("finished")
-        with suppress(OSError):
-            run.directory.journals.rmdir()
         return
     reason = run.stop_reason
     run.snapshot("interrupted" if reason is None or isinstance(reason, Interrupted) else "stopped")

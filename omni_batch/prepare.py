@@ -4,7 +4,9 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from importlib.metadata import version
@@ -17,16 +19,19 @@ from omni_batch import __version__
 from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.conversation import turns_of
 from omni_batch.errors import ConfigError, ManifestError, StorageError
+from omni_batch.learned import learned_before
 from omni_batch.manifest import Row, read_items
 from omni_batch.plan import Plan
 from omni_batch.redact import redacted
+from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.record import RunRecord, read_record, write_record
 from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
-_CHANGEABLE = ("budget", "quota", "retry", "reuse", "shutdown_grace_s")
+_CHANGEABLE = ("budget", "durability", "quota", "retry", "reuse", "shutdown_grace_s")
+_ABANDONED_AFTER_S = 2.0  # between its making and its locking a draft looks as if left
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -51,17 +56,41 @@ def prepare_run(
         raise ConfigError(
             f"run {directory.root} exists; finish it with: omni-batch resume {directory.root}"
         )
-    # A name of its own: two runs may be begun in the same second.
-    draft = RunDir(output / f".{directory.run_id}.{secrets.token_hex(4)}.preparing")
+    disk = Disk(durable=plan.config.durability == "disk")
     try:
-        draft.make_folders()
-        write_record(draft.record, _read_manifest(plan, draft, directory.run_id, on_rows))
-        draft.root.rename(directory.root)
+        _drop_abandoned(output)
+        with _draft(RunDir(output, disk), directory.run_id) as draft:
+            draft.make_folders()
+            record = _read_manifest(plan, draft, directory.run_id, on_rows)
+            record = msgspec.structs.replace(record, paces=learned_before(plan, output))
+            disk.settle_path(draft.items)
+            write_record(draft.record, record, disk)
+            disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
         raise ConfigError(f"output {output} can't be written: {exc}") from exc
+    return directory
+
+
+@contextmanager
+def _draft(output: RunDir, run_id: str) -> Iterator[RunDir]:
+    """A hidden run directory, which is ours until it gets its name, and else goes."""
+    # A name of its own: two runs may be begun in the same second.
+    draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(4)}.preparing", output.disk)
+    draft.disk.make_folders(draft.root)
+    try:
+        with draft.owned():
+            yield draft
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
-    return directory
+
+
+def _drop_abandoned(output: Path) -> None:
+    """Remove drafts whose process died: no lock of theirs is held."""
+    for folder in output.glob(".*.preparing"):
+        with suppress(OSError, StorageError, ConfigError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S:
+                with RunDir(folder).owned():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
@@ -75,8 +104,9 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
     """
     record = read_record(directory.record)
     changed = changed_config(record, overrides)
+    disk = Disk(durable=changed["durability"] == "disk")
     with directory.owned():
-        write_record(directory.record, msgspec.structs.replace(record, config=changed))
+        write_record(directory.record, msgspec.structs.replace(record, config=changed), disk)
 
 
 def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:
@@ -87,7 +117,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     """
     changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
     for key in changed:
-        if changed[key] != record.config[key] and key not in _CHANGEABLE:
+        if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(
                 f"--set {key}: a run keeps what decides its answers; "
                 f"resume and retry may change {', '.join(_CHANGEABLE)}"

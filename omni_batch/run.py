@@ -1,7 +1,6 @@
 """A run under way: its directory, its connections, its counts."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +27,9 @@ from omni_batch.quota import Quota
 from omni_batch.reuse import earlier_answers
 from omni_batch.route import Route
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
+from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.earlier import EarlierAnswers
-from omni_batch.rundir.parts import read_tables
+from omni_batch.rundir.parts import drop_leftovers, read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
 
@@ -62,6 +62,7 @@ class Run:
     @property
     def facts(self) -> RunFacts:
         """What all rows share."""
+        # By the record: a directory may have been moved, or be reached by another name.
         return RunFacts(self.record.run_id, self.config.model, self.plan.endpoints)
 
     def stop(self, reason: OmniBatchError) -> None:
@@ -82,6 +83,11 @@ class Run:
 
     def snapshot(self, state: State) -> None:
         """Write run.json as things stand."""
+        self.take_stock(state)
+        write_record(self.directory.record, self.record, self.directory.disk)
+
+    def take_stock(self, state: State) -> RunRecord:
+        """Bring the record up to date. In the event loop, where all that it counts is counted."""
         ended = state not in ("prepared", "running")
         self.record = msgspec.structs.replace(
             self.record,
@@ -92,7 +98,7 @@ class Run:
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
         )
-        write_record(self.directory.record, self.record)
+        return self.record
 
 
 @asynccontextmanager
@@ -102,6 +108,8 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         record = read_record(directory.record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
+        directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
+        directory.make_folders()  # what copies a run may leave out folders that are empty
         known = {pace.endpoint: pace.learned for pace in record.paces}
         services = [
             await _connect(plan, route, directory, known.get(route.name), stack)
@@ -156,9 +164,7 @@ def _recover(run: Run) -> None:
     """Count what earlier processes have finished, and clear what they left half done."""
     for results, attempts in read_tables(run.directory, run.record.shards):
         run.tally.add_tables(results, attempts)
-    for leftover in run.directory.journals.glob("*.part"):
-        leftover.unlink(missing_ok=True)
-    shutil.rmtree(run.directory.downloads, ignore_errors=True)
+    drop_leftovers(run.directory, run.record.shards)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from omni_batch.errors import Interrupted, StorageError
 from omni_batch.run import Run
+from omni_batch.rundir.disk import in_thread
+from omni_batch.rundir.record import write_record
 
 _SNAPSHOT_S = 1.0
 Companion = Callable[[Run], Awaitable[None]]
@@ -23,12 +25,14 @@ async def supervised(run: Run, beside: Companion | None = None) -> AsyncIterator
     finally:
         for helper in helpers:
             helper.cancel()
+        await asyncio.wait(helpers)  # the last word in run.json is not theirs
 
 
 async def _report(run: Run) -> None:
     while True:
         try:
-            run.snapshot("running")
+            record = run.take_stock("running")
+            await in_thread(write_record, run.directory.record, record, run.directory.disk)
         except StorageError as exc:
             run.stop(exc)
         await asyncio.sleep(_SNAPSHOT_S)

@@ -40,13 +40,14 @@ LAYERS = {
         omni_batch.endpoints.dialects.sglang_omni omni_batch.endpoints.dialects.vllm
         omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
         omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
-        omni_batch.rundir.again omni_batch.rundir.earlier
+        omni_batch.rundir.again omni_batch.rundir.disk omni_batch.rundir.earlier
         omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
         omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.shards
         omni_batch.rundir.speech""",
     "the way": """omni_batch.again
         omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
-        omni_batch.deliver omni_batch.fleet omni_batch.plan omni_batch.reuse omni_batch.route
+        omni_batch.deliver omni_batch.fleet omni_batch.learned omni_batch.plan
+        omni_batch.reuse omni_batch.route
         omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare

@@ -276,7 +276,9 @@ def test_the_classes_answer_two_questions_and_two_more() -> None:
         "StreamError",
     }
     stopping = {c.__name__ for c in ours if c.stops_run}
-    assert stopping == {"AccountError", "BudgetReached", "Interrupted", "Outage", "StorageError"}
+    assert stopping == {
+        *("AccountError", "BudgetReached", "Interrupted", "Outage", "OutOfMemory", "StorageError"),
+    }
     assert {c.__name__ for c in ours if not c.uses_attempt} == {"RateLimited"}
     assert {c.__name__ for c in ours if c.attempts_at_most} == {"MediaUnreachable", "TimedOut"}
     assert MediaUnreachable.attempts_at_most == 3

@@ -1,6 +1,9 @@
 """A line of the journal is whole or it is not there, wherever the writer was cut off."""
 
+import asyncio
+import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from omni_batch.errors import StorageError
 from omni_batch.rundir import Entry, Journal
+from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.journal import read_journal
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -93,6 +97,28 @@ def test_a_whole_line_that_is_no_entry_is_a_storage_error(tmp_path: Path, line: 
     path.write_bytes(path.read_bytes() + line)
     with pytest.raises(StorageError, match=r"journal\.jsonl can't be read"):
         list(read_journal(path))
+
+
+async def test_items_that_end_together_share_one_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the wait is a thread's: the event loop goes on."""
+    real, threads = os.fsync, list[int]()
+
+    def fsync(file: int) -> None:
+        threads.append(threading.get_ident())
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Journal(tmp_path / "journal.jsonl", Disk(durable=True)) as journal:
+
+        async def end(text: str) -> None:
+            journal.append(row(text))
+            await journal.settle()
+
+        await asyncio.gather(*(end(str(number)) for number in range(100)))
+    assert len(threads) <= 3  # the first line and its folder, then all others
+    assert threading.get_ident() not in threads
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from omni_batch.columns import (
 )
 from omni_batch.errors import RateLimited, Rejected, StorageError
 from omni_batch.rundir import Entry, Journal, RunDir
-from omni_batch.rundir.parts import read_tables, write_parts
+from omni_batch.rundir.parts import drop_leftovers, read_tables, write_parts
 from omni_batch.types import Answer, Attempt, Item, Response, Result, Usage
 
 FACTS = RunFacts("run-1", "qwen3-omni-flash", "custom")
@@ -160,9 +160,21 @@ def test_a_part_wins_over_a_journal_that_was_not_dropped_in_time(run: RunDir) ->
     assert [results.num_rows for results, _ in read_tables(run, 1)] == [2]
 
 
+def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: RunDir) -> None:
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    journal(run, 0, 0)  # killed before it was dropped
+    journal(run, 1, 1)
+    run.unfinished_speech("item-2", 1).touch()
+    run.downloads.mkdir()
+    drop_leftovers(run, 2)
+    assert list(run.journals.iterdir()) == [run.journal(1)]
+    assert [results.num_rows for results, _ in read_tables(run, 2)] == [1, 1]
+
+
 def test_a_broken_part_is_a_storage_error(run: RunDir) -> None:
     journal(run, 0, 0)
     write_parts(run, 0)
     run.results(0).write_bytes(b"PAR1 broken PAR1")
-    with pytest.raises(StorageError, match="shard 0 of"):
+    with pytest.raises(StorageError, match=r"results/part-00000\.parquet can't be read"):
         list(read_tables(run, 1))

@@ -1,6 +1,5 @@
 """A shard that is worked on again: what stands of it, and how a finished one is opened anew."""
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
+from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.journal import Entry, Journal, read_journal
 from omni_batch.rundir.layout import RunDir
 
@@ -74,9 +74,8 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
         with Journal(draft) as file:
             for entry in _entries(results, attempts, rows):
                 file.append(entry)
-        _sync(draft)
-        draft.replace(journal)
-        _sync(journal.parent)
+        # Rows that were safe in a part stay so, whatever `durability` says.
+        Disk(durable=True).publish(draft, journal)
         directory.results(shard_number).unlink()
     except OSError as exc:
         raise StorageError(f"{journal} can't be written: {exc}") from exc
@@ -102,12 +101,3 @@ def _read(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
     except (OSError, pa.ArrowException) as exc:
         raise StorageError(f"{path} can't be read: {exc}") from exc
     return rows
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from omni_batch.errors import OmniBatchError, StorageError
+from omni_batch.rundir.disk import PROCESS, Disk
 from omni_batch.rundir.journal import read_journal
 from omni_batch.rundir.layout import RunDir
 from omni_batch.rundir.record import RunRecord, read_record
@@ -163,7 +164,9 @@ class _Part:
         return cls(columns, index, table.nbytes + len(index) * len(columns) * _VALUE_BYTES)
 
 
-def link_speech(run: RunDir, row: dict[str, Any], target: Path, draft: Path) -> bool:
+def link_speech(
+    run: RunDir, row: dict[str, Any], target: Path, draft: Path, disk: Disk = PROCESS
+) -> bool:
     """Give an earlier run's speech a second name, or copy it where that can't be.
 
     Returns:
@@ -182,7 +185,7 @@ def link_speech(run: RunDir, row: dict[str, Any], target: Path, draft: Path) -> 
             draft.hardlink_to(source)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, draft)
-        draft.replace(target)
+        disk.publish(draft, target)
         draft.unlink(missing_ok=True)  # renaming one name of a file to another leaves both
     except OSError as exc:
         raise StorageError(f"{target} can't be written: {exc}") from exc

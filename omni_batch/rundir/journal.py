@@ -1,9 +1,10 @@
-"""The journal: one line for each finished item, handed to the operating system before it counts.
+"""The journal: one line for each finished item, safe before the item counts.
 
 A line is whole or it is not there: what follows the last newline was cut by a crash and is removed
 before the next line is written.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from omni_batch.errors import StorageError
+from omni_batch.rundir.disk import PROCESS, Disk, in_thread
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -36,25 +38,51 @@ class Journal:
         StorageError: disk full, or not readable or writable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = PROCESS) -> None:
         self._path = path
+        self._disk = disk
+        self._settling = asyncio.Lock()
+        self._settled_bytes = -1  # not even its name is on the disk
         try:
             self._file = path.open("ab", buffering=0)  # each line reaches the system at once
-            self._whole_bytes = self._file.truncate(_whole_bytes(path))
+            self._whole_bytes = _whole_bytes(path)
+            disk.cut(self._file.fileno(), self._whole_bytes)
         except OSError as exc:
             raise StorageError(f"{path} can't be opened: {exc}") from exc
 
     def append(self, entry: Entry) -> None:
         """Write one finished item; when this returns, a crash of ours can't lose it."""
-        line = rest = _encoder.encode(entry) + b"\n"
+        line = _encoder.encode(entry) + b"\n"
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            self._disk.append(self._file.fileno(), line)
         except OSError as exc:
             with suppress(OSError):  # items in flight still append: never behind half a line
-                self._file.truncate(self._whole_bytes)
+                self._disk.cut(self._file.fileno(), self._whole_bytes)
             raise StorageError(f"{self._path} can't be written: {exc}") from exc
         self._whole_bytes += len(line)
+
+    async def settle(self) -> None:
+        """Wait until all that was appended so far is as safe as `durability` asks.
+
+        Who comes while the disk is busy waits with all others for one more turn of it.
+        """
+        if not self._disk.durable:
+            return
+        mine_bytes = self._whole_bytes
+        async with self._settling:
+            if mine_bytes <= self._settled_bytes:
+                return
+            covered_bytes = self._whole_bytes
+            await in_thread(self._settle)
+            self._settled_bytes = covered_bytes
+
+    def _settle(self) -> None:
+        try:
+            self._disk.settle(self._file.fileno())
+            if self._settled_bytes < 0:
+                self._disk.settle_path(self._path.parent)
+        except OSError as exc:
+            raise StorageError(f"{self._path} can't be written: {exc}") from exc
 
     def __enter__(self) -> "Journal":
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from omni_batch.errors import ConfigError, StorageError
+from omni_batch.rundir.disk import PROCESS, Disk
 from omni_batch.rundir.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
@@ -27,6 +28,8 @@ class RunDir:
     """
 
     root: Path
+    disk: Disk = PROCESS
+    """How safe what is written must be."""
 
     @property
     def run_id(self) -> str:
@@ -74,9 +77,16 @@ class RunDir:
         return self.journals / f"{file_name(item_id)}.{attempt}.wav.part"
 
     def make_folders(self) -> None:
-        """Create all folders of a run."""
-        for name in ("results", "attempts", "audio", "journal"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        """Create the folders of a run that are missing.
+
+        Raises:
+            StorageError: not writable.
+        """
+        try:
+            for name in ("results", "attempts", "audio", "journal"):
+                self.disk.make_folders(self.root / name)
+        except OSError as exc:
+            raise StorageError(f"{self.root} can't be written: {exc}") from exc
 
     @contextmanager
     def owned(self) -> Iterator[None]:

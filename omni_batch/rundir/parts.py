@@ -1,5 +1,6 @@
 """Journal → Parquet: a finished shard becomes one part of each table."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,45 +22,77 @@ def write_parts(directory: RunDir, shard_number: int) -> None:
     journal = directory.journal(shard_number)
     results, attempts = _journaled(journal)
     # Attempts first: the part of results is the mark that the shard is done.
-    _write(attempts, directory.attempts(shard_number), directory.journals)
-    _write(results, directory.results(shard_number), directory.journals)
-    journal.unlink(missing_ok=True)
+    _write(directory, attempts, directory.attempts(shard_number))
+    _write(directory, results, directory.results(shard_number))
+    directory.disk.remove(journal)
 
 
-def _write(rows: pa.Table, path: Path, drafts: Path) -> None:
+def drop_leftovers(directory: RunDir, shards: int) -> None:
+    """Remove what the death of a process left half done, or done twice.
+
+    Raises:
+        StorageError: not readable.
+    """
+    for shard_number in range(shards):
+        if directory.results(shard_number).exists() and directory.journal(shard_number).exists():
+            _drop_journal(directory, shard_number)
+    for draft in directory.journals.glob("*.part"):
+        directory.disk.remove(draft)
+    shutil.rmtree(directory.downloads, ignore_errors=True)
+
+
+def _drop_journal(directory: RunDir, shard_number: int) -> None:
+    for part in (directory.attempts(shard_number), directory.results(shard_number)):
+        try:  # its process may have died before all of it was on the disk
+            directory.disk.settle_path(part)
+            directory.disk.settle_path(part.parent)
+        except OSError as exc:
+            raise StorageError(f"{part} can't be read: {exc}") from exc
+    directory.disk.remove(directory.journal(shard_number))
+
+
+def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
     # Drafts lie elsewhere: whoever reads the folder of a table finds whole parts only.
-    temporary = drafts / f"{path.parent.name}-{path.name}.part"
+    draft = directory.journals / f"{path.parent.name}-{path.name}.part"
     try:
-        pq.write_table(rows, temporary, compression="zstd")
-        temporary.replace(path)
+        pq.write_table(rows, draft, compression="zstd")
+        directory.disk.publish(draft, path)
     except (OSError, pa.ArrowException) as exc:
+        directory.disk.remove(draft)
         raise StorageError(f"{path} can't be written: {exc}") from exc
 
 
 def _journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
     """(results, attempts) of a journal, in manifest order."""
-    entries = list(read_journal(journal))
-    results = [entry.result for entry in entries if entry.result is not None]
-    attempts = [row for entry in entries for row in entry.attempts]
-    results.sort(key=lambda row: row["row_number"])
-    attempts.sort(key=lambda row: (row["row_number"], row["number"]))
-    return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
+    try:
+        entries = list(read_journal(journal))
+        results = [entry.result for entry in entries if entry.result is not None]
+        attempts = [row for entry in entries for row in entry.attempts]
+        results.sort(key=lambda row: row["row_number"])
+        attempts.sort(key=lambda row: (row["row_number"], row["number"]))
+        return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as exc:
+        raise StorageError(f"{journal} holds a line that is no finished item: {exc!r}") from exc
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """What is written so far, shard by shard: (results, attempts), from part or journal.
 
     Raises:
-        StorageError: a part can't be read.
+        StorageError: a part or a journal can't be read.
     """
     for shard_number in range(shards):
-        try:
-            if directory.results(shard_number).exists():
-                yield (
-                    conformed(RESULT_COLUMNS, pq.read_table(directory.results(shard_number))),
-                    conformed(ATTEMPT_COLUMNS, pq.read_table(directory.attempts(shard_number))),
-                )
-            elif directory.journal(shard_number).exists():
-                yield _journaled(directory.journal(shard_number))
-        except (OSError, pa.ArrowException) as exc:
-            raise StorageError(f"shard {shard_number} of {directory.root}: {exc}") from exc
+        if directory.results(shard_number).exists():
+            yield (
+                conformed(RESULT_COLUMNS, _read(directory.results(shard_number))),
+                conformed(ATTEMPT_COLUMNS, _read(directory.attempts(shard_number))),
+            )
+        elif directory.journal(shard_number).exists():
+            yield _journaled(directory.journal(shard_number))
+
+
+def _read(part: Path) -> pa.Table:
+    try:
+        return pq.read_table(part)
+    except (OSError, pa.ArrowException) as exc:
+        raise StorageError(f"{part} can't be read: {exc}") from exc

@@ -10,6 +10,7 @@ import msgspec
 
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.pace import Pace
+from omni_batch.rundir.disk import PROCESS, Disk
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
@@ -108,15 +109,14 @@ def read_record(path: Path) -> RunRecord:
         raise ConfigError(f"{path} can't be read: {exc}") from None
 
 
-def write_record(path: Path, record: RunRecord) -> None:
+def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
     """Replace run.json in one step; readers see the old one or the new one.
 
     Raises:
         StorageError: disk full or not writable.
     """
-    temporary = path.with_suffix(".json.part")
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     try:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-        temporary.replace(path)
+        disk.replace(path, path.with_suffix(".json.part"), text)
     except OSError as exc:
         raise StorageError(f"{path} can't be written: {exc}") from exc

@@ -3,11 +3,15 @@
 import asyncio
 import hashlib
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
 
 from omni_batch.errors import StorageError
+from omni_batch.rundir.disk import PROCESS, Disk
+from omni_batch.rundir.layout import RunDir
+from omni_batch.types import Item
 
 _BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to the disk
 
@@ -19,8 +23,9 @@ class SpeechFile:
         StorageError: disk full or not writable.
     """
 
-    def __init__(self, temporary: Path) -> None:
+    def __init__(self, temporary: Path, disk: Disk = PROCESS) -> None:
         self._temporary = temporary
+        self._disk = disk
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
         self._begun = False
@@ -44,7 +49,7 @@ class SpeechFile:
                 self._file.close()
                 self._file = None
             if self._begun:
-                self._temporary.unlink(missing_ok=True)
+                self._disk.remove(self._temporary)
 
     def _locked_flush(self, sample_rate_hz: int) -> None:
         with self._lock:
@@ -75,8 +80,14 @@ class SpeechFile:
                 self._file = None
             with self._temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self._temporary.replace(final)
+            self._disk.publish(self._temporary, final)
             self._begun = False  # nothing is left to be discarded
         except (OSError, soundfile.LibsndfileError) as exc:
             raise StorageError(f"{final} can't be written: {exc}") from exc
         return sha256
+
+
+def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:
+    """Remove speech of items that have no result: their process died between file and row."""
+    for item in items:
+        directory.disk.remove(directory.speech(item.item_id))

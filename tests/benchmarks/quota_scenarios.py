@@ -35,7 +35,7 @@ _KNOWN = {"ratio": 1.03, "refused": 0, "failed": 0}
 _FOUND_OUT = {"ratio": 1.15, "refused_share": 0.02, "in_flight_spread": 0.25, "failed": 0}
 _SOON = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
 _IN_THE_END = {"refused_share": 0.02, "failed": 0}
-"""Where even a client that knows the limit is refused, or too few items come for what is learned."""
+"""Where even a client that knows the limit is refused, or too few items come to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
