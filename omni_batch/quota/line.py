@@ -27,6 +27,7 @@ _TOKENS_TOLERANCE_S = 0.7  # requests come in all sizes: small ones make up for 
 _LEAST_WAIT_S = 0.002  # a timer for each of thousands a second would cost more than they do
 _ESTIMATE_AGAIN_S = 1.0
 _LAG_PAUSE_S = 2.0
+_FIRST_GUESS_S = 1.0  # of a latency
 _HELD_S = 30  # of a surge, by the service (3 to 120 are known to be sensible)
 _DOWN = (None, 502, 503, 504)
 
@@ -92,7 +93,8 @@ class Quota:
         ):
             waits_s.append(pacer.wait_s(now_s) + (queued / rate.per_s if rate.per_s else 0.0))
         crowd = self.in_flight + self.waiting - self._room.places
-        waits_s.append(max(0.0, crowd + 1) / self._room.places * self._recent.usual_latency_s)
+        latency_s = self._recent.usual_latency_s or _FIRST_GUESS_S
+        waits_s.append(max(0.0, crowd + 1) / self._room.places * latency_s)
         return max(waits_s)
 
     async def drained(self) -> None:
