@@ -22,7 +22,10 @@ LAYERS = {
         omni_batch.fingerprint omni_batch.forecast omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.report.figures omni_batch.request omni_batch.sse
+        omni_batch.report.breakdown omni_batch.report.distribution
+        omni_batch.report.estimates omni_batch.report.exchanges omni_batch.report.facts
+        omni_batch.report.figures omni_batch.report.remedies omni_batch.report.timeline
+        omni_batch.report.troubles omni_batch.request omni_batch.sse
         omni_batch.template omni_batch.tokens omni_batch.usage""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.retry omni_batch.endpoints omni_batch.endpoints.body omni_batch.endpoints.client
@@ -39,8 +42,11 @@ LAYERS = {
     "the way": """omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.report omni_batch.report.page omni_batch.tally""",
-    "doors": """omni_batch.cli omni_batch.display flows flows.artifacts flows.batch flows.door""",
+        omni_batch.report omni_batch.report.charts omni_batch.report.collect
+        omni_batch.report.gallery omni_batch.report.local_media omni_batch.report.page
+        omni_batch.report.thumbnails omni_batch.tally""",
+    "doors": """omni_batch.cli omni_batch.display omni_batch.report.terminal
+        flows flows.artifacts flows.batch flows.door""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}
@@ -199,11 +205,12 @@ def importers(library: str) -> set[str]:
         ("tenacity", ("omni_batch.retry",)),
         ("httpx", ("omni_batch.endpoints.client", "omni_batch.endpoints.upload")),
         ("fsspec", ("omni_batch.manifest",)),
-        ("av", ("omni_batch.probe",)),
+        ("av", ("omni_batch.probe", "omni_batch.report.thumbnails")),
         ("soundfile", ("omni_batch.rundir.speech",)),
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
         ("jinja2", ("omni_batch.template", "omni_batch.report.page")),
+        ("vl_convert", ("omni_batch.report.charts",)),
         ("typer", ("omni_batch.cli",)),
     ],
 )

@@ -40,11 +40,16 @@ def share(part: float | None, whole: float | None) -> str:
     return f"{per_cent:.0f} %" if per_cent in (0, 100) else f"{per_cent:.1f} %"
 
 
-def money(amount: float | None, currency: str | None = None) -> str:
-    """An amount with as many decimals as it is worth."""
+def money(amount: float | None, currency: str | None = None, like: float | None = None) -> str:
+    """An amount with as many decimals as it is worth.
+
+    Args:
+        like: another amount whose decimals to take, so that a column lines up.
+    """
     if amount is None:
         return NOTHING
-    decimals = 2 if abs(amount) >= 100 or amount == 0 else 4 if abs(amount) >= 0.01 else 6
+    worth = abs(amount if like is None else like)
+    decimals = 2 if worth >= 1 or worth == 0 else 4 if worth >= 0.01 else 6
     return f"{amount:,.{decimals}f}{f' {currency}' if currency else ''}"
 
 
