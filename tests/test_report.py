@@ -46,11 +46,7 @@ async def run_rows(config: Config) -> RunDir:
 async def test_the_facts_are_what_the_tables_say(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
-    simulator.script(
-        reply.fault("error_503"),
-        reply.status(429, retry_after_s=0),
-        reply.status(400, code="invalid_parameter_error"),
-    )
+    simulator.script(reply.fault("error_503"), reply.status(400, code="invalid_parameter_error"))
     rows = [*prompts(8), {"item_id": "gone", "image": "gone.jpg"}]
     directory = await run_rows(make_config(rows, quota={"requests_per_minute": 6000}))
     results, attempts = read_table(directory.root), read_table(directory.root, "attempts")
@@ -58,7 +54,6 @@ async def test_the_facts_are_what_the_tables_say(
 
     assert (facts.items, facts.done, facts.failed) == (9, 9, 2)
     assert facts.requests == len(attempts)
-    assert facts.rate_limited == sum(row["error_kind"] == "rate_limited" for row in attempts) == 1
     assert facts.retries == sum(row["number"] > 1 for row in attempts)
     assert facts.prompt_tokens == sum(row["prompt_tokens"] or 0 for row in results)
     assert sum(group.completion_tokens for group in facts.modalities) == facts.completion_tokens
@@ -124,15 +119,20 @@ async def test_endpoints_are_told_apart_and_cut_replies_are_priced(make_config: 
         table = pq.read_table(path)
         table = table.set_column(table.column_names.index("endpoint"), "endpoint", names)
         if path.parent.name == "attempts":
+            kinds = pa.array(["rate_limited", None, "stream_error", None])
+            table = table.set_column(table.column_names.index("error_kind"), "error_kind", kinds)
             table = table.append_column("estimated_cost", pa.array([None, 0.5, None, 0.25]))
             table = table.append_column("currency", pa.array(["USD"] * 4))
         pq.write_table(table, path)
     facts = collect(directory).facts
     assert [(group.name, group.items) for group in facts.endpoints] == [("west", 3), ("east", 1)]
-    assert {(kind.endpoint, kind.exchanges) for kind in facts.exchanges} == {
-        ("east", 1),
-        ("west", 3),
+    assert {(kind.endpoint, kind.outcome): kind.exchanges for kind in facts.exchanges} == {
+        ("east", "rate_limited"): 1,
+        ("west", "stream_error"): 1,
+        ("west", "answered"): 2,
     }
+    assert facts.rate_limited == 1
+    assert sum(moment.broken for moment in facts.timeline) == 1
     assert facts.cut_costs == {"USD": 0.75}
 
 
@@ -228,11 +228,17 @@ def test_nothing_outside_the_roots_is_linked_or_decoded(tmp_path: Path) -> None:
         shutil.copy(SAMPLE / "photos" / "coffee.jpg", tmp_path / name)
     (tmp_path / "base" / "in" / "way-out.jpg").symlink_to(tmp_path / "secret.jpg")
     media = LocalMedia(tmp_path / "base", ["in"], tmp_path / "runs" / "one")
-    found = media.path("in/photo.jpg")
+    found = media.find("in/photo.jpg")
     assert found is not None
-    assert media.link(found) == "../../base/in/photo.jpg"
-    for reference in ("../secret.jpg", str(tmp_path / "secret.jpg"), "in/way-out.jpg", "in/gone"):
-        assert media.path(reference) is None
+    assert found.link == "../../base/in/photo.jpg"
+    outside = (
+        "../secret.jpg",
+        str(tmp_path / "secret.jpg"),
+        "in/way-out.jpg",
+        "in/../../secret.jpg",
+    )
+    for reference in (*outside, "in/gone.jpg", "in", "in/..", "https://example.com/photo.jpg"):
+        assert media.find(reference) is None, reference
 
 
 def test_thumbnails_keep_to_their_budget_and_survive_broken_files() -> None:

@@ -214,8 +214,9 @@ def test_colours_follow_the_system_and_the_choice(browser: Any, page: Path) -> N
         tab.select_option("#theme", "light")
         light = tab.evaluate(paper)
         assert (dark, light) == ("rgb(20, 23, 28)", "rgb(255, 255, 255)")
-        tab.reload()
-        assert tab.evaluate(paper) == light, "the choice is kept"
+        # Chromium hands what a file stores to its next process a moment later.
+        kept = ((tab.reload(), tab.evaluate(paper))[1] == light for _ in range(20))
+        assert any(kept), "the choice is kept"
         tab.select_option("#theme", "")
         assert tab.evaluate(paper) == dark
 

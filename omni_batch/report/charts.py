@@ -161,7 +161,7 @@ def _limit(use: QuotaUse) -> list[Spec]:
     limit = use.limit_per_minute
     if not limit or limit > _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1):
         return []
-    data = {"values": [{"limit": limit, "says": f"limit {figures.short(limit)}"}]}
+    data = {"values": [{"limit": limit, "says": f"limit {figures.count(limit)}"}]}
     y = {"field": "limit", "type": "quantitative"}
     rule = {"type": "rule", "color": "var(--bad-fill)", "strokeDash": [5, 3]}
     text = {"type": "text", "align": "right", "x": "width", "dy": -7, "color": "var(--bad)"}
@@ -190,8 +190,8 @@ def _says_rate(moment: Moment, use: QuotaUse) -> str:
 # --- outcomes over time ---
 
 _OUTCOMES = (
-    ("answered", "answered at once", "var(--fill)"),
-    ("retried", "answered at a retry", "var(--fill-2)"),
+    ("answered", "answered", "var(--fill)"),
+    ("retried", "by a retry", "var(--fill-2)"),
     ("rate_limited", "429", "var(--warn-fill)"),
     ("broken", "failed", "var(--bad-fill)"),
 )

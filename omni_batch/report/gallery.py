@@ -126,11 +126,11 @@ class Gallery:
         return [*shown, [more]] if more else shown
 
     def _medium(self, reference: str, modality: str | None) -> list[Any]:
-        kind, path = kind_of(reference, modality), self._media.path(reference)
-        number, link = None, self._media.link(path) if path else web_link(reference)
-        if path is not None and kind in ("image", "video"):
+        kind, file = kind_of(reference, modality), self._media.find(reference)
+        number, link = None, file.link if file else web_link(reference)
+        if file is not None and kind in ("image", "video"):
             make = self.records < _FIRST_PAGES or self.records % self._thumbnail_every == 0
-            number = self.thumbnails.number(path, kind, make=make)
+            number = self.thumbnails.number(file.path, kind, make=make)
         return [kind, reference, link, number]
 
     def _name(self, member: str, value: str | None) -> int | None:

@@ -1,8 +1,10 @@
-"""Media references → what a page in the run directory can link to. Nothing outside media.roots."""
+"""Media references → files that a page in the run directory links to, inside media.roots only."""
 
 import mimetypes
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +12,16 @@ from omni_batch.conversation import display_name, is_data_uri, is_url
 
 KINDS = ("image", "audio", "video")
 _OF_MODALITY = {"image": "image", "frames": "image", "audio": "audio", "video": "video"}
+_FOLDERS_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file that may be shown."""
+
+    path: Path
+    link: str
+    """Relative to the page; on another drive of Windows, a file: URL."""
 
 
 class LocalMedia:
@@ -25,21 +37,31 @@ class LocalMedia:
         self._base = base.resolve()
         self._roots = [(self._base / root).resolve() for root in roots]
         self._start = start.resolve()
+        # Files of one folder follow one another; to resolve each anew took most of the time.
+        self._folder = lru_cache(_FOLDERS_KEPT)(self._look_up)
 
-    def path(self, reference: str) -> Path | None:
+    def find(self, reference: str) -> LocalFile | None:
         """The file; None for URLs, for what is not there and for what lies outside the roots."""
         if is_url(reference) or is_data_uri(reference) or "://" in reference or "\0" in reference:
             return None
-        found = Path(os.path.realpath(self._base / reference))  # faster than Path.resolve
-        inside = any(found.is_relative_to(root) for root in self._roots)
-        return found if inside and found.is_file() else None
+        path = self._base / reference
+        folder = self._folder(path.parent)
+        if path.is_symlink():
+            path = path.resolve()
+            folder = self._folder(path.parent)
+        if folder is None or not path.is_file():
+            return None
+        return LocalFile(folder.path / path.name, f"{folder.link}/{quote(path.name)}")
 
-    def link(self, path: Path) -> str:
-        """A file as the page links to it: relative; on another drive of Windows, as file:."""
+    def _look_up(self, folder: Path) -> LocalFile | None:
+        """A folder whose files may be shown."""
+        path = folder.resolve()
+        if not any(path.is_relative_to(root) for root in self._roots):
+            return None
         try:
-            return quote(Path(os.path.relpath(path, self._start)).as_posix())
+            return LocalFile(path, quote(Path(os.path.relpath(path, self._start)).as_posix()))
         except ValueError:
-            return path.as_uri()
+            return LocalFile(path, path.as_uri())
 
 
 def web_link(reference: str) -> str | None:
