@@ -43,6 +43,7 @@ LAYERS = {
         omni_batch.deliver omni_batch.plan omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.report omni_batch.report.charts omni_batch.report.collect
+        omni_batch.report.drawing
         omni_batch.report.gallery omni_batch.report.local_media omni_batch.report.page
         omni_batch.report.thumbnails omni_batch.tally""",
     "doors": """omni_batch.cli omni_batch.display omni_batch.report.terminal
@@ -210,7 +211,7 @@ def importers(library: str) -> set[str]:
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
         ("jinja2", ("omni_batch.template", "omni_batch.report.page")),
-        ("vl_convert", ("omni_batch.report.charts",)),
+        ("vl_convert", ("omni_batch.report.drawing",)),
         ("typer", ("omni_batch.cli",)),
     ],
 )

@@ -1,7 +1,9 @@
 """The report's numbers are the tables' numbers, whatever the run looks like."""
 
+import json
 import math
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import omni_batch
 from omni_batch import errors
+from omni_batch.cli import app
 from omni_batch.config import Config
-from omni_batch.errors import OmniBatchError
+from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.report import figures, write_report
 from omni_batch.report.collect import collect
 from omni_batch.report.distribution import Distribution
@@ -134,6 +138,27 @@ async def test_endpoints_are_told_apart_and_cut_replies_are_priced(make_config: 
     assert facts.rate_limited == 1
     assert sum(moment.broken for moment in facts.timeline) == 1
     assert facts.cut_costs == {"USD": 0.75}
+
+
+async def test_the_command_writes_the_page_and_says_the_same(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = await run_rows(make_config([*prompts(2), {"item_id": "gone", "image": "gone.jpg"}]))
+    run = CliRunner()
+    shown = run.invoke(app, ["report", str(directory.root)])
+    assert shown.exit_code == 0, shown.output
+    for expected in ("2 succeeded, 1 failed of 3 items", "1 x media_error", "report.html"):
+        assert expected in shown.output
+    told = json.loads(run.invoke(app, ["report", str(directory.root), "--json"]).output)
+    assert (told["succeeded"], told["failures"][0]["kind"]) == (2, "media_error")
+    assert "<!doctype html>" in (directory.root / "report.html").read_text()
+    assert not list(directory.root.glob(".report*")), "no draft is left"
+
+    with pytest.raises(ConfigError, match="no run directory"):
+        write_report(RunDir(directory.root / "audio"))
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(ConfigError, match=r"omni-batch\[report\]"):
+        write_report(directory)
 
 
 def test_every_kind_of_failure_has_a_remedy() -> None:

@@ -1,69 +1,17 @@
-"""Facts → pictures. Vega-Lite draws them as SVG once; the page needs no program to show them.
+"""Facts → charts of a run, as Vega-Lite."""
 
-Colours are the page's CSS variables, so that light and dark come from the style sheet. Each picture
-is drawn twice, for wide and for narrow screens, as text in a scaled picture can't be read.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import msgspec
-from markupsafe import Markup
-
-from omni_batch.errors import ConfigError
 from omni_batch.report import figures
+from omni_batch.report.drawing import Picture, Spec, draw
 from omni_batch.report.facts import Estimate, Facts, Moment, QuotaUse, Spread
 from omni_batch.report.timeline import joined
 
-Spec = dict[str, Any]
-
-_WIDE_PX, _NARROW_PX = 600, 288
-_HEIGHT_PX = 220
 _BARS_WIDE, _BARS_NARROW = 60, 30
 _LIMIT_IN_SIGHT = 12.0
 """A limit this many times above the highest point would press the curve to the floor."""
-_CONFIG: Spec = {
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif",
-    "background": None,
-    # Browsers set wider fonts than the ones that were measured.
-    "padding": {"left": 10, "right": 18, "top": 4, "bottom": 2},
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--soft)",
-        "titleColor": "var(--soft)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "gridColor": "var(--grid)",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titlePadding": 8,
-        "labelPadding": 5,
-    },
-    "axisX": {"grid": False},
-    "axisY": {"domain": False, "ticks": False, "tickCount": 5},
-    "legend": {
-        "labelColor": "var(--ink)",
-        "titleColor": "var(--soft)",
-        "labelFontSize": 12,
-        "orient": "top",
-        "title": None,
-        "symbolType": "square",
-        "columnPadding": 34,
-        "offset": 6,
-    },
-    "text": {"color": "var(--ink)", "fontSize": 12},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One chart for wide and one for narrow screens, as SVG."""
-
-    wide: Markup
-    narrow: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +34,20 @@ def draw_run(facts: Facts) -> Pictures:
     """
     requests, tokens = facts.quotas
     return Pictures(
-        requests=_draw(facts.timeline, lambda at, wide: _rate(at, requests), "Requests a minute"),
-        tokens=_draw(facts.timeline, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
-        outcomes=_draw(facts.timeline, _outcomes, "Exchanges over time by outcome"),
+        requests=draw(facts.timeline, lambda at, wide: _rate(at, requests), "Requests a minute"),
+        tokens=draw(facts.timeline, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
+        outcomes=draw(facts.timeline, _outcomes, "Exchanges over time by outcome"),
         first_event=_draw_wait(facts, "first event"),
         exchange=_draw_wait(facts, "whole exchange"),
-        estimates=_draw(facts.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
+        estimates=draw(facts.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
     )
-
-
-def _draw(data: Sequence[Any], spec: Callable[[Any, bool], Spec], label: str) -> Picture | None:
-    if not data:
-        return None
-    wide, narrow = (
-        _svg({**spec(data, is_wide), "width": width}, label)
-        for is_wide, width in ((True, _WIDE_PX), (False, _NARROW_PX))
-    )
-    return Picture(wide, narrow)
 
 
 def _draw_wait(facts: Facts, what: str) -> Picture | None:
     """The endpoint with most exchanges; others stand in the table."""
     spreads = [wait.spread for wait in facts.waits if wait.what == what]
     most = max(spreads, key=lambda spread: spread.count, default=None)
-    return _draw([most] if most else [], lambda one, wide: _histogram(one[0]), f"Seconds, {what}")
-
-
-def _svg(spec: Spec, label: str) -> Markup:
-    try:
-        import vl_convert
-    except ImportError:
-        raise ConfigError(
-            "report draws its charts with vl-convert, which is not installed: "
-            'pip install "omni-batch[report]"'
-        ) from None
-    whole = {
-        "height": _HEIGHT_PX,
-        **spec,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "config": _CONFIG,
-    }
-    svg: str = vl_convert.vegalite_to_svg(msgspec.json.encode(whole).decode())
-    # Vega escapes what it is given; the label is ours.
-    return Markup(svg.replace("<svg ", f'<svg role="group" aria-label="{label}" ', 1))
+    return draw([most] if most else [], lambda one, wide: _histogram(one[0]), f"Seconds, {what}")
 
 
 # --- rates against the quota ---

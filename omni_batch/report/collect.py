@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Collected:
     gallery: Gallery
 
 
-def collect(directory: RunDir, *, with_gallery: bool = True) -> Collected:
+def collect(directory: RunDir) -> Collected:
     """Read what is written so far, also of a run in progress.
 
     Raises:
@@ -51,24 +51,40 @@ def collect(directory: RunDir, *, with_gallery: bool = True) -> Collected:
         StorageError: a part can't be read.
     """
     record = read_record(directory.record)
-    breakdown, exchanges, estimates, troubles = Breakdown(), Exchanges(), Estimates(), Troubles()
-    gallery = Gallery(directory, record)
-    for read_results, read_attempts in read_tables(directory, record.shards):
-        results, attempts = conformed(read_results, _RESULTS), conformed(read_attempts, _ATTEMPTS)
-        breakdown.add(results)
-        estimates.add(results)
-        exchanges.add(attempts)
-        failed = results.filter(pc.not_equal(results["status"], "succeeded"))
-        troubles.add(failed.select(_FAILURE_COLUMNS).to_pylist())
-        if with_gallery:
-            gallery.add(results)
+    sums, gallery = _Sums(), Gallery(directory, record)
+    for results, attempts in read_tables(directory, record.shards):
+        results = conformed(results, _RESULTS)
+        sums.add(results, conformed(attempts, _ATTEMPTS))
+        gallery.add(results)
     gallery.close()
-    groups = breakdown.groups("modality")
-    facts = Facts(
+    return Collected(_facts(record, sums, _quiet_s(directory.record, record)), gallery)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What is kept of the shards that went by."""
+
+    breakdown: Breakdown = field(default_factory=Breakdown)
+    exchanges: Exchanges = field(default_factory=Exchanges)
+    estimates: Estimates = field(default_factory=Estimates)
+    troubles: Troubles = field(default_factory=Troubles)
+
+    def add(self, results: pa.Table, attempts: pa.Table) -> None:
+        self.breakdown.add(results)
+        self.estimates.add(results)
+        self.exchanges.add(attempts)
+        failed = results.filter(pc.not_equal(results["status"], "succeeded"))
+        self.troubles.add(failed.select(_FAILURE_COLUMNS).to_pylist())
+
+
+def _facts(record: RunRecord, sums: _Sums, quiet_s: float | None) -> Facts:
+    groups = sums.breakdown.groups("modality")
+    moments = sums.exchanges.moments()
+    return Facts(
         run_id=record.run_id,
         state=record.state,
         reason=record.reason,
-        quiet_s=_quiet_s(directory.record, record),
+        quiet_s=quiet_s,
         warnings=record.warnings,
         model=record.config.get("model"),
         created_at=record.created_at,
@@ -77,41 +93,36 @@ def collect(directory: RunDir, *, with_gallery: bool = True) -> Collected:
         items=record.items,
         done=sum(group.items for group in groups),
         succeeded=sum(group.succeeded for group in groups),
-        requests=exchanges.total,
-        retries=exchanges.retries,
-        rate_limited=exchanges.rate_limited,
+        requests=sums.exchanges.total,
+        retries=sums.exchanges.retries,
+        rate_limited=sums.exchanges.rate_limited,
         prompt_tokens=sum(group.prompt_tokens for group in groups),
         completion_tokens=sum(group.completion_tokens for group in groups),
         audio_s=sum(group.audio_s for group in groups),
         costs=_costs(groups),
-        cut_costs=exchanges.cut_costs(),
+        cut_costs=sums.exchanges.cut_costs(),
         modalities=groups,
-        models=breakdown.groups("model"),
-        endpoints=breakdown.groups("endpoint"),
-        token_kinds=breakdown.token_kinds(),
-        quotas=_quotas(record, exchanges, moments := exchanges.moments()),
+        models=sums.breakdown.groups("model"),
+        endpoints=sums.breakdown.groups("endpoint"),
+        token_kinds=sums.breakdown.token_kinds(),
+        quotas=_quotas(record, sums.exchanges, moments),
         timeline=moments,
-        waits=exchanges.waits(),
-        estimates=estimates.rows(),
-        exchanges=exchanges.kinds(),
-        failures=troubles.kinds(),
+        waits=sums.exchanges.waits(),
+        estimates=sums.estimates.rows(),
+        exchanges=sums.exchanges.kinds(),
+        failures=sums.troubles.kinds(),
         settings=_settings(record.config),
         versions=record.versions,
     )
-    return Collected(facts, gallery)
 
 
 def conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     """The wanted columns; those that an older version did not write are null."""
     arrays = [
-        table[field.name] if field.name in table.column_names else _nulls(table, field)
-        for field in wanted
+        table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
+        for name, kind in zip(wanted.names, wanted.types, strict=True)
     ]
     return pa.table(arrays, names=wanted.names)
-
-
-def _nulls(table: pa.Table, field: pa.Field) -> pa.Array:
-    return pa.nulls(table.num_rows, field.type)
 
 
 def _costs(groups: Iterable[Group]) -> Costs:

@@ -10,8 +10,6 @@ from markupsafe import Markup
 NOTHING = "\N{EN DASH}"
 """Stands where there is no number; 0 would be one."""
 
-_BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
 
 def count(value: float | None) -> str:
     """A whole number with thousands separated."""
@@ -70,17 +68,6 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{rest:02} h" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def size(value: float | None) -> str:
-    """Bytes in decimal units."""
-    if value is None:
-        return NOTHING
-    for unit in _BYTE_UNITS:
-        if value < 1000 or unit == _BYTE_UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-
-
 def moment(value: datetime | None) -> str:
     """A time to the second, in UTC."""
     return NOTHING if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -112,7 +99,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "share": share,
         "money": money,
         "duration": duration,
-        "size": size,
         "moment": moment,
         "share_bar": share_bar,
     }

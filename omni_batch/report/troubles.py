@@ -18,7 +18,7 @@ _NAMES = re.compile(
       | \S*/\S+                                # paths and URLs
       | \S+\.[A-Za-z]\w{1,4}\b                 # file names
       | \b(?=\w*\d)[\w-]{8,}\b                 # ids
-      | \d[\d.,]*""",
+      | (?<!HTTP[ ])(?<!\d)\d[\d.,]*           # numbers, but for the service's status""",
     re.VERBOSE,
 )
 
