@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.report import figures, write_report
 from omni_batch.report.collect import collect
 from omni_batch.report.distribution import Distribution
-from omni_batch.report.gallery import shortened
+from omni_batch.report.gallery import FIELDS, shortened
 from omni_batch.report.local_media import LocalMedia
 from omni_batch.report.remedies import REMEDIES
 from omni_batch.report.thumbnails import Thumbnails, thumbnail
@@ -36,6 +37,7 @@ from omni_batch.rundir.journal import Journal, read_journal
 from omni_batch.rundir.parts import write_parts
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.simulator import Simulator, reply
+from tests.benchmarks.report_runs import synthetic_run
 from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
 
 
@@ -245,6 +247,26 @@ def test_numbers_are_written_with_units() -> None:
 
 
 # --- gallery ---
+
+
+def test_large_runs_list_failures_first_within_a_budget_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MOST_RECORDS", 300), ("FAILED_FIRST", 100), ("PACKED_BYTES", 30_000)):
+        monkeypatch.setattr(f"omni_batch.report.gallery._{name}", value)
+    monkeypatch.setattr("omni_batch.report.gallery._PACK_RECORDS", 50)
+    directory = synthetic_run(tmp_path, 800)
+    gallery = collect(directory).gallery
+    records = [record for pack in gallery.packs for record in json.loads(zlib.decompress(pack))]
+    ids = {record[FIELDS.index("id")] for record in records}
+    failed = {row["item_id"] for row in read_table(directory.root) if row["status"] == "failed"}
+    assert failed <= ids
+    assert (gallery.seen, gallery.records) == (800, len(records))
+    assert 150 < gallery.records <= 300
+    assert sum(map(len, gallery.packs)) < 1.1 * 30_000
+    assert max(len(record[FIELDS.index("answer")] or "") for record in records) > 60
+    page, _ = write_report(directory)
+    assert f"{gallery.records} of 800 items are listed here" in page.read_text()
 
 
 def test_nothing_outside_the_roots_is_linked_or_decoded(tmp_path: Path) -> None:
