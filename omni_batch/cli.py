@@ -218,6 +218,31 @@ def status(run_dir: RunPath, as_json: AsJson = False) -> None:
         _print_summary(directory)
 
 
+@app.command(epilog="Example: omni-batch report data/runs/captions-20261121-020000 --open")
+def report(
+    run_dir: RunPath,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html: cost, failures, quota, latency, and a gallery to look at and listen to.
+
+    It opens from disk, offline, and works for a run in progress as well.
+    """
+    from omni_batch.report import write_report
+    from omni_batch.report.terminal import summary
+    from omni_batch.rundir import RunDir
+
+    page, facts = write_report(RunDir(run_dir))
+    if as_json:
+        _print_json(facts)
+    else:
+        from omni_batch.display import out
+
+        out.print(summary(facts, page))
+    if open_:
+        typer.launch(page.resolve().as_uri())
+
+
 @app.command("list", epilog="Example: omni-batch list data/runs")
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("data/runs"),
