@@ -304,7 +304,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a safe one
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
     except (OSError, ValueError, yaml.YAMLError) as exc:  # YAML's dates raise plain ValueError

@@ -31,7 +31,8 @@ LAYERS = {
         omni_batch.sse omni_batch.told
         omni_batch.quota.breaker omni_batch.quota.limits omni_batch.quota.pacer
         omni_batch.quota.pause omni_batch.quota.ramp omni_batch.quota.rate
-        omni_batch.quota.recent omni_batch.quota.room omni_batch.template omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
+        omni_batch.quota.recent omni_batch.quota.room omni_batch.template
+        omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.quota.line omni_batch.retry omni_batch.endpoints
         omni_batch.endpoints.body omni_batch.endpoints.client omni_batch.endpoints.api_key
