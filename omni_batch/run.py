@@ -138,7 +138,7 @@ async def _connect(
     base_url, key = stack.enter_context(_reached(route.profile))
     media, patience = plan.config.media, {"first_byte_timeout_s": route.first_byte_timeout_s}
     retry = plan.config.retry.model_copy(update=patience)
-    endpoint = Endpoint(base_url, key, route.dialect, retry, route.quota.max_in_flight)
+    endpoint = Endpoint(base_url, key, route.dialect, retry, route.max_in_flight)
     stack.push_async_callback(endpoint.aclose)
     downloader = Downloader(
         directory.downloads,

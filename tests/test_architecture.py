@@ -64,7 +64,7 @@ LAYERS = {
         omni_batch.export.web_dataset omni_batch.export.write""",
     "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
         omni_batch.display_compare omni_batch.display_tables omni_batch.report.terminal
-        flows flows.artifacts flows.batch flows.door""",
+        flows flows.artifacts flows.batch flows.door flows.keys""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}

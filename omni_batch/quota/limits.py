@@ -22,6 +22,7 @@ _REQUESTS_TOLERANCE_S = 0.1  # lateness of a busy event loop
 _TOKENS_TOLERANCE_S = 0.7  # requests come in all sizes: small ones make up for large ones
 _LAG_PAUSE_S = 2.0
 _FIRST_GUESS_S = 1.0  # of a latency
+_IN_FLIGHT = 16
 _HELD_S = 30  # of a surge, by the service (3 to 120 are known to be sensible)
 _DOWN = (None, 502, 503, 504)
 
@@ -54,7 +55,7 @@ class Limits:
         self._tokens = Pacer(self._token_rate.per_s, _TOKENS_TOLERANCE_S)
         self._ramp = Ramp(self._request_rate.per_s, known.burst_doubling_s)
         paced = self._request_rate.per_s is not None or self._token_rate.per_s is not None
-        self._room = Room(config.max_in_flight, bounded=config.adaptive and not paced)
+        self._room = Room(config.max_in_flight or _IN_FLIGHT, bounded=config.adaptive and not paced)
         self._pause = Pause()
         self._recent = Recent()
         self._rate_limited: Counter[str] = Counter()
