@@ -31,6 +31,7 @@ from omni_batch.rundir.speech import SpeechFile
 from omni_batch.types import Answer, Attempt, Response, WavFile
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
+_NEVER_THERE_S = 60.0
 _TEXT_KEPT_CHARS = 20_000  # of a reply that was cut
 
 
@@ -134,8 +135,11 @@ class _Asking:
 
     def _wait_or_leave(self, service: Service, error: Unavailable) -> None:
         now_s = asyncio.get_running_loop().time()
-        down_s = service.quota.breaker.down_s(now_s)
-        if self.fleet.leave(service) or down_s < self.retry.outage_timeout_s:
+        breaker = service.quota.breaker
+        down_s, patience_s = breaker.down_s(now_s), self.retry.outage_timeout_s
+        if not breaker.was_there:  # more likely a wrong address than an outage
+            patience_s = min(patience_s, _NEVER_THERE_S)
+        if self.fleet.leave(service) or down_s < patience_s:
             return
         raise Outage(
             f"endpoint {service.name} has not answered for {down_s:.0f} s "

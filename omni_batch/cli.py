@@ -305,17 +305,17 @@ def simulate(
     from omni_batch.simulator import SimulatorOptions, serve
 
     try:
-        options = SimulatorOptions(
-            host=host,
-            port=port,
-            seed=seed,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-            first_chunk_s=latency,
-            chunk_interval_s=chunk_interval,
-            faults=dict(map(_fault, fault or [])),
-            **_simulator_options(set_ or []),
-        )
+        given: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "seed": seed,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "first_chunk_s": latency,
+            "chunk_interval_s": chunk_interval,
+            "faults": dict(map(_fault, fault or [])),
+        }
+        options = SimulatorOptions(**given | _simulator_options(set_ or []))
         serve(options, ready=print_line)
     except (TypeError, ValueError) as exc:
         raise ConfigError(str(exc)) from None
