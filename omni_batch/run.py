@@ -63,7 +63,9 @@ class Run:
     def facts(self) -> RunFacts:
         """What all rows share."""
         # By the record: a directory may have been moved, or be reached by another name.
-        return RunFacts(self.record.run_id, self.config.model, self.plan.endpoints)
+        routes = self.plan.routes
+        only = routes[0].name if len(routes) == 1 else None
+        return RunFacts(self.record.run_id, self.config.model, only)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""

@@ -113,7 +113,7 @@ async def test_columns_that_an_older_version_did_not_write_are_missing_not_fatal
         pq.write_table(table.append_column("new", pa.array(["x"] * table.num_rows)), path)
     _, facts = write_report(directory)
     assert facts.succeeded == 3
-    assert [group.name for group in facts.endpoints] == ["unknown"]
+    assert [group.name for group in facts.endpoints] == ["never sent"]
 
 
 async def test_endpoints_are_told_apart_and_cut_replies_are_priced(make_config: MakeConfig) -> None:

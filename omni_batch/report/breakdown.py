@@ -19,6 +19,7 @@ TOKEN_COLUMNS = {
     "reasoning_tokens": ("thinking", "out"),
 }
 """Column → (what it counts, which way it went). Together they make up the bill."""
+_UNNAMED = {"endpoint": "never sent"}
 _SUMS = ("prompt_tokens", "completion_tokens", "audio_s", "succeeded")
 
 
@@ -37,7 +38,7 @@ class Breakdown:
         results = results.append_column("succeeded", succeeded)
         for column, groups in self._groups.items():
             for row in _aggregated(results, column):
-                groups[row[column] or "unknown"].add(row)
+                groups[row[column] or _UNNAMED.get(column, "unknown")].add(row)
         for column in TOKEN_COLUMNS:
             self._kinds[column] += pc.sum(results[column]).as_py() or 0
 
