@@ -160,7 +160,12 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         "audio_sha256", pa.string(), "SHA-256 of the WAV file", _wav(lambda wav: wav.sha256), "hex"
     ),
     Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column("endpoint", pa.string(), "endpoint asked, the last one; null if none of several was", _endpoint),
+    Column(
+        "endpoint",
+        pa.string(),
+        "endpoint asked, the last one; null if none of several was",
+        _endpoint,
+    ),
     Column(
         "modality",
         pa.string(),
