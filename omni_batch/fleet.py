@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.client import Endpoint
@@ -39,10 +39,6 @@ class Fleet:
     """Sends items where there is room. Shared by all items of a run."""
 
     services: tuple[Service, ...]
-    names: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", frozenset(service.name for service in self.services))
 
     def choose(self, fit: Collection[str], avoid: Collection[str] = ()) -> Service:
         """The endpoint to ask next: one that is up, then the one with the shortest wait, then by
