@@ -11,6 +11,10 @@ from omni_batch.pace import Pace
 from omni_batch.quota import Quota
 
 
+_AVOIDED_S = 10.0
+"""So much longer an item waits for an endpoint that has not failed it yet."""
+
+
 class Moved(OmniBatchError):
     """The item should be sent elsewhere: here it was refused, or nobody answers any more."""
 
@@ -46,7 +50,7 @@ class Fleet:
 
         Args:
             fit: names of those that take the item.
-            avoid: names of those that have failed it; asked only where there is no other.
+            avoid: names of those that have failed it; asked where all others make it wait.
 
         Raises:
             EndpointError: all that take the item are closed.
@@ -62,8 +66,7 @@ class Fleet:
             open_ones,
             key=lambda service: (
                 service.quota.breaker.is_open,
-                service.name in avoid,
-                round(service.quota.backlog_s(now_s), 1),
+                round(service.quota.backlog_s(now_s) + _AVOIDED_S * (service.name in avoid), 1),
                 service.begun / service.weight,
             ),
         )
