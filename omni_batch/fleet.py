@@ -10,7 +10,6 @@ from omni_batch.errors import EndpointError, OmniBatchError
 from omni_batch.pace import Pace
 from omni_batch.quota import Quota
 
-
 _AVOIDED_S = 10.0
 """So much longer an item waits for an endpoint that has not failed it yet."""
 
