@@ -202,20 +202,24 @@ def check(
 
 
 @app.command(epilog="Example: omni-batch status data/runs/captions-20261121-020000")
-def status(run_dir: RunPath, as_json: AsJson = False) -> None:
+def status(
+    run_dir: RunPath,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """How far a run is, also while it goes on in another terminal."""
-    from omni_batch.display import out, progress
+    from omni_batch import display_run
     from omni_batch.rundir import RunDir
     from omni_batch.rundir.record import read_record
 
     directory = RunDir(run_dir)
-    record = read_record(directory.record)
+    read_record(directory.record)
+    if watch:
+        display_run.watch(directory)
     if as_json:
-        _print_json(record)
-    elif record.state == "running":
-        out.print(progress(record))
+        _print_json(read_record(directory.record))
     else:
-        _print_summary(directory)
+        display_run.show(directory)
 
 
 @app.command("list", epilog="Example: omni-batch list data/runs")
@@ -332,7 +336,7 @@ def _report(directory: Any, as_json: bool) -> NoReturn:
 
 def _work(directory: Any, prefect: bool) -> None:
     """Execute a run with its progress on the screen."""
-    from omni_batch.display import watching
+    from omni_batch.display_run import watching
 
     if not prefect:
         from omni_batch.pipeline import execute
@@ -350,7 +354,8 @@ def _work(directory: Any, prefect: bool) -> None:
 
 
 def _print_summary(directory: Any) -> None:
-    from omni_batch.display import out, summary
+    from omni_batch.display import out
+    from omni_batch.display_run import summary
 
     out.print()
     out.print(summary(directory))

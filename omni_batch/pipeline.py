@@ -249,7 +249,7 @@ async def _keep(run: Run, journal: Journal, result: Result) -> None:
 
 def _check_budget(run: Run) -> None:
     try:
-        check_budget(run.config.budget, run.tally)
+        check_budget(run.config.budget, run.tally.counts)
     except BudgetReached as exc:
         run.stop(exc)
 

@@ -1,6 +1,7 @@
 """A run under way: its directory, its connections, its counts."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import msgspec
 
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
+from omni_batch.counts import Counts
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.client import Endpoint
@@ -21,6 +23,7 @@ from omni_batch.errors import OmniBatchError
 from omni_batch.fleet import Fleet, Service
 from omni_batch.forecast import Forecast
 from omni_batch.media import MediaLoader
+from omni_batch.outlook import Watch
 from omni_batch.pace import Learned
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
@@ -44,8 +47,9 @@ class Run:
     fleet: Fleet
     loader: MediaLoader
     tally: Tally
+    watch: Watch
+    """What the counts come to."""
     forecast: Forecast
-    """What its attempts cost."""
     earlier: EarlierAnswers | None
     """What need not be sent, because an earlier run has the answer."""
     gate: asyncio.Semaphore
@@ -89,11 +93,15 @@ class Run:
     def take_stock(self, state: State) -> RunRecord:
         """Bring the record up to date. In the event loop, where all that it counts is counted."""
         ended = state not in ("prepared", "running")
+        now_s, paces = time.monotonic(), self.fleet.paces()
+        counts = self.tally.picture(now_s)
         self.record = msgspec.structs.replace(
             self.record,
             state=state,
-            counts=self.tally.counts(self.fleet.in_flight, self.forecast.text_factor),
-            paces=self.fleet.paces(),
+            counts=counts,
+            paces=paces,
+            outlook=self.watch.look(now_s, counts, paces),
+            text_factor=round(self.forecast.text_factor, 3),
             owner=None if ended else self.record.owner,
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
@@ -115,18 +123,19 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             await _connect(plan, route, directory, known.get(route.name), stack)
             for route in plan.routes
         ]
+        tally = _recover(directory, record)
         run = Run(
             directory=directory,
             plan=plan,
             record=msgspec.structs.replace(record, owner=Owner.this_process()),
             fleet=Fleet(tuple(services)),
             loader=plan.loader(),
-            tally=Tally(record.counts.elapsed_s),
+            tally=tally,
+            watch=Watch(record.items, tally.started_s, tally.counts),
             forecast=Forecast(),
             earlier=await asyncio.to_thread(earlier_answers, plan.config, directory),
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
-        _recover(run)
         if run.earlier:
             run.warn(run.earlier.warnings)
         yield run
@@ -160,11 +169,13 @@ async def _connect(
     )
 
 
-def _recover(run: Run) -> None:
+def _recover(directory: RunDir, record: RunRecord) -> Tally:
     """Count what earlier processes have finished, and clear what they left half done."""
-    for results, attempts in read_tables(run.directory, run.record.shards):
-        run.tally.add_tables(results, attempts)
-    drop_leftovers(run.directory, run.record.shards)
+    tally = Tally(Counts(elapsed_s=record.counts.elapsed_s))
+    for results, attempts in read_tables(directory, record.shards):
+        tally.add_tables(results, attempts)
+    drop_leftovers(directory, record.shards)
+    return tally
 
 
 @contextmanager

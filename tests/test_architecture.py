@@ -16,11 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
-        omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
+    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.counts
+        omni_batch.pace omni_batch.catalogue omni_batch.catalogue.loader
+        omni_batch.catalogue.model""",
     "logic": """omni_batch.agreement omni_batch.assemble omni_batch.bill omni_batch.columns
         omni_batch.conversation omni_batch.failures
-        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
+        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object omni_batch.outlook
         omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
@@ -51,12 +52,12 @@ LAYERS = {
         omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare
-        omni_batch.query omni_batch.flat
+        omni_batch.query omni_batch.flat omni_batch.wording
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
     "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
-        omni_batch.display_compare omni_batch.display_tables
+        omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
         flows flows.artifacts flows.batch flows.door""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}

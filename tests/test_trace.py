@@ -13,7 +13,7 @@ import omni_batch
 from omni_batch.bill import Tariff, priced
 from omni_batch.catalogue import Price
 from omni_batch.config import Config
-from omni_batch.display import progress_line
+from omni_batch.display_run import progress_line
 from omni_batch.errors import (
     Interrupted,
     NoAnswer,
