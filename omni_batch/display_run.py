@@ -119,7 +119,8 @@ def progress(record: RunRecord) -> RenderableType:
     lines: list[RenderableType] = [_line(*head), _bar(record), _items(record)]
     lines += [_endpoint(pace, alone=len(record.paces) == 1) for pace in record.paces]
     cost = ", ".join(filter(None, (wording.spent(counts), wording.expected_cost(record))))
-    lines += [_line(wording.tokens(counts)), _line(cost)]
+    took = [wording.tokens(counts), cost]
+    lines += map(_line, took if counts.currency else [", ".join(took)])
     if counts.failed:
         lines.append(_line(("failed: ", "red"), wording.failures(counts)))
     return Constrain(Group(*lines), _WIDEST_CHARS)

@@ -15,6 +15,7 @@ from omni_batch.pace import Pace
 
 _LATER_SHARE = 1 / 2
 _LEAST_WINDOW_S = 15.0
+_LEAST_S = 0.001
 _MINUTE_S = 60.0
 _DOUBT_S = 60.0  # so much time without a pause is taken for granted
 _MOST_LOOKS = 2048
@@ -70,17 +71,20 @@ class Watch:
 
     def _left_s(self, now: _Look, paces: Collection[Pace]) -> float | None:
         first = self._looks[0]
+        asked = [pace for pace in paces if pace.closed is None]
+        if asked and all(pace.down_s for pace in asked):
+            return None  # nobody knows when it is up again
         window_s = max(_LEAST_WINDOW_S, now.worked_s * _LATER_SHARE)
         begin_s = now.worked_s - window_s
         position = bisect_right(self._looks, begin_s, key=lambda look: look.worked_s)
         then = self._looks[max(0, position - 1)]
         if now.done == then.done:  # an item takes longer than the window
             then = first
-        if now.done == then.done or now.worked_s <= then.worked_s:
+        if now.done == then.done:
             return None
-        per_s = (now.done - then.done) / (now.worked_s - then.worked_s)
+        per_s = (now.done - then.done) / max(now.worked_s - then.worked_s, _LEAST_S)
         at_work = (now.worked_s + _DOUBT_S) / (now.at_s - first.at_s + _DOUBT_S)
-        pause_s = min((pace.paused_s for pace in paces), default=0.0) if self._paused else 0.0
+        pause_s = min((pace.paused_s for pace in asked), default=0.0) if self._paused else 0.0
         return round((self._items - now.done) / (per_s * at_work) + pause_s, 1)
 
     def _cost(self, counts: Counts) -> float | None:

@@ -3,7 +3,7 @@
 import heapq
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -146,25 +146,25 @@ def test_without_a_price_no_cost_is_made_up() -> None:
     assert Watch(10, 0.0, Counts()).look(5.0, Counts(succeeded=5)).cost is None
 
 
-HELD: dict[str, Callable[[float], Pace]] = {
-    "paused": lambda left_s: Pace("e", paused_s=left_s),
-    "down": lambda left_s: Pace("e", down_s=61 - left_s),
-}
-
-
-@pytest.mark.parametrize("why", HELD)
-def test_the_time_left_grows_in_a_pause_by_no_more_than_the_pause(why: str) -> None:
+def test_in_a_pause_the_time_left_is_longer_by_the_pause() -> None:
     watch = Watch(1200, 0.0, Counts())
     for second in range(1, 601):
         before = watch.look(second, Counts(succeeded=second))
+    assert before.left_s == pytest.approx(600)
     for second in range(601, 661):
-        pace = HELD[why](661 - second)
+        pace = Pace("e", paused_s=661 - second)
         during = watch.look(second, Counts(succeeded=600), [pace])
-        assert before.left_s is not None
         assert during.left_s is not None
-        assert pytest.approx(before.left_s) == 600
         assert 600 <= during.left_s <= 600 + pace.paused_s + 60
     assert during.items_per_minute == 0
+
+
+def test_nobody_knows_how_long_an_endpoint_is_down() -> None:
+    watch = Watch(100, 0.0, Counts())
+    down, up, closed = Pace("a", down_s=3.0), Pace("b"), Pace("c", closed="no such key")
+    assert watch.look(10.0, Counts(succeeded=10), [up, down]).left_s is not None
+    assert watch.look(20.0, Counts(succeeded=20), [down, closed]).left_s is None
+    assert watch.look(30.0, Counts(succeeded=20), [up, closed]).left_s == pytest.approx(80, rel=0.3)
 
 
 def test_a_watch_of_a_week_stays_small() -> None:
