@@ -123,7 +123,7 @@ def progress_text(record: RunRecord) -> str:
     lines = (
         f"{_cell(record.run_id)}: {', '.join(filter(None, facts))}",
         *map(_endpoint, record.paces),
-        ", ".join(filter(None, (wording.spent(counts), wording.expected_cost(record)))),
+        wording.bill(record),
         f"{counts.failed:,} failed: {_cell(wording.failures(counts))}" if counts.failed else "",
     )
     return "\n\n".join(filter(None, lines))

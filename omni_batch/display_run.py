@@ -118,8 +118,7 @@ def progress(record: RunRecord) -> RenderableType:
     head = (f"{record.run_id}", "bold"), f"  {record.config['model']} at {names}"
     lines: list[RenderableType] = [_line(*head), _bar(record), _items(record)]
     lines += [_endpoint(pace, alone=len(record.paces) == 1) for pace in record.paces]
-    cost = ", ".join(filter(None, (wording.spent(counts), wording.expected_cost(record))))
-    took = [wording.tokens(counts), cost]
+    took = [wording.tokens(counts), wording.bill(record)]
     lines += map(_line, took if counts.currency else [", ".join(took)])
     if counts.failed:
         lines.append(_line(("failed: ", "red"), wording.failures(counts)))
@@ -148,7 +147,7 @@ def _items(record: RunRecord) -> RenderableType:
         f" ({counts.reused:,} reused)" if counts.reused else "",
         ", ",
         (f"{counts.failed:,} failed", "red" if counts.failed else ""),
-        f"; {counts.requests:,} requests, {counts.retries:,} of them retries",
+        f", {counts.retries:,} retries" if counts.retries else "",
         no_wrap=True,
         overflow="ellipsis",
     )
@@ -193,8 +192,7 @@ def progress_line(record: RunRecord) -> str:
         wording.rate(record),
         f"{record.in_flight:,} in flight",
         wording.tokens(counts),
-        wording.spent(counts),
-        wording.expected_cost(record),
+        wording.bill(record),
         wording.left(record),
     ]
     facts += [
@@ -220,8 +218,9 @@ def summary(directory: RunDir) -> RenderableType:
             f" of {record.items:,} items in {wording.duration(counts.elapsed_s)}",
         ),
         Text(_requests(record)),
-        Text(f"{wording.tokens(counts)}, {wording.spent(counts)}"),
     ]
+    took = [wording.tokens(counts), wording.spent(counts)]
+    lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
     if abs(record.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
     lines += _endpoint_notes(record)

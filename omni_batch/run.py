@@ -23,18 +23,21 @@ from omni_batch.errors import OmniBatchError
 from omni_batch.fleet import Fleet, Service
 from omni_batch.forecast import Forecast
 from omni_batch.media import MediaLoader
+from omni_batch.observers import Observers
 from omni_batch.outlook import Watch
 from omni_batch.pace import Learned
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
 from omni_batch.reuse import earlier_answers
 from omni_batch.route import Route
+from omni_batch.run_log import RunLog
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
 from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.earlier import EarlierAnswers
 from omni_batch.rundir.parts import drop_leftovers, read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
+from omni_batch.telemetry import open_telemetry
 
 
 @dataclass(slots=True)
@@ -49,6 +52,8 @@ class Run:
     tally: Tally
     watch: Watch
     """What the counts come to."""
+    observers: Observers
+    """Logs and telemetry."""
     forecast: Forecast
     earlier: EarlierAnswers | None
     """What need not be sent, because an earlier run has the answer."""
@@ -94,7 +99,7 @@ class Run:
         """Bring the record up to date. In the event loop, where all that it counts is counted."""
         ended = state not in ("prepared", "running")
         now_s, paces = time.monotonic(), self.fleet.paces()
-        counts = self.tally.picture(now_s)
+        counts, before = self.tally.picture(now_s), self.record
         self.record = msgspec.structs.replace(
             self.record,
             state=state,
@@ -106,6 +111,7 @@ class Run:
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
         )
+        self.observers.saw(before, self.record)
         return self.record
 
 
@@ -132,6 +138,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             loader=plan.loader(),
             tally=tally,
             watch=Watch(record.items, tally.started_s, tally.counts),
+            observers=await _observers(plan, record.run_id, stack),
             forecast=Forecast(),
             earlier=await asyncio.to_thread(earlier_answers, plan.config, directory),
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
@@ -167,6 +174,14 @@ async def _connect(
         item_timeout_s=route.item_timeout_s,
         audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
     )
+
+
+async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:
+    telemetry = await asyncio.to_thread(open_telemetry, plan, run_id)
+    if telemetry is None:
+        return Observers((RunLog(run_id),))
+    stack.push_async_callback(asyncio.to_thread, telemetry.close)
+    return Observers((RunLog(run_id), telemetry))
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Tally:

@@ -60,12 +60,16 @@ def spent(counts: Counts) -> str:
     return f"{told} (about {guess}: {money(counts.estimated_cost, counts.currency)})"
 
 
-def expected_cost(record: RunRecord) -> str:
-    """What the run will have cost."""
+def bill(record: RunRecord) -> str:
+    """Money so far and in all, what cut answers may cost included."""
     cost, counts = record.outlook.cost, record.counts
-    if cost is None or counts.currency is None or counts.done == record.items:
-        return ""
-    return f"about {money(cost, counts.currency)} in all"
+    if counts.currency is None:
+        return spent(counts)
+    facts = [f"{money(counts.spent, counts.currency)} so far"]
+    if cost is not None:
+        facts.append(f"about {money(cost, counts.currency)} in all")
+    guess = money(counts.estimated_cost, counts.currency)
+    return ", ".join(facts) + (f" (cut answers: {guess})" if counts.estimated_tokens else "")
 
 
 def failures(counts: Counts) -> str:

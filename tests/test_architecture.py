@@ -53,10 +53,11 @@ LAYERS = {
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
         omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare
         omni_batch.query omni_batch.flat omni_batch.wording
+        omni_batch.observers omni_batch.run_log omni_batch.telemetry
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
-    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
+    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.logs
         omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
         flows flows.artifacts flows.batch flows.door""",
 }
@@ -224,6 +225,7 @@ def importers(library: str) -> set[str]:
         ("jinja2", ("omni_batch.template", "omni_batch.sandbox", "omni_batch.report.page")),
         ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
         ("duckdb", ("omni_batch.query",)),
+        ("opentelemetry", ("omni_batch.telemetry",)),
     ],
 )
 def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, ...]) -> None:
@@ -264,7 +266,9 @@ def imported_with(module: str) -> set[str]:
 def test_the_engine_needs_neither_prefect_nor_pandas_nor_decoders() -> None:
     loaded = imported_with("omni_batch.pipeline")
     assert "pyarrow" in loaded
-    assert loaded.isdisjoint({"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer"})
+    assert loaded.isdisjoint(
+        {"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer", "opentelemetry"}
+    )
 
 
 def test_help_is_not_kept_waiting() -> None:
