@@ -147,7 +147,7 @@ def _items(record: RunRecord) -> RenderableType:
         f" ({counts.reused:,} reused)" if counts.reused else "",
         ", ",
         (f"{counts.failed:,} failed", "red" if counts.failed else ""),
-        f", {counts.retries:,} retries" if counts.retries else "",
+        f", {counts.retries:,} {'retry' if counts.retries == 1 else 'retries'}",
         no_wrap=True,
         overflow="ellipsis",
     )

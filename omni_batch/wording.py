@@ -1,5 +1,7 @@
 """What is said of a run: in the terminal, in logs, on Prefect's pages. Words for run.json."""
 
+import math
+
 from omni_batch.counts import Counts
 from omni_batch.pace import Pace
 from omni_batch.rundir.record import RunRecord
@@ -104,9 +106,9 @@ def standing(pace: Pace) -> str:
 
 
 def refusals(pace: Pace) -> str:
-    """Answers of 429 by the limit they named: `429: 12 requests, 3 tokens`."""
+    """Answers of 429 by the limit they named: `429: requests 12, tokens 3`."""
     classes = sorted(pace.rate_limited.items(), key=lambda entry: (-entry[1], entry[0]))
-    said = ", ".join(f"{number:,} {limit}" for limit, number in classes)
+    said = ", ".join(f"{limit} {number:,}" for limit, number in classes)
     return f"429: {said}" if said else ""
 
 
@@ -131,7 +133,7 @@ def _count(number: float) -> str:
 
 
 def _whole(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
+    return f"{math.ceil(seconds)} s" if seconds < 60 else duration(seconds)
 
 
 def _about(seconds: float) -> str:

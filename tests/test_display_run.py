@@ -79,7 +79,7 @@ def test_a_run_under_way_at_80_columns() -> None:
         "captions-20261121-031534  qwen3-omni-flash at dashscope-singapore",
         "12,301 succeeded (1,200 reused), 45 failed, 120 retries",
         "58 items a minute (52 on average)",
-        "  16 in flight, 12 waiting; 429: 12 requests, 3 tokens",
+        "  16 in flight, 12 waiting; 429: requests 12, tokens 3",
         "8,123,456 tokens in, 2,345,678 out, 12:30 h of speech",
         "123.96 CNY so far, about 402.50 CNY in all (cut answers: 0.5000 CNY)",
         "failed: 20 media_error, 12 rejected, 9 timed_out, 2 unavailable, 2 others",
@@ -106,7 +106,7 @@ def test_colours_are_never_needed() -> None:
 STANDING = {
     "closed: no such key": {"closed": "no such key"},
     "down for 35 s, tried again and again": {"down_s": 35.0},
-    "paused for 4 s after 429": {"paused_s": 4.2},
+    "paused for 4 s after 429": {"paused_s": 3.2},
 }
 
 
@@ -139,7 +139,7 @@ def test_a_line_of_a_log_says_the_same() -> None:
         "16 in flight",
         "about 402.50 CNY in all",
         "3:41 h left",
-        "429: 12 requests, 3 tokens",
+        "429: requests 12, tokens 3",
     ):
         assert fact in line
 
@@ -156,7 +156,7 @@ def test_prefect_shows_the_same(tmp_path: Path) -> None:
         assert fact in text
     summary = summary_markdown(RunDir(tmp_path), RUN, [])
     assert (
-        "| dashscope-singapore | 12 requests, 3 tokens | 588 requests a minute (stated 1,200) |"
+        "| dashscope-singapore | requests 12, tokens 3 | 588 requests a minute (stated 1,200) |"
         in summary
     )
 
