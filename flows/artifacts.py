@@ -14,7 +14,9 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
+from omni_batch import wording
 from omni_batch.analytics import FailureGroup, failure_groups
+from omni_batch.pace import Pace
 from omni_batch.run import Run
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.record import read_record
@@ -29,11 +31,11 @@ _GROUPS_SHOWN = 20
 
 async def keep_progress(run: Run) -> None:
     """Update one progress artifact until cancelled."""
-    artifact = await _try(acreate_progress_artifact(0.0, description=_progress_text(run)))
+    artifact = await _try(acreate_progress_artifact(0.0, description=progress_text(run.record)))
     while artifact is not None:
         await asyncio.sleep(_EVERY_S)
-        percent = 100 * run.tally.done / run.record.items
-        await _try(aupdate_progress_artifact(artifact, percent, _progress_text(run)))
+        percent = 100 * run.record.counts.done / run.record.items
+        await _try(aupdate_progress_artifact(artifact, percent, progress_text(run.record)))
 
 
 async def publish_summary(directory: RunDir) -> None:
@@ -54,7 +56,9 @@ def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureG
         ("succeeded", f"{counts.succeeded:,}"),
         ("of these reused", f"{counts.reused:,}"),
         ("failed", f"{counts.failed:,}"),
-        ("requests", f"{counts.requests:,} ({counts.rate_limited:,} answered 429)"),
+        ("requests", f"{counts.requests:,}"),
+        ("of these retries", f"{counts.retries:,}"),
+        ("of these answered 429", f"{counts.rate_limited:,}"),
         ("prompt tokens", f"{counts.prompt_tokens:,}"),
         ("completion tokens", f"{counts.completion_tokens:,}"),
         ("speech", f"{counts.audio_s:,.1f} s"),
@@ -74,10 +78,20 @@ def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureG
             "|---|---:|",
             *(f"| {name} | {value} |" for name, value in rows),
             "",
+            *_endpoints(record),
             *_failures(groups),
             *links,
         ]
     )
+
+
+def _endpoints(record: RunRecord) -> list[str]:
+    lines = ["| endpoint | answers of 429 | learned |", "|---|---|---|"]
+    for pace in record.paces:
+        refused = wording.refusals(pace).removeprefix("429: ")
+        found = wording.learned(pace) or (f"closed: {pace.closed}" if pace.closed else "")
+        lines.append(f"| {_cell(pace.endpoint)} | {refused} | {_cell(found)} |")
+    return [*lines, ""] if record.paces else []
 
 
 def _failures(groups: list[FailureGroup]) -> list[str]:
@@ -97,12 +111,29 @@ def _cell(text: str) -> str:
     return " ".join(text.split())
 
 
-def _progress_text(run: Run) -> str:
-    counts = run.tally.counts(run.fleet.in_flight)
-    return (
-        f"{run.directory.run_id}: {counts.done:,} of {run.record.items:,} items, "
-        f"{counts.failed:,} failed, {counts.in_flight} in flight"
+def progress_text(record: RunRecord) -> str:
+    """What stands below the progress bar: how far, how fast, and how each endpoint is used."""
+    counts = record.counts
+    facts = (
+        f"{counts.done:,} of {record.items:,} items",
+        f"{counts.reused:,} reused" if counts.reused else "",
+        wording.rate(record),
+        wording.left(record),
     )
+    lines = (
+        f"{_cell(record.run_id)}: {', '.join(filter(None, facts))}",
+        *map(_endpoint, record.paces),
+        wording.bill(record),
+        f"{counts.failed:,} failed: {_cell(wording.failures(counts))}" if counts.failed else "",
+    )
+    return "\n\n".join(filter(None, lines))
+
+
+def _endpoint(pace: Pace) -> str:
+    used = wording.use(pace)
+    going = f"{pace.in_flight:,} in flight, {pace.waiting:,} waiting"
+    facts = (used[1] if used else "", going, wording.standing(pace), wording.refusals(pace))
+    return _cell(f"{pace.endpoint}: {'; '.join(filter(None, facts))}")
 
 
 async def _try(call: Coroutine[None, None, T]) -> T | None:

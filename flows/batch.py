@@ -63,7 +63,7 @@ async def batch(
 async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
-    counts = active_run().tally.counts()
+    counts = active_run().tally.counts
     get_run_logger().info(
         "shard %d of %s ended; so far %d succeeded, %d failed",
         shard_number,

@@ -33,6 +33,20 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the firs
 Prefect = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Without Prefect: the same engine.")
 ]
+
+
+def _open_log(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None:
+        from omni_batch.logs import logging_to
+
+        context.with_resource(logging_to(path, debug=_debug()))
+    return path
+
+
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", callback=_open_log, help="Append JSON lines to it."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -49,7 +63,7 @@ def main() -> None:
 def _explain(exc: Exception) -> int:
     from omni_batch.display import err, print_error
 
-    if "--debug" in sys.argv:
+    if _debug():
         err.print_exception()
     elif isinstance(exc, OmniBatchError):
         print_error(str(exc))
@@ -59,10 +73,14 @@ def _explain(exc: Exception) -> int:
     return 2 if isinstance(exc, OmniBatchError) and not exc.stops_run else 3
 
 
+def _debug() -> bool:
+    return "--debug" in sys.argv
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks; log attempts.")] = False,
 ) -> None:
     if version:
         print(f"omni-batch {__version__}")
@@ -113,6 +131,7 @@ def run(
     set_: Overrides = None,
     prefect: Prefect = True,
     as_json: AsJson = False,
+    log: Log = None,
 ) -> None:
     """Send every row of the manifest; prints the run directory as its last line.
 
@@ -130,7 +149,11 @@ def run(
 
 @app.command(epilog="Example: omni-batch resume data/runs/captions-20261121-020000")
 def resume(
-    run_dir: RunPath, set_: Overrides = None, prefect: Prefect = True, as_json: AsJson = False
+    run_dir: RunPath,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+    log: Log = None,
 ) -> None:
     """Finish a run that was interrupted or stopped; what has a result is not sent again.
 
@@ -158,6 +181,7 @@ def retry(
     set_: Overrides = None,
     prefect: Prefect = True,
     as_json: AsJson = False,
+    log: Log = None,
 ) -> None:
     """Try the failed items of a finished run again, in place; what succeeded stands as it is.
 
@@ -202,20 +226,24 @@ def check(
 
 
 @app.command(epilog="Example: omni-batch status data/runs/captions-20261121-020000")
-def status(run_dir: RunPath, as_json: AsJson = False) -> None:
+def status(
+    run_dir: RunPath,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """How far a run is, also while it goes on in another terminal."""
-    from omni_batch.display import out, progress
+    from omni_batch import display_run
     from omni_batch.rundir import RunDir
     from omni_batch.rundir.record import read_record
 
     directory = RunDir(run_dir)
-    record = read_record(directory.record)
+    read_record(directory.record)
+    if watch:
+        display_run.watch(directory)
     if as_json:
-        _print_json(record)
-    elif record.state == "running":
-        out.print(progress(record))
+        _print_json(read_record(directory.record))
     else:
-        _print_summary(directory)
+        display_run.show(directory)
 
 
 @app.command(epilog="Example: omni-batch report data/runs/captions-20261121-020000 --open")
@@ -357,17 +385,18 @@ def _report(directory: Any, as_json: bool) -> NoReturn:
 
 def _work(directory: Any, prefect: bool) -> None:
     """Execute a run with its progress on the screen."""
-    from omni_batch.display import watching
+    from omni_batch.display_run import watching
+    from omni_batch.logs import notes_on_screen
 
     if not prefect:
         from omni_batch.pipeline import execute
 
-        with watching(directory):
+        with notes_on_screen(debug=_debug()), watching(directory):
             asyncio.run(execute(directory))
         return
     # Prefect's own log lines would tear the progress display; its pages keep them all.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
-    with watching(directory) as say:
+    with notes_on_screen(debug=_debug()), watching(directory) as say:
         say("Loading Prefect")
         from flows.door import run_with_prefect
 
@@ -375,7 +404,8 @@ def _work(directory: Any, prefect: bool) -> None:
 
 
 def _print_summary(directory: Any) -> None:
-    from omni_batch.display import out, summary
+    from omni_batch.display import out
+    from omni_batch.display_run import summary
 
     out.print()
     out.print(summary(directory))

@@ -44,3 +44,6 @@ class Pace:
     closed: str | None = None
     """Why it is no longer asked."""
     learned: Learned = Learned()
+    stated_requests_per_minute: float | None = None
+    stated_tokens_per_minute: float | None = None
+    """By the configuration or the catalogue."""

@@ -203,6 +203,7 @@ def _recorder(run: Run, question: Question, history: History) -> Callable[[Attem
         attempt = priced(attempt, question.estimate, tariff)
         history.attempts.append(replace(attempt, number=history.before + attempt.number))
         run.tally.add_attempt(history.attempts[-1])
+        run.observers.attempted(question.item, history.attempts[-1])
         _check_budget(run)
         return attempt
 
@@ -230,6 +231,7 @@ def _keep_attempts(run: Run, journal: Journal, item: Item, history: History) -> 
     if not history.attempts:
         return
     unfinished = Result(item, datetime.now(UTC), 0.0, tuple(history.attempts))
+    run.observers.ended(unfinished)
     try:
         journal.append(Entry(None, attempt_rows(run.facts, unfinished)))
     except StorageError as exc:
@@ -241,6 +243,7 @@ async def _keep(run: Run, journal: Journal, result: Result) -> None:
     journal.append(Entry(result_row(run.facts, result), attempt_rows(run.facts, result)))
     await journal.settle()
     run.tally.add_result(result)
+    run.observers.ended(result)
     usage = result.answer.response.usage if result.answer else None
     if usage is not None and result.request is not None and result.reused_from is None:
         spoken = result.request.wants_audio
@@ -250,7 +253,7 @@ async def _keep(run: Run, journal: Journal, result: Result) -> None:
 
 def _check_budget(run: Run) -> None:
     try:
-        check_budget(run.config.budget, run.tally)
+        check_budget(run.config.budget, run.tally.counts)
     except BudgetReached as exc:
         run.stop(exc)
 

@@ -1,6 +1,7 @@
 """A run under way: its directory, its connections, its counts."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import msgspec
 
 from omni_batch.columns import RunFacts
 from omni_batch.config import Config, parse_config
+from omni_batch.counts import Counts
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.client import Endpoint
@@ -21,17 +23,21 @@ from omni_batch.errors import OmniBatchError
 from omni_batch.fleet import Fleet, Service
 from omni_batch.forecast import Forecast
 from omni_batch.media import MediaLoader
+from omni_batch.observers import Observers
+from omni_batch.outlook import Watch
 from omni_batch.pace import Learned
 from omni_batch.plan import Plan, make_plan
 from omni_batch.quota import Quota
 from omni_batch.reuse import earlier_answers
 from omni_batch.route import Route
+from omni_batch.run_log import RunLog
 from omni_batch.rundir import Owner, RunDir, RunRecord, State
 from omni_batch.rundir.disk import Disk
 from omni_batch.rundir.earlier import EarlierAnswers
 from omni_batch.rundir.parts import drop_leftovers, read_tables
 from omni_batch.rundir.record import read_record, write_record
 from omni_batch.tally import Tally
+from omni_batch.telemetry import open_telemetry
 
 
 @dataclass(slots=True)
@@ -44,8 +50,11 @@ class Run:
     fleet: Fleet
     loader: MediaLoader
     tally: Tally
+    watch: Watch
+    """What the counts come to."""
+    observers: Observers
+    """Logs and telemetry."""
     forecast: Forecast
-    """What its attempts cost."""
     earlier: EarlierAnswers | None
     """What need not be sent, because an earlier run has the answer."""
     gate: asyncio.Semaphore
@@ -91,15 +100,20 @@ class Run:
     def take_stock(self, state: State) -> RunRecord:
         """Bring the record up to date. In the event loop, where all that it counts is counted."""
         ended = state not in ("prepared", "running")
+        now_s, paces = time.monotonic(), self.fleet.paces()
+        counts, before = self.tally.picture(now_s), self.record
         self.record = msgspec.structs.replace(
             self.record,
             state=state,
-            counts=self.tally.counts(self.fleet.in_flight, self.forecast.text_factor),
-            paces=self.fleet.paces(),
+            counts=counts,
+            paces=paces,
+            outlook=self.watch.look(now_s, counts, paces),
+            text_factor=round(self.forecast.text_factor, 3),
             owner=None if ended else self.record.owner,
             finished_at=datetime.now(UTC) if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
         )
+        self.observers.saw(before, self.record)
         return self.record
 
 
@@ -117,18 +131,20 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             await _connect(plan, route, directory, known.get(route.name), stack)
             for route in plan.routes
         ]
+        tally = _recover(directory, record)
         run = Run(
             directory=directory,
             plan=plan,
             record=msgspec.structs.replace(record, owner=Owner.this_process()),
             fleet=Fleet(tuple(services)),
             loader=plan.loader(),
-            tally=Tally(record.counts.elapsed_s),
+            tally=tally,
+            watch=Watch(record.items, tally.started_s, tally.counts),
+            observers=await _observers(plan, record.run_id, stack),
             forecast=Forecast(),
             earlier=await asyncio.to_thread(earlier_answers, plan.config, directory),
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
-        _recover(run)
         if run.earlier:
             run.warn(run.earlier.warnings)
         yield run
@@ -162,11 +178,21 @@ async def _connect(
     )
 
 
-def _recover(run: Run) -> None:
+async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:
+    telemetry = await asyncio.to_thread(open_telemetry, plan, run_id)
+    if telemetry is None:
+        return Observers((RunLog(run_id),))
+    stack.push_async_callback(asyncio.to_thread, telemetry.close)
+    return Observers((RunLog(run_id), telemetry))
+
+
+def _recover(directory: RunDir, record: RunRecord) -> Tally:
     """Count what earlier processes have finished, and clear what they left half done."""
-    for results, attempts in read_tables(run.directory, run.record.shards):
-        run.tally.add_tables(results, attempts)
-    drop_leftovers(run.directory, run.record.shards)
+    tally = Tally(Counts(elapsed_s=record.counts.elapsed_s))
+    for results, attempts in read_tables(directory, record.shards):
+        tally.add_tables(results, attempts)
+    drop_leftovers(directory, record.shards)
+    return tally
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What goes on beside the items: the report of progress, and an end in good order."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -10,6 +11,8 @@ from omni_batch.run import Run
 from omni_batch.rundir.disk import in_thread
 from omni_batch.rundir.record import write_record
 
+log = logging.getLogger("omni_batch")
+
 _SNAPSHOT_S = 1.0
 Companion = Callable[[Run], Awaitable[None]]
 
@@ -18,7 +21,7 @@ Companion = Callable[[Run], Awaitable[None]]
 async def supervised(run: Run, beside: Companion | None = None) -> AsyncIterator[None]:
     """Write run.json every second, and stop the run in order when it must or is asked to."""
     companions = [_report, _end_in_time, *([beside] if beside else [])]
-    helpers = [asyncio.ensure_future(companion(run)) for companion in companions]
+    helpers = [asyncio.ensure_future(_go_beside(companion, run)) for companion in companions]
     try:
         with _stop_on_signals(run):
             yield
@@ -26,6 +29,15 @@ async def supervised(run: Run, beside: Companion | None = None) -> AsyncIterator
         for helper in helpers:
             helper.cancel()
         await asyncio.wait(helpers)  # the last word in run.json is not theirs
+
+
+async def _go_beside(companion: Companion, run: Run) -> None:
+    """A bug beside the items ends no run, but is seen."""
+    try:
+        await companion(run)
+    except Exception:
+        name = getattr(companion, "__name__", repr(companion))
+        log.exception("%s ended early; the run goes on without it", name.strip("_"))
 
 
 async def _report(run: Run) -> None:

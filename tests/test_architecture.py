@@ -16,11 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.pace
-        omni_batch.catalogue omni_batch.catalogue.loader omni_batch.catalogue.model""",
+    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.counts
+        omni_batch.pace omni_batch.catalogue omni_batch.catalogue.loader
+        omni_batch.catalogue.model""",
     "logic": """omni_batch.agreement omni_batch.assemble omni_batch.bill omni_batch.columns
         omni_batch.conversation omni_batch.failures
-        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object
+        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object omni_batch.outlook
         omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
@@ -58,12 +59,14 @@ LAYERS = {
         omni_batch.report.drawing
         omni_batch.report.gallery omni_batch.report.local_media omni_batch.report.page
         omni_batch.report.thumbnails omni_batch.tally omni_batch.compare
-        omni_batch.query omni_batch.flat
+        omni_batch.query omni_batch.flat omni_batch.wording
+        omni_batch.observers omni_batch.run_log omni_batch.telemetry
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
-    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display
-        omni_batch.display_compare omni_batch.display_tables omni_batch.report.terminal
+    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.logs
+        omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
+        omni_batch.report.terminal
         flows flows.artifacts flows.batch flows.door flows.keys""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
@@ -231,6 +234,7 @@ def importers(library: str) -> set[str]:
         ("vl_convert", ("omni_batch.report.drawing",)),
         ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
         ("duckdb", ("omni_batch.query",)),
+        ("opentelemetry", ("omni_batch.telemetry",)),
     ],
 )
 def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, ...]) -> None:
@@ -271,7 +275,9 @@ def imported_with(module: str) -> set[str]:
 def test_the_engine_needs_neither_prefect_nor_pandas_nor_decoders() -> None:
     loaded = imported_with("omni_batch.pipeline")
     assert "pyarrow" in loaded
-    assert loaded.isdisjoint({"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer"})
+    assert loaded.isdisjoint(
+        {"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer", "opentelemetry"}
+    )
 
 
 def test_help_is_not_kept_waiting() -> None:

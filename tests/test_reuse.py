@@ -15,7 +15,7 @@ import omni_batch
 from omni_batch.again import open_again
 from omni_batch.check import check_manifest
 from omni_batch.config import Config
-from omni_batch.display import summary
+from omni_batch.display_run import summary
 from omni_batch.pipeline import execute
 from omni_batch.plan import make_plan
 from omni_batch.prepare import change_run, prepare_run
@@ -91,7 +91,7 @@ async def test_the_third_night_names_the_run_that_paid(
         assert [row["reused_from"] for row in rows] == ["monday"] * 3
         assert [(row["cost"], row["currency"]) for row in rows] == [(0.0, "USD")] * 3
         assert (record.counts.cost, record.counts.requests, record.exit_code) == (0.0, 0, 0)
-        assert record.counts.text_factor == 1.0  # nothing is learned from what was learned before
+        assert record.text_factor == 1.0  # nothing is learned from what was learned before
     shutil.rmtree(Path(config.output) / "monday")
     _, record = await finish(config, "thursday")
     assert record.counts.reused == 3

@@ -1,11 +1,12 @@
 """Counts while a run goes on are the counts of its tables."""
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from omni_batch.columns import (
     ATTEMPT_COLUMNS,
@@ -74,7 +75,7 @@ def live(*results: Result) -> Tally:
 
 
 def resumed(*results: Result) -> Tally:
-    tally = Tally(elapsed_before_s=60.0)
+    tally = Tally(Counts(elapsed_s=60.0))
     tally.add_tables(
         table(RESULT_COLUMNS, [result_row(FACTS, result) for result in results]),
         table(ATTEMPT_COLUMNS, [row for result in results for row in attempt_rows(FACTS, result)]),
@@ -83,16 +84,13 @@ def resumed(*results: Result) -> Tally:
 
 
 def timeless(counts: Counts) -> dict[str, object]:
-    clock = {"items_per_minute", "elapsed_s"}
-    return {name: getattr(counts, name) for name in Counts.__struct_fields__ if name not in clock}
+    return {name: value for name, value in asdict(counts).items() if name != "elapsed_s"}
 
 
 EXPECTED = {
-    "text_factor": 1.0,
     "succeeded": 4,
     "failed": 2,
     "reused": 1,
-    "in_flight": 7,
     "requests": 9,
     "retries": 4,
     "rate_limited": 2,
@@ -103,16 +101,17 @@ EXPECTED = {
     "estimated_tokens": 140,
     "estimated_cost": 0.25,
     "currency": "CNY",
+    "failures": {"rejected": 1, "speech_missing": 1},
 }
 
 
 def test_counts_grow_with_every_result() -> None:
-    assert timeless(live(*RESULTS).counts(in_flight=7)) == EXPECTED
+    assert timeless(live(*RESULTS).counts) == EXPECTED
     assert live(*RESULTS).done == 6
 
 
 def test_a_resumed_run_counts_from_its_tables() -> None:
-    assert timeless(resumed(*RESULTS).counts(in_flight=7)) == EXPECTED
+    assert timeless(resumed(*RESULTS).counts) == EXPECTED
 
 
 def test_a_run_may_stop_anywhere_and_count_on() -> None:
@@ -121,23 +120,22 @@ def test_a_run_may_stop_anywhere_and_count_on() -> None:
         for result in RESULTS[cut:]:
             list(map(tally.add_attempt, result.attempts))
             tally.add_result(result)
-        assert timeless(tally.counts(in_flight=7)) == EXPECTED
+        assert timeless(tally.counts) == EXPECTED
 
 
 def test_nothing_counts_nothing() -> None:
     for tally in (live(), resumed()):
-        assert timeless(tally.counts()) == timeless(Counts())
+        assert timeless(tally.counts) == timeless(Counts())
 
 
-def test_the_rate_is_of_this_process_and_the_time_of_all() -> None:
-    half_a_minute_ago_s = time.monotonic() - 30
-    tally = Tally(elapsed_before_s=60, _started_s=half_a_minute_ago_s)
-    assert tally.counts().items_per_minute is None
-    for result in RESULTS:
-        tally.add_result(result)
-    assert tally.counts().items_per_minute == pytest.approx(12, rel=0.1)
-    assert tally.counts().elapsed_s == pytest.approx(90, rel=0.1)
+def test_the_time_worked_is_that_of_all_processes() -> None:
+    tally = Tally(Counts(elapsed_s=60.0), started_s=100.0)
+    assert tally.picture(130.0).elapsed_s == 90
+    assert tally.picture(131.0).elapsed_s == 91
 
 
-def test_a_resumed_run_has_no_rate_before_its_first_result() -> None:
-    assert resumed(*RESULTS).counts().items_per_minute is None
+@given(st.lists(st.sampled_from(RESULTS), max_size=4), st.lists(st.sampled_from(RESULTS)))
+def test_counts_add_up_in_any_order(some: list[Result], more: list[Result]) -> None:
+    one, other = live(*some).counts, live(*more).counts
+    assert one + other == other + one == live(*some, *more).counts
+    assert one + Counts() == one

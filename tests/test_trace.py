@@ -13,7 +13,7 @@ import omni_batch
 from omni_batch.bill import Tariff, priced
 from omni_batch.catalogue import Price
 from omni_batch.config import Config
-from omni_batch.display import progress_line
+from omni_batch.display_run import progress_line
 from omni_batch.errors import (
     Interrupted,
     NoAnswer,
@@ -78,7 +78,7 @@ async def test_a_cut_answer_leaves_its_text_its_sound_and_an_estimate(
         pytest.approx(cut["estimated_cost"]),
     )
     assert counts.estimated_tokens == cut["estimated_tokens"]
-    assert f"about {counts.estimated_tokens:,} more for cut answers" in progress_line(record)
+    assert f"(cut answers: {counts.estimated_cost:.4f} USD)" in progress_line(record)
 
 
 async def test_what_was_refused_costs_nothing(

@@ -47,7 +47,7 @@ class Limits:
 
     def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
         known = learned or Learned()
-        self._adaptive = config.adaptive
+        self._adaptive, self._config = config.adaptive, config
         self._request_rate = _rate(config.requests_per_minute, known.requests_per_minute, config)
         # Tokens are guessed: one refusal alone says nothing of the limit.
         self._token_rate = _rate(config.tokens_per_minute, known.tokens_per_minute, config, 1.0)
@@ -163,6 +163,8 @@ class Limits:
             rate_limited=dict(self._rate_limited),
             closed=closed,
             learned=self.learned(),
+            stated_requests_per_minute=self._config.requests_per_minute,
+            stated_tokens_per_minute=self._config.tokens_per_minute,
         )
 
     # --- How ---

@@ -8,44 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from omni_batch.counts import Counts, Outlook
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.pace import Pace
 from omni_batch.rundir.disk import PROCESS, Disk
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """How far a run has come."""
-
-    succeeded: int = 0
-    failed: int = 0
-    reused: int = 0
-    """Of those that succeeded: answers that an earlier run has paid for."""
-    in_flight: int = 0
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    audio_s: float = 0.0
-    cost: float = 0.0
-    estimated_tokens: int = 0
-    """Of attempts that were cut before their usage came."""
-    estimated_cost: float = 0.0
-    """The same as money; not in `cost`."""
-    currency: str | None = None
-    text_factor: float = 1.0
-    """Billed over estimated text tokens, as learned in this process."""
-    items_per_minute: float | None = None
-    """Of this process so far."""
-    elapsed_s: float = 0.0
-    """Working time of all processes that worked on the run."""
-
-    @property
-    def done(self) -> int:
-        """Items with a result."""
-        return self.succeeded + self.failed
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -79,6 +47,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts = Counts()
     paces: tuple[Pace, ...] = ()
     """How each endpoint is used, and what was learned of its limits."""
+    outlook: Outlook = Outlook()
+    text_factor: float = 1.0
+    """Billed over estimated text tokens, as learned by the last process."""
     config: dict[str, Any] = {}
     versions: dict[str, str] = {}
 
@@ -86,6 +57,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     def shards(self) -> int:
         """Number of shards."""
         return -(-self.items // self.shard_size)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return sum(pace.in_flight for pace in self.paces)
 
     @property
     def exit_code(self) -> int:
