@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import keep_progress, publish_summary
+from flows.keys import load_keys
 from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.pipeline import active_run, execute, process_shard
@@ -46,6 +47,7 @@ async def batch(
             stores parameters in clear text.
     """
     directory = RunDir(Path(run_dir)) if run_dir else _prepare(config, overrides or [])
+    await load_keys(directory)
     record = await execute(directory, _run_shard, beside=keep_progress)
     await publish_summary(directory)
     return _state(record)

@@ -31,8 +31,7 @@ from omni_batch.rundir.speech import SpeechFile
 from omni_batch.types import Answer, Attempt, Response, WavFile
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
-_CHARS_PER_TOKEN = 4.0
-_SPEECH_TOKENS_PER_S = 12.5
+_NEVER_THERE_S = 60.0
 _TEXT_KEPT_CHARS = 20_000  # of a reply that was cut
 
 
@@ -44,14 +43,15 @@ async def ask(
     retry: RetryConfig,
     *,
     may_send: Callable[[], None],
-    record: Callable[[Attempt], None],
+    record: Callable[[Attempt], Attempt],
 ) -> Answer:
     """Send a question until it is answered or can't be. A waiting retry holds no slot.
 
     Args:
         expected: asked again and again, as estimates get better.
         may_send: called with a slot in hand; raises when the run has begun to stop meanwhile.
-        record: called once for each exchange, whatever came of it.
+        record: called once for each exchange, whatever came of it; returns it with its bill, or
+            with an estimate of it.
 
     Raises:
         OmniBatchError: what the last attempt met.
@@ -70,7 +70,7 @@ class _Asking:
     directory: RunDir
     retry: RetryConfig
     may_send: Callable[[], None]
-    record: Callable[[Attempt], None]
+    record: Callable[[Attempt], Attempt]
     number: int = 0
     failed_fetches: int = 0
     spent_s: float = 0.0
@@ -117,19 +117,8 @@ class _Asking:
             raise
         finally:
             self.spent_s += time.monotonic() - trace.started_s
-            slot.used(self._used_tokens(trace, service))
-            self.record(trace.attempt())
-
-    def _used_tokens(self, trace: "_Trace", service: Service) -> float:
-        """As billed; of a reply without a bill what is known of it; none for a refusal."""
-        usage, assembler = trace.assembler.usage, trace.assembler
-        if usage is not None:
-            return usage.total_tokens
-        if isinstance(trace.error, EndpointError):
-            return 0.0
-        speech_per_s = service.audio_tokens_per_s or _SPEECH_TOKENS_PER_S
-        text, speech = assembler.text_chars / _CHARS_PER_TOKEN, assembler.audio_s * speech_per_s
-        return self.expected().prompt + text + speech
+            kept = self.record(trace.attempt())
+            slot.used(kept.usage.total_tokens if kept.usage else kept.estimated_tokens or 0)
 
     def _learn(self, service: Service, error: EndpointError) -> None:
         """Where the item should not be sent next. Raises what makes a difference to the retry."""
@@ -146,8 +135,11 @@ class _Asking:
 
     def _wait_or_leave(self, service: Service, error: Unavailable) -> None:
         now_s = asyncio.get_running_loop().time()
-        down_s = service.quota.breaker.down_s(now_s)
-        if self.fleet.leave(service) or down_s < self.retry.outage_timeout_s:
+        breaker = service.quota.breaker
+        down_s, patience_s = breaker.down_s(now_s), self.retry.outage_timeout_s
+        if not breaker.was_there:  # more likely a wrong address than an outage
+            patience_s = min(patience_s, _NEVER_THERE_S)
+        if self.fleet.leave(service) or down_s < patience_s:
             return
         raise Outage(
             f"endpoint {service.name} has not answered for {down_s:.0f} s "

@@ -246,6 +246,31 @@ def status(
         display_run.show(directory)
 
 
+@app.command(epilog="Example: omni-batch report data/runs/captions-20261121-020000 --open")
+def report(
+    run_dir: RunPath,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html: cost, failures, quota, latency, and a gallery to look at and listen to.
+
+    It opens from disk, offline, and works for a run in progress as well.
+    """
+    from omni_batch.report import write_report
+    from omni_batch.report.terminal import summary
+    from omni_batch.rundir import RunDir
+
+    page, facts = write_report(RunDir(run_dir))
+    if as_json:
+        _print_json(facts)
+    else:
+        from omni_batch.display import out
+
+        out.print(summary(facts, page))
+    if open_:
+        typer.launch(page.resolve().as_uri())
+
+
 @app.command("list", epilog="Example: omni-batch list data/runs")
 def list_(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("data/runs"),
@@ -308,17 +333,17 @@ def simulate(
     from omni_batch.simulator import SimulatorOptions, serve
 
     try:
-        options = SimulatorOptions(
-            host=host,
-            port=port,
-            seed=seed,
-            requests_per_minute=requests_per_minute,
-            tokens_per_minute=tokens_per_minute,
-            first_chunk_s=latency,
-            chunk_interval_s=chunk_interval,
-            faults=dict(map(_fault, fault or [])),
-            **_simulator_options(set_ or []),
-        )
+        given: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "seed": seed,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "first_chunk_s": latency,
+            "chunk_interval_s": chunk_interval,
+            "faults": dict(map(_fault, fault or [])),
+        }
+        options = SimulatorOptions(**given | _simulator_options(set_ or []))
         serve(options, ready=print_line)
     except (TypeError, ValueError) as exc:
         raise ConfigError(str(exc)) from None

@@ -42,7 +42,8 @@ class RunFacts:
 
     run_id: str
     model: str
-    endpoint: str
+    endpoint: str | None
+    """Of rows that were never sent; None where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _last_attempt(row: ResultOf) -> Attempt | None:
     return row.result.attempts[-1] if row.result.attempts else None
 
 
-def _endpoint(row: ResultOf) -> str:
+def _endpoint(row: ResultOf) -> str | None:
     last = _last_attempt(row)
     return (last and last.endpoint) or row.facts.endpoint
 
@@ -159,7 +160,12 @@ RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
         "audio_sha256", pa.string(), "SHA-256 of the WAV file", _wav(lambda wav: wav.sha256), "hex"
     ),
     Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column("endpoint", pa.string(), "endpoint asked, the last one", _endpoint),
+    Column(
+        "endpoint",
+        pa.string(),
+        "endpoint asked, the last one; null if none of several was",
+        _endpoint,
+    ),
     Column(
         "modality",
         pa.string(),

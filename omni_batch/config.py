@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omni_batch.errors import ConfigError
 
-_NEVER_SHOWN = ("base_url", "api_key_env")
+_NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
 """Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
 
 
@@ -46,6 +46,8 @@ class EndpointConfig(Frozen):
     """Overrides the profile's; ends before /chat/completions."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key."""
+    api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
+    """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
 
     @field_validator("base_url")
     @classmethod
@@ -149,7 +151,8 @@ class QuotaConfig(Frozen):
 
     requests_per_minute: float | None = Field(default=None, ge=0.01, le=1e9)
     tokens_per_minute: float | None = Field(default=None, ge=1, le=1e12)
-    max_in_flight: int = Field(default=16, ge=1, le=4096)
+    max_in_flight: int | None = Field(default=None, ge=1, le=4096)
+    """None takes the endpoint's: 16, or more where answers wait in a queue."""
     adaptive: bool = True
     """Take the numbers as a start and find out what is let through; false keeps to them."""
 
@@ -304,7 +307,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a safe one
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
     except (OSError, ValueError, yaml.YAMLError) as exc:  # YAML's dates raise plain ValueError

@@ -208,9 +208,16 @@ class StorageError(OmniBatchError):
     stops_run = True
 
 
-def item_kinds(base: type[OmniBatchError] = OmniBatchError) -> set[str]:
+_NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
+
+
+def item_kinds() -> set[str]:
     """All kinds of errors that fail an item and not the run."""
-    below = (item_kinds(child) for child in base.__subclasses__() if not child.stops_run)
+    return _kinds(OmniBatchError) - _NO_ITEMS
+
+
+def _kinds(base: type[OmniBatchError]) -> set[str]:
+    below = (_kinds(child) for child in base.__subclasses__() if not child.stops_run)
     return {_snake_case(base.__name__)}.union(*below)
 
 

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from omni_batch.deliver import Courier
 from omni_batch.endpoints.client import Endpoint
 from omni_batch.errors import EndpointError, OmniBatchError
 from omni_batch.pace import Pace
 from omni_batch.quota import Quota
+
+_AVOIDED_S = 10.0
+"""So much longer an item waits for an endpoint that has not failed it yet."""
 
 
 class Moved(OmniBatchError):
@@ -39,10 +42,6 @@ class Fleet:
     """Sends items where there is room. Shared by all items of a run."""
 
     services: tuple[Service, ...]
-    names: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", frozenset(service.name for service in self.services))
 
     def choose(self, fit: Collection[str], avoid: Collection[str] = ()) -> Service:
         """The endpoint to ask next: one that is up, then the one with the shortest wait, then by
@@ -50,7 +49,7 @@ class Fleet:
 
         Args:
             fit: names of those that take the item.
-            avoid: names of those that have failed it; asked only where there is no other.
+            avoid: names of those that have failed it; asked where all others make it wait.
 
         Raises:
             EndpointError: all that take the item are closed.
@@ -66,8 +65,7 @@ class Fleet:
             open_ones,
             key=lambda service: (
                 service.quota.breaker.is_open,
-                service.name in avoid,
-                round(service.quota.backlog_s(now_s), 1),
+                round(service.quota.backlog_s(now_s) + _AVOIDED_S * (service.name in avoid), 1),
                 service.begun / service.weight,
             ),
         )

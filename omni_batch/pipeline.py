@@ -197,14 +197,15 @@ def _cost(
     return replace(cost, amount=0.0) if cost and reused else cost
 
 
-def _recorder(run: Run, question: Question, history: History) -> Callable[[Attempt], None]:
-    def record(attempt: Attempt) -> None:
+def _recorder(run: Run, question: Question, history: History) -> Callable[[Attempt], Attempt]:
+    def record(attempt: Attempt) -> Attempt:
         tariff = run.plan.tariff(attempt.endpoint, spoken=question.request.wants_audio)
         attempt = priced(attempt, question.estimate, tariff)
         history.attempts.append(replace(attempt, number=history.before + attempt.number))
         run.tally.add_attempt(history.attempts[-1])
         run.observers.attempted(question.item, history.attempts[-1])
         _check_budget(run)
+        return attempt
 
     return record
 

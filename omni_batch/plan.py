@@ -48,7 +48,7 @@ class Plan:
     @property
     def max_in_flight(self) -> int:
         """Requests that may be in flight, at all endpoints together."""
-        return sum(route.quota.max_in_flight for route in self.routes)
+        return sum(route.max_in_flight for route in self.routes)
 
     def loader(self) -> MediaLoader:
         """Finds the media of the manifest."""
@@ -88,7 +88,8 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         )
     profiles = [resolve_profile(entry) for entry in config.routes]
     for profile in profiles if needs_key else ():
-        read_api_key(profile)
+        if profile.api_key_block is None:  # else a flow reads it when it runs
+            read_api_key(profile)
     known = _catalogue(config.catalogue)
     pairs = zip(config.routes, profiles, strict=True)
     plan = Plan(

@@ -20,9 +20,9 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from omni_batch.errors import MediaError
 from omni_batch.types import Media, MediaKind
 
-_IMAGES = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is decoded. It knows more, EPS among them: that would run Ghostscript."""
-_MAX_PIXELS = 100_000_000  # 300 MB decoded; more is a decompression bomb
+MAX_PIXELS = 100_000_000  # 300 MB decoded; more is a decompression bomb
 _CONTAINERS = {
     "mp3": ("mp3", "audio/mpeg"),
     "wav": ("wav", "audio/wav"),
@@ -93,10 +93,10 @@ def _reason(exc: Exception) -> str:
 
 
 def _probe_image(path: Path) -> Media:
-    with Image.open(path, formats=_IMAGES) as image:
+    with Image.open(path, formats=IMAGE_FORMATS) as image:
         width, height = image.size
-        if width * height > _MAX_PIXELS:
-            raise MediaError(f"it has {width} x {height} pixels; the cap is {_MAX_PIXELS}")
+        if width * height > MAX_PIXELS:
+            raise MediaError(f"it has {width} x {height} pixels; the cap is {MAX_PIXELS}")
         # MPO is a JPEG that carries more pictures behind the first one, as phones write it.
         mime_type = Image.MIME["JPEG" if image.format == "MPO" else image.format or ""]
         image.draft("RGB", (64, 64))  # decodes a JPEG at an eighth: all bytes, little work
@@ -112,15 +112,20 @@ def _probe_image(path: Path) -> Media:
 
 
 def _probe_container(path: Path, kind: MediaKind) -> Media:
-    allowed = ",".join(_CONTAINERS)
-    options = {"format_whitelist": f"{allowed},mp4,m4a,3gp,webm", "protocol_whitelist": "file"}
-    with av.open(str(path), container_options=options) as container:
+    with open_container(path) as container:
         found, stream = _describe(container)
         if found.kind != kind:
             raise MediaError(f"it is {found.kind} ({found.mime_type})")
         if stream is None or found.duration_s == 0:
             raise MediaError("it holds nothing that can be played")
         return replace(found, duration_s=_play(container, stream, found.duration_s))
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a recording or video of the known formats; nothing that names other files or hosts."""
+    allowed = ",".join(_CONTAINERS)
+    options = {"format_whitelist": f"{allowed},mp4,m4a,3gp,webm", "protocol_whitelist": "file"}
+    return av.open(str(path), container_options=options)
 
 
 def _describe(container: InputContainer) -> tuple[Media, VideoStream | AudioStream | None]:
@@ -142,8 +147,8 @@ def _describe(container: InputContainer) -> tuple[Media, VideoStream | AudioStre
         )
         return sound, container.streams.audio[0] if has_sound else None
     video = videos[0]
-    if video.width * video.height > _MAX_PIXELS:
-        raise MediaError(f"it has {video.width} x {video.height} pixels; the cap is {_MAX_PIXELS}")
+    if video.width * video.height > MAX_PIXELS:
+        raise MediaError(f"it has {video.width} x {video.height} pixels; the cap is {MAX_PIXELS}")
     film = Media(
         kind="video",
         reference="",

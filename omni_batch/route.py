@@ -61,17 +61,27 @@ class Route:
 
     @property
     def quota(self) -> QuotaConfig:
-        """Its own or the config's; what is left open is the catalogue's at the vendor's service."""
+        """Its own or the config's; what is left open is the endpoint's and the catalogue's."""
         quota, model = self.entry.quota or self.config.quota, self.model
-        if model is None or self.dialect.name != "dashscope" or self.profile.embedded:
-            return quota
-        known = model.quota
+        known = model.quota if model and self._counts_by_model else None
+        requests = (known and known.requests_per_minute) or self.dialect.requests_per_minute
         return quota.model_copy(
             update={
-                "requests_per_minute": quota.requests_per_minute or known.requests_per_minute,
-                "tokens_per_minute": quota.tokens_per_minute or known.tokens_per_minute,
+                "requests_per_minute": quota.requests_per_minute or requests,
+                "tokens_per_minute": quota.tokens_per_minute or (known and known.tokens_per_minute),
+                "max_in_flight": self.max_in_flight,
             }
         )
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests that may be in flight."""
+        quota = self.entry.quota or self.config.quota
+        return quota.max_in_flight or self.dialect.max_in_flight
+
+    @property
+    def _counts_by_model(self) -> bool:
+        return self.dialect.name == "dashscope" and not self.profile.embedded
 
     @property
     def speaks(self) -> bool:

@@ -72,7 +72,9 @@ class Run:
     def facts(self) -> RunFacts:
         """What all rows share."""
         # By the record: a directory may have been moved, or be reached by another name.
-        return RunFacts(self.record.run_id, self.config.model, self.plan.endpoints)
+        routes = self.plan.routes
+        only = routes[0].name if len(routes) == 1 else None
+        return RunFacts(self.record.run_id, self.config.model, only)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason stands."""
@@ -154,7 +156,7 @@ async def _connect(
     base_url, key = stack.enter_context(_reached(route.profile))
     media, patience = plan.config.media, {"first_byte_timeout_s": route.first_byte_timeout_s}
     retry = plan.config.retry.model_copy(update=patience)
-    endpoint = Endpoint(base_url, key, route.dialect, retry, route.quota.max_in_flight)
+    endpoint = Endpoint(base_url, key, route.dialect, retry, route.max_in_flight)
     stack.push_async_callback(endpoint.aclose)
     downloader = Downloader(
         directory.downloads,

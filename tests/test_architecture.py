@@ -25,11 +25,15 @@ LAYERS = {
         omni_batch.rules omni_batch.rules.case
         omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
         omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.redact omni_batch.report.figures omni_batch.request omni_batch.sandbox
+        omni_batch.redact omni_batch.report.breakdown omni_batch.report.distribution
+        omni_batch.report.estimates omni_batch.report.exchanges omni_batch.report.facts
+        omni_batch.report.figures omni_batch.report.remedies omni_batch.report.timeline
+        omni_batch.report.troubles omni_batch.request omni_batch.sandbox
         omni_batch.sse omni_batch.told
-        omni_batch.quota.breaker omni_batch.quota.pacer omni_batch.quota.pause
-        omni_batch.quota.ramp omni_batch.quota.rate omni_batch.quota.recent omni_batch.quota.room
-        omni_batch.template omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
+        omni_batch.quota.breaker omni_batch.quota.limits omni_batch.quota.pacer
+        omni_batch.quota.pause omni_batch.quota.ramp omni_batch.quota.rate
+        omni_batch.quota.recent omni_batch.quota.room omni_batch.template
+        omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
     "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
         omni_batch.quota.line omni_batch.retry omni_batch.endpoints
         omni_batch.endpoints.body omni_batch.endpoints.client omni_batch.endpoints.api_key
@@ -51,7 +55,10 @@ LAYERS = {
         omni_batch.reuse omni_batch.route
         omni_batch.question omni_batch.transport
         omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.report omni_batch.report.page omni_batch.tally omni_batch.compare
+        omni_batch.report omni_batch.report.charts omni_batch.report.collect
+        omni_batch.report.drawing
+        omni_batch.report.gallery omni_batch.report.local_media omni_batch.report.page
+        omni_batch.report.thumbnails omni_batch.tally omni_batch.compare
         omni_batch.query omni_batch.flat omni_batch.wording
         omni_batch.observers omni_batch.run_log omni_batch.telemetry
         omni_batch.export omni_batch.export.card omni_batch.export.draft
@@ -59,7 +66,8 @@ LAYERS = {
         omni_batch.export.web_dataset omni_batch.export.write""",
     "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.logs
         omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
-        flows flows.artifacts flows.batch flows.door""",
+        omni_batch.report.terminal
+        flows flows.artifacts flows.batch flows.door flows.keys""",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}
@@ -218,11 +226,12 @@ def importers(library: str) -> set[str]:
         ("tenacity", ("omni_batch.retry",)),
         ("httpx", ("omni_batch.endpoints.client", "omni_batch.endpoints.upload")),
         ("fsspec", ("omni_batch.manifest",)),
-        ("av", ("omni_batch.probe",)),
+        ("av", ("omni_batch.probe", "omni_batch.report.thumbnails")),
         ("soundfile", ("omni_batch.rundir.speech",)),
         ("filelock", ("omni_batch.rundir.layout",)),
         ("yaml", ("omni_batch.config",)),
         ("jinja2", ("omni_batch.template", "omni_batch.sandbox", "omni_batch.report.page")),
+        ("vl_convert", ("omni_batch.report.drawing",)),
         ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
         ("duckdb", ("omni_batch.query",)),
         ("opentelemetry", ("omni_batch.telemetry",)),

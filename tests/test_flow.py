@@ -93,6 +93,32 @@ def test_prefect_learns_no_key_from_a_run_that_fails(
     assert KEY.encode() not in data
 
 
+def test_a_key_may_come_from_a_secret_block(
+    prefect_server: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    from prefect.blocks.system import Secret
+
+    asyncio.run(Secret(value=KEY).asave("model-studio", overwrite=True))  # type: ignore[arg-type]
+    write_csv(tmp_path / "rows.csv", prompts(2))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"name: blocked\nmanifest: {{path: {tmp_path}/rows.csv}}\noutput: {tmp_path}/runs\n"
+        f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: NO_SUCH_KEY, "
+        "api_key_block: model-studio}\n"
+    )
+    command = [sys.executable, "-m", "omni_batch.cli", "run", str(config)]
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert KEY.encode() not in left + (done.stdout + done.stderr).encode()
+
+    alone = subprocess.run(
+        [*command, "--no-prefect"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (alone.returncode, "reads the block model-studio" in alone.stderr) == (2, True)
+
+
 async def _check_server(run_id: str) -> None:
     from prefect import get_client
     from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, FlowRunFilterName

@@ -61,14 +61,16 @@ def test_a_workspace_has_a_host_of_its_own() -> None:
     assert found.routes[0].price.region == "singapore"
 
 
-def test_batch_chat_is_half_the_price_and_has_no_quota_of_the_minute() -> None:
+def test_batch_chat_is_half_the_price_and_has_limits_of_its_own() -> None:
     live = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus")
     cheap = plan(endpoint={"name": "dashscope-batch-chat"}, model="qwen3.5-omni-plus")
     assert live.routes[0].price is not None
     assert cheap.routes[0].price is not None
     assert cheap.routes[0].price.text_in == pytest.approx(live.routes[0].price.text_in / 2)  # type: ignore[operator]
     assert live.routes[0].quota.requests_per_minute == 60
-    assert cheap.routes[0].quota.requests_per_minute is None
+    limits = cheap.routes[0].quota
+    assert (limits.requests_per_minute, limits.tokens_per_minute) == (60_000, None)
+    assert (limits.max_in_flight, live.routes[0].quota.max_in_flight) == (1_000, 16)
     assert cheap.routes[0].dialect.first_byte_timeout_s > 3600
     assert (
         cheap.routes[0].profile.storage_url == live.routes[0].profile.base_url

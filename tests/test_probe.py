@@ -284,7 +284,7 @@ def test_a_video_whose_frames_would_be_a_bomb_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clip(tmp_path / "clip.mp4")
-    monkeypatch.setattr("omni_batch.probe._MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("omni_batch.probe.MAX_PIXELS", 64 * 48 - 1)
     assert "64 x 48 pixels; the cap is 3071" in refusal(path, "video")
 
 

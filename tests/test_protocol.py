@@ -410,7 +410,7 @@ def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
     ) == (0.5, False, False)
     assert found.routes[0].dialect.first_byte_timeout_s > 3600
     quota = found.routes[0].quota
-    assert (quota.requests_per_minute, quota.tokens_per_minute) == (None, None)
+    assert (quota.requests_per_minute, quota.tokens_per_minute) == (60_000, None)
     assert SimulatorOptions().batch_most_waiting == 10_000
     with pytest.raises(ConfigError, match="gives no speech"):
         plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS,

@@ -36,6 +36,11 @@ class Dialect:
     """Largest encoded file inside a request; None: no limit is known."""
     parameters: frozenset[str] | None = None
     """Wire names of the request options it knows; None: it takes or skips any."""
+    max_in_flight: int = 16
+    """Requests at once where the config names no number: at a request a second and 10 to 20 s an
+    answer, that many use a new account to the full."""
+    requests_per_minute: float | None = None
+    """A limit of its own, beside those of the models."""
     first_byte_timeout_s: float = 120
     """How long an answer may take to begin."""
     hold_header: str | None = None

@@ -34,6 +34,8 @@ class Profile:
     """Whose temporary storage takes its files, where that is another host of the same vendor."""
     embedded: bool = False
     """Started by us for the run when no base_url is given."""
+    api_key_block: str | None = None
+    """A Prefect Secret block, from which a flow fills the variable of the key."""
 
 
 _DASHSCOPE = DIALECTS["dashscope"]
@@ -96,7 +98,10 @@ def resolve_profile(config: EndpointConfig) -> Profile:
         base_url=config.base_url or profile.base_url,
         storage_url=None if config.base_url else profile.storage_url,
         api_key_env=config.api_key_env or profile.api_key_env,
+        api_key_block=config.api_key_block,
     )
+    if profile.api_key_block and not profile.api_key_env:
+        raise ConfigError(f"endpoint {profile.name}: api_key_block needs api_key_env as well")
     if profile.base_url is None and not profile.embedded:
         raise ConfigError(f"endpoint {profile.name} needs endpoint.base_url; add it")
     return profile
@@ -135,9 +140,12 @@ def read_api_key(profile: Profile) -> ApiKey | None:
         return None
     key = ApiKey(os.environ.get(profile.api_key_env, "").strip())
     if not key.value:
+        remedy = f"run: export {profile.api_key_env}=…"
+        if profile.api_key_block:
+            remedy += f", or let Prefect run it, which reads the block {profile.api_key_block}"
         raise ConfigError(
             f"endpoint {profile.name} needs an API key in the environment variable "
-            f"{profile.api_key_env}, which is not set; run: export {profile.api_key_env}=…"
+            f"{profile.api_key_env}, which is not set; {remedy}"
         )
     if not re.fullmatch("[!-~]+", key.value):
         raise ConfigError(

@@ -19,6 +19,8 @@ class Breaker:
         self._first_failure_s = 0.0
         self._probe_at_s = 0.0
         self._gap_s = _FIRST_PROBE_S
+        self.was_there = False
+        """Whether it has ever answered."""
 
     @property
     def is_open(self) -> bool:
@@ -41,6 +43,7 @@ class Breaker:
 
     def answered(self) -> None:
         """The endpoint is there, whatever it says."""
+        self.was_there = True
         self._failures = 0
         self._failed.clear()
         self._down_since_s = None

@@ -32,6 +32,6 @@ class Room:
         self._was_cut = True
         self._allowed = max(1.0, self._allowed * _CUT)
 
-    def open(self) -> None:
+    def lift(self) -> None:
         """A rate is known now."""
         self._allowed = float(self._most)

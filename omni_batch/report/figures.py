@@ -10,8 +10,6 @@ from markupsafe import Markup
 NOTHING = "\N{EN DASH}"
 """Stands where there is no number; 0 would be one."""
 
-_BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
 
 def count(value: float | None) -> str:
     """A whole number with thousands separated."""
@@ -40,11 +38,16 @@ def share(part: float | None, whole: float | None) -> str:
     return f"{per_cent:.0f} %" if per_cent in (0, 100) else f"{per_cent:.1f} %"
 
 
-def money(amount: float | None, currency: str | None = None) -> str:
-    """An amount with as many decimals as it is worth."""
+def money(amount: float | None, currency: str | None = None, like: float | None = None) -> str:
+    """An amount with as many decimals as it is worth.
+
+    Args:
+        like: another amount whose decimals to take, so that a column lines up.
+    """
     if amount is None:
         return NOTHING
-    decimals = 2 if abs(amount) >= 100 or amount == 0 else 4 if abs(amount) >= 0.01 else 6
+    worth = abs(amount if like is None else like)
+    decimals = 2 if worth >= 1 or worth == 0 else 4 if worth >= 0.01 else 6
     return f"{amount:,.{decimals}f}{f' {currency}' if currency else ''}"
 
 
@@ -63,17 +66,6 @@ def duration(seconds: float | None) -> str:
         return f"{minutes}:{rest:02} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours}:{rest:02} h" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def size(value: float | None) -> str:
-    """Bytes in decimal units."""
-    if value is None:
-        return NOTHING
-    for unit in _BYTE_UNITS:
-        if value < 1000 or unit == _BYTE_UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
 
 
 def moment(value: datetime | None) -> str:
@@ -107,7 +99,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "share": share,
         "money": money,
         "duration": duration,
-        "size": size,
         "moment": moment,
         "share_bar": share_bar,
     }

@@ -8,6 +8,7 @@ from omni_batch.types import Request
 
 _LONGEST_WAIT_S = 3600  # of the queue
 _TO_ANSWER_S = 120
+# 10,000 requests may wait in the queue of an account and model, 1,000 a second may join them.
 
 
 def encode(request: Request) -> Body:
@@ -34,5 +35,7 @@ DIALECT = Dialect(
     streams=False,
     uploads=True,
     inline_max_bytes=dashscope.DIALECT.inline_max_bytes,
+    max_in_flight=1_000,
+    requests_per_minute=60 * 1_000,
     first_byte_timeout_s=_LONGEST_WAIT_S + _TO_ANSWER_S,
 )
