@@ -66,14 +66,15 @@ class RunLog:
 
     def saw(self, before: RunRecord, now: RunRecord) -> None:
         """Log what has changed, at INFO."""
-        for event, message, fields in (*_run_events(before, now), *self._endpoint_events(now)):
+        for event, message, fields in (*_run_events(before, now), *self._learned(before, now)):
             self._log(logging.INFO, event, message, fields)
         for event, message, fields in _standing_events(before, now):
             self._log(logging.INFO, event, message, fields)
 
-    def _endpoint_events(self, now: RunRecord) -> Iterator[Line]:
+    def _learned(self, before: RunRecord, now: RunRecord) -> Iterator[Line]:
+        known = {pace.endpoint: pace.learned for pace in before.paces}
         for pace in now.paces:
-            said = self._said.setdefault(pace.endpoint, Learned())
+            said = self._said.setdefault(pace.endpoint, known.get(pace.endpoint, Learned()))
             if _differs(said, pace.learned):
                 self._said[pace.endpoint] = pace.learned
                 fields = {"endpoint": pace.endpoint, "learned": wording.learned(pace)}
