@@ -64,7 +64,8 @@ LAYERS = {
         omni_batch.export omni_batch.export.card omni_batch.export.draft
         omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
         omni_batch.export.web_dataset omni_batch.export.write""",
-    "doors": """omni_batch.cli omni_batch.cli_tables omni_batch.display omni_batch.logs
+    "doors": """omni_batch.cli omni_batch.cli_service omni_batch.cli_tables
+        omni_batch.display omni_batch.logs
         omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
         omni_batch.report.terminal
         flows flows.artifacts flows.batch flows.door flows.keys""",
@@ -232,7 +233,7 @@ def importers(library: str) -> set[str]:
         ("yaml", ("omni_batch.config",)),
         ("jinja2", ("omni_batch.template", "omni_batch.sandbox", "omni_batch.report.page")),
         ("vl_convert", ("omni_batch.report.drawing",)),
-        ("typer", ("omni_batch.cli", "omni_batch.cli_tables")),
+        ("typer", ("omni_batch.cli", "omni_batch.cli_service", "omni_batch.cli_tables")),
         ("duckdb", ("omni_batch.query",)),
         ("opentelemetry", ("omni_batch.telemetry",)),
     ],

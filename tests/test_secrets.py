@@ -25,7 +25,7 @@ from omni_batch.run import open_run
 from tests.conftest import KEY_ENV, MakeConfig, prompts, read_table
 from tests.test_hostile_server import HELLO, OK, Send, plays, server
 
-KEYS = ["sk-0123456789abcdef", "no-prefix+and/signs=="]
+KEYS = ["sk-0123456789-abcdef", "no-prefix+and/signs=="]
 
 
 @pytest.fixture(params=KEYS)
