@@ -44,8 +44,8 @@ class Fleet:
     services: tuple[Service, ...]
 
     def choose(self, fit: Collection[str], avoid: Collection[str] = ()) -> Service:
-        """The endpoint to ask next: one that is up, then the one with the shortest wait, then by
-        weight.
+        """The endpoint to ask next: one that is down and due to be probed, else one that is up,
+        then the one with the shortest wait, then by weight.
 
         Args:
             fit: names of those that take the item.
@@ -61,7 +61,8 @@ class Fleet:
         if len(open_ones) == 1:
             return open_ones[0]
         now_s = asyncio.get_running_loop().time()
-        chosen = min(
+        to_probe = (service for service in open_ones if service.quota.wants_probe(now_s))
+        chosen = next(to_probe, None) or min(
             open_ones,
             key=lambda service: (
                 service.quota.breaker.is_open,

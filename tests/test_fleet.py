@@ -191,6 +191,19 @@ async def test_an_endpoint_that_is_down_is_left_alone(
     assert sum(row["endpoint"] == "a" for row in attempts) < 20
 
 
+async def test_an_endpoint_that_comes_back_is_used_again(
+    two: tuple[Simulator, Simulator], make: Callable[..., Config]
+) -> None:
+    a, b = two
+    a.script(*[reply.status(503)] * 5)
+    b.change(first_chunk_s=0.3)
+    config = make(40, (a.base_url, {}), (b.base_url, {}), quota={"max_in_flight": 4})
+    record, rows, _ = await finished(config)
+    assert record.exit_code == 0
+    assert by_endpoint(rows)["a"] > 5
+    assert [pace.down_s for pace in record.paces] == [0, 0]
+
+
 async def test_an_outage_is_waited_out_and_costs_no_item_its_attempts(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:

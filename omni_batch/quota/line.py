@@ -64,6 +64,11 @@ class Quota:
         """About how long one more request would wait."""
         return self._limits.backlog_s(now_s, self.in_flight, self.waiting, self._queued_tokens)
 
+    def wants_probe(self, now_s: float) -> bool:
+        """Whether it is down and nobody in the line would find out that it is not any more."""
+        breaker = self.breaker
+        return breaker.is_open and not self.waiting and breaker.wait_s(now_s) == 0
+
     def learned(self) -> Learned:
         """What the next run should start with."""
         return self._limits.learned()
