@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from omni_batch.errors import ConfigError, item_kinds
+from omni_batch.learned import still_known
 from omni_batch.prepare import changed_config
 from omni_batch.rundir import RunDir
 from omni_batch.rundir.again import failed_rows, reopen
@@ -46,7 +47,12 @@ def open_again(
         if items:
             reason = f"a retry of {items} failed items was begun"
             marked = msgspec.structs.replace(
-                record, state="prepared", reason=reason, finished_at=None, config=config
+                record,
+                state="prepared",
+                reason=reason,
+                finished_at=None,
+                config=config,
+                paces=still_known(record, config),
             )
             write_record(directory.record, marked)
             directory.make_folders()

@@ -76,10 +76,18 @@ class _Asking:
     spent_s: float = 0.0
     failed_at: set[str] = field(default_factory=set)
     refused_by: set[str] = field(default_factory=set)
+    refusal: EndpointError | None = None
+
+    @property
+    def fit(self) -> set[str]:
+        """Names of the endpoints that may still take the item."""
+        return set(self.question.routes) - self.refused_by
 
     async def attempt(self) -> Answer:
         """Ask one endpoint once."""
-        fit = set(self.question.routes) - self.refused_by
+        fit = self.fit
+        if self.refusal is not None and not self.fleet.is_open(fit):
+            raise self.refusal  # the others' keys are at fault, and no reason to end the run
         service = self.fleet.choose(fit, self.failed_at)
         unreachable = self.failed_fetches >= _FETCHES_BY_SERVICE
         try:
@@ -130,7 +138,8 @@ class _Asking:
             raise Moved(str(error)) from error
         if isinstance(error, Rejected | ContentRefused):
             self.refused_by.add(service.name)
-            if set(self.question.routes) - self.refused_by:
+            self.refusal = error
+            if self.fit:
                 raise Moved(str(error)) from error
 
     def _wait_or_leave(self, service: Service, error: Unavailable) -> None:
@@ -139,7 +148,7 @@ class _Asking:
         down_s, patience_s = breaker.down_s(now_s), self.retry.outage_timeout_s
         if not breaker.was_there:  # more likely a wrong address than an outage
             patience_s = min(patience_s, _NEVER_THERE_S)
-        if self.fleet.leave(service) or down_s < patience_s:
+        if self.fleet.leave(service, self.fit) or down_s < patience_s:
             return
         raise Outage(
             f"endpoint {service.name} has not answered for {down_s:.0f} s "

@@ -311,7 +311,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; give the path of a YAML file") from None
     except (OSError, ValueError, yaml.YAMLError) as exc:  # YAML's dates raise plain ValueError
-        raise ConfigError(f"config {path} can't be read as YAML: {exc}") from None
+        raise ConfigError(f"config {path} can't be read as YAML: {_where(exc)}") from None
     except RecursionError:
         raise ConfigError(f"config {path} is nested too deeply; make it flatter") from None
     if not isinstance(tree, dict):
@@ -332,7 +332,17 @@ def _override(tree: dict[str, Any], override: str) -> None:
     try:
         tree[leaf] = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as exc:
-        raise ConfigError(f"--set {override}: the value is not YAML: {exc}") from None
+        quoted = f"; put it in quotes: {key}='…'" if "{{" in text else ""
+        raise ConfigError(
+            f"--set {override}: the value is not YAML: {_where(exc)}{quoted}"
+        ) from None
+
+
+def _where(exc: Exception) -> str:
+    """What YAML does not understand, in one line."""
+    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem and exc.problem_mark:
+        return f"line {exc.problem_mark.line + 1}: {exc.problem}"
+    return str(exc)
 
 
 def _explain(error: Any) -> str:

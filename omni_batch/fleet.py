@@ -79,9 +79,17 @@ class Fleet:
         service.quota.turn_away(Moved(f"{service.name} is closed: {reason}"))
         return any(other.closed is None for other in self.services)
 
-    def leave(self, service: Service) -> bool:
-        """An endpoint is down: its line is sent elsewhere. False where there is no elsewhere."""
-        others = [other for other in self.services if other is not service]
+    def is_open(self, fit: Collection[str]) -> bool:
+        """Whether any of these is still asked."""
+        return any(service.closed is None for service in self.services if service.name in fit)
+
+    def leave(self, service: Service, fit: Collection[str]) -> bool:
+        """An endpoint is down: its line is sent elsewhere. False where there is no elsewhere.
+
+        Args:
+            fit: names of those that take the item which found it down.
+        """
+        others = [s for s in self.services if s is not service and s.name in fit]
         up = any(other.closed is None and not other.quota.breaker.is_open for other in others)
         if up:
             service.quota.turn_away(Moved(f"{service.name} is down"))

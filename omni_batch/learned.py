@@ -1,11 +1,13 @@
 """What earlier runs have found out about an endpoint's limits, for the next one to start with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from omni_batch.analytics import list_runs
-from omni_batch.config import Config, RouteConfig, parse_config
+from omni_batch.config import Config, QuotaConfig, RouteConfig, parse_config
 from omni_batch.errors import ConfigError
 from omni_batch.pace import Learned, Pace
 from omni_batch.plan import Plan
@@ -15,6 +17,7 @@ from omni_batch.rundir import RunRecord
 _LOOKED_AT = 100
 """Runs: the newest that used the endpoint is among them, or what it learned is old."""
 _KNOWN_FOR = timedelta(days=30)
+_NUMBERS = ("requests_per_minute", "tokens_per_minute")
 
 
 def learned_before(plan: Plan, output: Path) -> tuple[Pace, ...]:
@@ -23,14 +26,35 @@ def learned_before(plan: Plan, output: Path) -> tuple[Pace, ...]:
     return tuple(Pace(route.name, learned=learned) for route, learned in found if learned)
 
 
+def still_known(record: RunRecord, changed: Mapping[str, Any]) -> tuple[Pace, ...]:
+    """What a run that goes on with a changed configuration knows of its endpoints' limits."""
+    before, now = parse_config(record.config), parse_config(changed)
+    quotas = {
+        one.label or one.name: (one.quota or before.quota, other.quota or now.quota)
+        for one, other in zip(before.routes, now.routes, strict=True)
+    }
+    return tuple(
+        replace(pace, learned=_unless_restated(pace.learned, *quotas[pace.endpoint]))
+        for pace in record.paces
+    )
+
+
 def _latest(route: Route, model: str, output: Path) -> Learned | None:
     """By the newest run that asked the same endpoint for the same model."""
     for record in _records(output):
-        entry = next((e for e in _entries(record, model) if _same(e, route.entry)), None)
-        if entry is not None:
-            name = entry.label or entry.name
-            return next((p.learned for p in record.paces if p.endpoint == name), None)
+        config = _config(record, model)
+        entry = next((e for e in config.routes if _same(e, route.entry)), None) if config else None
+        if config and entry:
+            name, stated = entry.label or entry.name, route.entry.quota or route.config.quota
+            learned = next((p.learned for p in record.paces if p.endpoint == name), None)
+            return learned and _unless_restated(learned, entry.quota or config.quota, stated)
     return None
+
+
+def _unless_restated(learned: Learned, before: QuotaConfig, now: QuotaConfig) -> Learned:
+    """Who states another number than before means it: it stands over what was learned."""
+    restated = [name for name in _NUMBERS if getattr(before, name) != getattr(now, name)]
+    return replace(learned, **dict.fromkeys(restated))
 
 
 def _records(output: Path) -> Iterator[RunRecord]:
@@ -42,12 +66,12 @@ def _records(output: Path) -> Iterator[RunRecord]:
             yield record
 
 
-def _entries(record: RunRecord, model: str) -> tuple[RouteConfig, ...]:
+def _config(record: RunRecord, model: str) -> Config | None:
     try:
-        config: Config = parse_config(record.config)
+        config = parse_config(record.config)
     except ConfigError:
-        return ()  # written by another version
-    return config.routes if config.model == model else ()
+        return None  # written by another version
+    return config if config.model == model else None
 
 
 def _same(one: RouteConfig, other: RouteConfig) -> bool:

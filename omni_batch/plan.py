@@ -11,7 +11,7 @@ from omni_batch.endpoints.profiles import read_api_key, resolve_profile
 from omni_batch.errors import ConfigError
 from omni_batch.media import MediaLoader
 from omni_batch.request import SPECIAL_OPTIONS, options_set, thinks
-from omni_batch.route import Route
+from omni_batch.route import Route, in_one_currency
 from omni_batch.template import PromptTemplate
 from omni_batch.tokens import TokenRules, rules_of
 from omni_batch.transport import largest_file_bytes
@@ -39,6 +39,12 @@ class Plan:
     def endpoints(self) -> str:
         """Names of all endpoints."""
         return "+".join(route.name for route in self.routes)
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """What the endpoints are paid in; several only where they have no prices in common."""
+        prices = (route.price for route in self.routes)
+        return tuple(dict.fromkeys(price.currency for price in prices if price))
 
     @property
     def rules(self) -> TokenRules:
@@ -91,6 +97,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         if profile.api_key_block is None:  # else a flow reads it when it runs
             read_api_key(profile)
     known = _catalogue(config.catalogue)
+    profiles = in_one_currency(profiles, known.model(config.model))
     pairs = zip(config.routes, profiles, strict=True)
     plan = Plan(
         config,
@@ -116,6 +123,7 @@ def _catalogue(overlay: str | None) -> Catalogue:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
+    yield from _money_problems(plan)
     if plan.config.request.wants_audio:
         yield from _speech_problems(plan)
     for route in plan.routes:
@@ -137,6 +145,14 @@ def _endpoint_problems(route: Route) -> Iterator[str]:
         yield f"endpoint {route.name} has rows: spoken, but gives no speech; set rows: silent"
 
 
+def _money_problems(plan: Plan) -> Iterator[str]:
+    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
+        yield (
+            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
+            "set budget.max_tokens instead, or give prices of your own with catalogue"
+        )
+
+
 def _row_problems(plan: Plan) -> Iterator[str]:
     """Rows of a kind that no endpoint takes."""
     request = plan.config.request
@@ -144,6 +160,9 @@ def _row_problems(plan: Plan) -> Iterator[str]:
     if (mixed or not request.wants_audio) and not plan.routes_for(spoken=False):
         yield "every endpoint has rows: spoken, but rows without speech need one too; add one"
     if request.wants_audio and not plan.routes_for(spoken=True):
+        if any(route.dialect.speaks for route in plan.routes):
+            yield "every endpoint that speaks has rows: silent, but spoken rows need one; add one"
+            return
         names = ", ".join(f"{route.name} ({route.dialect.name})" for route in plan.routes)
         yield f"endpoint {names} gives no speech; set request.modalities: [text]"
 
@@ -183,6 +202,11 @@ def _doubts(plan: Plan) -> Iterator[str]:
         nearest = plan.catalogue.nearest(config.model)
         hint = f"; did you mean {nearest}?" if nearest else ""
         yield f"model {config.model} is not in the catalogue: no limits, no prices{hint}"
+    if len(plan.currencies) > 1:
+        yield (
+            f"endpoints are paid in {' and '.join(plan.currencies)}, which the run's cost mixes; "
+            "add up the column cost by currency"
+        )
     voice = config.request.voice if config.request.wants_audio and model else None
     if model is not None and voice is not None and voice not in model.voices:
         yield f"voice {voice} is not in the catalogue's list for {config.model}"

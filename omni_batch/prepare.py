@@ -19,7 +19,7 @@ from omni_batch import __version__
 from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.conversation import turns_of
 from omni_batch.errors import ConfigError, ManifestError, StorageError
-from omni_batch.learned import learned_before
+from omni_batch.learned import learned_before, still_known
 from omni_batch.manifest import Row, read_items
 from omni_batch.plan import Plan
 from omni_batch.redact import redacted
@@ -54,7 +54,8 @@ def prepare_run(
     directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
     if directory.root.exists():
         raise ConfigError(
-            f"run {directory.root} exists; finish it with: omni-batch resume {directory.root}"
+            f"run {directory.root} exists; take another --run-id, or if it is not finished: "
+            f"omni-batch resume {directory.root}"
         )
     disk = Disk(durable=plan.config.durability == "disk")
     try:
@@ -106,7 +107,9 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
     changed = changed_config(record, overrides)
     disk = Disk(durable=changed["durability"] == "disk")
     with directory.owned():
-        write_record(directory.record, msgspec.structs.replace(record, config=changed), disk)
+        paces = still_known(record, changed)
+        record = msgspec.structs.replace(record, config=changed, paces=paces)
+        write_record(directory.record, record, disk)
 
 
 def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:

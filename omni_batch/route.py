@@ -1,6 +1,7 @@
 """Route: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.config import Config, QuotaConfig, RouteConfig
@@ -91,3 +92,24 @@ class Route:
     def takes(self, *, spoken: bool) -> bool:
         """Whether it takes a row that asks for speech, or one that does not."""
         return self.speaks if spoken else self.entry.rows != "spoken"
+
+
+def in_one_currency(profiles: Sequence[Profile], model: Model | None) -> list[Profile]:
+    """Priced in a currency that all have prices in, so that a run's costs add up; as they are where
+    there is none.
+    """
+    own = [_paid_in(profile, model) for profile in profiles]
+    currencies = dict.fromkeys(currency for currency in own if currency)
+    for currency in (*currencies, "USD") if len(currencies) > 1 else ():
+        alike = [
+            replace(profile, currency=currency) if paid else profile
+            for profile, paid in zip(profiles, own, strict=True)
+        ]
+        if all(_paid_in(profile, model) for profile, paid in zip(alike, own, strict=True) if paid):
+            return alike
+    return list(profiles)
+
+
+def _paid_in(profile: Profile, model: Model | None) -> str | None:
+    price = model.price(profile.region, profile.currency) if model and profile.region else None
+    return price.currency if price else None

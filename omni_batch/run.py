@@ -17,7 +17,7 @@ from omni_batch.deliver import Courier
 from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.client import Endpoint
 from omni_batch.endpoints.download import Downloader
-from omni_batch.endpoints.profiles import Profile, read_api_key
+from omni_batch.endpoints.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.endpoints.upload import Uploader
 from omni_batch.errors import OmniBatchError
 from omni_batch.fleet import Fleet, Service
@@ -204,4 +204,4 @@ def _reached(profile: Profile) -> Iterator[tuple[str, ApiKey | None]]:
     from omni_batch.simulator import Simulator, SimulatorOptions
 
     with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
-        yield simulator.base_url, ApiKey("sk-simulated")
+        yield simulator.base_url, SIMULATED_KEY

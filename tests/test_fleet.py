@@ -113,10 +113,32 @@ async def test_each_endpoint_has_its_quota_its_price_and_its_pace(
         quota={"requests_per_minute": 60_000},
     )
     record, rows, _ = await finished(config)
-    assert {row["currency"] for row in rows if row["endpoint"] == "a"} == {"CNY"}
-    assert {row["currency"] for row in rows if row["endpoint"] == "b"} == {"USD"}
+    per_token = {row["endpoint"]: row["cost"] / row["total_tokens"] for row in rows}
+    assert per_token["a"] < per_token["b"]
     limits = {pace.endpoint: pace.requests_per_minute for pace in record.paces}
     assert limits == {"a": 1e9, "b": 60_000}
+
+
+async def test_costs_of_two_regions_add_up_in_the_currency_that_both_have(
+    two: tuple[Simulator, Simulator], make: Callable[..., Config]
+) -> None:
+    a, b = two
+    regions = (a.base_url, {"name": "dashscope-beijing"}), (b.base_url, {"name": "simulator"})
+    record, rows, _ = await finished(make(12, *regions))
+    assert by_endpoint(rows).keys() == {"a", "b"}
+    assert {row["currency"] for row in rows} == {record.counts.currency} == {"USD"}
+    assert record.counts.cost == pytest.approx(sum(row["cost"] for row in rows))
+
+
+def test_currencies_that_do_not_add_up_are_said_and_can_not_bound_a_budget(
+    make: Callable[..., Config],
+) -> None:
+    regions = ("http://h/v1", {"name": "dashscope-beijing"}), ("http://h/v1", {"name": "simulator"})
+    config = make(1, *regions, model="qwen-omni-turbo")
+    assert any("paid in CNY and USD" in warning for warning in make_plan(config).warnings)
+    bounded = make(1, *regions, model="qwen-omni-turbo", budget={"max_cost": 1})
+    with pytest.raises(ConfigError, match="max_cost needs one currency, not CNY and USD"):
+        make_plan(bounded)
 
 
 # --- Round what fails ---
@@ -161,6 +183,18 @@ async def test_an_endpoint_whose_key_is_revoked_is_left_and_the_run_goes_on(
     closed = {pace.endpoint: pace.closed for pace in record.paces}
     assert "401" in (closed["a"] or "")
     assert closed["b"] is None
+
+
+async def test_a_refused_row_fails_alone_where_the_other_endpoint_is_closed(
+    two: tuple[Simulator, Simulator], make: Callable[..., Config]
+) -> None:
+    a, b = two
+    a.script(*[reply.normal()] * 5, reply.status(400, code="invalid_parameter_error"))
+    b.script(*[reply.status(401)] * 20)
+    config = make(20, (a.base_url, {}), (b.base_url, {"weight": 50}), quota={"max_in_flight": 1})
+    record, rows, _ = await finished(config)
+    assert (record.state, record.exit_code, record.counts.failed) == ("finished", 1, 1)
+    assert [row["error_kind"] for row in rows if row["error_kind"]] == ["rejected"]
 
 
 async def test_when_every_key_is_revoked_the_run_stops(
@@ -261,6 +295,26 @@ async def test_silent_rows_go_to_the_cheap_endpoint_and_spoken_ones_to_the_live_
     assert max(per_token[0], per_token[2]) < min(per_token[1], per_token[3])
 
 
+async def test_an_outage_of_the_only_endpoint_that_speaks_stops_the_run(
+    two: tuple[Simulator, Simulator], make: Callable[..., Config]
+) -> None:
+    """The other one is up, which is no help to rows that it does not take."""
+    silent, live = two
+    live.change(faults={"error_503": 1.0})
+    config = make(
+        20,
+        (silent.base_url, {"rows": "silent"}),
+        (live.base_url, {"rows": "spoken"}),
+        rows=[{**row, "voice": "Cherry" if n % 2 else ""} for n, row in enumerate(prompts(20))],
+        request={"modalities": ["text", "audio"], "spoken_rows": "with_voice"},
+        retry={"outage_timeout_s": 0},
+    )
+    async with asyncio.timeout(20):
+        record = await omni_batch.run_batch(config)
+    assert (record.exit_code, record.counts.failed) == (3, 0)
+    assert "b has not answered" in (record.reason or "")
+
+
 # --- What is refused at once ---
 
 
@@ -284,6 +338,13 @@ async def test_silent_rows_go_to_the_cheap_endpoint_and_spoken_ones_to_the_live_
                 "request": {"modalities": ["text", "audio"]},
             },
             "gives no speech",
+        ),
+        (
+            {
+                "endpoints": [{"name": "simulator", "rows": "silent"}],
+                "request": {"modalities": ["text", "audio"]},
+            },
+            "every endpoint that speaks has rows: silent",
         ),
     ],
 )
@@ -325,6 +386,11 @@ async def test_the_next_run_starts_with_what_this_one_learned(
     ]
     other = config.model_copy(update={"model": "qwen-omni-turbo"})
     assert learned_before(make_plan(other), Path(config.output)) == ()
+    lower = config.quota.model_copy(update={"requests_per_minute": 60.0})
+    restated = learned_before(
+        make_plan(config.model_copy(update={"quota": lower})), Path(config.output)
+    )
+    assert [pace.learned.requests_per_minute for pace in restated] == [None]
 
 
 async def test_a_surge_is_held_by_the_service_once_it_was_called_one(

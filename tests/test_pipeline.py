@@ -18,13 +18,14 @@ import soundfile
 import omni_batch
 from omni_batch.config import Config, load_config
 from omni_batch.errors import ConfigError
+from omni_batch.pace import Learned, Pace
 from omni_batch.pipeline import execute
 from omni_batch.plan import make_plan
 from omni_batch.prepare import change_run, prepare_run
 from omni_batch.run import Run
 from omni_batch.rundir import RunDir, RunRecord
 from omni_batch.rundir.parts import read_tables
-from omni_batch.rundir.record import read_record
+from omni_batch.rundir.record import read_record, write_record
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from tests.conftest import KEY, KEY_ENV, SAMPLE, MakeConfig, prompts, read_table
 
@@ -198,6 +199,20 @@ async def test_resume_may_not_change_what_decides_the_answers(make_config: MakeC
     with pytest.raises(ConfigError, match=r"--set model"):
         change_run(directory, ["model=qwen-omni-turbo"])
     assert read_record(directory.record).config["model"] == "qwen3-omni-flash"
+
+
+async def test_a_number_that_is_stated_anew_stands_over_what_was_learned(
+    make_config: MakeConfig,
+) -> None:
+    directory = prepare_run(make_plan(make_config(prompts(2))))
+    learned = Learned(requests_per_minute=700.0, tokens_per_minute=8e4)
+    known = msgspec.structs.replace(
+        read_record(directory.record), paces=(Pace("custom", learned=learned),)
+    )
+    write_record(directory.record, known)
+    change_run(directory, ["quota.requests_per_minute=60", "quota.max_in_flight=2"])
+    kept = read_record(directory.record).paces[0].learned
+    assert (kept.requests_per_minute, kept.tokens_per_minute) == (None, 8e4)
 
 
 @pytest.mark.parametrize("at", [1, 20, 33, 59])

@@ -264,7 +264,9 @@ def test_what_no_answer_could_satisfy_is_refused(
 def test_a_name_that_is_taken_is_refused_and_the_run_that_has_it_stands(config: Make) -> None:
     run = prepare(config(), "run-1")
     before = run.record.read_bytes()
-    with pytest.raises(ConfigError, match=r"run-1 exists; finish it with: omni-batch resume"):
+    with pytest.raises(
+        ConfigError, match=r"run-1 exists; take another --run-id, .* omni-batch resume"
+    ):
         prepare(config(), "run-1")
     assert run.record.read_bytes() == before
     assert left_behind(config()) == ["run-1"]

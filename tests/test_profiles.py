@@ -1,11 +1,16 @@
 """Endpoints have names; keys come from the environment and are never shown."""
 
+import asyncio
+
 import pytest
 
+from omni_batch import run_batch
 from omni_batch.config import EndpointConfig
 from omni_batch.endpoints.api_key import ApiKey
 from omni_batch.endpoints.profiles import PROFILES, read_api_key, resolve_profile
 from omni_batch.errors import ConfigError
+from omni_batch.simulator import Simulator, SimulatorOptions
+from tests.conftest import MakeConfig, prompts
 
 SECRET = "sk-marker-0123456789"
 
@@ -52,7 +57,16 @@ def test_a_custom_endpoint_must_say_where_it_is() -> None:
 
 def test_the_simulator_needs_neither_address_nor_key() -> None:
     profile = resolve_profile(EndpointConfig(name="simulator"))
-    assert (profile.embedded, profile.base_url, read_api_key(profile)) == (True, None, None)
+    assert (profile.embedded, profile.base_url) == (True, None)
+
+
+def test_a_simulator_of_another_process_is_asked_with_the_key_that_opens_it(
+    make_config: MakeConfig,
+) -> None:
+    with Simulator(SimulatorOptions()) as elsewhere:
+        endpoint = {"name": "simulator", "base_url": elsewhere.base_url}
+        record = asyncio.run(run_batch(make_config(prompts(2), endpoint=endpoint)))
+    assert (record.exit_code, record.counts.currency) == (0, "USD")
 
 
 def test_the_key_is_read_from_the_named_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ _KEY = "DASHSCOPE_API_KEY"
 _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
-    Profile("simulator", _DASHSCOPE, region="singapore", currency="USD", embedded=True),
+    Profile("simulator", _DASHSCOPE, region="singapore", embedded=True),
     Profile(
         "dashscope-beijing",
         _DASHSCOPE,
@@ -77,6 +77,8 @@ _PROFILES = (
     Profile("litellm", DIALECTS["litellm"], None, "LITELLM_API_KEY"),
     Profile("custom", _DASHSCOPE, None, _KEY),
 )
+SIMULATED_KEY = ApiKey("sk-simulated")
+"""Opens every simulator, and nothing else."""
 PROFILES = {profile.name: profile for profile in _PROFILES}
 _PRICE_REGIONS = {"cn-beijing": "beijing", "ap-southeast-1": "singapore"}
 
@@ -131,13 +133,13 @@ def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
 
 
 def read_api_key(profile: Profile) -> ApiKey | None:
-    """The key from the environment; None where the endpoint needs none.
+    """The key from the environment; None where the endpoint needs none; a simulator's is known.
 
     Raises:
         ConfigError: the variable is missing, empty or holds no header value.
     """
     if profile.api_key_env is None:
-        return None
+        return SIMULATED_KEY if profile.embedded else None
     key = ApiKey(os.environ.get(profile.api_key_env, "").strip())
     if not key.value:
         remedy = f"run: export {profile.api_key_env}=…"

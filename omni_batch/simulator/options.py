@@ -142,6 +142,8 @@ class SimulatorOptions:
     """Answer /simulator/..., by which another process on this machine scripts the simulator."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:  # the system would take another one without a word
+            raise ValueError(f"port is {self.port}; give 0 to 65535")
         for name, words in _CHOICES.items():
             known(getattr(self, name), words, name)
         for name, least in _LEAST.items():

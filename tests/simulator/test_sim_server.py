@@ -111,3 +111,9 @@ def test_serve_blocks_until_it_is_interrupted() -> None:
         process.send_signal(2)
         _, complaints = process.communicate(timeout=5)
         assert (process.returncode, complaints) == (0, "")
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_there_is_not_is_refused(port: int) -> None:
+    with pytest.raises(ValueError, match="port is"):
+        SimulatorOptions(port=port)
