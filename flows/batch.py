@@ -99,7 +99,8 @@ def _state(record: RunRecord) -> State[None]:
 
 def main() -> int:
     """`python -m flows.batch CONFIG`: prints the run directory, returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.batch", description=batch.description)
+    what = "Runs a configuration as a Prefect flow, with one task for each shard."
+    parser = argparse.ArgumentParser(prog="python -m flows.batch", description=what)
     parser.add_argument("config", help="YAML file, see configs/reference.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="overrides")
     arguments = parser.parse_args()

@@ -113,7 +113,7 @@ def _silence(directory: RunDir, silent_s: float) -> str:
 def progress(record: RunRecord) -> RenderableType:
     """What, how far, how fast, at what cost; fits 80 columns, and takes no more than 100."""
     counts = record.counts
-    endpoint = record.config["endpoint"]["name"]
+    endpoint = record.endpoints
     names = ", ".join(one_line(pace.endpoint) for pace in record.paces) or endpoint
     head = (f"{record.run_id}", "bold"), f"  {record.config['model']} at {names}"
     lines: list[RenderableType] = [_line(*head), _bar(record), _items(record)]

@@ -232,7 +232,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
     return row | {
         "path": str(run.root),
         "model": record.config.get("model"),
-        "endpoint": (record.config.get("endpoint") or {}).get("name"),
+        "endpoint": record.endpoints,
         "warnings": list(record.warnings),
         "config": msgspec.json.encode(record.config).decode(),
         "versions": msgspec.json.encode(record.versions).decode(),

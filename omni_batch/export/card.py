@@ -43,14 +43,13 @@ def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence:
 
 
 def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
-    endpoint = record.config.get("endpoint") or {}
     spent = record.counts
     cost = f"{spent.cost:.4f} {spent.currency}" if spent.currency else "unknown"
     facts = {
         "run": record.run_id,
         "begun": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
         "model": record.config.get("model"),
-        "endpoint": endpoint.get("name"),
+        "endpoint": record.endpoints,
         "items here": f"{counts.items:,}",
         "failed items left out": f"{counts.left_out:,}",
         "tokens in and out": f"{spent.prompt_tokens:,} and {spent.completion_tokens:,}",

@@ -75,7 +75,7 @@ def _image_ending(medium: Medium) -> str:
     try:
         with Image.open(source) as image:  # reads the header only
             found = (image.format or "").lower()
-    except (UnidentifiedImageError, OSError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
         return _ending(medium)
     return _ENDINGS.get(found, found)
 

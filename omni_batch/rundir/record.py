@@ -64,6 +64,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return sum(pace.in_flight for pace in self.paces)
 
     @property
+    def endpoints(self) -> str:
+        """Names of all endpoints, as they stand in the tables."""
+        entries = self.config.get("endpoints") or [self.config.get("endpoint") or {}]
+        return "+".join(entry.get("label") or entry.get("name") or "unknown" for entry in entries)
+
+    @property
     def exit_code(self) -> int:
         """What a command that ran it returns."""
         if self.state == "finished":
