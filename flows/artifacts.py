@@ -14,12 +14,12 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from omni_batch import wording
-from omni_batch.analytics import FailureGroup, failure_groups
-from omni_batch.pace import Pace
-from omni_batch.run import Run
-from omni_batch.rundir import RunDir, RunRecord
-from omni_batch.rundir.record import read_record
+from omni_batch.analytics.results import FailureGroup, failure_groups
+from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.engine.run import Run
+from omni_batch.progress import phrases
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.record import read_record
 
 T = TypeVar("T")
 log = logging.getLogger("omni_batch")
@@ -87,11 +87,13 @@ def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureG
 
 def _endpoints(record: RunRecord) -> list[str]:
     lines = ["| endpoint | answers of 429 | learned |", "|---|---|---|"]
-    for pace in record.paces:
-        refused = wording.refusals(pace).removeprefix("429: ")
-        found = wording.learned(pace) or (f"closed: {pace.closed}" if pace.closed else "")
-        lines.append(f"| {_cell(pace.endpoint)} | {refused} | {_cell(found)} |")
-    return [*lines, ""] if record.paces else []
+    for endpoint in record.endpoints:
+        refused = phrases.refusals(endpoint).removeprefix("429: ")
+        found = phrases.learned(endpoint) or (
+            f"closed: {endpoint.closed}" if endpoint.closed else ""
+        )
+        lines.append(f"| {_cell(endpoint.name)} | {refused} | {_cell(found)} |")
+    return [*lines, ""] if record.endpoints else []
 
 
 def _failures(groups: list[FailureGroup]) -> list[str]:
@@ -117,23 +119,23 @@ def progress_text(record: RunRecord) -> str:
     facts = (
         f"{counts.done:,} of {record.items:,} items",
         f"{counts.reused:,} reused" if counts.reused else "",
-        wording.rate(record),
-        wording.left(record),
+        phrases.rate(record),
+        phrases.left(record),
     )
     lines = (
         f"{_cell(record.run_id)}: {', '.join(filter(None, facts))}",
-        *map(_endpoint, record.paces),
-        wording.bill(record),
-        f"{counts.failed:,} failed: {_cell(wording.failures(counts))}" if counts.failed else "",
+        *map(_endpoint, record.endpoints),
+        phrases.bill(record),
+        f"{counts.failed:,} failed: {_cell(phrases.failures(counts))}" if counts.failed else "",
     )
     return "\n\n".join(filter(None, lines))
 
 
-def _endpoint(pace: Pace) -> str:
-    used = wording.use(pace)
-    going = f"{pace.in_flight:,} in flight, {pace.waiting:,} waiting"
-    facts = (used[1] if used else "", going, wording.standing(pace), wording.refusals(pace))
-    return _cell(f"{pace.endpoint}: {'; '.join(filter(None, facts))}")
+def _endpoint(endpoint: EndpointStatus) -> str:
+    used = phrases.use(endpoint)
+    going = f"{endpoint.in_flight:,} in flight, {endpoint.waiting:,} waiting"
+    facts = (used[1] if used else "", going, phrases.standing(endpoint), phrases.refusals(endpoint))
+    return _cell(f"{endpoint.name}: {'; '.join(filter(None, facts))}")
 
 
 async def _try(call: Coroutine[None, None, T]) -> T | None:

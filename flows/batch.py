@@ -18,15 +18,15 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import keep_progress, publish_summary
-from flows.keys import load_keys
+from flows.secrets import load_keys
 from omni_batch.config import load_config
+from omni_batch.engine.pipeline import active_run, execute, process_shard
+from omni_batch.engine.run import Run
 from omni_batch.errors import ConfigError, OmniBatchError
-from omni_batch.pipeline import active_run, execute, process_shard
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.run import Run
-from omni_batch.rundir import RunDir, RunRecord
-from omni_batch.rundir.record import read_record
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.record import read_record
 
 
 def _run_name() -> str:
@@ -48,7 +48,7 @@ async def batch(
     """
     directory = RunDir(Path(run_dir)) if run_dir else _prepare(config, overrides or [])
     await load_keys(directory)
-    record = await execute(directory, _run_shard, beside=keep_progress)
+    record = await execute(directory, _run_shard, background=keep_progress)
     await publish_summary(directory)
     return _state(record)
 
@@ -63,7 +63,7 @@ async def batch(
 async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
-    counts = active_run().tally.counts
+    counts = active_run().counters.counts
     get_run_logger().info(
         "shard %d of %s ended; so far %d succeeded, %d failed",
         shard_number,

@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from omni_batch._version import __version__
 
 if TYPE_CHECKING:
-    from omni_batch.analytics import read_results
+    from omni_batch.analytics.results import read_results
     from omni_batch.config import Config, load_config
-    from omni_batch.pipeline import run_batch
+    from omni_batch.engine.pipeline import run_batch
 
 __all__ = ["Config", "__version__", "load_config", "read_results", "run_batch"]
 _HOMES = {
     "Config": "config",
     "load_config": "config",
-    "read_results": "analytics",
-    "run_batch": "pipeline",
+    "read_results": "analytics.results",
+    "run_batch": "engine.pipeline",
 }
 
 

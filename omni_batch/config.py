@@ -157,7 +157,7 @@ class QuotaConfig(Frozen):
     """Take the numbers as a start and find out what is let through; false keeps to them."""
 
 
-class RouteConfig(EndpointConfig):
+class EndpointEntry(EndpointConfig):
     """One of several endpoints."""
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -209,7 +209,7 @@ class Config(Frozen):
     """TOML file over the shipped catalogue: models, prices and limits of your own."""
     model: str = "qwen3-omni-flash"
     endpoint: EndpointConfig = EndpointConfig()
-    endpoints: tuple[RouteConfig, ...] = ()
+    endpoints: tuple[EndpointEntry, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
     media: MediaConfig = MediaConfig()
@@ -239,9 +239,9 @@ class Config(Frozen):
         return self
 
     @property
-    def routes(self) -> tuple[RouteConfig, ...]:
+    def endpoint_entries(self) -> tuple[EndpointEntry, ...]:
         """All endpoints of the run: `endpoints`, or the one `endpoint`."""
-        return self.endpoints or (RouteConfig(**self.endpoint.model_dump()),)
+        return self.endpoints or (EndpointEntry(**self.endpoint.model_dump()),)
 
     @field_validator("reuse", mode="before")
     @classmethod

@@ -51,7 +51,7 @@ class Counts(msgspec.Struct, frozen=True):
 _SUMS = tuple(name for name in Counts.__struct_fields__ if name not in ("currency", "failures"))
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class Projection(msgspec.Struct, frozen=True):
     """How fast a run goes, and what it comes to. None: nothing is known yet."""
 
     items_per_minute: float | None = None

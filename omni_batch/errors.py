@@ -5,11 +5,11 @@ OmniBatchError
 ├── ManifestError          the manifest can't be used; nothing was sent
 ├── QueryError             a question about finished work can't be answered
 ├── MediaError             one medium can't be sent; its item fails
-├── Invalid                the request breaks rules of the model; nothing was sent
+├── InvalidRequest         the request breaks rules of the model; nothing was sent
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
-│   │   ├── NoAnswer           it has not begun to answer in time
+│   │   ├── NoResponse         it has not begun to answer in time
 │   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
@@ -19,7 +19,7 @@ OmniBatchError
 ├── StreamError            the reply broke off or made no sense
 ├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
-├── TookTooLong            the item's attempts took too long together
+├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
 ├── Interrupted            somebody asked the run to stop
 ├── OutOfMemory            this process got no more memory or threads
@@ -28,9 +28,10 @@ OmniBatchError
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from omni_batch.pace import Told
+from omni_batch.text import redacted
 
 
 class OmniBatchError(Exception):
@@ -67,7 +68,7 @@ class MediaError(OmniBatchError):
     """A medium is missing, broken, forbidden or over a limit."""
 
 
-class Broken(Protocol):
+class BrokenRule(Protocol):
     """A rule that a request breaks."""
 
     @property
@@ -79,14 +80,24 @@ class Broken(Protocol):
         """What, the value, the limit, what to do."""
 
 
-class Invalid(OmniBatchError):
+class InvalidRequest(OmniBatchError):
     """The request would be refused by the service. Found out before sending."""
 
-    def __init__(self, broken: Sequence[Broken]) -> None:
+    def __init__(self, broken: Sequence[BrokenRule]) -> None:
         super().__init__("; ".join(violation.message for violation in broken))
         self.broken = tuple(broken)
         self.code = broken[0].rule
         """The first rule's id, as it stands in the column `error_code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server says of its limits with an answer (`x-ratelimit-*`)."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    wait_s: float | None = None
+    """Until there is something left again; None where there is."""
 
 
 class EndpointError(OmniBatchError):
@@ -100,14 +111,14 @@ class EndpointError(OmniBatchError):
         http_status: int | None = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
-        told: Told | None = None,
+        server_limits: ServerLimits | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.http_status = http_status
         self.request_id = request_id
         self.retry_after_s = retry_after_s
-        self.told = told
+        self.server_limits = server_limits
         """What the service said of its limits."""
 
 
@@ -129,7 +140,7 @@ class Unavailable(EndpointError):
     retryable = True
 
 
-class NoAnswer(Unavailable):
+class NoResponse(Unavailable):
     """It took the request and has not begun to answer in time; perhaps it was at work."""
 
 
@@ -186,7 +197,7 @@ class BudgetReached(OmniBatchError):
     stops_run = True
 
 
-class TookTooLong(OmniBatchError):
+class ItemTimeout(OmniBatchError):
     """The item's attempts took `retry.item_timeout_s` together."""
 
 
@@ -241,3 +252,17 @@ def out_of_memory(exc: Exception) -> OutOfMemory | None:
             "lower quota.max_in_flight, then resume"
         )
     return None
+
+
+def error_kind(error: Exception | None) -> str | None:
+    """The class in snake case; a bug of ours is an `internal_error`."""
+    if error is None:
+        return None
+    return error.kind if isinstance(error, OmniBatchError) else "internal_error"
+
+
+def error_message(error: Exception | None) -> str | None:
+    """The message a person reads; a bug of ours names its class."""
+    if error is None or isinstance(error, OmniBatchError):
+        return redacted(str(error)) if error else None
+    return redacted(f"{type(error).__name__}: {error}; this is a bug, please report it")

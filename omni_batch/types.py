@@ -153,7 +153,7 @@ class Chunk:
     """The end mark of the stream."""
 
     @property
-    def says_something(self) -> bool:
+    def has_content(self) -> bool:
         """True when it carries a part of the answer; a sign of life carries none."""
         return bool(self.text or self.audio_base64 or self.reasoning or self.transcript)
 

@@ -1,7 +1,7 @@
-"""Who may import whom. A new module is placed in the table on purpose.
+"""Who may import whom. The rooms of the house, from the ground up.
 
-A module imports only from its own layer and from those above it in the table. Imports inside
-functions count; those that only a type checker sees do not.
+A room is a folder of the package, or one of the few modules beside them. It imports only from rooms
+on lower floors. Imports inside functions count; those that only a type checker sees do not.
 """
 
 import ast
@@ -14,71 +14,77 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-LAYERS = {
-    "nouns": """omni_batch omni_batch.types omni_batch.errors omni_batch.config omni_batch.counts
-        omni_batch.pace omni_batch.catalogue omni_batch.catalogue.loader
-        omni_batch.catalogue.model""",
-    "logic": """omni_batch.agreement omni_batch.assemble omni_batch.bill omni_batch.columns
-        omni_batch.conversation omni_batch.failures
-        omni_batch.fingerprint omni_batch.forecast omni_batch.json_object omni_batch.outlook
-        omni_batch.rules omni_batch.rules.case
-        omni_batch.rules.length omni_batch.rules.media omni_batch.rules.turns
-        omni_batch.rules.wishes omni_batch.validate omni_batch.pcm omni_batch.prices
-        omni_batch.redact omni_batch.report.breakdown omni_batch.report.distribution
-        omni_batch.report.estimates omni_batch.report.exchanges omni_batch.report.facts
-        omni_batch.report.figures omni_batch.report.remedies omni_batch.report.timeline
-        omni_batch.report.troubles omni_batch.request omni_batch.sandbox
-        omni_batch.sse omni_batch.told
-        omni_batch.quota.breaker omni_batch.quota.limits omni_batch.quota.pacer
-        omni_batch.quota.pause omni_batch.quota.ramp omni_batch.quota.rate
-        omni_batch.quota.recent omni_batch.quota.room omni_batch.template
-        omni_batch.tokens omni_batch.usage omni_batch.word_diff""",
-    "edges": """omni_batch.manifest omni_batch.media omni_batch.probe omni_batch.quota
-        omni_batch.quota.line omni_batch.retry omni_batch.endpoints
-        omni_batch.endpoints.body omni_batch.endpoints.client omni_batch.endpoints.api_key
-        omni_batch.endpoints.download omni_batch.endpoints.upload
-        omni_batch.endpoints.files omni_batch.endpoints.form
-        omni_batch.endpoints.dialect omni_batch.endpoints.dialects
-        omni_batch.endpoints.dialects.batch_chat omni_batch.endpoints.dialects.dashscope
-        omni_batch.endpoints.dialects.litellm omni_batch.endpoints.dialects.openai
-        omni_batch.endpoints.dialects.sglang_omni omni_batch.endpoints.dialects.vllm
-        omni_batch.endpoints.dialects.vllm_omni omni_batch.endpoints.encoding
-        omni_batch.endpoints.wire omni_batch.endpoints.profiles omni_batch.rundir
-        omni_batch.rundir.again omni_batch.rundir.disk omni_batch.rundir.earlier
-        omni_batch.rundir.items omni_batch.rundir.journal omni_batch.rundir.layout
-        omni_batch.rundir.parts omni_batch.rundir.record omni_batch.rundir.shards
-        omni_batch.rundir.speech""",
-    "the way": """omni_batch.again
-        omni_batch.analytics omni_batch.attempt omni_batch.budget omni_batch.check
-        omni_batch.deliver omni_batch.fleet omni_batch.learned omni_batch.plan
-        omni_batch.reuse omni_batch.route
-        omni_batch.question omni_batch.transport
-        omni_batch.pipeline omni_batch.prepare omni_batch.run omni_batch.supervise
-        omni_batch.report omni_batch.report.charts omni_batch.report.collect
-        omni_batch.report.drawing
-        omni_batch.report.gallery omni_batch.report.local_media omni_batch.report.page
-        omni_batch.report.thumbnails omni_batch.tally omni_batch.compare
-        omni_batch.query omni_batch.flat omni_batch.wording
-        omni_batch.observers omni_batch.run_log omni_batch.telemetry
-        omni_batch.export omni_batch.export.card omni_batch.export.draft
-        omni_batch.export.hugging_face omni_batch.export.rows omni_batch.export.shards
-        omni_batch.export.web_dataset omni_batch.export.write""",
-    "doors": """omni_batch.cli omni_batch.cli_service omni_batch.cli_tables
-        omni_batch.display omni_batch.logs
-        omni_batch.display_compare omni_batch.display_run omni_batch.display_tables
-        omni_batch.report.terminal
-        flows flows.artifacts flows.batch flows.door flows.keys""",
-}
-LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
-HEIGHT = {layer: height for height, layer in enumerate(LAYERS)}
-
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    ("text", "counts", "endpoint_status", "_version"),
+    ("errors",),
+    ("config", "types"),
+    ("catalogue", "stream", "quota", "store"),
+    ("requests", "progress"),
+    ("providers", "analytics"),
+    ("planning",),
+    ("engine",),
+    ("flows", "omni_batch"),
+    ("cli",),
+)
+"""`omni_batch` is the package's own public face; `flows` lies beside it."""
+ENGINE = ("stream", "quota", "store", "requests", "providers", "planning", "engine")
+SHOWS = ("analytics", "cli", "flows")
+"""Rooms that only show what is there. The engine never needs them."""
+PURE = (
+    "text",
+    "counts",
+    "endpoint_status",
+    "errors",
+    "stream",
+    "catalogue.tokens",
+    "catalogue.prices",
+    "requests.messages",
+    "requests.template",
+    "requests.build",
+    "requests.fingerprint",
+    "requests.validate",
+    "requests.rules",
+    "quota.policy",
+    "quota.rate_estimator",
+    "quota.pacer",
+    "quota.slow_start",
+    "quota.backoff",
+    "quota.concurrency",
+    "quota.circuit_breaker",
+    "quota.recent",
+    "store.columns",
+    "progress.counters",
+    "progress.eta",
+    "progress.estimates",
+    "progress.budget",
+    "progress.phrases",
+)
+"""Modules and folders that touch no file, no network and no clock."""
 OUTSIDE = (
     *("httpx", "httpx_aiohttp", "aiohttp", "aiofiles", "fsspec", "urllib.request", "socket"),
     *("soundfile", "av", "PIL", "pyarrow.parquet", "pyarrow.dataset", "filelock"),
     *("asyncio", "threading", "subprocess", "os", "shutil", "tempfile", "pathlib"),
 )
-"""What logic never touches: files, network, processes, waiting."""
+"""What pure modules never import."""
+HOMES = {
+    "prefect": ("flows",),
+    "tenacity": ("engine.retry",),
+    "httpx": ("providers.client", "providers.upload"),
+    "fsspec": ("requests.manifest",),
+    "av": ("requests.probe", "analytics.report.thumbnails"),
+    "soundfile": ("store.audio",),
+    "filelock": ("store.run_dir",),
+    "yaml": ("config",),
+    "jinja2": ("requests.template", "requests.sandbox", "analytics.report.page"),
+    "vl_convert": ("analytics.report.drawing",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "duckdb": ("analytics.sql",),
+    "opentelemetry": ("progress.telemetry",),
+}
+"""Each outside thing is met in one place."""
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 @dataclass(frozen=True)
@@ -105,28 +111,36 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 
 def imports_of(module: str) -> list[Import]:
-    return list(_imports(TREES[module], lazy=False))
+    return list(_imports(TREES[module], module, lazy=False))
 
 
-def _imports(node: ast.AST, *, lazy: bool) -> Iterator[Import]:
+def _imports(node: ast.AST, module: str, *, lazy: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (Import(name, node.lineno, lazy) for name in _names(node))
+        yield from (Import(name, node.lineno, lazy) for name in _names(node, module))
     children = ast.iter_child_nodes(node)
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         children = iter(node.orelse)
     lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     for child in children:
-        yield from _imports(child, lazy=lazy)
+        yield from _imports(child, module, lazy=lazy)
 
 
-def _names(node: ast.Import | ast.ImportFrom) -> list[str]:
+def _names(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    assert node.level == 0, "write imports with the full name of the module"
-    inner = [f"{node.module}.{alias.name}" for alias in node.names]
+    home = str(node.module)
+    if node.level:
+        assert room_of(module) == "flows", "write imports with the full name of the module"
+        home = f"flows.{node.module}" if node.module else "flows"
+    inner = [f"{home}.{alias.name}" for alias in node.names]
     modules = [name for name in inner if name in FILES]
-    # `from package import name` needs the package itself only where a name is no module of it
-    return modules if len(modules) == len(inner) else [str(node.module), *modules]
+    # `from package import name` needs the package itself only where a name is not a module of it
+    return modules if len(modules) == len(inner) else [home, *modules]
+
+
+def room_of(module: str) -> str:
+    package, _, inner = module.partition(".")
+    return inner.split(".")[0] if inner and package == "omni_batch" else package
 
 
 def ours(module: str) -> list[Import]:
@@ -137,29 +151,32 @@ def is_or_is_in(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def in_simulator(name: str) -> bool:
-    return is_or_is_in(name, "omni_batch.simulator")
+def is_in_any(module: str, places: tuple[str, ...]) -> bool:
+    return any(is_or_is_in(module.removeprefix("omni_batch."), place) for place in places)
 
 
-CLIENT_SIDE = tuple(name for name in FILES if not in_simulator(name))
-SIMULATOR = tuple(name for name in FILES if in_simulator(name))
+CLIENT = tuple(name for name in FILES if room_of(name) != "simulator")
+SIMULATOR = tuple(name for name in FILES if room_of(name) == "simulator")
 
 
-# --- layers ---
+# --- rooms ---
 
 
-def test_every_module_has_its_place_in_the_table() -> None:
-    assert set(LAYER_OF) == set(CLIENT_SIDE)
-    assert sum(len(names.split()) for names in LAYERS.values()) == len(LAYER_OF)
+def test_every_room_has_its_floor() -> None:
+    rooms = {room_of(name) for name in CLIENT}
+    # `python -m omni_batch` is the command line under another name
+    assert rooms - {"__main__"} == set(FLOOR_OF)
+    assert len(FLOORS) <= 10
 
 
-@pytest.mark.parametrize("module", CLIENT_SIDE)
-def test_a_module_imports_from_its_own_layer_or_a_lower_one(module: str) -> None:
-    height = HEIGHT[LAYER_OF[module]]
+def test_a_room_imports_only_from_lower_floors() -> None:
     upwards = [
-        f"{module}, line {found.line}: {found.name} ({LAYER_OF[found.name]})"
+        f"{module}, line {found.line}: {found.name}"
+        for module in CLIENT
+        if room_of(module) != "__main__"
         for found in ours(module)
-        if not in_simulator(found.name) and HEIGHT[LAYER_OF[found.name]] > height
+        if room_of(found.name) not in (room_of(module), "simulator")
+        and FLOOR_OF[room_of(found.name)] >= FLOOR_OF[room_of(module)]
     ]
     assert not upwards
 
@@ -169,28 +186,29 @@ def test_no_imports_run_in_a_ring() -> None:
     tuple(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the ring
 
 
-def test_edges_do_not_know_one_another() -> None:
-    """But for files of one package, and media, whose files are probed."""
-    strangers = [
+def test_no_room_is_crowded() -> None:
+    folders: dict[Path, int] = {}
+    for path in (path for name, path in FILES.items() if not path.name.startswith("__init__")):
+        folders[path.parent] = folders.get(path.parent, 0) + 1
+    assert {str(folder): files for folder, files in folders.items() if files > 13} == {}
+
+
+def test_the_engine_needs_nothing_that_only_shows() -> None:
+    shown = [
         f"{module}, line {found.line}: {found.name}"
-        for module in LAYERS["edges"].split()
+        for module in CLIENT
+        if room_of(module) in ENGINE
         for found in ours(module)
-        if LAYER_OF[found.name] == "edges"
-        and _edge(module) != _edge(found.name)
-        and (module, found.name) != ("omni_batch.media", "omni_batch.probe")
+        if room_of(found.name) in SHOWS
     ]
-    assert not strangers
-
-
-def _edge(module: str) -> str:
-    return module.split(".")[1]
+    assert not shown
 
 
 # --- purity ---
 
 
-@pytest.mark.parametrize("module", LAYERS["logic"].split())
-def test_logic_has_no_world(module: str) -> None:
+@pytest.mark.parametrize("module", [name for name in CLIENT if is_in_any(name, PURE)])
+def test_logic_touches_no_file_no_network_and_no_clock(module: str) -> None:
     touched = [
         f"{module}, line {found.line}: import {found.name}"
         for found in imports_of(module)
@@ -204,6 +222,10 @@ def test_logic_has_no_world(module: str) -> None:
     assert not touched + calls
 
 
+def test_every_pure_place_exists() -> None:
+    assert [place for place in PURE if not any(is_in_any(name, (place,)) for name in CLIENT)] == []
+
+
 def _called(call: ast.Call) -> str | None:
     match call.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
@@ -212,36 +234,15 @@ def _called(call: ast.Call) -> str | None:
             return None
 
 
-def importers(library: str) -> set[str]:
-    return {
+@pytest.mark.parametrize("library", HOMES)
+def test_each_outside_thing_is_met_in_one_place(library: str) -> None:
+    users = {
         name
-        for name in FILES
+        for name in CLIENT
         if any(is_or_is_in(found.name, library) for found in imports_of(name))
     }
-
-
-@pytest.mark.parametrize(
-    ("library", "homes"),
-    [
-        ("prefect", ("flows",)),
-        ("tenacity", ("omni_batch.retry",)),
-        ("httpx", ("omni_batch.endpoints.client", "omni_batch.endpoints.upload")),
-        ("fsspec", ("omni_batch.manifest",)),
-        ("av", ("omni_batch.probe", "omni_batch.report.thumbnails")),
-        ("soundfile", ("omni_batch.rundir.speech",)),
-        ("filelock", ("omni_batch.rundir.layout",)),
-        ("yaml", ("omni_batch.config",)),
-        ("jinja2", ("omni_batch.template", "omni_batch.sandbox", "omni_batch.report.page")),
-        ("vl_convert", ("omni_batch.report.drawing",)),
-        ("typer", ("omni_batch.cli", "omni_batch.cli_service", "omni_batch.cli_tables")),
-        ("duckdb", ("omni_batch.query",)),
-        ("opentelemetry", ("omni_batch.telemetry",)),
-    ],
-)
-def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, ...]) -> None:
-    found = {name for name in importers(library) if not in_simulator(name)}
-    assert found
-    assert {name for name in found if not any(is_or_is_in(name, home) for home in homes)} == set()
+    assert users
+    assert {name for name in users if not is_in_any(name, HOMES[library])} == set()
 
 
 # --- simulator ---
@@ -251,16 +252,20 @@ def test_each_outside_thing_is_met_in_one_place(library: str, homes: tuple[str, 
 def test_the_simulator_knows_nothing_of_the_client_side(module: str) -> None:
     """Its reading of the API is its own, so that one mistake can't hide on both sides."""
     foreign = [found for found in imports_of(module) if is_or_is_in(found.name, "omni_batch")]
-    assert [found for found in foreign if not in_simulator(found.name)] == []
+    assert [found for found in foreign if room_of(found.name) != "simulator"] == []
 
 
 def test_the_simulator_is_only_started_on_demand() -> None:
-    found = [(module, found) for module in CLIENT_SIDE for found in imports_of(module)]
-    users = [(module, found) for module, found in found if in_simulator(found.name)]
+    users = [
+        (module, found)
+        for module in CLIENT
+        for found in imports_of(module)
+        if found.name in FILES and room_of(found.name) == "simulator"
+    ]
     assert users
     for module, found in users:
         assert found.lazy, f"{module}, line {found.line}: import it inside a function"
-        assert LAYER_OF[module] in ("the way", "doors"), f"{module} imports the simulator"
+        assert room_of(module) in ("engine", "cli"), f"{module} imports the simulator"
 
 
 # --- weight ---
@@ -274,16 +279,17 @@ def imported_with(module: str) -> set[str]:
 
 
 def test_the_engine_needs_neither_prefect_nor_pandas_nor_decoders() -> None:
-    loaded = imported_with("omni_batch.pipeline")
+    loaded = imported_with("omni_batch.engine.pipeline")
     assert "pyarrow" in loaded
     assert loaded.isdisjoint(
-        {"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer", "opentelemetry"}
+        {"prefect", "pandas", "av", "PIL", "starlette", "uvicorn", "typer", "duckdb"}
+        | {"opentelemetry"}
     )
 
 
 def test_help_is_not_kept_waiting() -> None:
     heavy = {"pyarrow", "numpy", "httpx", "aiohttp", "pydantic", "prefect", "pandas", "av", "PIL"}
-    assert imported_with("omni_batch.cli").isdisjoint(heavy)
+    assert imported_with("omni_batch.cli.main").isdisjoint(heavy)
 
 
 def test_the_package_itself_weighs_nothing() -> None:

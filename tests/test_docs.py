@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from omni_batch.cli import app
-from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column
+from omni_batch.cli.main import app
 from omni_batch.config import Config, parse_config
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

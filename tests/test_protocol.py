@@ -13,21 +13,27 @@ import httpx
 import pytest
 
 from omni_batch.catalogue import Model, catalogue
+from omni_batch.catalogue.tokens import (
+    audio_tokens,
+    estimate_prompt,
+    image_tokens,
+    rules_of,
+    video_tokens,
+)
 from omni_batch.config import RequestConfig, RetryConfig, parse_config
-from omni_batch.conversation import Turn
-from omni_batch.endpoints.client import Endpoint, request_id_of
-from omni_batch.endpoints.dialects import DIALECTS
-from omni_batch.endpoints.profiles import PROFILES
-from omni_batch.endpoints.wire import decode
 from omni_batch.errors import AccountError, ConfigError, EndpointError, RateLimited
-from omni_batch.failures import classify
-from omni_batch.plan import Plan, make_plan
-from omni_batch.request import build_request
+from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.providers.client import EndpointClient, request_id_of
+from omni_batch.providers.dialects import DIALECTS
+from omni_batch.providers.profiles import PROFILES
+from omni_batch.requests.build import build_request
+from omni_batch.requests.messages import Turn
+from omni_batch.requests.validate import violations
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
-from omni_batch.tokens import audio_tokens, estimate_prompt, image_tokens, rules_of, video_tokens
+from omni_batch.stream.chunks import decode
+from omni_batch.stream.service_errors import classify
+from omni_batch.stream.usage import parse_usage
 from omni_batch.types import Frames, Item, Media, Message, Part, Request, Usage
-from omni_batch.usage import parse_usage
-from omni_batch.validate import violations
 from tests.conftest import KEY
 
 FLASH, FLASH_0915 = "qwen3-omni-flash", "qwen3-omni-flash-2025-09-15"
@@ -86,13 +92,13 @@ def service() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-async def line(service: Simulator) -> AsyncIterator[Endpoint]:
-    client = Endpoint(service.base_url, KEY, DIALECTS["dashscope"], RetryConfig(), 1)
+async def line(service: Simulator) -> AsyncIterator[EndpointClient]:
+    client = EndpointClient(service.base_url, KEY, DIALECTS["dashscope"], RetryConfig(), 1)
     yield client
     await client.aclose()
 
 
-async def asked(client: Endpoint) -> None:
+async def asked(client: EndpointClient) -> None:
     body = DIALECTS["dashscope"].encode(Request(FLASH, (Message("user", ("Hi",)),), "text"))
     async with client.exchange(body) as exchange:
         async for chunks in exchange:
@@ -125,15 +131,15 @@ def test_each_workspace_region_has_its_host_and_a_price_for_the_newest_model(reg
     endpoint = {"name": "dashscope-workspace", "workspace": "ws", "region": region}
     found = plan(endpoint=endpoint, model=NEWEST)
     assert (
-        found.routes[0].profile.base_url
+        found.endpoints[0].profile.base_url
         == f"https://ws.{region}.maas.aliyuncs.com/compatible-mode/v1"
     )
-    assert found.routes[0].price is not None
-    assert found.routes[0].price.currency == ("CNY" if region == "cn-beijing" else "USD")
+    assert found.endpoints[0].price is not None
+    assert found.endpoints[0].price.currency == ("CNY" if region == "cn-beijing" else "USD")
 
 
 async def test_only_headers_of_the_compatible_mode_are_sent(
-    service: Simulator, line: Endpoint
+    service: Simulator, line: EndpointClient
 ) -> None:
     """§1 Authorization, Content-Type; X-DashScope-SSE and -Async belong to the native protocol."""
     await asked(line)
@@ -266,7 +272,7 @@ def test_the_usage_of_the_published_samples_is_read(_: str, wire: str, expected:
 
 @pytest.mark.parametrize("said", table("failures"), ids=ids(table("failures"), 4))
 async def test_what_the_service_says_arrives_as_its_class(
-    service: Simulator, line: Endpoint, said: list[str]
+    service: Simulator, line: EndpointClient, said: list[str]
 ) -> None:
     _, status, code, message, name = said
     service.script(reply.status(int(status), code=code, message=message))
@@ -311,7 +317,7 @@ EACH_NAME = pytest.mark.parametrize("name", SPOKEN)
 @EACH_NAME
 def test_each_name_has_its_rate(name: str) -> None:
     """§5 60 requests and 100,000 tokens a minute; unverified for the newest."""
-    found = plan(model=name, endpoint={"name": "dashscope-beijing"}).routes[0].quota
+    found = plan(model=name, endpoint={"name": "dashscope-beijing"}).endpoints[0].quota
     expected = (None, None) if name == NEWEST else (60, 100_000)
     assert (found.requests_per_minute, found.tokens_per_minute) == expected
 
@@ -404,12 +410,12 @@ def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
     """§7.2 how, omni models, wait, limits, price."""
     found = plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS)
     assert (
-        found.routes[0].profile.price_factor,
-        found.routes[0].dialect.speaks,
-        found.routes[0].dialect.streams,
+        found.endpoints[0].profile.price_factor,
+        found.endpoints[0].dialect.speaks,
+        found.endpoints[0].dialect.streams,
     ) == (0.5, False, False)
-    assert found.routes[0].dialect.first_byte_timeout_s > 3600
-    quota = found.routes[0].quota
+    assert found.endpoints[0].dialect.first_byte_timeout_s > 3600
+    quota = found.endpoints[0].quota
     assert (quota.requests_per_minute, quota.tokens_per_minute) == (60_000, None)
     assert SimulatorOptions().batch_most_waiting == 10_000
     with pytest.raises(ConfigError, match="gives no speech"):

@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from omni_batch.config import RetryConfig
-from omni_batch.endpoints.api_key import ApiKey
-from omni_batch.endpoints.client import Endpoint
-from omni_batch.endpoints.dialects import DIALECTS
-from omni_batch.endpoints.profiles import PROFILES, read_api_key
-from omni_batch.endpoints.upload import Uploader
+from omni_batch.engine.pipeline import execute
+from omni_batch.engine.run import open_run
 from omni_batch.errors import ConfigError, OmniBatchError
-from omni_batch.pipeline import execute
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.redact import redacted
-from omni_batch.run import open_run
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
+from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.client import EndpointClient
+from omni_batch.providers.dialects import DIALECTS
+from omni_batch.providers.profiles import PROFILES, read_api_key
+from omni_batch.providers.upload import Uploader
+from omni_batch.text import redacted
 from tests.conftest import KEY_ENV, MakeConfig, prompts, read_table
-from tests.test_hostile_server import HELLO, OK, Send, plays, server
+from tests.engine.test_hostile_server import HELLO, OK, Send, plays, server
 
 KEYS = ["sk-0123456789-abcdef", "no-prefix+and/signs=="]
 
@@ -104,12 +104,12 @@ async def test_a_run_of_failures_leaves_no_key_anywhere(
 @pytest.mark.parametrize("number", range(7))
 async def test_no_traceback_with_its_locals_shows_the_key(number: int, key: str) -> None:
     async with server(plays(echoes(key)[number])) as base_url:
-        shown = await _shown(lambda: _ask(Endpoint(base_url, ApiKey(key), *_REST)))
+        shown = await _shown(lambda: _ask(EndpointClient(base_url, ApiKey(key), *_REST)))
     assert key not in shown
 
 
 async def test_nobody_listening_shows_no_key_in_any_frame(key: str) -> None:
-    shown = await _shown(lambda: _ask(Endpoint("http://127.0.0.1:9/v1", ApiKey(key), *_REST)))
+    shown = await _shown(lambda: _ask(EndpointClient("http://127.0.0.1:9/v1", ApiKey(key), *_REST)))
     assert "no connection" in shown
     assert key not in shown
 
@@ -118,7 +118,7 @@ async def test_an_upload_that_fails_shows_no_key_in_any_frame(key: str, tmp_path
     (tmp_path / "a.png").write_bytes(b"x")
     for reply in echoes(key):
         async with server(plays(reply)) as base_url:
-            endpoint = Endpoint(base_url, ApiKey(key), *_REST)
+            endpoint = EndpointClient(base_url, ApiKey(key), *_REST)
             uploader = Uploader(base_url, ApiKey(key), "m", endpoint.http)
             shown = await _shown(
                 lambda: uploader.upload(tmp_path / "a.png", sha256="0" * 64, size_bytes=1)  # noqa: B023
@@ -135,9 +135,9 @@ async def test_a_bug_of_ours_shows_no_key_in_any_frame(key: str, make_config: Ma
 
     async def bug() -> None:
         async with open_run(directory) as run:
-            service = run.fleet.services[0]
-            objects = [run, service, service.endpoint, service.courier.uploader]
-            assert key not in repr(objects) + str(service.endpoint.http.headers)
+            handle = run.router.handles[0]
+            objects = [run, handle, handle.client, handle.delivery.uploader]
+            assert key not in repr(objects) + str(handle.client.http.headers)
             raise ZeroDivisionError
 
     assert key not in await _shown(bug, ZeroDivisionError)
@@ -172,7 +172,7 @@ def test_what_looks_like_a_secret_is_masked_and_nothing_else(text: str, shown: s
 _REST = (DIALECTS["dashscope"], RetryConfig(first_byte_timeout_s=5, connect_timeout_s=2), 1)
 
 
-async def _ask(endpoint: Endpoint) -> None:
+async def _ask(endpoint: EndpointClient) -> None:
     try:
         async with endpoint.exchange(HELLO) as exchange:
             async for chunks in exchange:

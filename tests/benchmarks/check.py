@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from omni_batch.check import check_manifest
 from omni_batch.config import parse_config
-from omni_batch.plan import make_plan
+from omni_batch.planning.check import check_manifest
+from omni_batch.planning.plan import make_plan
 
 _PHOTOS = Path(__file__).parents[2] / "data" / "sample" / "photos"
 _SIZE_PX = (512, 384)

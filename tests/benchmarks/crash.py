@@ -23,13 +23,13 @@ from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.rundir import RunDir
-from omni_batch.rundir.record import read_record
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Recorded, Simulator, SimulatorOptions
+from omni_batch.store import RunDir
+from omni_batch.store.record import read_record
 from tests.benchmarks.bench import config
-from tests.laws import Rows, check_finished, rows_so_far
+from tests.support.laws import Rows, check_finished, rows_so_far
 
 ITEMS = 120
 IN_FLIGHT = 4
@@ -136,7 +136,7 @@ def _prompt(request: Recorded) -> str:
 
 def resume(root: Path) -> Process:
     """The command line, as a person starts it."""
-    command = [sys.executable, "-m", "omni_batch.cli", "resume", "--no-prefect", str(root)]
+    command = [sys.executable, "-m", "omni_batch.cli.main", "resume", "--no-prefect", str(root)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

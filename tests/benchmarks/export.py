@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from omni_batch.cli import app
-from tests.written_runs import Written, write_run
+from omni_batch.cli.main import app
+from tests.support.written_runs import Written, write_run
 
 WORDS = ["a", "small", "red", "cup", "stands", "on", "the", "wooden", "table", "near", "windows"]
 COMMANDS: dict[str, list[str]] = {

@@ -31,7 +31,7 @@ def main() -> None:
 
 def _first_request_s(simulator: Simulator, path: Path) -> float:
     seen, started_s = len(simulator.requests), time.monotonic()
-    command = [sys.executable, "-m", "omni_batch.cli", "run", str(path), "--no-prefect"]
+    command = [sys.executable, "-m", "omni_batch.cli.main", "run", str(path), "--no-prefect"]
     subprocess.run(command, check=True, capture_output=True, env={"PATH": "", KEY_ENV: "sk-test"})
     return simulator.requests[seen].arrived_at_s - started_s
 

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from omni_batch.pipeline import execute
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.run import Run
+from omni_batch.engine.pipeline import execute
+from omni_batch.engine.run import Run
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
 from tests.benchmarks.bench import config, simulator
 
 _IN_FLIGHT = 64
@@ -25,13 +25,13 @@ def main(items: int) -> None:
 
     async def sample(run: Run) -> None:
         while True:
-            samples.append((run.tally.done, _resident_mb()))
+            samples.append((run.counters.done, _resident_mb()))
             await asyncio.sleep(0.02)
 
     with tempfile.TemporaryDirectory() as folder, simulator(first_chunk_s=0.05) as base_url:
         settings = config(Path(folder), base_url, items, speech=False, in_flight=_IN_FLIGHT)
         directory = prepare_run(make_plan(settings))
-        record = asyncio.run(execute(directory, beside=sample))
+        record = asyncio.run(execute(directory, background=sample))
     settled = [sample for sample in samples if sample[0] >= _SETTLED_AFTER]
     for done, resident_mb in settled[:: max(1, len(settled) // 10)]:
         print(f"{done:>9,} items done   {resident_mb:7.1f} MB resident")

@@ -1,16 +1,16 @@
-"""The way of an item past the limiter, as `omni_batch.attempt` and the pipeline's gate have it."""
+"""The way of an item past the limiter, as the engine and its gate have it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
+from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import RetryConfig
+from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.engine.retry import with_retries
 from omni_batch.errors import OmniBatchError, StreamError
-from omni_batch.forecast import ExpectedTokens, Forecast
-from omni_batch.pace import Pace
-from omni_batch.retry import with_retries
-from omni_batch.tokens import PromptEstimate
+from omni_batch.progress.estimates import ExpectedTokens, TokenEstimates
 from omni_batch.types import Usage
 from tests.benchmarks.quota_service import Service, now_s
 from tests.benchmarks.quota_terms import Diary, Item
@@ -19,14 +19,14 @@ IDLE_TIMEOUT_S = RetryConfig().idle_timeout_s
 
 
 class Door(Protocol):
-    """What `omni_batch.quota.Quota` is to its callers."""
+    """What `omni_batch.quota.RateLimiter` is to its callers."""
 
-    def slot(
-        self, expected_tokens: Callable[[], float], who: Any = None
+    def permit(
+        self, expected_tokens: Callable[[], float], item_id: Any = None
     ) -> AbstractAsyncContextManager[Any]:
         """The right to one request."""
 
-    def pace(self, endpoint: str, now_s: float) -> Pace:
+    def pace(self, endpoint: str, now_s: float) -> EndpointStatus:
         """How things stand."""
 
 
@@ -37,15 +37,15 @@ class Ideal:
         self._starts_s = starts_s
 
     @asynccontextmanager
-    async def slot(self, _: Callable[[], float], who: Any = None) -> AsyncIterator["Ideal"]:
+    async def permit(self, _: Callable[[], float], item_id: Any = None) -> AsyncIterator["Ideal"]:
         """Wait for the moment; after a refusal, for a second."""
-        await asyncio.sleep(self._starts_s[who] - now_s())
-        self._starts_s[who] = now_s() + 1
+        await asyncio.sleep(self._starts_s[item_id] - now_s())
+        self._starts_s[item_id] = now_s() + 1
         yield self
 
-    def pace(self, endpoint: str, now_s: float) -> Pace:
+    def pace(self, endpoint: str, now_s: float) -> EndpointStatus:
         """Nothing had to be found out."""
-        return Pace(endpoint)
+        return EndpointStatus(endpoint)
 
     def admitted(self) -> None:
         """It knew."""
@@ -56,7 +56,7 @@ class Ideal:
 
 async def work_off(items: list[Item], quota: Door, service: Service, most_begun: int) -> Diary:
     """Ask for all items, retries included; the diary is the service's."""
-    forecast = Forecast()
+    forecast = TokenEstimates()
     gate = asyncio.Semaphore(most_begun)
     mean_tokens = sum(item.tokens for item in items) / len(items)
     others = asyncio.create_task(service.serve_others(mean_tokens))
@@ -78,7 +78,7 @@ async def work_off(items: list[Item], quota: Door, service: Service, most_begun:
     return service.diary
 
 
-async def ask(item: Item, quota: Door, service: Service, forecast: Forecast) -> None:
+async def ask(item: Item, quota: Door, service: Service, forecast: TokenEstimates) -> None:
     """One item until it is answered or can't be."""
     estimate = PromptEstimate(text=item.estimated_prompt_tokens)
 
@@ -87,21 +87,21 @@ async def ask(item: Item, quota: Door, service: Service, forecast: Forecast) -> 
 
     async def attempt(number: int) -> None:
         async with (
-            quota.slot(lambda: expected().total, who=item.number) as slot,
+            quota.permit(lambda: expected().total, item_id=item.number) as permit,
             service.exchange(item) as stream,
         ):
-            slot.admitted()
+            permit.admitted()
             pace = quota.pace("", now_s())
             known = (now_s(), pace.requests_per_minute, pace.tokens_per_minute)
             service.diary.in_force.append(known)
             try:
                 async with asyncio.timeout(IDLE_TIMEOUT_S):
-                    slot.used(await stream.rest())
+                    permit.used(await stream.rest())
             except TimeoutError:
-                slot.used(expected().prompt + stream.written)
+                permit.used(expected().prompt + stream.written)
                 raise StreamError("stalled") from None
             except StreamError:
-                slot.used(expected().prompt + stream.written)
+                permit.used(expected().prompt + stream.written)
                 raise
 
     await with_retries(attempt, RetryConfig())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from omni_batch.config import QuotaConfig
-from omni_batch.quota import Quota
+from omni_batch.quota import RateLimiter
 from tests.benchmarks.quota_figures import Figures
 
 _WAITING = 10_000
@@ -29,15 +29,15 @@ def measure() -> Figures:
 
 
 def _unlimited() -> Gate:
-    quota = Quota(QuotaConfig(max_in_flight=_PLACES, adaptive=False))
-    return lambda: quota.slot(lambda: 100)
+    quota = RateLimiter(QuotaConfig(max_in_flight=_PLACES, adaptive=False))
+    return lambda: quota.permit(lambda: 100)
 
 
 def _paced() -> Gate:
     """Every start waits for a timer of its own, as it does under a real limit."""
     limits = {"requests_per_minute": 1e7, "tokens_per_minute": 1e12}
-    quota = Quota(QuotaConfig(max_in_flight=_PLACES, adaptive=True, **limits))
-    return lambda: quota.slot(lambda: 100)
+    quota = RateLimiter(QuotaConfig(max_in_flight=_PLACES, adaptive=True, **limits))
+    return lambda: quota.permit(lambda: 100)
 
 
 def _semaphore() -> Gate:

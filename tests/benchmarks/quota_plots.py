@@ -72,7 +72,7 @@ def _streams(axes: Axes, diary: Diary) -> None:
 def _rates(
     axes: Axes, rates: Sequence[float], terms: Terms, limit: float | None, stated: float | None
 ) -> None:
-    """Limits are per minute; one that is far away is told in words."""
+    """LimiterPolicy are per minute; one that is far away is told in words."""
     means = _means(rates)
     bars, width = _binned(rates)
     label = "each second" if width == 1 else f"each {width} s"

@@ -13,13 +13,13 @@ import httpx
 import pyarrow.parquet as pq
 
 from omni_batch.config import Config, QuotaConfig
+from omni_batch.endpoint_status import Learned
+from omni_batch.engine.pipeline import execute
+from omni_batch.engine.run import Run
 from omni_batch.errors import Limit
-from omni_batch.pace import Learned
-from omni_batch.pipeline import execute
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.run import Run
-from omni_batch.rundir import RunDir
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
+from omni_batch.store import RunDir
 from tests.benchmarks.bench import config, simulator
 from tests.benchmarks.quota_figures import Figures
 from tests.benchmarks.quota_scenarios import RPM, Case, Outcome, Targets, figures_of
@@ -64,7 +64,7 @@ def _run(case: Case, folder: Path) -> Outcome:
         if terms.cut:
             _tell(base_url, {"faults": _FAULTS})
         directory = prepare_run(make_plan(_config(case, folder, base_url)))
-        asyncio.run(execute(directory, beside=_Breakdown(base_url, terms.outage_s)))
+        asyncio.run(execute(directory, background=_Breakdown(base_url, terms.outage_s)))
         counters = httpx.get(urljoin(base_url, "/simulator/counters")).json()
     attempts, results = _table(directory, "attempts"), _table(directory, "results")
     diary = _diary(attempts)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from omni_batch.config import QuotaConfig
-from omni_batch.pace import Learned
-from omni_batch.quota import Quota
+from omni_batch.endpoint_status import Learned
+from omni_batch.quota import RateLimiter
 from tests.benchmarks.quota_client import IDLE_TIMEOUT_S, Ideal, work_off
 from tests.benchmarks.quota_figures import (
     Figures,
@@ -19,12 +19,12 @@ from tests.benchmarks.quota_figures import (
 )
 from tests.benchmarks.quota_service import Service
 from tests.benchmarks.quota_terms import Diary, Item, Terms
-from tests.virtual_time import run
+from tests.support.virtual_time import run
 
 RPM, TPM = 600.0, 600_000.0
 """What is true unless a case says otherwise; an item has 1,000 tokens in the mean."""
 FREE_RPM, FREE_TPM = 10 * RPM, 10 * TPM
-"""Limits that never bind."""
+"""LimiterPolicy that never bind."""
 
 _BLOCK = 100
 _LONGEST_S = 50_000
@@ -91,7 +91,7 @@ def run_case(case: Case, seed: int, *, ideal: bool = False) -> Outcome:
     service = Service(case.terms, seed)
 
     async def main() -> Learned:
-        quota = Quota(case.stated, learned)
+        quota = RateLimiter(case.stated, learned)
         starts_s = ideal_starts_s(items, case.terms, case.block)
         door = Ideal(starts_s) if ideal else quota
         async with asyncio.timeout(_LONGEST_S):
@@ -195,7 +195,7 @@ def _again(before: Case) -> Case:
 
 
 def _odd(name: str, targets: Targets, **terms: object) -> Case:
-    """Limits as stated, but the service does something else as well."""
+    """LimiterPolicy as stated, but the service does something else as well."""
     return Case(
         name,
         Terms(RPM, FREE_TPM, **terms),  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from tests.benchmarks.report_runs import synthetic_run
 _WRITE = """
 import resource, sys, time
 from pathlib import Path
-from omni_batch.report import write_report
-from omni_batch.rundir import RunDir
+from omni_batch.analytics.report import write_report
+from omni_batch.store import RunDir
 started_s = time.perf_counter()
 write_report(RunDir(Path(sys.argv[1])))
 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

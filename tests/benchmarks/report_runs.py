@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
 from omni_batch.config import parse_config
-from omni_batch.pipeline import execute
-from omni_batch.plan import make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.rundir import Counts, RunDir, RunRecord
-from omni_batch.rundir.record import write_record
+from omni_batch.engine.pipeline import execute
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Simulator, SimulatorOptions
+from omni_batch.store import Counts, RunDir, RunRecord
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.record import write_record
 from tests.benchmarks.bench import KEY_ENV
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

@@ -20,17 +20,17 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from omni_batch.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, RunFacts, result_row, table
 from omni_batch.config import Config
-from omni_batch.fingerprint import fingerprint
-from omni_batch.pipeline import execute
-from omni_batch.plan import Plan, make_plan
-from omni_batch.prepare import prepare_run
-from omni_batch.question import make_question
-from omni_batch.run import Run
-from omni_batch.rundir import RunDir
-from omni_batch.rundir.items import read_items
-from omni_batch.rundir.record import read_record, write_record
+from omni_batch.engine.pipeline import execute
+from omni_batch.engine.run import Run
+from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.planning.prepare import prepare_run
+from omni_batch.planning.prepared_item import prepare_item
+from omni_batch.requests.fingerprint import fingerprint
+from omni_batch.store import RunDir
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, RunFacts, result_row, table
+from omni_batch.store.items import read_items
+from omni_batch.store.record import read_record, write_record
 from omni_batch.types import Answer, Item, Response, Result, Usage
 from tests.benchmarks.bench import config, simulator
 
@@ -81,7 +81,7 @@ async def answered(settings: Config) -> None:
 
 async def answered_row(plan: Plan, directory: RunDir, item: Item) -> dict[str, object]:
     """One row of the earlier run."""
-    question = await make_question(plan, plan.loader(), item)
+    question = await prepare_item(plan, plan.loader(), item)
     text = f"{item.row_number}: {_ANSWER}"
     response = Response(text, None, "stop", Usage(20, 60, 80, 20), None, "chat-1")
     result = Result(
@@ -91,9 +91,9 @@ async def answered_row(plan: Plan, directory: RunDir, item: Item) -> dict[str, o
         request=question.request,
         answer=Answer(response, None),
         estimated_prompt_tokens=question.estimate.total,
-        fingerprint=fingerprint(question.request, plan.profile.name),
+        fingerprint=fingerprint(question.request, plan.endpoint_names),
     )
-    return result_row(RunFacts(directory.run_id, plan.config.model, plan.profile.name), result)
+    return result_row(RunFacts(directory.run_id, plan.config.model, plan.endpoint_names), result)
 
 
 def write_manifest(path: Path, rows: int, *, shuffled: bool) -> int:
@@ -119,13 +119,13 @@ def measured(pipe: Connection, settings: Config) -> None:
 
     async def watch(run: Run) -> None:
         seen_s["indexed"] = time.monotonic()
-        while not run.service.quota.in_flight:  # noqa: ASYNC110  a moment, not an event
+        while not run.router.in_flight:  # noqa: ASYNC110  a moment, not an event
             await asyncio.sleep(0.001)
         seen_s["first"] = time.monotonic()
 
     directory = prepare_run(make_plan(settings))
     prepared_s = time.monotonic()
-    record = asyncio.run(execute(directory, beside=watch))
+    record = asyncio.run(execute(directory, background=watch))
     pipe.send(
         (
             seen_s["first"] - started_s,

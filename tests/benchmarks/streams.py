@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from omni_batch.errors import OmniBatchError
-from tests.hostile import Stream, make_stream, read
+from tests.support.hostile import Stream, make_stream, read
 
 _BATCH = 5_000
 

@@ -1,0 +1,43 @@
+"""Keys out of Prefect Secret blocks, into this process's own environment and nowhere else."""
+
+import os
+from collections.abc import Iterable
+from typing import cast
+
+from prefect.blocks.system import Secret
+
+from omni_batch.config import Config, parse_config
+from omni_batch.errors import ConfigError
+from omni_batch.providers.profiles import Profile, resolve_profile
+from omni_batch.store import RunDir
+from omni_batch.store.record import read_record
+
+
+async def load_keys(directory: RunDir) -> None:
+    """Read the blocks that a run's endpoints name, where the environment has no key for them.
+
+    Raises:
+        ConfigError: a block does not exist, or holds no text.
+    """
+    config: Config = parse_config(read_record(directory.record).config)
+    await _load_all(resolve_profile(entry) for entry in config.endpoint_entries)
+
+
+async def _load_all(profiles: Iterable[Profile]) -> None:
+    for profile in profiles:
+        variable, block = profile.api_key_env, profile.api_key_block
+        if variable and block and not os.environ.get(variable):
+            os.environ[variable] = await _read(block)
+
+
+async def _read(block: str) -> str:
+    try:
+        key = cast(Secret[str], await Secret.aload(block)).get()
+    except ValueError as exc:
+        raise ConfigError(
+            f"endpoint.api_key_block: Prefect has no Secret block {block}; create it, or set the "
+            "key in the environment"
+        ) from exc
+    if not isinstance(key, str) or not key:
+        raise ConfigError(f"endpoint.api_key_block: the Secret block {block} holds no text")
+    return key

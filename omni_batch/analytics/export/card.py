@@ -1,0 +1,89 @@
+"""The card of a dataset: what it holds, who answered, what was asked, what it cost."""
+
+import re
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from omni_batch.analytics.export.rows import Counts
+from omni_batch.store import RunRecord
+
+_MEDIA = {
+    "audio": "the answer as speech",
+    "image": "the image that was sent",
+    "images": "the images that were sent",
+    "frames": "the frames that were sent, in order",
+    "input_audio": "the recording that was sent",
+}
+
+
+def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence: str | None) -> str:
+    """README.md of a dataset, with the header that the Hugging Face Hub reads."""
+    header: dict[str, Any] = {
+        "license": licence or "unknown",
+        "pretty_name": record.config.get("name") or record.run_id,
+        "tags": ["synthetic", "omni-batch"],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}
+        ],
+    }
+    lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in header.items()]
+    body = [
+        f"# {_plain(header['pretty_name'])}",
+        f"Answers of a model to {counts.items:,} items, made by omni-batch.",
+        _facts(record, counts, licence),
+        "## What was asked",
+        *_asked(record.config.get("request") or {}),
+        "## Columns",
+        _columns(columns),
+        "Videos and media of earlier turns are not embedded; `media` names them.",
+    ]
+    return "\n".join(["---", *lines, "---", ""]) + "\n\n".join(body) + "\n"
+
+
+def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
+    spent = record.counts
+    cost = f"{spent.cost:.4f} {spent.currency}" if spent.currency else "unknown"
+    facts = {
+        "run": record.run_id,
+        "begun": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
+        "model": record.config.get("model"),
+        "endpoint": record.endpoint_names,
+        "items here": f"{counts.items:,}",
+        "failed items left out": f"{counts.left_out:,}",
+        "tokens in and out": f"{spent.prompt_tokens:,} and {spent.completion_tokens:,}",
+        "speech": f"{spent.audio_s:,.0f} s",
+        "cost of the run": cost,
+        "licence": licence or "not stated: name one before you publish this",
+    }
+    rows = [f"| {name} | {_plain(value)} |" for name, value in facts.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _asked(request: dict[str, Any]) -> list[str]:
+    shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
+    blocks = [f"{name}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
+    return [*blocks, "A row's own prompt stands in `prompt`, as it was sent."]
+
+
+def _columns(columns: pa.Schema) -> str:
+    rows = [f"| `{field.name}` | {_plain(_description(field))} |" for field in columns]
+    return "\n".join(["| column | holds |", "|---|---|", *rows])
+
+
+def _description(field: pa.Field) -> str:
+    held = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    unit = f" ({held['unit']})" if "unit" in held else ""
+    return _MEDIA.get(field.name) or f"{held.get('description', '')}{unit}"
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _plain(value: object) -> str:
+    """One line of text that is neither markup nor the end of a cell."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(value).split()))

@@ -1,0 +1,225 @@
+"""Results with the files that belong to them, one row at a time, in manifest order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from pybase64 import b64decode
+
+from omni_batch.errors import ConfigError, MediaError, StorageError
+from omni_batch.requests.media import MediaLoader
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import part_batches, result_batches
+from omni_batch.store.record import read_record
+from omni_batch.text import display_name, is_data_uri, is_url
+
+BATCH_ROWS = 200
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_INPUTS = ["row_number", "image", "audio", "frames"]
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A file to embed, its bytes, or only the name of what is no file of ours."""
+
+    reference: str
+    """As it may be shown: URLs and paths as they are, data URIs cut short."""
+    path: Path | None = None
+    data: bytes | None = None
+
+    @property
+    def embeddable(self) -> bool:
+        """Is there anything to embed?"""
+        return self.path is not None or self.data is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that embedding it takes."""
+        return self.path.stat().st_size if self.path else len(self.data or b"")
+
+    def read(self) -> bytes | None:
+        """All of its bytes."""
+        return self.path.read_bytes() if self.path else self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One result and its media."""
+
+    values: dict[str, Any]
+    speech: Medium | None = None
+    image: tuple[Medium, ...] = ()
+    frames: tuple[Medium, ...] = ()
+    input_audio: Medium | None = None
+
+    def media(self) -> tuple[Medium, ...]:
+        """All of them."""
+        single = tuple(medium for medium in (self.speech, self.input_audio) if medium)
+        return (*single, *self.image, *self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Which columns of media the manifest fills."""
+
+    images: int
+    """The most images of one item."""
+    frames: bool
+    audio: bool
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an export did."""
+
+    items: int = 0
+    left_out: int = 0
+    """Failed items."""
+    embedded: int = 0
+    """Files."""
+    missing: list[str] = field(default_factory=list)
+    """The first files that could not be embedded, with the reason."""
+    missing_files: int = 0
+
+    def miss(self, reason: str) -> None:
+        """Count a file that is not there any more."""
+        self.missing_files += 1
+        if len(self.missing) < 5:
+            self.missing.append(reason)
+
+
+class RunReader:
+    """Reads one run for export; holds a few hundred rows.
+
+    Raises:
+        ConfigError: no run directory.
+    """
+
+    def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
+        self.directory = directory
+        self.record: RunRecord = read_record(directory.record)
+        self.counts = Counts()
+        self._failed_too = failed_too
+        self._loader = _loader(self.record)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Batches of `results` alone.
+
+        Raises:
+            StorageError: a table can't be read.
+        """
+        for batch in result_batches(self.directory, self.record.shards, BATCH_ROWS):
+            kept = batch if self._failed_too else batch.filter(_succeeded(batch))
+            self.counts.items += len(kept)
+            self.counts.left_out += len(batch) - len(kept)
+            yield kept
+
+    def rows(self) -> Iterator[Row]:
+        """Results with their media; URLs stay URLs, files must lie in `media.roots`.
+
+        Raises:
+            StorageError: a table can't be read.
+        """
+        inputs = self._inputs()
+        for batch in self.batches():
+            for values in batch.to_pylist():
+                yield self._row(values, self._input_of(values["row_number"], inputs))
+
+    def inputs(self) -> Inputs:
+        """What kinds of media there are, found by reading the three columns of the manifest."""
+        images, frames, audio = 0, False, False
+        for batch in self._input_batches():
+            images = max(images, pc.max(pc.list_value_length(batch["image"])).as_py() or 0)
+            frames |= bool(pc.max(pc.list_value_length(batch["frames"])).as_py())
+            audio |= batch["audio"].null_count < len(batch)
+        return Inputs(images, frames, audio)
+
+    @property
+    def speech(self) -> bool:
+        """Was speech asked for?"""
+        request = self.record.config.get("request") or {}
+        return "audio" in (request.get("modalities") or ())
+
+    def _input_batches(self) -> Iterator[pa.RecordBatch]:
+        return part_batches(self.directory.items, BATCH_ROWS, _INPUTS)
+
+    def _inputs(self) -> Iterator[dict[str, Any]]:
+        for batch in self._input_batches():
+            yield from batch.to_pylist()
+
+    def _input_of(self, row_number: int, inputs: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        for row in inputs:  # both stand in manifest order
+            if row["row_number"] == row_number:
+                return row
+        raise StorageError(f"{self.directory.items} has no row {row_number}; it was changed")
+
+    def _row(self, values: dict[str, Any], item: dict[str, Any]) -> Row:
+        return Row(
+            values,
+            speech=self._speech(values["audio_path"]),
+            image=tuple(self._medium(reference) for reference in item["image"] or ()),
+            frames=tuple(self._medium(reference) for reference in item["frames"] or ()),
+            input_audio=self._medium(item["audio"]) if item["audio"] else None,
+        )
+
+    def _speech(self, audio_path: str | None) -> Medium | None:
+        if audio_path is None:
+            return None
+        root = self.directory.root.resolve()
+        path = (root / audio_path).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            self.counts.miss(f"{audio_path} is not in the run directory")
+            return Medium(audio_path)
+        self.counts.embedded += 1
+        return Medium(audio_path, path)
+
+    def _medium(self, reference: str) -> Medium:
+        if is_data_uri(reference):
+            return Medium(display_name(reference), data=_decoded(reference))
+        if is_url(reference):
+            return Medium(reference)
+        try:
+            if self._loader is None:
+                raise MediaError(f"{reference}: the folder of the manifest is gone")
+            path = self._loader.find(reference)
+        except MediaError as exc:
+            self.counts.miss(str(exc))
+            return Medium(reference)
+        self.counts.embedded += 1
+        return Medium(reference, path)
+
+
+def encode_row(values: dict[str, Any]) -> bytes:
+    """A row as JSON; its two columns of JSON text become the values that they hold."""
+    parsed = {name: _parsed(values.get(name)) for name in ("annotation", "source")}
+    return _encoder.encode(values | parsed)
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _decoded(reference: str) -> bytes | None:
+    try:
+        return b64decode(reference.partition(",")[2], validate=True)
+    except ValueError:
+        return None
+
+
+def _succeeded(batch: pa.RecordBatch) -> pa.Array:
+    return pc.equal(batch["status"], "succeeded")
+
+
+def _loader(record: RunRecord) -> MediaLoader | None:
+    roots = (record.config.get("media") or {}).get("roots") or ["."]
+    try:
+        return MediaLoader(Path(record.base_folder), roots)
+    except ConfigError:
+        return None

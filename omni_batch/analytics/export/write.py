@@ -1,0 +1,73 @@
+"""One door for all formats."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import pyarrow as pa
+
+from omni_batch.analytics import table_files
+from omni_batch.analytics.export.atomic import draft_folder, refuse_existing
+from omni_batch.analytics.export.hugging_face import write_hf
+from omni_batch.analytics.export.rows import Counts, RunReader, encode_row
+from omni_batch.analytics.export.shards import ShardLimits
+from omni_batch.analytics.export.web_dataset import write_webdataset
+from omni_batch.errors import StorageError
+from omni_batch.store import RunDir
+from omni_batch.store.columns import RESULT_COLUMNS, schema
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How to write."""
+
+    failed_too: bool = False
+    """hf and webdataset leave failed items out; jsonl and csv never do."""
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    licence: str | None = None
+
+
+Format = Literal["hf", "webdataset", "jsonl", "csv"]
+
+
+def export_run(
+    directory: RunDir, to: Format, dest: Path, options: ExportOptions | None = None
+) -> Counts:
+    """Write the results there are so far to `dest`, whole or not at all.
+
+    Raises:
+        ConfigError: no run directory, or `dest` exists and is not empty.
+        StorageError: not readable or writable, disk full.
+    """
+    options = options or ExportOptions()
+    if to in ("csv", "jsonl"):
+        return _write_flat(directory, to, dest)
+    reader = RunReader(directory, failed_too=options.failed_too)
+    with draft_folder(dest) as draft:
+        try:
+            if to == "hf":
+                write_hf(reader, draft, options.limits, options.licence)
+            else:
+                write_webdataset(reader, draft, options.limits)
+        except pa.ArrowException as exc:
+            raise StorageError(f"{dest} can't be written: {exc}") from exc
+    return reader.counts
+
+
+def _write_flat(directory: RunDir, to: Format, dest: Path) -> Counts:
+    reader = RunReader(directory, failed_too=True)
+    refuse_existing(dest, folder=False)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    write = table_files.write_csv if to == "csv" else _write_jsonl
+    table_files.write_file(dest, write, schema(RESULT_COLUMNS), reader.batches())
+    return reader.counts
+
+
+def _write_jsonl(_: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+    rows = 0
+    for batch in batches:
+        for values in batch.to_pylist():
+            file.write(encode_row(values) + b"\n")
+        rows += len(batch)
+    return rows

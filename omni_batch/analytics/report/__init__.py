@@ -1,0 +1,45 @@
+"""A run as a page that opens from disk: what it came to, what it cost, what failed, its speech."""
+
+from pathlib import Path
+
+from omni_batch.analytics.report.charts import draw_run
+from omni_batch.analytics.report.collect import collect
+from omni_batch.analytics.report.facts import Facts
+from omni_batch.analytics.report.gallery import FIELDS
+from omni_batch.analytics.report.page import render
+from omni_batch.errors import StorageError
+from omni_batch.store import RunDir
+
+__all__ = ["write_report"]
+
+PAGE = "report.html"
+
+
+def write_report(directory: RunDir) -> tuple[Path, Facts]:
+    """Write report.html into a run directory, also while the run goes on.
+
+    Returns:
+        The page's path, and the facts it shows.
+
+    Raises:
+        ConfigError: no run directory, or the drawing library is not installed.
+        StorageError: a table can't be read, or the page can't be written.
+    """
+    collected = collect(directory)
+    facts, gallery = collected.facts, collected.gallery
+    page = render(
+        "report.html.j2",
+        facts=facts,
+        pictures=draw_run(facts),
+        gallery=gallery,
+        fields=FIELDS,
+        run_dir=str(directory.root),
+    )
+    path = directory.root / PAGE
+    draft = path.with_name(f".{PAGE}.part")
+    try:
+        draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        draft.replace(path)
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc
+    return path, facts

@@ -1,0 +1,270 @@
+"""Facts → charts of a run, as Vega-Lite."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from omni_batch.analytics.report import format as figures
+from omni_batch.analytics.report.drawing import Picture, Spec, draw
+from omni_batch.analytics.report.facts import Estimate, Facts, Percentiles, QuotaUse, TimeBucket
+from omni_batch.analytics.report.timeline import joined
+
+_BARS_WIDE, _BARS_NARROW = 60, 30
+_LIMIT_IN_SIGHT = 12.0
+"""A limit this many times above the highest point would press the curve to the floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The charts of a run; None where there is nothing to draw."""
+
+    requests: Picture | None
+    tokens: Picture | None
+    outcomes: Picture | None
+    first_event: Picture | None
+    exchange: Picture | None
+    estimates: Picture | None
+
+
+def draw_run(facts: Facts) -> Pictures:
+    """All charts of one run.
+
+    Raises:
+        ConfigError: the drawing library is not installed.
+    """
+    requests, tokens = facts.quotas
+    return Pictures(
+        requests=draw(facts.timeline, lambda at, wide: _rate(at, requests), "Requests a minute"),
+        tokens=draw(facts.timeline, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
+        outcomes=draw(facts.timeline, _outcomes, "Exchanges over time by outcome"),
+        first_event=_draw_wait(facts, "first event"),
+        exchange=_draw_wait(facts, "whole exchange"),
+        estimates=draw(facts.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
+    )
+
+
+def _draw_wait(facts: Facts, what: str) -> Picture | None:
+    """The endpoint with most exchanges; others stand in the table."""
+    spreads = [wait.spread for wait in facts.waits if wait.what == what]
+    most = max(spreads, key=lambda spread: spread.count, default=None)
+    return draw([most] if most else [], lambda one, wide: _histogram(one[0]), f"Seconds, {what}")
+
+
+# --- rates against the quota ---
+
+
+def _rate(moments: Sequence[TimeBucket], use: QuotaUse) -> Spec:
+    field = f"{use.what}_per_minute"
+    points = [
+        {
+            "from": _iso(moment.start),
+            "at": _iso(moment.end),
+            "rate": getattr(moment, field),
+            "says": _says_rate(moment, use),
+        }
+        for moment in moments
+    ]
+    line = {"type": "area", "line": {"color": "var(--fill)", "strokeWidth": 1.5}}
+    area = {**line, "color": "var(--fill)", "fillOpacity": 0.18, "interpolate": "monotone"}
+    return {
+        "data": {"values": points},
+        "layer": [
+            {"mark": area, "encoding": {"x": _time(moments), "y": _amount("rate")}},
+            _touch(),
+            *_limit(use),
+        ],
+    }
+
+
+def _limit(use: QuotaUse) -> list[Spec]:
+    limit = use.limit_per_minute
+    if not limit or limit > _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1):
+        return []
+    data = {"values": [{"limit": limit, "says": f"limit {figures.count(limit)}"}]}
+    y = {"field": "limit", "type": "quantitative"}
+    rule = {"type": "rule", "color": "var(--bad-fill)", "strokeDash": [5, 3]}
+    text = {"type": "text", "align": "right", "x": "width", "dy": -7, "color": "var(--bad)"}
+    return [
+        {"data": data, "mark": rule, "encoding": {"y": y}},
+        {"data": data, "mark": text, "encoding": {"y": y, "text": {"field": "says"}}},
+    ]
+
+
+def _touch() -> Spec:
+    """Columns that can't be seen, which say the number where the pointer is."""
+    x = {"field": "from", "type": "temporal"}
+    says = {"description": {"field": "says"}}
+    return {
+        "mark": {"type": "rect", "opacity": 0},
+        "encoding": {"x": x, "x2": {"field": "at"}, **says},
+    }
+
+
+def _says_rate(moment: TimeBucket, use: QuotaUse) -> str:
+    rate = getattr(moment, f"{use.what}_per_minute")
+    limit = f" of {figures.count(use.limit_per_minute)}" if use.limit_per_minute else ""
+    return f"{moment.end:%H:%M:%S} UTC: {figures.count(rate)}{limit} {use.what} a minute"
+
+
+# --- outcomes over time ---
+
+_OUTCOMES = (
+    ("answered", "answered", "var(--fill)"),
+    ("retried", "by a retry", "var(--fill-2)"),
+    ("rate_limited", "429", "var(--warn-fill)"),
+    ("broken", "failed", "var(--bad-fill)"),
+)
+
+
+def _outcomes(moments: tuple[TimeBucket, ...], wide: bool) -> Spec:
+    bars = joined(moments, _BARS_WIDE if wide else _BARS_NARROW)
+    colours = {"domain": [row[1] for row in _OUTCOMES], "range": [row[2] for row in _OUTCOMES]}
+    return {
+        "data": {"values": [piece for moment in bars for piece in _pieces(moment)]},
+        "mark": {"type": "rect", "stroke": "var(--paper)", "strokeWidth": 0.5},
+        "encoding": {
+            "x": {**_time(moments), "field": "from"},
+            "x2": {"field": "to"},
+            "y": _amount("top"),
+            "y2": {"field": "bottom"},
+            "color": {
+                "field": "outcome",
+                "type": "nominal",
+                "scale": colours,
+                "legend": {"columns": 4 if wide else 2},
+            },
+            "description": {"field": "says"},
+        },
+    }
+
+
+def _pieces(moment: TimeBucket) -> Iterator[Spec]:
+    """The pieces of one bar, one upon the other."""
+    top = 0
+    for field, name, _ in _OUTCOMES:
+        bottom, top = top, top + getattr(moment, field)
+        if top > bottom:
+            yield {
+                "from": _iso(moment.start),
+                "to": _iso(moment.end),
+                "outcome": name,
+                "bottom": bottom,
+                "top": top,
+                "says": f"{moment.start:%H:%M:%S} UTC: {top - bottom:,} {name}",
+            }
+
+
+# --- latency ---
+
+
+def _histogram(spread: Percentiles) -> Spec:
+    rows = [
+        {
+            "from": bar.start,
+            "to": bar.end,
+            "count": bar.count,
+            "none": 0,
+            "says": f"{figures.duration(bar.start)} to {figures.duration(bar.end)}: {bar.count:,}",
+        }
+        for bar in spread.bins
+    ]
+    x = {"type": "quantitative", "title": None, "scale": _LOG, "axis": _SECONDS}
+    bars = {"type": "rect", "color": "var(--fill)", "stroke": "var(--paper)", "strokeWidth": 1}
+    size = {"y": _amount("count"), "y2": {"field": "none"}, "description": {"field": "says"}}
+    encoding = {"x": {**x, "field": "from"}, "x2": {"field": "to"}, **size}
+    return {
+        "data": {"values": rows},
+        "layer": [{"mark": bars, "encoding": encoding}, _percentiles(spread, x)],
+    }
+
+
+def _percentiles(spread: Percentiles, x: Spec) -> Spec:
+    values = {"p50": spread.p50, "p90": spread.p90, "p99": spread.p99}
+    marks = [
+        {"at": value, "says": f"{name}: {figures.duration(value)}"}
+        for name, value in values.items()
+    ]
+    rule = {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}
+    encoding = {"x": {**x, "field": "at"}, "description": {"field": "says"}}
+    return {"data": {"values": marks}, "mark": rule, "encoding": encoding}
+
+
+_LOG: Spec = {"type": "log", "base": 2, "nice": False}
+_SECONDS: Spec = {
+    "labelExpr": "datum.value < 1 ? format(datum.value * 1000, ',') + ' ms'"
+    " : format(datum.value, ',') + ' s'",
+    "labelOverlap": True,
+    "tickCount": 6,
+}
+
+
+# --- estimates ---
+
+
+def _ratios(rows: Sequence[Estimate]) -> Spec:
+    values = [
+        {
+            "modality": row.modality,
+            "p10": row.ratio.p10,
+            "p50": row.ratio.p50,
+            "p90": row.ratio.p90,
+            "says": f"{row.modality}: billed {row.ratio.p50:.2f} times the estimate "
+            f"in the middle, {row.ratio.p10:.2f} to {row.ratio.p90:.2f} for 8 of 10 items",
+        }
+        for row in rows
+    ]
+    x = {
+        "type": "quantitative",
+        "title": "billed / estimated",
+        "scale": {"zero": False, "nice": True},
+        "axis": {"grid": True, "format": ".2f", "tickCount": 5},
+    }
+    axis = {"labelColor": "var(--ink)", "ticks": False, "domain": False}
+    modality = {"field": "modality", "type": "nominal", "title": None, "sort": None, "axis": axis}
+    row = {"y": modality, "description": {"field": "says"}}
+    right = {"type": "rule", "color": "var(--soft)", "strokeDash": [3, 3]}
+    band = {"type": "rule", "color": "var(--fill-2)", "strokeWidth": 8, "strokeCap": "round"}
+    dot = {"type": "point", "filled": True, "size": 80, "opacity": 1, "color": "var(--fill)"}
+    span = {"x": {**x, "field": "p10"}, "x2": {"field": "p90"}}
+    return {
+        "data": {"values": values},
+        "height": 60 + 36 * len(values),
+        "layer": [
+            {"mark": right, "encoding": {"x": {**x, "datum": 1}}},
+            {"mark": band, "encoding": {**row, **span}},
+            {"mark": dot, "encoding": {**row, "x": {**x, "field": "p50"}}},
+        ],
+    }
+
+
+# --- what they share ---
+
+
+def _time(moments: Sequence[TimeBucket]) -> Spec:
+    span_s = (moments[-1].end - moments[0].start).total_seconds()
+    pattern = "%H:%M:%S" if span_s < 600 else "%H:%M" if span_s < 2 * 86_400 else "%b %d"
+    return {
+        "field": "at",
+        "type": "temporal",
+        "title": "UTC",
+        "scale": {"type": "utc"},
+        "axis": {"format": pattern, "tickCount": 5, "labelOverlap": True, "labelFlush": True},
+    }
+
+
+def _amount(field: str) -> Spec:
+    axis = {
+        "labelExpr": "datum.value < 1000 ? datum.value : replace(format(datum.value, '~s'), "
+        "/([kMG])$/, ' $1')"
+    }
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": None,
+        "axis": {**axis, "format": ","},
+        "scale": {"zero": True},
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat()

@@ -1,0 +1,90 @@
+"""Facts → one HTML file that needs nothing else: no server, no network, no second file.
+
+A new page is a template that extends `base.html.j2`:
+
+    {% extends "base.html.j2" %}
+    {% from "macros.html.j2" import tile, chart %}
+    {% block title %}Two runs{% endblock %}
+    {% block heading %}Two runs{% endblock %}
+    {% block lead %}<p>What changed.</p>{% endblock %}      under the heading
+    {% block nav %}<a href="#cost">Cost</a>{% endblock %}   links to the page's sections
+    {% block content %}<section id="cost">…</section>{% endblock %}
+
+and `html = render("compare.html.j2", left=…, right=…)`. Where `static/compare.css` and
+`static/compare.js` exist they come along behind `base.css` and `base.js`. Everything put in is
+escaped; the Content-Security-Policy lets these scripts and styles run and nothing else, so there
+are no `style=` and `onclick=` attributes.
+"""
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from omni_batch._version import __version__
+from omni_batch.analytics.report import format as figures
+
+_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    # Pictures and sound of the run lie beside the page: 'self' when it is served, file: on disk.
+    "img-src data: 'self' file:; media-src 'self' file:; "
+    "style-src {styles}; script-src {scripts}"
+)
+
+
+def render(template_name: str, **context: Any) -> str:
+    """The page as text.
+
+    Args:
+        template_name: such as `report.html.j2`; its stem names its own CSS and JS.
+    """
+    stem = template_name.partition(".")[0]
+    styles = [_static("base.css"), _static(f"{stem}.css")]
+    scripts = [_static("base.js"), _static(f"{stem}.js")]
+    return (
+        _environment()
+        .get_template(template_name)
+        .render(
+            policy=_policy(styles, scripts),
+            styles=[Markup(text) for text in styles if text],
+            early_script=Markup(scripts[0]),
+            late_script=Markup(scripts[1]),
+            version=__version__,
+            made_at=datetime.now(UTC),
+            **context,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("omni_batch.analytics.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figures.FILTERS)
+    return environment
+
+
+@cache
+def _static(name: str) -> str:
+    """A file of ours, empty where a page has none of its own."""
+    path = files("omni_batch.analytics.report") / "static" / name
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _policy(styles: list[str], scripts: list[str]) -> str:
+    return _POLICY.format(styles=_hashes(styles), scripts=_hashes(scripts))
+
+
+def _hashes(texts: list[str]) -> str:
+    digests = (hashlib.sha256(text.encode()).digest() for text in texts if text)
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

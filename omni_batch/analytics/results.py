@@ -1,0 +1,71 @@
+"""What a run's tables say. Reads Parquet (and the journal of a run in progress), writes nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omni_batch.store.columns import RESULT_COLUMNS, schema
+from omni_batch.store.read import read_tables
+from omni_batch.store.record import read_record
+from omni_batch.store.run_dir import RunDir
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed items of one kind."""
+
+    error_kind: str
+    items: int
+    example_item_id: str
+    example_message: str
+
+
+def read_results(run_dir: str | Path) -> "pandas.DataFrame":
+    """All results there are so far as a DataFrame, in manifest order.
+
+    Whole numbers stay whole (`Int64`) where some are missing; columns are those of
+    `omni_batch.store.columns.RESULT_COLUMNS`.
+
+    Raises:
+        ConfigError: `run_dir` is no run directory.
+    """
+    import pandas  # takes longer to import than most runs take to start
+
+    whole_numbers = {pa.int64(): pandas.Int64Dtype()}
+    table = results_table(RunDir(Path(run_dir)))
+    frame: pandas.DataFrame = table.to_pandas(types_mapper=whole_numbers.get)
+    return frame
+
+
+def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Table:
+    """The same as an Arrow table, whole or some columns of it."""
+    names = columns or [column.name for column in RESULT_COLUMNS]
+    shards = read_record(directory.record).shards
+    parts = [results.select(names) for results, _ in read_tables(directory, shards)]
+    return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
+
+
+def failure_groups(directory: RunDir) -> list[FailureGroup]:
+    """Failures by kind, the most frequent first, each with an example."""
+    failed = results_table(directory, ["error_kind", "item_id", "error_message"]).filter(
+        pc.is_valid(pc.field("error_kind"))
+    )
+    groups = failed.group_by("error_kind", use_threads=False).aggregate(
+        [("item_id", "count"), ("item_id", "first"), ("error_message", "first")]
+    )
+    by_size = groups.sort_by([("item_id_count", "descending"), ("error_kind", "ascending")])
+    return [
+        FailureGroup(
+            row["error_kind"],
+            row["item_id_count"],
+            row["item_id_first"],
+            row["error_message_first"],
+        )
+        for row in by_size.to_pylist()
+    ]

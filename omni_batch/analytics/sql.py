@@ -1,0 +1,238 @@
+"""SQL over the tables of runs, by DuckDB: reads what it is given and reaches nothing else.
+
+DuckDB is handed Arrow datasets and is then cut off from all files and from the network, so that no
+statement can read or write anything besides, whatever it says.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+
+from omni_batch.errors import ConfigError, QueryError, StorageError
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.store.read import list_runs, written_shards
+from omni_batch.store.record import read_record
+
+BATCH_ROWS = 2048
+_QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
+_TIME = pa.timestamp("us", tz="UTC")
+_RUN_COLUMNS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("path", pa.string()),
+        ("state", pa.string()),
+        ("model", pa.string()),
+        ("endpoint", pa.string()),
+        ("items", pa.int64()),
+        ("succeeded", pa.int64()),
+        ("failed", pa.int64()),
+        ("requests", pa.int64()),
+        ("retries", pa.int64()),
+        ("rate_limited", pa.int64()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("audio_s", pa.float64()),
+        ("cost", pa.float64()),
+        ("currency", pa.string()),
+        ("elapsed_s", pa.float64()),
+        ("created_at", _TIME),
+        ("finished_at", _TIME),
+        ("reason", pa.string()),
+        ("warnings", pa.list_(pa.string())),
+        ("config", pa.string()),
+        ("versions", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query; they come as they are asked for, once."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+def find_runs(paths: Iterable[str]) -> list[RunDir]:
+    """Runs that are named, lie in a named folder, or match a pattern such as `data/runs/night-*`.
+
+    Raises:
+        ConfigError: nothing found, or two runs of one name, whose rows could not be told apart.
+    """
+    found: dict[str, RunDir] = {}
+    for directory in chain.from_iterable(map(_runs_at, paths)):
+        twin = found.setdefault(directory.run_id, directory)
+        if twin.root != directory.root:
+            raise ConfigError(f"{twin.root} and {directory.root} have one name; rename one of them")
+    return list(found.values())
+
+
+def _runs_at(text: str) -> list[RunDir]:
+    path = Path(text)
+    places = [path] if path.exists() else _matches(path)
+    runs = [run for place in places for run in _runs_in(place.resolve())]
+    if not runs:
+        raise ConfigError(f"{text}: no run directory there; a run holds a run.json")
+    return runs
+
+
+def _matches(pattern: Path) -> list[Path]:
+    root = Path(pattern.anchor)
+    try:
+        return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_dir())
+    except ValueError as exc:
+        raise ConfigError(f"{pattern} is no pattern: {exc}") from None
+
+
+def _runs_in(place: Path) -> list[RunDir]:
+    directory = RunDir(place)
+    if directory.record.exists():
+        return [directory]
+    return sorted((run for run, _ in list_runs(place)), key=lambda run: run.run_id)
+
+
+class RunDatabase:
+    """The views `results`, `attempts`, `items` and `runs` over some runs.
+
+    A run in progress shows what it has written so far, its journal included, as it stood when it
+    was added. Sorting and joining more than fits in memory goes through temporary files.
+    """
+
+    def __init__(self) -> None:
+        self._spill = tempfile.TemporaryDirectory(prefix="omni-batch-sql-")
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "temp_directory": self._spill.name,
+                "autoload_known_extensions": False,
+                "autoinstall_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        self._connection.execute("set TimeZone = 'UTC'")
+        self._connection.execute("set enable_external_access = false")
+        self._connection.execute("set lock_configuration = true")
+
+    def __enter__(self) -> "RunDatabase":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._spill.cleanup()
+
+    def add(self, runs: Sequence[RunDir], prefix: str = "") -> None:
+        """Make the views over these runs, named with `prefix`; once for each prefix.
+
+        Raises:
+            ConfigError: one of them is no run directory.
+            StorageError: a table can't be read.
+        """
+        records = [read_record(run.record) for run in runs]
+        pairs = list(zip(runs, records, strict=True))
+        shards = [shard for run, record in pairs for shard in written_shards(run, record.shards)]
+        self._view(f"{prefix}results", [shard.results for shard in shards], RESULT_COLUMNS)
+        self._view(f"{prefix}attempts", [shard.attempts for shard in shards], ATTEMPT_COLUMNS)
+        rows = [_run_row(run, record) for run, record in pairs]
+        table = pa.Table.from_pylist(rows, schema=_RUN_COLUMNS)
+        self._connection.register(f"{prefix}runs", table)
+        self._view_items(f"{prefix}items", runs)
+
+    def _view(
+        self, name: str, tables: list[Path | pa.Table], columns: tuple[Column[Any], ...]
+    ) -> None:
+        parts = [table for table in tables if isinstance(table, Path)]
+        journaled = [table for table in tables if not isinstance(table, Path)]
+        now = pa.concat_tables([schema(columns).empty_table(), *journaled])
+        self._connection.register(f"_{name}_now", now)
+        sources = [f"_{name}_now"]
+        if parts:
+            self._connection.register(f"_{name}_parts", _dataset(parts))
+            sources.insert(0, f"_{name}_parts")
+        body = " union all by name ".join(f"select * from {source}" for source in sources)
+        self._connection.execute(f"create view {name} as {body}")
+
+    def _view_items(self, name: str, runs: Sequence[RunDir]) -> None:
+        selects = []
+        for number, run in enumerate(runs):
+            self._connection.register(f"_{name}_{number}", _dataset([run.items]))
+            run_id = run.run_id.replace("'", "''")
+            selects.append(f"select '{run_id}' as run_id, * from _{name}_{number}")
+        body = " union all by name ".join(selects)
+        self._connection.execute(f"create view {name} as {body}")
+
+    def ask(self, statement: str) -> Answer:
+        """Run one query.
+
+        Raises:
+            QueryError: it is wrong, or no query; also later, while rows are read.
+        """
+        try:
+            self._refuse_all_but_a_query(statement)
+            reader = self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
+        except duckdb.Error as exc:
+            raise QueryError(str(exc)) from None
+        return Answer(reader.schema, _rows(reader))
+
+    def rows(self, statement: str) -> Iterator[dict[str, Any]]:
+        """The same as plain dictionaries."""
+        for batch in self.ask(statement).batches:
+            yield from batch.to_pylist()
+
+    def _refuse_all_but_a_query(self, statement: str) -> None:
+        found = [part.type.name for part in self._connection.extract_statements(statement)]
+        if len(found) != 1 or found[0] not in _QUESTIONS:
+            held = " and ".join(found) or "nothing"
+            raise QueryError(f"write one SELECT; this is {held}, and the tables are read only")
+
+
+def _rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from reader
+    except (duckdb.Error, pa.ArrowException, OSError) as exc:
+        raise QueryError(str(exc)) from None
+
+
+def _dataset(paths: list[Path]) -> pyarrow.dataset.Dataset:
+    """Many files as one table; columns that some of them lack are null there."""
+    try:
+        # Read apart from the dataset, which would keep every footer in memory, asked for or not.
+        columns = pa.unify_schemas(_schemas(paths), promote_options="permissive")
+        return pyarrow.dataset.dataset(list(map(str, paths)), schema=columns, format="parquet")
+    except (OSError, pa.ArrowException) as exc:
+        raise StorageError(f"the tables below {paths[0].parent} can't be read: {exc}") from exc
+
+
+def _schemas(paths: list[Path]) -> list[pa.Schema]:
+    """The different ones among the files, which are few."""
+    found: list[pa.Schema] = []
+    for path in paths:
+        columns = pyarrow.parquet.read_schema(path)
+        if columns not in found:
+            found.append(columns)
+    return found
+
+
+def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
+    known = msgspec.structs.asdict(record) | msgspec.structs.asdict(record.counts)
+    row = {name: known.get(name) for name in _RUN_COLUMNS.names}
+    return row | {
+        "path": str(run.root),
+        "model": record.config.get("model"),
+        "endpoint": record.endpoint_names,
+        "warnings": list(record.warnings),
+        "config": msgspec.json.encode(record.config).decode(),
+        "versions": msgspec.json.encode(record.versions).decode(),
+    }

@@ -1,0 +1,193 @@
+"""What a person sees in the terminal: consoles, messages, and pictures of tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from omni_batch.analytics import results
+from omni_batch.catalogue import Catalogue, Model
+from omni_batch.planning.check import CheckReport
+from omni_batch.progress import phrases
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.text import one_line
+
+_ROWS_SHOWN = 20
+
+_MODALITIES = ("text", "image", "audio", "video")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def results_table(directory: RunDir) -> RenderableType:
+    """The first rows of a run, one line each."""
+    columns = ["item_id", "status", "text", "audio_s", "total_tokens", "error_message"]
+    rows = results.results_table(directory, columns).slice(0, _ROWS_SHOWN).to_pylist()
+    table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
+    table.add_column("item", no_wrap=True)
+    table.add_column("answer", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("speech", justify="right", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True)
+    for row in rows:
+        failed = row["status"] == "failed"
+        table.add_row(
+            Text(one_line(row["item_id"])),
+            Text(one_line(row["error_message"] if failed else row["text"])),
+            f"{row['audio_s']:.1f} s" if row["audio_s"] else "",
+            f"{row['total_tokens']:,}" if row["total_tokens"] else "",
+            style="red" if failed else "",
+        )
+    return table
+
+
+def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
+    """Runs, one line each."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("run", overflow="fold")  # to be copied, so never cut short
+    table.add_column("state")
+    for name in ("items", "failed", "tokens", "cost"):
+        table.add_column(name, justify="right")
+    for directory, record in runs:
+        counts = record.counts
+        table.add_row(
+            str(directory.root),
+            record.state,
+            f"{record.items:,}",
+            f"{counts.failed:,}",
+            f"{counts.prompt_tokens + counts.completion_tokens:,}",
+            phrases.money(counts.cost, counts.currency),
+        )
+    return table
+
+
+def check_report(report: CheckReport) -> RenderableType:
+    """What a run would do: refused rows, tokens by modality, cost and time."""
+    prompt = report.prompt
+    cost = None if report.cost is None else f"{report.cost:.4f} {report.currency}"
+    time_s = report.shortest_time_s
+    facts = pairs_table(
+        [
+            ("items", report.items),
+            ("refused", report.refused_items),
+            *([("reused from earlier runs", report.reused_items)] if report.reused_items else []),
+            ("prompt tokens, estimated", prompt.total),
+            ("  text", prompt.text),
+            ("  sound", prompt.audio),
+            ("  images", prompt.image),
+            ("  video", prompt.video),
+            ("completion tokens, a first guess", report.completion_tokens),
+            ("cost by both", cost),
+            ("time under the quota", "no quota" if time_s is None else phrases.duration(time_s)),
+        ]
+    )
+    refused = [
+        Text.assemble((f"{one_line(row.item_id)}: ", "red"), one_line(row.message))
+        for row in report.refused[:_ROWS_SHOWN]
+    ]
+    more = len(report.refused) - len(refused)
+    rest = [Text(f"… and {more:,} more; --json lists them all")] if more else []
+    warnings = [
+        Text(f"warning: {text}{f' ({rows:,} rows)' if rows else ''}", style="yellow")
+        for text, rows in list(report.warnings.items())[:_ROWS_SHOWN]
+    ]
+    return Group(facts, *refused, *rest, *warnings)
+
+
+def models_table(known: Catalogue) -> RenderableType:
+    """All models, one line each."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("model", "takes", "speech", "thinking", "in", "out"):
+        table.add_column(name, justify="right" if name in ("in", "out") else "left")
+    for name in sorted(known.models):
+        model = known.models[name]
+        table.add_row(
+            name,
+            "any" if len(model.inputs) == len(_MODALITIES) else ", ".join(model.inputs),
+            "yes" if model.audio_out else "no",
+            model.thinking,
+            _thousands(model.max_input_tokens),
+            _thousands(model.max_output_tokens),
+        )
+    note = f"Tokens in and out; material of {known.date}, nothing measured live."
+    return Group(table, Text(note, style="dim"))
+
+
+def model_page(model: Model, date: str) -> RenderableType:
+    """Everything the catalogue knows of one model."""
+    limits = model.limits
+    prices = [
+        (f"price, {region}", f"{_price(rates)} {currency} per million tokens")
+        for region, by_currency in model.prices.items()
+        for currency, rates in by_currency.items()
+    ]
+    return pairs_table(
+        [
+            ("model", model.name),
+            ("also called", ", ".join(model.aliases)),
+            ("takes", ", ".join(model.inputs)),
+            ("speech", f"yes, {len(model.voices)} voices" if model.audio_out else "no"),
+            ("voices", ", ".join(model.voices)),
+            ("thinking", model.thinking),
+            ("context", model.context_tokens),
+            ("input tokens", model.max_input_tokens),
+            ("input tokens, thinking", model.max_input_tokens_thinking),
+            ("output tokens", model.max_output_tokens),
+            ("requests a minute", model.quota.requests_per_minute),
+            ("tokens a minute", model.quota.tokens_per_minute),
+            ("sound", _seconds(limits.audio_max_s)),
+            ("video", _seconds(limits.video_max_s)),
+            (
+                "frames",
+                f"{limits.frames_min} to {limits.frames_max}" if limits.frames_max else None,
+            ),
+            *prices,
+            ("unverified", ", ".join(model.unverified)),
+            ("as of", f"{date}; nothing measured live"),
+        ]
+    )
+
+
+def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
+    """Names and values; None is shown as a dash."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in pairs:
+        shown = "-" if value is None or value == "" else f"{value:,}" if _number(value) else value
+        table.add_row(Text(name, style="dim"), str(shown))
+    return table
+
+
+def print_error(message: str) -> None:
+    """What, the value, what to do: on stderr."""
+    lines = "\n".join(map(one_line, message.splitlines()))
+    err.print(Text.assemble(("Error: ", "bold red"), lines), soft_wrap=True)
+
+
+def print_note(message: str) -> None:
+    """Something to know, on stderr."""
+    err.print(message, soft_wrap=True)
+
+
+def print_line(value: object) -> None:
+    """A line of its own on stdout, at once, for programs to read."""
+    print(value, flush=True)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _thousands(tokens: int | None) -> str:
+    return f"{tokens:,}" if tokens else "-"
+
+
+def _seconds(limit_s: float | None) -> str | None:
+    return f"up to {phrases.duration(limit_s)}" if limit_s else None
+
+
+def _price(rates: Any) -> str:
+    named = {name: value for name, value in msgspec.structs.asdict(rates).items() if value}
+    return ", ".join(f"{name} {value:g}" for name, value in named.items())

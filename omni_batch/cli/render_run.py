@@ -1,0 +1,257 @@
+"""What a person sees of a run: while it goes on and at its end. Pictures of run.json."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Column, Table
+from rich.text import Text
+
+from omni_batch.analytics import results
+from omni_batch.cli.render import err, out
+from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.errors import ConfigError
+from omni_batch.progress import phrases
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.record import read_record
+from omni_batch.text import one_line
+
+_PLAIN_EVERY_S = 10.0
+_STALE_S = 20.0
+_WIDEST_CHARS = 100
+_NAME_CHARS = 24
+_QUOTA_BAR_CHARS = 20
+_FULL = 0.995
+_WORTH_SAYING = 0.05
+_GROUPS_SHOWN = 8
+
+
+@contextmanager
+def watching(directory: RunDir) -> Iterator[Callable[[str], None]]:
+    """Show a run's progress on stderr while the block works on it.
+
+    Yields:
+        A function that says what the run is waiting for before it begins.
+    """
+    if err.is_terminal and not err.is_dumb_terminal:
+        spinner = Spinner("dots", "Starting")
+        with Live(
+            get_renderable=lambda: _live(directory, spinner),
+            console=err,
+            refresh_per_second=4,
+            transient=True,
+        ):
+            yield lambda text: spinner.update(text=text)
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_print_lines, args=(directory, ended), daemon=True)
+    thread.start()
+    try:
+        yield lambda text: err.print(text, soft_wrap=True)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def watch(directory: RunDir) -> None:
+    """Show a run of another process until it ends."""
+    with watching(directory):
+        while read_record(directory.record).state == "running":
+            time.sleep(1.0)
+
+
+def show(directory: RunDir) -> None:
+    """How a run stands, on stdout."""
+    record = read_record(directory.record)
+    if record.state != "running":
+        out.print()
+        out.print(summary(directory))
+        return
+    out.print(progress(record))
+    if age := _silent_s(directory):
+        out.print(Text(_silence(directory, age), style="yellow"))
+
+
+def _live(directory: RunDir, spinner: Spinner) -> RenderableType:
+    record = _record(directory)
+    return progress(record) if record and record.state == "running" else spinner
+
+
+def _print_lines(directory: RunDir, ended: threading.Event) -> None:
+    while not ended.wait(_PLAIN_EVERY_S):
+        record = _record(directory)
+        if record is not None and record.state == "running":
+            err.print(progress_line(record), soft_wrap=True)
+
+
+def _record(directory: RunDir) -> RunRecord | None:
+    try:
+        return read_record(directory.record)
+    except ConfigError:
+        return None
+
+
+def _silent_s(directory: RunDir) -> float | None:
+    """How long run.json of a run under way has not been written, where that is too long."""
+    silent_s = time.time() - directory.record.stat().st_mtime
+    return silent_s if silent_s > _STALE_S else None
+
+
+def _silence(directory: RunDir, silent_s: float) -> str:
+    return (
+        f"Nothing was heard of it for {phrases.duration(silent_s)}. If its process has died, "
+        f"go on with: omni-batch resume {directory.root}"
+    )
+
+
+def progress(record: RunRecord) -> RenderableType:
+    """What, how far, how fast, at what cost; fits 80 columns, and takes no more than 100."""
+    counts = record.counts
+    endpoint = record.endpoint_names
+    names = ", ".join(one_line(endpoint.name) for endpoint in record.endpoints) or endpoint
+    head = (f"{record.run_id}", "bold"), f"  {record.config['model']} at {names}"
+    lines: list[RenderableType] = [_line(*head), _bar(record), _items(record)]
+    lines += [
+        _endpoint(endpoint, alone=len(record.endpoints) == 1) for endpoint in record.endpoints
+    ]
+    took = [phrases.tokens(counts), phrases.bill(record)]
+    lines += map(_line, took if counts.currency else [", ".join(took)])
+    if counts.failed:
+        lines.append(_line(("failed: ", "red"), phrases.failures(counts)))
+    return Constrain(Group(*lines), _WIDEST_CHARS)
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    """One line, cut at its end where the terminal is too narrow."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(record: RunRecord) -> RenderableType:
+    done = record.counts.done
+    row = Table.grid(Column(ratio=1), Column(no_wrap=True), padding=(0, 2, 0, 0), expand=True)
+    facts = f"{done:,} of {record.items:,}", f"{done / record.items:.0%}", phrases.left(record)
+    row.add_row(
+        ProgressBar(total=record.items, completed=done), Text("  ".join(filter(None, facts)))
+    )
+    return row
+
+
+def _items(record: RunRecord) -> RenderableType:
+    counts = record.counts
+    outcome = Text.assemble(
+        (f"{counts.succeeded:,} succeeded", "green"),
+        f" ({counts.reused:,} reused)" if counts.reused else "",
+        ", ",
+        (f"{counts.failed:,} failed", "red" if counts.failed else ""),
+        f", {counts.retries:,} {'retry' if counts.retries == 1 else 'retries'}",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    return Group(outcome, _line(phrases.rate(record)))
+
+
+def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
+    """How one endpoint is used: its quota as a bar, and what stands in the way."""
+    row = Table.grid(
+        Column(no_wrap=True, overflow="ellipsis", max_width=_NAME_CHARS),
+        Column(width=_QUOTA_BAR_CHARS),
+        Column(no_wrap=True, overflow="ellipsis"),
+        padding=(0, 2, 0, 0),
+    )
+    used = phrases.use(endpoint)
+    name = "quota" if alone else one_line(endpoint.name)
+    if used is None:
+        row.add_row(name, Text("no limit known", style="dim"), "")
+    else:
+        share, said = used
+        style = "yellow" if share >= _FULL else "bar.complete"
+        bar = ProgressBar(1.0, min(share, 1.0), complete_style=style, finished_style=style)
+        row.add_row(name, bar, said)
+    waiting = f", {endpoint.waiting:,} waiting" if endpoint.waiting else ""
+    stands = one_line(phrases.standing(endpoint))
+    style = "red" if endpoint.closed or endpoint.down_s else "yellow"
+    parts: list[str | tuple[str, str]] = [f"{endpoint.in_flight:,} in flight{waiting}"]
+    for text, look in ((stands, style), (phrases.refusals(endpoint), "yellow")):
+        if text:
+            parts += ["; ", (text, look)]
+    return Group(row, Padding(_line(*parts), (0, 0, 0, 2)))
+
+
+def progress_line(record: RunRecord) -> str:
+    """The same in one line, for a log."""
+    counts = record.counts
+    failed = f"{counts.failed:,} failed"
+    facts = [
+        f"{counts.done:,} of {record.items:,} items ({counts.done / record.items:.0%})",
+        f"{counts.reused:,} reused" if counts.reused else "",
+        f"{failed} ({phrases.failures(counts)})" if counts.failed else failed,
+        phrases.rate(record),
+        f"{record.in_flight:,} in flight",
+        phrases.tokens(counts),
+        phrases.bill(record),
+        phrases.left(record),
+    ]
+    facts += [
+        f"{endpoint.name} {text}"
+        for endpoint in record.endpoints
+        for text in (phrases.standing(endpoint), phrases.refusals(endpoint))
+        if text
+    ]
+    return one_line(f"{record.run_id}: {', '.join(filter(None, facts))}")
+
+
+def summary(directory: RunDir) -> RenderableType:
+    """How a run ended: counts, what it took, what it learned, failures with an example each."""
+    record = read_record(directory.record)
+    counts = record.counts
+    lines: list[RenderableType] = [
+        Text.assemble(
+            (f"{record.state}: ", "bold"),
+            (f"{counts.succeeded:,} succeeded", "green"),
+            f" ({counts.reused:,} reused)" if counts.reused else "",
+            ", ",
+            (f"{counts.failed:,} failed", "red" if counts.failed else ""),
+            f" of {record.items:,} items in {phrases.duration(counts.elapsed_s)}",
+        ),
+        Text(_requests(record)),
+    ]
+    took = [phrases.tokens(counts), phrases.spent(counts)]
+    lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    if abs(record.text_factor - 1) > _WORTH_SAYING:
+        lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
+    lines += _endpoint_notes(record)
+    if record.state in ("prepared", "interrupted", "stopped"):
+        lines.append(Text(record.reason or "it was broken off", style="yellow"))
+        lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
+    return Group(*lines, *_failure_notes(directory, counts.failed))
+
+
+def _requests(record: RunRecord) -> str:
+    counts = record.counts
+    limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
+    return f"{counts.requests:,} requests, {counts.retries:,} of them retries{limited}"
+
+
+def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:
+    for endpoint in record.endpoints:
+        name = f"{one_line(endpoint.name)} " if len(record.endpoints) > 1 else ""
+        if learned := phrases.learned(endpoint):
+            yield Text(f"{name}learned: {learned}")
+        if endpoint.closed:
+            yield Text(f"{name}closed: {one_line(endpoint.closed)}", style="yellow")
+
+
+def _failure_notes(directory: RunDir, failed: int) -> Iterator[RenderableType]:
+    groups = results.failure_groups(directory) if failed else []
+    for group in groups[:_GROUPS_SHOWN]:
+        head = (f"{group.items:,} x {group.error_kind}", "red")
+        yield Text.assemble(head, f", such as {one_line(group.example_item_id)}:")
+        yield Text(f"  {one_line(group.example_message)}")

@@ -1,0 +1,108 @@
+"""Commands that concern no run: the catalogue of models, and the simulated service."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from omni_batch.errors import ConfigError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command(epilog="Example: omni-batch models qwen3-omni-flash")(models)
+    app.command(epilog="Example: omni-batch simulate --port 8765 --requests-per-minute 60")(
+        simulate
+    )
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: AsJson = False
+) -> None:
+    """The catalogue: what each model takes and gives, its limits, voices and prices."""
+    from omni_batch.catalogue import catalogue
+    from omni_batch.cli.render import model_page, models_table, out
+
+    known = catalogue()
+    if name is None:
+        print_json(known) if as_json else out.print(models_table(known))
+        return
+    model = known.model(name)
+    if model is None:
+        nearest = known.nearest(name)
+        hint = f"did you mean {nearest}?" if nearest else f"known: {', '.join(known.names())}"
+        raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
+    print_json(model) if as_json else out.print(model_page(model, known.date))
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    requests_per_minute: Annotated[float | None, typer.Option(min=0.001)] = None,
+    tokens_per_minute: Annotated[float | None, typer.Option(min=1)] = None,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds to the first chunk.")] = 0.0,
+    chunk_interval: Annotated[float, typer.Option(min=0, help="Seconds between chunks.")] = 0.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="KIND=P", help="Fault with its probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which request meets which fault.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any option of SimulatorOptions."),
+    ] = None,
+) -> None:
+    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good.
+
+    --set dialect=vllm-omni, --set framing=tiny, --set scriptable=true and so on reach all that
+    the simulator can do; a wrong name or value says what there is.
+    """
+    from omni_batch.cli.render import print_line
+    from omni_batch.simulator import SimulatorOptions, serve
+
+    try:
+        given: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "seed": seed,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "first_chunk_s": latency,
+            "chunk_interval_s": chunk_interval,
+            "faults": dict(map(_fault, fault or [])),
+        }
+        options = SimulatorOptions(**given | _simulator_options(set_ or []))
+        serve(options, ready=print_line)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(str(exc)) from None
+    except OSError as exc:
+        raise ConfigError(f"{host}:{port} can't be listened on: {exc.strerror}") from None
+
+
+def print_json(value: Any) -> None:
+    """Indented, on stdout."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _fault(text: str) -> tuple[str, float]:
+    kind, _, probability = text.partition("=")
+    try:
+        return kind, float(probability)
+    except ValueError:
+        raise ConfigError(f"--fault {text}: write it as KIND=P, such as cut=0.05") from None
+
+
+def _simulator_options(pairs: list[str]) -> dict[str, Any]:
+    from omni_batch.config import override_tree
+    from omni_batch.simulator import SimulatorOptions
+
+    given = override_tree({}, pairs)
+    known = SimulatorOptions.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            raise ConfigError(f"--set {name}: the simulator has no such option; {hint}")
+    return given

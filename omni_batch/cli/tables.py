@@ -1,0 +1,202 @@
+"""Commands over the tables of finished and unfinished runs: sql, export, compare."""
+
+import os
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omni_batch.errors import ConfigError, StorageError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    hf = "hf"
+    webdataset = "webdataset"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class Shape(StrEnum):
+    """How `sql` gives its rows."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command(
+        epilog='Example: omni-batch sql data/runs "select status, count(*) from results group by 1"'
+    )(sql)
+    app.command(
+        epilog="Example: omni-batch export data/runs/captions-20261121-020000 --to hf captions"
+    )(export)
+    app.command(epilog="Example: omni-batch compare data/runs/a data/runs/b --html changes.html")(
+        compare
+    )
+
+
+def sql(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN_DIR...", help="Runs, folders of runs or patterns.")
+    ],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT, or - for stdin.")],
+    to: Annotated[Shape, typer.Option("--to", help="How rows are written.")] = Shape.table,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the tables of one or many runs with DuckDB's SQL; reads only.
+
+    Views: results, attempts and items as the README lists their columns, and runs with one row for
+    each run. A run in progress shows what it has so far. In CSV, cells that a spreadsheet would
+    take for a formula begin with an apostrophe. Exits with 2 when the query is wrong.
+    """
+    from omni_batch.analytics.sql import RunDatabase, find_runs
+
+    to = Shape.json if as_json else to
+    if output is None and to is Shape.parquet:
+        raise ConfigError("--to parquet needs --output FILE")
+    if output is not None and to is Shape.table:
+        raise ConfigError("--output needs --to csv, json or parquet")
+    with RunDatabase() as database:
+        database.add(find_runs(runs))
+        answer = database.ask(sys.stdin.read() if query == "-" else query)
+        if to is Shape.table:
+            _print_rows(answer)
+        else:
+            _write_rows(answer, to, output)
+
+
+def _print_rows(answer: Any) -> None:
+    from omni_batch.cli.render import err, out
+    from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
+
+    rows = chain.from_iterable(batch.to_pylist() for batch in answer.batches)
+    out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
+    if next(rows, None) is not None:
+        err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
+
+
+def _write_rows(answer: Any, to: Shape, output: Path | None) -> None:
+    from omni_batch.analytics import table_files
+
+    write = {Shape.csv: table_files.write_csv, Shape.json: table_files.write_json}.get(
+        to, table_files.write_parquet
+    )
+    if output is not None:
+        table_files.write_file(output, write, answer.schema, answer.batches)
+        return
+    try:
+        write(answer.schema, answer.batches, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a run.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="New folder, or file.")],
+    to: Annotated[Format, typer.Option("--to", help="Format.")],
+    failed_too: Annotated[
+        bool, typer.Option("--all", help="Failed items too; jsonl and csv always hold them.")
+    ] = False,
+    shard_items: Annotated[
+        int | None, typer.Option(min=1, help="Most items in one file of hf or webdataset.")
+    ] = None,
+    shard_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes after which the next file begins.")
+    ] = 500.0,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's results as a dataset that others read.
+
+    hf: a folder for datasets.load_dataset with sound and images inside, and a card. webdataset:
+    tar shards. Input files that still lie in media.roots are embedded, URLs stay URLs. jsonl and
+    csv: the table alone; in csv, cells that a spreadsheet would take for a formula begin with an
+    apostrophe. DEST must be new; it appears when it is whole.
+    """
+    from omni_batch.analytics.export.shards import ShardLimits
+    from omni_batch.analytics.export.write import ExportOptions, export_run
+    from omni_batch.store import RunDir
+
+    limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
+    options = ExportOptions(failed_too, limits, licence)
+    counts = export_run(RunDir(run_dir), to.value, dest, options)
+    if as_json:
+        from omni_batch.cli.render_table import print_json
+
+        print_json({"path": str(dest), **asdict(counts)})
+    else:
+        _print_export(dest, counts)
+
+
+def _print_export(dest: Path, counts: Any) -> None:
+    from omni_batch.cli.render import err, out
+
+    embedded = f", {counts.embedded:,} files embedded" if counts.embedded else ""
+    left_out = (
+        f", {counts.left_out:,} failed left out (--all keeps them)" if counts.left_out else ""
+    )
+    out.print(f"{counts.items:,} items{embedded}{left_out}", soft_wrap=True)
+    for reason in counts.missing:
+        err.print(f"warning: {reason}", markup=False, soft_wrap=True)
+    if counts.missing_files:
+        err.print(f"{counts.missing_files:,} files could not be embedded", soft_wrap=True)
+    print(dest)
+
+
+def compare(
+    left: Annotated[Path, typer.Argument(metavar="RUN_A", help="The run before.")],
+    right: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run after.")],
+    limit: Annotated[int, typer.Option(min=0, help="Most items that each list shows.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write a page that opens from disk.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two runs over the same items, by item_id.
+
+    Items in one of them only, changes of status, the words of the texts that changed most; cost,
+    tokens and time of both; Cohen's kappa for fields of `annotation` that have few values.
+    """
+    from omni_batch.analytics.compare import compare_runs
+    from omni_batch.store import RunDir
+
+    comparison = compare_runs(RunDir(left), RunDir(right), limit)
+    if html is not None:
+        _write_page(html, comparison)
+    if as_json:
+        from omni_batch.cli.render_table import print_json
+
+        print_json(comparison)
+    else:
+        from omni_batch.cli.render import out
+        from omni_batch.cli.render_compare import comparison_report
+
+        out.print(comparison_report(comparison))
+        if html is not None:
+            print(html)
+
+
+def _write_page(path: Path, comparison: Any) -> None:
+    from omni_batch.analytics.report.page import render
+    from omni_batch.cli.render_compare import comparison_facts
+
+    page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc

@@ -1,0 +1,39 @@
+"""How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run found out about an endpoint's limits; None where what is stated holds."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    burst_doubling_s: float | None = None
+    """Seconds in which the rate of starts may double."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """How an endpoint is used at a moment."""
+
+    name: str
+    requests_per_minute: float | None = None
+    """The limit in force: stated, told or learned; None: none is known."""
+    tokens_per_minute: float | None = None
+    requests_last_minute: int = 0
+    tokens_last_minute: float = 0.0
+    in_flight: int = 0
+    waiting: int = 0
+    paused_s: float = 0.0
+    """Until requests start again, because the service said 429."""
+    down_s: float = 0.0
+    """How long it has not answered."""
+    rate_limited: dict[str, int] = field(default_factory=dict)
+    """Answers of 429 by the limit they named."""
+    closed: str | None = None
+    """Why it is no longer asked."""
+    learned: Learned = Learned()
+    stated_requests_per_minute: float | None = None
+    stated_tokens_per_minute: float | None = None
+    """By the configuration or the catalogue."""

@@ -1,0 +1,71 @@
+"""A finished run is opened again for items that failed. What succeeded stands as it is."""
+
+import difflib
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from omni_batch.errors import ConfigError, item_kinds
+from omni_batch.planning.learned_limits import carry_over
+from omni_batch.planning.prepare import changed_config
+from omni_batch.store import RunDir
+from omni_batch.store.record import read_record, write_record
+from omni_batch.store.reopen import failed_rows, reopen
+
+
+def reopen_failed(
+    directory: RunDir, kinds: Collection[str] = (), overrides: Iterable[str] = ()
+) -> int:
+    """Make failed items of a finished run unfinished ones, with their attempts as history.
+
+    What dies on the way leaves a run that `resume` finishes; shards that were not reached keep
+    their failures.
+
+    Args:
+        kinds: values of `error_kind`; none stands for all.
+        overrides: `a.b=value` pairs, as for `resume`.
+
+    Returns:
+        The number of items; with 0 the run stays as it was.
+
+    Raises:
+        ConfigError: the run is not finished or not free, or a kind or a pair is wrong.
+        StorageError: disk full, or not readable or writable.
+    """
+    _check_kinds(kinds)
+    read_record(directory.record)  # no lock is made in a folder that is no run
+    with directory.owned():
+        record = read_record(directory.record)
+        if record.state != "finished":
+            raise ConfigError(
+                f"run {directory.root} is {record.state}; finish it with: "
+                f"omni-batch resume {directory.root}"
+            )
+        config = changed_config(record, overrides)
+        chosen = {n: failed_rows(directory, n, kinds) for n in range(record.shards)}
+        items = sum(map(len, chosen.values()))
+        if items:
+            reason = f"a retry of {items} failed items was begun"
+            marked = msgspec.structs.replace(
+                record,
+                state="prepared",
+                reason=reason,
+                finished_at=None,
+                config=config,
+                endpoints=carry_over(record, config),
+            )
+            write_record(directory.record, marked)
+            directory.make_folders()
+        for shard_number, rows in chosen.items():
+            if rows:
+                reopen(directory, shard_number, rows)
+    return items
+
+
+def _check_kinds(kinds: Iterable[str]) -> None:
+    known = sorted(item_kinds() | {"internal_error"})
+    for kind in kinds:
+        if kind not in known:
+            nearest = difflib.get_close_matches(kind, known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            raise ConfigError(f"--error {kind}: no such kind; {hint}")

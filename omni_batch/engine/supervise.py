@@ -1,0 +1,85 @@
+"""What goes on beside the items: the report of progress, and an end in good order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from omni_batch.engine.run import Run
+from omni_batch.errors import Interrupted, StorageError
+from omni_batch.store.disk import in_thread
+from omni_batch.store.record import write_record
+
+log = logging.getLogger("omni_batch")
+
+_SNAPSHOT_S = 1.0
+Background = Callable[[Run], Awaitable[None]]
+
+
+@asynccontextmanager
+async def supervised(run: Run, background: Background | None = None) -> AsyncIterator[None]:
+    """Write run.json every second, and stop the run in order when it must or is asked to."""
+    tasks = [_report, _end_in_time, *([background] if background else [])]
+    helpers = [asyncio.ensure_future(_run_in_background(task, run)) for task in tasks]
+    try:
+        with _stop_on_signals(run):
+            yield
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.wait(helpers)  # the last word in run.json is not theirs
+
+
+async def _run_in_background(task: Background, run: Run) -> None:
+    """A bug in a background task is logged and ends no run."""
+    try:
+        await task(run)
+    except Exception:
+        name = getattr(task, "__name__", repr(task))
+        log.exception("%s ended early; the run goes on without it", name.strip("_"))
+
+
+async def _report(run: Run) -> None:
+    while True:
+        try:
+            record = run.update_record("running")
+            await in_thread(write_record, run.directory.record, record, run.directory.disk)
+        except StorageError as exc:
+            run.stop(exc)
+        await asyncio.sleep(_SNAPSHOT_S)
+
+
+async def _end_in_time(run: Run) -> None:
+    """Once the run stops: let requests in flight end for a while, drop all else."""
+    await run.stopping.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(run.config.shutdown_grace_s):
+            await run.router.drained()
+    for task in tuple(run.tasks):
+        task.cancel()
+
+
+@contextmanager
+def _stop_on_signals(run: Run) -> Iterator[None]:
+    """First Ctrl-C or SIGTERM: stop in order. Second: at once."""
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        if run.stop_reason is None:
+            run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
+        else:
+            for task in tuple(run.tasks):
+                task.cancel()
+
+    handled = []
+    # Only the main thread hears of signals, and not on every system.
+    with suppress(NotImplementedError, RuntimeError, ValueError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, handle)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)

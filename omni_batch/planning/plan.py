@@ -1,0 +1,221 @@
+"""Config → Plan: what can be refused without looking at a row is refused here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
+from omni_batch.catalogue.bill import Pricing
+from omni_batch.catalogue.tokens import TokenRules, rules_of
+from omni_batch.config import Config
+from omni_batch.errors import ConfigError
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, in_one_currency
+from omni_batch.providers.profiles import read_api_key, resolve_profile
+from omni_batch.providers.transport import largest_file_bytes
+from omni_batch.requests.build import SPECIAL_OPTIONS, options_set, thinks
+from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.template import PromptTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A config that has been found fit to run."""
+
+    config: Config
+    endpoints: tuple[ResolvedEndpoint, ...]
+    """The endpoints, at least one."""
+    catalogue: Catalogue
+    template: PromptTemplate | None
+    base_folder: Path
+    """Where relative references of the manifest start."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Model | None:
+        """The model's entry in the catalogue; None where it is unknown."""
+        return self.catalogue.model(self.config.model)
+
+    @property
+    def endpoint_names(self) -> str:
+        """Names of all endpoints."""
+        return "+".join(endpoint.name for endpoint in self.endpoints)
+
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """What the endpoints are paid in; several only where they have no prices in common."""
+        prices = (endpoint.price for endpoint in self.endpoints)
+        return tuple(dict.fromkeys(price.currency for price in prices if price))
+
+    @property
+    def rules(self) -> TokenRules:
+        """What to estimate tokens by."""
+        return rules_of(self.model, self.config.request.model_dump())
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests that may be in flight, at all endpoints together."""
+        return sum(endpoint.max_in_flight for endpoint in self.endpoints)
+
+    def loader(self) -> MediaLoader:
+        """Finds the media of the manifest."""
+        media = self.config.media
+        largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
+        return MediaLoader(self.base_folder, media.roots, largest)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the answers will be thought out."""
+        return thinks(self.config.request, self.model)
+
+    def endpoints_for(self, *, spoken: bool) -> tuple[ResolvedEndpoint, ...]:
+        """Endpoints that take such rows."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.takes(spoken=spoken))
+
+    def endpoint(self, name: str) -> ResolvedEndpoint:
+        """The endpoint of that name."""
+        return next(endpoint for endpoint in self.endpoints if endpoint.name == name)
+
+    def tariff(self, endpoint: str | None, *, spoken: bool) -> Pricing:
+        """What a request is paid by; without an endpoint, at the first one that would take it."""
+        paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
+        per_s = self.model.tokens.audio_out_per_s if self.model else None
+        return Pricing(paid.price, spoken, per_s)
+
+
+def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
+    """Check everything but the manifest's rows.
+
+    Raises:
+        ConfigError: names what is wrong; also when the key is missing.
+    """
+    if is_realtime(config.model):
+        raise ConfigError(
+            f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
+        )
+    profiles = [resolve_profile(entry) for entry in config.endpoint_entries]
+    for profile in profiles if needs_key else ():
+        if profile.api_key_block is None:  # else a flow reads it when it runs
+            read_api_key(profile)
+    known = _catalogue(config.catalogue)
+    profiles = in_one_currency(profiles, known.model(config.model))
+    pairs = zip(config.endpoint_entries, profiles, strict=True)
+    plan = Plan(
+        config,
+        tuple(
+            ResolvedEndpoint(entry, profile, config, known.model(config.model))
+            for entry, profile in pairs
+        ),
+        known,
+        PromptTemplate(config.request.prompt) if config.request.prompt else None,
+        base_folder or _base_folder(config.manifest.path),
+    )
+    plan.loader()
+    for problem in _problems(plan):
+        raise ConfigError(problem)
+    return replace(plan, warnings=tuple(_doubts(plan)))
+
+
+def _catalogue(overlay: str | None) -> Catalogue:
+    if overlay is None:
+        return catalogue()
+    try:
+        return load_catalogue(Path(overlay))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"catalogue {overlay}: {exc}") from None
+
+
+def _problems(plan: Plan) -> Iterator[str]:
+    yield from _row_problems(plan)
+    yield from _money_problems(plan)
+    if plan.config.request.wants_audio:
+        yield from _speech_problems(plan)
+    for endpoint in plan.endpoints:
+        yield from _option_problems(endpoint)
+        yield from _endpoint_problems(endpoint)
+
+
+def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
+    config, model, dialect = endpoint.config, endpoint.model, endpoint.dialect
+    served = dialect.omni_models
+    if served is not None and model is not None and model.needs_stream and model.name not in served:
+        yield (
+            f"endpoint {endpoint.name} serves no {config.model}; of the omni models it has "
+            f"{', '.join(served)}"
+        )
+    if config.media.transport == "upload" and not dialect.uploads:
+        yield f"media.transport upload: endpoint {endpoint.name} has no temporary storage"
+    if endpoint.entry.rows == "spoken" and not dialect.speaks:
+        yield f"endpoint {endpoint.name} has rows: spoken, but gives no speech; set rows: silent"
+
+
+def _money_problems(plan: Plan) -> Iterator[str]:
+    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
+        yield (
+            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
+            "set budget.max_tokens instead, or give prices of your own with catalogue"
+        )
+
+
+def _row_problems(plan: Plan) -> Iterator[str]:
+    """Rows of a kind that no endpoint takes."""
+    request = plan.config.request
+    mixed = request.spoken_rows == "with_voice"
+    if (mixed or not request.wants_audio) and not plan.endpoints_for(spoken=False):
+        yield "every endpoint has rows: spoken, but rows without speech need one too; add one"
+    if request.wants_audio and not plan.endpoints_for(spoken=True):
+        if any(endpoint.dialect.speaks for endpoint in plan.endpoints):
+            yield "every endpoint that speaks has rows: silent, but spoken rows need one; add one"
+            return
+        names = ", ".join(
+            f"{endpoint.name} ({endpoint.dialect.name})" for endpoint in plan.endpoints
+        )
+        yield f"endpoint {names} gives no speech; set request.modalities: [text]"
+
+
+def _speech_problems(plan: Plan) -> Iterator[str]:
+    request, model = plan.config.request, plan.model
+    remedy = "set request.modalities: [text]"
+    if plan.thinks:
+        yield f"an answer that is thought out gives no speech: thinking: false, or {remedy}"
+    if model is not None and not model.audio_out:
+        yield f"model {plan.config.model} gives no speech; {remedy}"
+    needs_voice = any(endpoint.dialect.needs_voice for endpoint in plan.endpoints_for(spoken=True))
+    unnamed = request.voice is None and request.spoken_rows == "all"
+    if model is None and unnamed and needs_voice:
+        yield f"set request.voice: no voice of model {plan.config.model} is known"
+
+
+def _option_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
+    config, model = endpoint.config, endpoint.model
+    wanted, taken = options_set(config.request), endpoint.dialect.parameters
+    for name in sorted(wanted - taken) if taken is not None else ():
+        yield f"endpoint {endpoint.name} takes no request.{name}; remove it"
+    if model is None or endpoint.profile.region is None:
+        return
+    for name in sorted(wanted & SPECIAL_OPTIONS - set(model.parameters)):
+        yield f"model {config.model} takes no request.{name}; remove it"
+    if config.request.thinking and model.thinking == "no":
+        yield f"model {config.model} has no thinking mode; set request.thinking: null"
+    most = model.max_output_tokens
+    if most is not None and (config.request.max_tokens or 0) > most:
+        yield f"request.max_tokens {config.request.max_tokens} is over the model's {most}"
+
+
+def _doubts(plan: Plan) -> Iterator[str]:
+    config, model = plan.config, plan.model
+    if model is None:
+        nearest = plan.catalogue.nearest(config.model)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        yield f"model {config.model} is not in the catalogue: no limits, no prices{hint}"
+    if len(plan.currencies) > 1:
+        yield (
+            f"endpoints are paid in {' and '.join(plan.currencies)}, which the run's cost mixes; "
+            "add up the column cost by currency"
+        )
+    voice = config.request.voice if config.request.wants_audio and model else None
+    if model is not None and voice is not None and voice not in model.voices:
+        yield f"voice {voice} is not in the catalogue's list for {config.model}"
+
+
+def _base_folder(manifest: str) -> Path:
+    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent

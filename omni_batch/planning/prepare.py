@@ -1,0 +1,201 @@
+"""Config → run directory: all that can be refused is refused here, before anything is sent."""
+
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from glob import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from omni_batch._version import __version__
+from omni_batch.config import Config, override_tree, parse_config
+from omni_batch.errors import ConfigError, ManifestError, StorageError
+from omni_batch.planning.learned_limits import carry_over, load_learned
+from omni_batch.planning.plan import Plan
+from omni_batch.requests.manifest import Row, read_items
+from omni_batch.requests.messages import turns_of
+from omni_batch.store.disk import Disk
+from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
+from omni_batch.store.record import RunRecord, read_record, write_record
+from omni_batch.store.run_dir import RunDir
+from omni_batch.text import redacted
+from omni_batch.types import Item
+
+_TELL_EVERY_ROWS = 1000
+_CHANGEABLE = ("budget", "durability", "quota", "retry", "reuse", "shutdown_grace_s")
+_ABANDONED_AFTER_S = 2.0  # between its making and its locking a draft looks as if left
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def prepare_run(
+    plan: Plan, run_id: str | None = None, on_rows: Callable[[int], None] = lambda rows: None
+) -> RunDir:
+    """Read the whole manifest into a new run directory, which appears only when all is well.
+
+    Args:
+        on_rows: told now and then how many rows have been read.
+
+    Raises:
+        ConfigError: the run id is taken, a template variable is no column, or the output folder
+            can't be written.
+        ManifestError: a row can't be used, ids are not unique, or there is no row.
+    """
+    output = Path(plan.config.output)
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ConfigError(f"run id {run_id!r}: use letters, digits and . _ - only, 100 at most")
+    directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
+    if directory.root.exists():
+        raise ConfigError(
+            f"run {directory.root} exists; take another --run-id, or if it is not finished: "
+            f"omni-batch resume {directory.root}"
+        )
+    disk = Disk(durable=plan.config.durability == "disk")
+    try:
+        _drop_abandoned(output)
+        with _draft(RunDir(output, disk), directory.run_id) as draft:
+            draft.make_folders()
+            record = _read_manifest(plan, draft, directory.run_id, on_rows)
+            record = msgspec.structs.replace(record, endpoints=load_learned(plan, output))
+            disk.sync_path(draft.items)
+            write_record(draft.record, record, disk)
+            disk.publish(draft.root, directory.root)
+    except (OSError, StorageError) as exc:
+        raise ConfigError(f"output {output} can't be written: {exc}") from exc
+    return directory
+
+
+@contextmanager
+def _draft(output: RunDir, run_id: str) -> Iterator[RunDir]:
+    """A hidden run directory, which is ours until it gets its name, and else goes."""
+    # A name of its own: two runs may be begun in the same second.
+    draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(4)}.preparing", output.disk)
+    draft.disk.make_folders(draft.root)
+    try:
+        with draft.owned():
+            yield draft
+    finally:
+        shutil.rmtree(draft.root, ignore_errors=True)
+
+
+def _drop_abandoned(output: Path) -> None:
+    """Remove drafts whose process died: no lock of theirs is held."""
+    for folder in output.glob(".*.preparing"):
+        with suppress(OSError, StorageError, ConfigError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S:
+                with RunDir(folder).owned():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
+    """Change how an unfinished run goes on; what decides its answers stays as it was.
+
+    Args:
+        overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
+
+    Raises:
+        ConfigError: a wrong key or value, or one that would change the answers.
+    """
+    record = read_record(directory.record)
+    changed = changed_config(record, overrides)
+    disk = Disk(durable=changed["durability"] == "disk")
+    with directory.owned():
+        endpoints = carry_over(record, changed)
+        record = msgspec.structs.replace(record, config=changed, endpoints=endpoints)
+        write_record(directory.record, record, disk)
+
+
+def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:
+    """A run's configuration with `a.b=value` pairs put in.
+
+    Raises:
+        ConfigError: a wrong key or value, or one that would change the answers.
+    """
+    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
+    for key in changed:
+        if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
+            raise ConfigError(
+                f"--set {key}: a run keeps what decides its answers; "
+                f"resume and retry may change {', '.join(_CHANGEABLE)}"
+            )
+    return changed
+
+
+def check_row(plan: Plan, row: Row, item: Item) -> None:
+    """Refuse a row whose request can't be put together.
+
+    Raises:
+        ConfigError: the template needs a column that the row lacks.
+        ManifestError: nothing to send, or `messages` is no list of turns.
+    """
+    try:
+        if plan.template is not None and item.prompt is None:
+            plan.template.check_columns({*row.cells, "item_id"})
+        turns_of(item, plan.config.request.prompt)
+    except (ConfigError, ManifestError) as exc:
+        raise type(exc)(f"{row.where}: {exc}") from None
+
+
+def _read_manifest(
+    plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
+) -> RunRecord:
+    wanted = plan.config.shard_size
+    with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
+        for row, item in read_items(plan.config.manifest):
+            check_row(plan, row, item)
+            writer.add(item)
+            if item.row_number % _TELL_EVERY_ROWS == 0:
+                on_rows(item.row_number)
+            if item.row_number + 1 == plan.config.limit:
+                break
+        items = writer.close()
+    if items == 0:
+        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
+    return RunRecord(
+        run_id=run_id,
+        state="prepared",
+        items=items,
+        shard_size=choose_shard_size(items, wanted),
+        created_at=datetime.now(UTC),
+        warnings=plan.warnings,
+        base_folder=str(plan.base_folder.resolve()),
+        config=_as_kept(plan.config),
+        versions=_versions(plan),
+    )
+
+
+def _as_kept(config: Config) -> dict[str, Any]:
+    """For run.json: without secrets, and such that a run goes on from any folder.
+
+    A manifest behind a signed URL has been read, and is not read again.
+    """
+    tree = config.model_dump(mode="json")
+    tree["manifest"]["path"] = redacted(config.manifest.path)
+    tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
+    here = escape(str(Path.cwd()))
+    tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]
+    return tree
+
+
+def _new_run_id(name: str, output: Path) -> str:
+    stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = {path.name for path in output.glob(f"{stamp}*")} if output.is_dir() else set()
+    candidates = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _versions(plan: Plan) -> dict[str, str]:
+    libraries = {name: version(name) for name in ("httpx", "aiohttp", "pyarrow", "prefect")}
+    return {
+        "omni_batch": __version__,
+        "python": platform.python_version(),
+        "catalogue": str(plan.catalogue.date),
+        **libraries,
+    }

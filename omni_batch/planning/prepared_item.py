@@ -1,0 +1,93 @@
+"""Item → PreparedItem: what is known and checked before anything is sent, for `check` and `run`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
+from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
+from omni_batch.planning.plan import Plan
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.providers.transport import choose_transport
+from omni_batch.requests.build import build_request, thinks
+from omni_batch.requests.manifest import COLUMNS
+from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.messages import MediaRef, references, turns_of
+from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.validate import violations, warnings
+from omni_batch.types import Item, Media, Request
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedItem:
+    """One item, fit to be sent."""
+
+    item: Item
+    request: Request
+    estimate: PromptEstimate
+    endpoints: tuple[str, ...]
+    """Names of the endpoints that it may be sent to."""
+    warnings: tuple[str, ...] = ()
+
+
+async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem:
+    """Fill in the prompt, find and probe the media, hold the request against every rule.
+
+    Raises:
+        ManifestError: the prompt can't be filled in.
+        MediaError: media are missing, broken or have no way to the endpoint; names all of them.
+        InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
+    """
+    turns = turns_of(item, fill_in(plan.template, item))
+    media = await _load_all(loader, references(turns))
+    config = plan.config
+    request = build_request(item, turns, media, config.request, config.model, plan.model)
+    estimate = estimate_prompt(request, plan.rules)
+    fit, refusals, warnings = [], [], {}
+    for endpoint in plan.endpoints_for(spoken=request.wants_audio):
+        try:
+            warnings[endpoint.name] = _judge(endpoint, request, estimate)
+            fit.append(endpoint.name)
+        except OmniBatchError as exc:
+            refusals.append(exc)
+    if not fit:
+        raise refusals[0]
+    return PreparedItem(item, request, estimate, tuple(fit), warnings[fit[0]])
+
+
+def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
+    """The config's prompt for a row, from all its columns; None where the row has its own.
+
+    Raises:
+        ManifestError: the template can't be filled in with this row.
+    """
+    if template is None or item.prompt is not None:
+        return None
+    own = {name: getattr(item, name) for name in COLUMNS}
+    return template.render({**own, "item_id": item.item_id, **item.source})
+
+
+async def _load_all(loader: MediaLoader, refs: Iterable[MediaRef]) -> dict[MediaRef, Media]:
+    media: dict[MediaRef, Media] = {}
+    problems: list[str] = []
+    for ref in refs:
+        try:
+            media[ref] = await loader.load(ref)
+        except MediaError as exc:
+            problems.append(str(exc))
+    if problems:
+        raise MediaError("; ".join(problems))
+    return media
+
+
+def _judge(
+    endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate
+) -> tuple[str, ...]:
+    """What may fail at an endpoint; raises what would."""
+    config = endpoint.config
+    thinking, inline = thinks(config.request, endpoint.model), config.media.transport != "upload"
+    asked = (request, endpoint.limits, estimate, endpoint.dialect)
+    if broken := violations(*asked, thinking=thinking, files_inline=inline):
+        raise InvalidRequest(broken)
+    for found in request.media():
+        choose_transport(found, config.media, endpoint.dialect)
+    return warnings(*asked, thinking=thinking, files_inline=inline)

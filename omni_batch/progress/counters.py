@@ -1,0 +1,110 @@
+"""The running counts of a run, kept while results come in."""
+
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omni_batch.counts import Counts
+from omni_batch.errors import RateLimited, error_kind
+from omni_batch.types import Attempt, Result
+
+
+@dataclass(slots=True)
+class Counters:
+    """What earlier processes did, and what this one does.
+
+    Tokens and money are those of attempts: what a failed one took is on the bill as well, and an
+    answer of an earlier run is not.
+    """
+
+    counts: Counts = field(default_factory=Counts)
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Items with a result."""
+        return self.counts.done
+
+    def add_result(self, result: Result) -> None:
+        """Count one item that has just been finished."""
+        self.counts += of_result(result)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Count one HTTP exchange that has just ended."""
+        self.counts += of_attempt(attempt)
+
+    def add_tables(self, results: pa.Table, attempts: pa.Table) -> None:
+        """Count what an earlier process has written."""
+        self.counts += of_tables(results, attempts)
+
+    def snapshot(self, now_s: float) -> Counts:
+        """The counts with the time worked until now."""
+        counts = self.counts
+        return msgspec.structs.replace(
+            counts,
+            audio_s=round(counts.audio_s, 3),
+            cost=round(counts.cost, 9),
+            estimated_cost=round(counts.estimated_cost, 9),
+            elapsed_s=round(counts.elapsed_s + now_s - self.started_s, 3),
+        )
+
+
+def of_result(result: Result) -> Counts:
+    """One item."""
+    reused, answer = result.reused_from is not None, result.answer
+    spoken = answer.wav.speech.duration_s if answer and answer.wav and not reused else 0.0
+    return Counts(
+        succeeded=int(result.succeeded),
+        failed=int(not result.succeeded),
+        reused=int(reused),
+        audio_s=spoken,
+        currency=result.cost.currency if result.cost else None,
+        failures={} if result.succeeded else {error_kind(result.error) or "unknown": 1},
+    )
+
+
+def of_attempt(attempt: Attempt) -> Counts:
+    """One HTTP exchange."""
+    usage, money = attempt.usage, attempt.cost or attempt.estimated_cost
+    return Counts(
+        requests=1,
+        retries=int(attempt.number > 1),
+        rate_limited=int(isinstance(attempt.error, RateLimited)),
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+        cost=attempt.cost.amount if attempt.cost else 0.0,
+        estimated_tokens=attempt.estimated_tokens or 0,
+        estimated_cost=attempt.estimated_cost.amount if attempt.estimated_cost else 0.0,
+        currency=money.currency if money else None,
+    )
+
+
+def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
+    """What is on disk."""
+    failed = results.filter(pc.equal(results["status"], "failed"))
+    asked = results.filter(pc.is_null(results["reused_from"]))
+    kinds = pc.value_counts(failed["error_kind"]).to_pylist()
+    currencies = (pc.max(table["currency"]).as_py() for table in (attempts, results))
+    return Counts(
+        succeeded=results.num_rows - failed.num_rows,
+        failed=failed.num_rows,
+        reused=results.num_rows - asked.num_rows,
+        requests=attempts.num_rows,
+        retries=_sum(pc.greater(attempts["number"], 1)),
+        rate_limited=_sum(pc.equal(attempts["error_kind"], "rate_limited")),
+        prompt_tokens=_sum(attempts["prompt_tokens"]),
+        completion_tokens=_sum(attempts["completion_tokens"]),
+        audio_s=_sum(asked["audio_s"]),
+        cost=_sum(attempts["cost"]),
+        estimated_tokens=_sum(attempts["estimated_tokens"]),
+        estimated_cost=_sum(attempts["estimated_cost"]),
+        currency=next(filter(None, currencies), None),
+        failures={kind["values"] or "unknown": kind["counts"] for kind in kinds},
+    )
+
+
+def _sum(values: pa.ChunkedArray) -> int:
+    return pc.sum(values).as_py() or 0

@@ -1,0 +1,57 @@
+"""Where log lines go: a file of JSON lines, and the terminal for what nobody should miss."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from omni_batch.errors import ConfigError
+from omni_batch.text import redacted
+
+_LOGGER = logging.getLogger("omni_batch")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, event, run_id, item_id, message, fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        fields = dict(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["traceback"] = redacted(self.formatException(record.exc_info))
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "event": getattr(record, "event", None),
+            "run_id": getattr(record, "run_id", None),
+            "item_id": getattr(record, "item_id", None),
+            "message": redacted(record.getMessage()),
+            "fields": fields,
+        }
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+@contextmanager
+def logging_to(path: Path, *, debug: bool = False) -> Iterator[None]:
+    """Append JSON lines to a file: INFO and above, with `debug` every attempt.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as exc:
+        raise ConfigError(f"--log {path} can't be written: {exc.strerror}") from None
+    handler.setFormatter(JsonLines())
+    level = _LOGGER.level
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.DEBUG if debug else logging.INFO)
+    try:
+        yield
+    finally:
+        _LOGGER.setLevel(level)
+        _LOGGER.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,96 @@
+"""A request's JSON with local files in it, streamed from disk. Memory does not grow with files."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pybase64
+
+from omni_batch.providers.files import pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Base64File:
+    """A file as it stands in the JSON: encoded, without quotes."""
+
+    path: Path
+    size_bytes: int
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Length of its base64 text."""
+        return (self.size_bytes + 2) // 3 * 4
+
+
+@dataclass(slots=True)
+class Inlined:
+    """Collects the files of one request while its JSON is built."""
+
+    files: list[Base64File] = field(default_factory=list)
+    _nonce: str = ""
+
+    def placeholder(self, path: Path, size_bytes: int) -> str:
+        """A text that stands for the file; no prompt can contain it by chance or by guess."""
+        self._nonce = self._nonce or secrets.token_hex(16)
+        self.files.append(Base64File(path, size_bytes))
+        return f"{self._nonce}{len(self.files) - 1}."
+
+    def split(self, data: bytes) -> Iterator["bytes | Base64File"]:
+        """The data with files in place of their placeholders."""
+        if not self.files:
+            yield data
+            return
+        first, *others = data.split(self._nonce.encode())
+        yield first
+        for piece in others:
+            number, _, text = piece.partition(b".")
+            yield self.files[int(number)]
+            yield text
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Ready to be sent, as often as needed."""
+
+    segments: tuple[bytes | Base64File, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the request must say of its body."""
+
+    @classmethod
+    def of(
+        cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
+    ) -> "Body":
+        """Encode a tree whose placeholders stand for files."""
+        return cls(tuple(inlined.split(msgspec.json.encode(tree))), headers or {})
+
+    @property
+    def content_length(self) -> int:
+        """Bytes on the wire; servers of media refuse requests of unknown length."""
+        return sum(
+            segment.encoded_bytes if isinstance(segment, Base64File) else len(segment)
+            for segment in self.segments
+        )
+
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What an HTTP client sends: one piece where there is no file to read."""
+        match self.segments:
+            case (bytes(whole),):
+                return whole
+            case _:
+                return self.stream()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The bytes in order.
+
+        Raises:
+            MediaError: a file has vanished or changed its size since it was probed.
+        """
+        for segment in self.segments:
+            if isinstance(segment, bytes):
+                yield segment
+            else:
+                async for piece in pieces(segment.path, segment.size_bytes):
+                    yield pybase64.b64encode(piece)

@@ -1,0 +1,272 @@
+"""The thin line that talks: one POST, a stream of chunks, every foreign exception ended here."""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.request import getproxies
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from omni_batch._version import __version__
+from omni_batch.config import RetryConfig
+from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
+from omni_batch.providers.api_key import ApiKey, api_key_of
+from omni_batch.providers.body import Body
+from omni_batch.providers.dialect import Dialect
+from omni_batch.stream.rate_limit_headers import server_limits
+from omni_batch.stream.service_errors import classify, request_id_of
+from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
+from omni_batch.text import one_line
+from omni_batch.types import Chunk
+
+_ERROR_BODY_BYTES = 64 * 1024
+_MAX_REPLY_BYTES = 2**31
+"""Above what the longest speech takes: the bound of a reply that is nothing but padding."""
+_AFTER_DONE_S = 1.0
+
+
+class EndpointClient:
+    """One base URL with its key. Safe to share by all requests of one event loop."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: ApiKey | str | None,
+        dialect: Dialect,
+        retry: RetryConfig,
+        connections: int,
+    ) -> None:
+        self.base_url = base_url
+        self.dialect = dialect
+        self._key = api_key_of(api_key)
+        self.http = _http_client(base_url, self._key, retry.connect_timeout_s, connections)
+        self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
+        self._idle_s = retry.idle_timeout_s
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.http.aclose()
+
+    @asynccontextmanager
+    async def exchange(self, body: Body, *, held_s: int | None = None) -> AsyncIterator["Exchange"]:
+        """Send one request; yields once the service has started to answer it with a stream.
+
+        Args:
+            held_s: how long the service should hold it rather than call it a surge.
+
+        Raises:
+            EndpointError: it said no, or could not be reached.
+            StreamError: it fell silent or broke off, also while the caller reads.
+        """
+        exchange: Exchange | None = None
+        try:
+            async with asyncio.timeout(self._first_byte_s + (held_s or 0)) as deadline:
+                async with self.http.stream(
+                    "POST",
+                    "/chat/completions",
+                    content=body.content(),
+                    headers=self._headers(body, held_s),
+                ) as response:
+                    await _check(response, self.dialect, self._key)
+                    exchange = Exchange(response, self.dialect, deadline, self._idle_s, self._key)
+                    yield exchange
+        except TimeoutError:
+            raise self._silence(exchange) from None
+        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError) as exc:
+            # Their frames hold the request's headers: no traceback is to lead there.
+            raise own_error(exc) or _broken(exc, exchange) from None
+
+    def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
+        hold = self.dialect.hold_header if held_s else None
+        held = {hold: str(held_s)} if hold else {}
+        return {"Content-Length": str(body.content_length), **body.headers, **held}
+
+    def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
+        if exchange is None or not exchange.started:
+            return NoResponse(
+                f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
+            )
+        return StreamError(f"the stream fell silent for {self._idle_s:g} s (retry.idle_timeout_s)")
+
+
+class Exchange:
+    """An answer under way: iterate it once for lists of chunks, one list for each network read."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        dialect: Dialect,
+        deadline: asyncio.Timeout,
+        idle_timeout_s: float,
+        key: ApiKey | None = None,
+    ) -> None:
+        self.http_status = response.status_code
+        self.request_id = request_id_of(response.headers)
+        self.server_limits = server_limits(response.headers)
+        self.started = False
+        self._response = response
+        self._dialect = dialect
+        self._deadline = deadline
+        self._idle_timeout_s = idle_timeout_s
+        self._key = key
+
+    async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
+        async for chunks in self._events() if self._dialect.streams else self._whole():
+            yield chunks
+        self._check_whole()
+
+    async def _whole(self) -> AsyncIterator[list[Chunk]]:
+        """The one JSON reply of a server that does not stream."""
+        data = bytearray()
+        async for piece in self._response.aiter_raw():
+            data += piece
+            if not self.started and not piece.isspace():  # blanks are a sign of life, no more
+                self._reset_idle_timer()
+            if len(data) > MAX_EVENT_BYTES:
+                raise StreamError(f"the reply passed {MAX_EVENT_BYTES} bytes without an end")
+        yield [self._decode(bytes(data)), Chunk(done=True)]
+
+    async def _events(self) -> AsyncIterator[list[Chunk]]:
+        decoder = SseDecoder()
+        stream = self._response.aiter_raw()
+        received_bytes = 0
+        async for data in stream:
+            received_bytes += len(data)
+            if received_bytes > _MAX_REPLY_BYTES:
+                raise StreamError(f"the reply passed {_MAX_REPLY_BYTES} bytes without an end")
+            if chunks := self._chunks(decoder.feed(data)):
+                yield chunks
+                if chunks[-1].done:
+                    self._deadline.reschedule(None)
+                    await _drain(stream)
+                    break
+        else:
+            if decoder.close():
+                yield [Chunk(done=True)]
+
+    def _chunks(self, payloads: list[bytes]) -> list[Chunk]:
+        """Up to the end mark: what follows it is no part of the reply."""
+        chunks: list[Chunk] = []
+        for payload in payloads:
+            chunks.append(self._decode(payload))
+            if chunks[-1].done:
+                break
+        if any(chunk.has_content for chunk in chunks):
+            self._reset_idle_timer()
+        return chunks
+
+    def _decode(self, payload: bytes) -> Chunk:
+        chunk = self._dialect.decode(payload)
+        if chunk.error is None or self._key is None:
+            return chunk
+        return self._dialect.decode(self._key.cut_out_of(payload))
+
+    def _reset_idle_timer(self) -> None:
+        """A part of the answer has come; the next one may take as long again.
+
+        Comments, empty events and empty deltas put nothing off: a server that sends only signs of
+        life is silent.
+        """
+        self.started = True
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_timeout_s)
+
+    def _check_whole(self) -> None:
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
+        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
+            raise StreamError("the service cut the reply at its time limit (partial response)")
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    """Read on to the end of the body, which frees the connection for the next request.
+
+    The reply is whole by now: a server that never ends it, or ends it badly, costs a connection.
+    """
+    with suppress(TimeoutError, httpx.HTTPError, aiohttp.ClientError):
+        async with asyncio.timeout(_AFTER_DONE_S):
+            async for _ in stream:
+                pass
+
+
+async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
+    content_type = response.headers.get("content-type", "")
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    other = ("json", "html") if dialect.streams else ("html",)
+    packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
+    if response.status_code == 200 and packed:
+        raise StreamError(f"the service sent a reply packed as {encoding[:20]!r}, unasked")
+    if response.status_code == 200 and not any(name in content_type for name in other):
+        return
+    body = b"" if packed else await _error_body(response, key)
+    if response.status_code == 200 and b'"error"' not in body[:200]:
+        said = one_line(body[:200].decode(errors="replace"))
+        raise StreamError(f"the service answered {content_type[:80]}, not a stream: {said!r}")
+    raise classify(
+        response.status_code,
+        body or _redirect(response),
+        dict(response.headers),
+        quota_is_transient=dialect.quota_is_transient,
+    )
+
+
+async def _error_body(response: httpx.Response, key: ApiKey | None) -> bytes:
+    body = bytearray()
+    async for data in response.aiter_raw():
+        body += data
+        if len(body) > _ERROR_BODY_BYTES:
+            break
+    return key.cut_out_of(bytes(body)) if key else bytes(body)
+
+
+def _redirect(response: httpx.Response) -> bytes:
+    if not response.has_redirect_location:
+        return b""
+    host = response.headers["location"].partition("?")[0][:200]
+    return f"it redirects to {host}, where the key must not go; set endpoint.base_url".encode()
+
+
+def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
+    reason = one_line(str(exc))[:300] or type(exc).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return Unavailable(
+            f"the service's certificate is not trusted: {reason}; if it is your own server, name "
+            "its authority's file in the environment variable SSL_CERT_FILE"
+        )
+    if exchange is None or not exchange.started:
+        return Unavailable(f"no connection: {reason}")
+    return StreamError(f"the connection broke off: {reason}")
+
+
+def _http_client(
+    base_url: str, key: ApiKey | None, connect_timeout_s: float, connections: int
+) -> httpx.AsyncClient:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "Accept-Encoding": "identity",  # a gateway that compresses events also holds them back
+        "User-Agent": f"omni-batch/{__version__}",
+    }
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    # aiohttp moves the same stream for two thirds of the CPU, but knows no proxy variables.
+    direct = not getproxies() or _is_loopback(base_url)
+    client = httpx.AsyncClient(
+        base_url=base_url,
+        headers=headers,
+        timeout=httpx.Timeout(None, connect=connect_timeout_s),
+        limits=limits,
+        transport=AiohttpTransport(limits=limits) if direct else None,
+        follow_redirects=False,  # the key goes to no other host
+    )
+    if key is not None:
+        client.headers["Authorization"] = key.authorization
+    return client
+
+
+def _is_loopback(base_url: str) -> bool:
+    host = httpx.URL(base_url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,49 @@
+"""What differs between servers that call themselves OpenAI-compatible: data and two functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from omni_batch.providers.body import Body
+from omni_batch.types import Chunk, MediaKind, Modality, Request
+
+ALL_KINDS: frozenset[MediaKind] = frozenset({"image", "audio", "video"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How to talk to one kind of server. `docs` says where its facts come from."""
+
+    name: str
+    encode: Callable[[Request], Body]
+    decode: Callable[[bytes], Chunk]
+    """One event of the stream; the whole reply where `streams` is False."""
+    docs: str
+    takes: frozenset[Modality] = frozenset({"text", "image", "audio", "video"})
+    """Kinds of input it has a form for."""
+    fetches: frozenset[MediaKind] = ALL_KINDS
+    """Kinds of media that it downloads itself from an http(s) URL."""
+    speaks: bool = True
+    """Can answer with speech."""
+    omni_models: frozenset[str] | None = None
+    """The omni models it serves; None: any that the endpoint has."""
+    needs_voice: bool = False
+    """Refuses a wish for speech without a voice."""
+    streams: bool = True
+    """Answers with events; False: with one JSON reply."""
+    uploads: bool = False
+    """Has temporary storage for files (`oss://`)."""
+    inline_max_bytes: int | None = None
+    """Largest encoded file inside a request; None: no limit is known."""
+    parameters: frozenset[str] | None = None
+    """Wire names of the request options it knows; None: it takes or skips any."""
+    max_in_flight: int = 16
+    """Requests at once where the config names no number: at a request a second and 10 to 20 s an
+    answer, that many use a new account to the full."""
+    requests_per_minute: float | None = None
+    """A limit of its own, beside those of the models."""
+    first_byte_timeout_s: float = 120
+    """How long an answer may take to begin."""
+    hold_header: str | None = None
+    """Asks the server to hold a request of a surge for so many seconds rather than refuse it."""
+    quota_is_transient: bool = True
+    """Whether 429 `insufficient_quota` means the limit of the minute, not the end of the money."""

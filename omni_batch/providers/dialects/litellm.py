@@ -1,0 +1,17 @@
+"""A LiteLLM proxy in front of Model Studio: it passes the parts through (litellm#6289 and later).
+
+Its downstream is Model Studio, so the body is the same; files go inline, as the proxy has no
+temporary storage.
+"""
+
+from dataclasses import replace
+
+from omni_batch.providers.dialects import dashscope
+
+DIALECT = replace(
+    dashscope.DIALECT,
+    name="litellm",
+    docs="LiteLLM's dashscope provider, 2026",
+    fetches=frozenset({"image", "video"}),  # its sound must be a data URI already
+    uploads=False,
+)

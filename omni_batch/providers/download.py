@@ -1,0 +1,242 @@
+"""Media from the web for servers that can't fetch URLs: checked, bounded, on disk while in use."""
+
+import asyncio
+import ipaddress
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiofiles
+import aiohttp
+from yarl import URL
+
+from omni_batch._version import __version__
+from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError, StorageError
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 425, 429})  # 4xx that mean: later
+_READ_BYTES = 256 * 1024
+_HEADERS = {"User-Agent": f"omni-batch/{__version__}", "Accept": "*/*",
+            "Accept-Encoding": "identity"}  # fmt: skip
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+@dataclass(slots=True)
+class _Shared:
+    """One URL's file and those who use it."""
+
+    path: Path
+    users: int = 0
+    whole: bool = False
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Downloader:
+    """Fetches media into a folder of the run; each URL once while it is in use.
+
+    Connects to the hosts themselves: proxies of the environment are not used, since behind a
+    proxy nobody knows which address is reached. Sends no cookies, netrc logins or credentials.
+
+    Args:
+        folder: made when needed. What a crash leaves in it is its owner's to remove.
+        max_bytes: largest file that is fetched.
+        allow_private: whether loopback, private and other local addresses may be reached.
+        connect_timeout_s: for name, connection and TLS together.
+        idle_timeout_s: longest silence while the answer is awaited or read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        allow_private: bool = False,
+        connect_timeout_s: float = 15,
+        idle_timeout_s: float = 60,
+    ) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._allow_private = allow_private
+        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout_s, sock_read=idle_timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+        self._shared: dict[str, _Shared] = {}
+
+    async def aclose(self) -> None:
+        """Close all connections; files go when their users leave."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def fetched(self, url: str) -> AsyncIterator[Path]:
+        """The file behind a URL, as long as the block lasts; for reading only, others may share it.
+
+        Who wants the same URL meanwhile waits, and tries for himself if the download fails.
+
+        Raises:
+            MediaError: too large, empty, compressed, gone, forbidden, or the URL is not to be used.
+            MediaUnreachable: the host failed, fell silent or broke off.
+            StorageError: the folder can't be written.
+        """
+        shared = self._shared.setdefault(url, _Shared(self._folder / secrets.token_hex(16)))
+        shared.users += 1
+        try:
+            async with shared.fetching:
+                if not shared.whole:
+                    await self._fetch(url, shared.path)
+                    shared.whole = True
+            yield shared.path
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                del self._shared[url]
+                with suppress(OSError):  # where none was made, or it is gone: no news
+                    shared.path.unlink()
+
+    async def _fetch(self, reference: str, path: Path) -> None:
+        url = _checked(reference)
+        name = _name(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            with _network_errors(name):
+                response = await self._http().get(url, allow_redirects=False)
+            async with response:
+                if response.status not in _REDIRECTS:
+                    self._check(response, name)
+                    await self._save(response, path, name)
+                    return
+                url = _checked(response.headers.get("Location", ""), url)
+        raise MediaError(f"{name} is redirected over {_MAX_REDIRECTS} times; give its final URL")
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=self._socket),
+                headers=_HEADERS,
+                timeout=self._timeout,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """The socket for one address: the last point, where names and redirects are behind us."""
+        family, kind, protocol, _, (host, *_) = address
+        if not self._allow_private and not _is_public(host):
+            raise _NotPublic
+        return socket.socket(family, kind, protocol)
+
+    def _check(self, response: aiohttp.ClientResponse, name: str) -> None:
+        status, encoding = response.status, response.headers.get("Content-Encoding", "identity")
+        if status >= 500 or status in _PASSING:
+            raise MediaUnreachable(f"{name} can't be had now (HTTP {status})", http_status=status)
+        if status in (404, 410):
+            raise MediaError(f"{name} does not exist (HTTP {status}); check the manifest")
+        if status in (401, 403):
+            raise MediaError(f"{name} is forbidden (HTTP {status}); a signed URL may have expired")
+        if status != 200:
+            raise MediaError(f"{name} answers HTTP {status}, where 200 is due; give its final URL")
+        if encoding.lower() not in ("", "identity"):
+            raise MediaError(f"{name} comes compressed ({encoding}), unasked; host it as it is")
+        if (response.content_length or 0) > self._max_bytes:
+            raise self._too_large(name, str(response.content_length))
+
+    async def _save(self, response: aiohttp.ClientResponse, path: Path, name: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size_bytes = 0
+            async with aiofiles.open(path, "wb") as file:
+                while data := await _read(response, name):
+                    size_bytes += len(data)
+                    if size_bytes > self._max_bytes:
+                        raise self._too_large(name, f"more than {self._max_bytes}")
+                    await file.write(data)
+        except OSError as exc:
+            raise StorageError(f"{path} can't be written: {exc.strerror}; free the disk") from exc
+        if size_bytes < (response.content_length or 0):
+            raise MediaUnreachable(
+                f"{name} broke off after {size_bytes} of {response.content_length} bytes"
+            )
+        if not size_bytes:
+            raise MediaError(f"{name} is empty; check the file")
+
+    def _too_large(self, name: str, size_bytes: str) -> MediaError:
+        return MediaError(
+            f"{name} takes {size_bytes} bytes; the cap is {self._max_bytes} "
+            "(media.download_max_bytes)"
+        )
+
+
+class _NotPublic(OSError):
+    """An address that is not to be reached; an OSError so that the next one is tried."""
+
+
+async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
+    with _network_errors(name):
+        return await response.content.read(_READ_BYTES)
+
+
+def _checked(reference: str, base: URL | None = None) -> URL:
+    """A URL that may be asked for; `base` is the one that redirected to it."""
+    shown = reference.partition("?")[0].rpartition("@")[2][:200]
+    try:
+        # Kept as it is written where it can be: a signature may cover every byte of it.
+        url = URL(reference, encoded=reference.isascii() and " " not in reference)
+        url = base.join(url) if base else url
+        usable = reference.isprintable() and bool(url.host) and url.port != 0
+    except ValueError:
+        raise MediaError(f"{shown!r} is no URL; correct it") from None
+    if url.scheme not in ("http", "https") or not usable:
+        raise MediaError(f"{shown!r} can't be fetched; give an http or https URL")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise MediaError(f"{_name(url)} holds a login, and none is sent; give a signed URL")
+    return url
+
+
+def _name(url: URL) -> str:
+    """Host and path, without the query, which may hold a signature."""
+    return f"{url.host_port_subcomponent}{url.raw_path}"[:200]
+
+
+def _is_public(host: str) -> bool:
+    """Whether an address belongs to the open Internet, by the IPv4 address within it if any."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+        teredo = address.teredo[1] if address.teredo else None
+        if inner := address.ipv4_mapped or address.sixtofour or teredo or nat64:
+            return _is_public(str(inner))
+        if address.is_site_local:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+@contextmanager
+def _network_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise _translated(exc, name) from exc
+
+
+def _translated(exc: Exception, name: str) -> OmniBatchError:
+    match exc:
+        case aiohttp.ClientConnectorError(os_error=_NotPublic()):
+            return MediaError(
+                f"{name} leads to an address that is not public; give a public URL, or set "
+                "media.allow_private_downloads"
+            )
+        case aiohttp.ClientConnectorCertificateError():
+            return MediaError(f"{name} has no valid certificate: {exc.certificate_error}")
+        case ValueError():
+            return MediaError(f"{name} is no URL that can be fetched; correct it")
+        case TimeoutError():
+            return MediaUnreachable(f"{name} fell silent: {exc}")
+        case aiohttp.ClientResponseError(message=reason):  # its text holds the whole URL
+            return MediaUnreachable(f"{name} sent no HTTP: {reason}")
+        case _:
+            return MediaUnreachable(f"{name} can't be had now: {str(exc) or type(exc).__name__}")

@@ -1,0 +1,234 @@
+"""Temporary storage of the service: a local file becomes an oss:// URL that lasts 48 hours.
+
+Source: Model Studio, "upload a local file to get a temporary URL", 2026: ask for a policy, post
+the file to the host it names, refer to it as oss://{key}.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import aiohttp
+import httpx
+import msgspec
+
+from omni_batch._version import __version__
+from omni_batch.errors import MediaError, Unavailable, own_error
+from omni_batch.providers.api_key import ApiKey, api_key_of
+from omni_batch.providers.form import Form
+from omni_batch.stream.service_errors import classify
+from omni_batch.text import one_line
+
+_URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
+_POLICY_MARGIN_S = 30.0  # nothing is begun with a policy that is about to expire
+_KEPT_URLS = 100_000  # some 40 MB; a file whose URL is forgotten is sent once more
+_READ_BYTES = 256 * 1024
+_ANSWER_BYTES = 64 * 1024
+_SILENCE_S = 120.0
+_NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """Leave to upload for some minutes, in the names of the wire; three of them are secrets."""
+
+    upload_host: str
+    upload_dir: str
+    max_file_size_mb: float
+    expire_in_seconds: float
+    x_oss_object_acl: str
+    x_oss_forbid_overwrite: str
+    policy: str = field(repr=False)
+    signature: str = field(repr=False)
+    oss_access_key_id: str = field(repr=False)
+    asked_at_s: float = 0.0
+    """By our clock; not of the wire."""
+
+    def fields(self, key: str) -> dict[str, str]:
+        """The form's fields in the order of the documents; the file comes after them."""
+        return {
+            "OSSAccessKeyId": self.oss_access_key_id,
+            "Signature": self.signature,
+            "policy": self.policy,
+            "key": key,
+            "x-oss-object-acl": self.x_oss_object_acl,
+            "x-oss-forbid-overwrite": self.x_oss_forbid_overwrite,
+            "success_action_status": "200",
+        }
+
+    def said(self, answer: bytes) -> bytes:
+        """A refusal as `classify` reads it: the storage speaks XML and quotes the secrets in it."""
+        text = answer.decode("utf-8", "replace")
+        for secret in filter(None, (self.policy, self.signature, self.oss_access_key_id)):
+            text = text.replace(secret, "…")
+        found = dict(re.findall(r"<(Code|Message|RequestId)>([^<]*)</\1>", text))
+        names = {"code": "Code", "message": "Message", "request_id": "RequestId"}
+        return msgspec.json.encode({ours: found.get(theirs) for ours, theirs in names.items()})
+
+
+class _PolicyReply(msgspec.Struct):
+    data: _Policy
+
+
+class Uploader:
+    """Temporary storage of one account and model; a file is sent once while it is valid.
+
+    Args:
+        base_url: of the chat API; policies come from the same host.
+        api_key: goes to that host only, not to the one that takes the files.
+        model: exact name; files are tied to it.
+        http: stays the caller's to close; none of its default headers is sent.
+        clock: seconds; only differences count.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: ApiKey | str | None,
+        model: str,
+        http: httpx.AsyncClient,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        query = {"action": "getPolicy", "model": model}
+        self._policy_url = httpx.URL(base_url).copy_with(path="/api/v1/uploads", params=query)
+        self._key = api_key_of(api_key)
+        self._http = http
+        self._clock = clock
+        self._policy: _Policy | None = None
+        self._asking = asyncio.Lock()
+        self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._stored: dict[str, tuple[str, float]] = {}
+
+    async def upload(self, path: Path, *, sha256: str, size_bytes: int, mime_type: str = "") -> str:
+        """The file's "oss://…" URL, good for an hour at least; sends the file where there is none.
+
+        Who asks for the same file meanwhile waits, and tries for himself if that fails.
+
+        Raises:
+            MediaError: the file is too large, can't be read, or is not of `size_bytes`.
+            EndpointError: the service or its storage refused.
+            Unavailable: either can't be reached, or its answer makes no sense.
+        """
+        lock = self._sending.setdefault(sha256, asyncio.Lock())
+        async with lock:
+            url, valid_until_s = self._stored.get(sha256, ("", 0.0))
+            if not url or self._clock() >= valid_until_s:
+                policy = await self._usable_policy()
+                url = await self._store(policy, path, sha256, size_bytes, mime_type)
+                self._stored.pop(sha256, None)  # so that the oldest stands first
+                self._stored[sha256] = url, policy.asked_at_s + _URL_VALID_S
+                if len(self._stored) > _KEPT_URLS:
+                    del self._stored[next(iter(self._stored))]
+            return url
+
+    async def _store(
+        self, policy: _Policy, path: Path, sha256: str, size_bytes: int, mime_type: str
+    ) -> str:
+        if size_bytes > policy.max_file_size_mb * 2**20:
+            raise MediaError(
+                f"{path} takes {size_bytes} bytes; the temporary storage takes "
+                f"{policy.max_file_size_mb:g} MB: give its http(s) URL, or make it smaller"
+            )
+        key = f"{policy.upload_dir}/{sha256[:16]}{_ending(path)}"
+        form = Form(policy.fields(key), path, size_bytes, mime_type)
+        try:
+            async with asyncio.timeout(None) as deadline:
+                response, answer = await self._exchange(
+                    policy.upload_host, form.headers, form.stream(deadline, _SILENCE_S)
+                )
+        except TimeoutError as exc:
+            raise Unavailable(f"the upload stood still for {_SILENCE_S:g} s") from exc
+        if response.status_code != 200:
+            self._refused(policy, response, answer)
+        return f"oss://{key}"
+
+    def _refused(self, policy: _Policy, response: httpx.Response, answer: bytes) -> None:
+        error = classify(response.status_code, policy.said(answer), dict(response.headers))
+        if error.code == "FileAlreadyExists":
+            return  # the answer to an earlier try was lost; the name stands for the content
+        if self._policy is policy:
+            self._policy = None  # the next try begins with another one
+        if response.status_code == 403:
+            # It knows no account, so this must not stop the run: the policy is out of date.
+            raise Unavailable(
+                f"the temporary storage refused the upload policy; try with a new one: {error}",
+                code=error.code,
+                http_status=403,
+                request_id=error.request_id,
+            )
+        raise error
+
+    async def _usable_policy(self) -> _Policy:
+        async with self._asking:
+            policy, now_s = self._policy, self._clock()
+            lasts_s = policy.expire_in_seconds - _POLICY_MARGIN_S if policy else 0
+            if policy is None or now_s >= policy.asked_at_s + lasts_s:
+                policy = self._policy = replace(await self._ask_for_policy(), asked_at_s=now_s)
+            return policy
+
+    async def _ask_for_policy(self) -> _Policy:
+        headers = httpx.Headers()  # whose repr hides the key
+        if self._key is not None:
+            headers["Authorization"] = self._key.authorization
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                response, answer = await self._exchange(self._policy_url, headers)
+        except TimeoutError:
+            raise Unavailable(f"no upload policy came within {_SILENCE_S:g} s") from None
+        if response.status_code != 200:
+            raise classify(response.status_code, answer, dict(response.headers))
+        try:
+            policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
+            scheme = httpx.URL(policy.upload_host).scheme
+        except (*_NO_POLICY, httpx.InvalidURL) as exc:
+            raise Unavailable(f"the service sent an upload policy that is none: {exc}") from exc
+        if scheme not in ("https", self._policy_url.scheme):
+            raise Unavailable(f"the upload policy names {scheme or 'no'}://, where https is due")
+        return policy
+
+    async def _exchange(
+        self,
+        url: httpx.URL | str,
+        headers: Mapping[str, str],
+        content: AsyncIterator[bytes] | None = None,
+    ) -> tuple[httpx.Response, bytes]:
+        """One request; a POST if there is content, whose sender then sees to the time it takes."""
+        silence_s = None if content else _SILENCE_S
+        timeout = httpx.Timeout(None, connect=self._http.timeout.connect, read=silence_s)
+        request = httpx.Request(  # http.build_request would add the chat API's key to it
+            "POST" if content else "GET",
+            url,
+            headers=httpx.Headers({"User-Agent": f"omni-batch/{__version__}"} | dict(headers)),
+            content=content,
+            extensions={"timeout": timeout.as_dict()},
+        )
+        try:
+            sent = self._http.send(request, auth=None, stream=True, follow_redirects=False)
+            async with aclosing(await sent) as response:
+                answer = await _beginning(response)
+                return response, self._key.cut_out_of(answer) if self._key else answer
+        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
+            # Their frames hold the request's headers: no traceback is to lead there.
+            reason = one_line(str(exc))[:300] or type(exc).__name__
+            raise own_error(exc) or Unavailable(
+                f"no connection to {request.url.host}: {reason}"
+            ) from None
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    data = b""
+    async for piece in response.aiter_raw():
+        data += piece
+        if len(data) > _ANSWER_BYTES:
+            break
+    return data
+
+
+def _ending(path: Path) -> str:
+    """The path's suffix, unless it is so long or odd that it may be part of a name."""
+    return path.suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", path.suffix) else ""

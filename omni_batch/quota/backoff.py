@@ -1,0 +1,68 @@
+"""How long nobody starts after the service has said 429. Pure."""
+
+import math
+from typing import Literal
+
+_FIRST_S = 1.0
+_USUAL_MOST_S = 10.0
+_LONGEST_S = 60.0
+_MINUTE_S = 60.0
+_LEAST_S = 0.1  # "Retry-After: 0" must not become a loop without a breath
+
+Cause = Literal["first", "duplicate", "repeat"]
+
+
+class Backoff:
+    """One pause for everybody; longer each time the first request after it is refused as well.
+
+    The service's windows clear within a minute (rate limit pages, 2026), so for that long the
+    pauses stay short enough not to miss the moment.
+    """
+
+    def __init__(self) -> None:
+        self._until_s = -math.inf
+        self._refused_at_s = -math.inf
+        self._begun_at_s = -math.inf
+        self._next_s = _FIRST_S
+        self._pending = False
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until requests may start."""
+        return max(0.0, self._until_s - now_s)
+
+    def until(self, until_s: float) -> None:
+        """Backoff at least so long."""
+        self._until_s = max(self._until_s, until_s)
+        self._pending = True
+
+    def over(self) -> bool:
+        """A request starts: whether it is the first one after a pause."""
+        pending, self._pending = self._pending, False
+        return pending
+
+    def refused(
+        self, now_s: float, started_s: float, retry_after_s: float | None, *, again: bool
+    ) -> Cause:
+        """Backoff because of a request that was refused.
+
+        Args:
+            started_s: when it started.
+            retry_after_s: what the service said.
+            again: it was the first one after the pause before.
+
+        Returns:
+            duplicate: it started before the last refusal, which has been reacted to. repeat: the
+            pause was too short. first: anything else.
+        """
+        if started_s < self._refused_at_s:
+            if retry_after_s is not None:
+                self.until(now_s + retry_after_s)
+            return "duplicate"
+        self._refused_at_s = now_s
+        if not again:
+            self._begun_at_s, self._next_s = now_s, _FIRST_S
+        pause_s = self._next_s if retry_after_s is None else retry_after_s
+        self.until(now_s + max(pause_s, _LEAST_S))
+        most_s = _USUAL_MOST_S if now_s - self._begun_at_s < _MINUTE_S else _LONGEST_S
+        self._next_s = min(2 * self._next_s, most_s)
+        return "repeat" if again else "first"

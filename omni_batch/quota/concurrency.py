@@ -1,0 +1,37 @@
+"""How many requests may be in flight where no rate is known to pace them by. Pure."""
+
+_FIRST = 4
+_CUT = 0.75
+
+
+class ConcurrencyLimit:
+    """Starts low, grows by one with each request let in, is cut by a refusal and then grows slowly.
+
+    Args:
+        most: `quota.max_in_flight`.
+        bounded: False gives all of it at once: a known rate bounds better.
+    """
+
+    def __init__(self, most: int, *, bounded: bool) -> None:
+        self._most = most
+        self._allowed = float(min(_FIRST, most) if bounded else most)
+        self._was_cut = False
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight."""
+        return int(self._allowed)
+
+    def admitted(self) -> None:
+        """A request was let in."""
+        grown = self._allowed + (1 / self._allowed if self._was_cut else 1)
+        self._allowed = min(grown, self._most)
+
+    def refused(self) -> None:
+        """There were too many. Call it for the first refusal of a cause only."""
+        self._was_cut = True
+        self._allowed = max(1.0, self._allowed * _CUT)
+
+    def lift(self) -> None:
+        """A rate is known now."""
+        self._allowed = float(self._most)

@@ -1,0 +1,217 @@
+"""The line in front of one endpoint: who goes next. The event loop is its clock.
+
+Items are served in the order they came, so a large one is not passed over for ever. What a request
+will use is charged before it starts and corrected when it ends; a request larger than a whole
+window goes, and those behind it pay by waiting.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from omni_batch.config import QuotaConfig
+from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.errors import EndpointError, ServerLimits
+from omni_batch.quota.circuit_breaker import CircuitBreaker
+from omni_batch.quota.policy import LimiterPolicy, Start
+
+_LEAST_WAIT_S = 0.002  # a timer for each of thousands a second would cost more than they do
+_ESTIMATE_AGAIN_S = 1.0
+
+
+class RateLimiter:
+    """What may be sent to one endpoint and model, shared by all that send.
+
+    Args:
+        config, learned: as for `LimiterPolicy`.
+    """
+
+    def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
+        self._limits = LimiterPolicy(config, learned)
+        self._queue: deque[tuple[asyncio.Future[None], Permit]] = deque()
+        self._queued_tokens = 0.0
+        self._flying: set[Permit] = set()
+        self._estimated_at_s = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._freed = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._flying)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the line."""
+        return len(self._queue)
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """Whether the endpoint is there at all."""
+        return self._limits.breaker
+
+    def permit(self, expected_tokens: Callable[[], float], item_id: object = None) -> "Permit":
+        """The right to send one request: `async with quota.permit(lambda: tokens) as permit`.
+
+        Args:
+            expected_tokens: asked again while the request waits and runs, as estimates get better.
+            item_id: the item; failures of several items make an outage.
+        """
+        return Permit(self, self._limits, expected_tokens, item_id)
+
+    def backlog_s(self, now_s: float) -> float:
+        """About how long one more request would wait."""
+        return self._limits.backlog_s(now_s, self.in_flight, self.waiting, self._queued_tokens)
+
+    def wants_probe(self, now_s: float) -> bool:
+        """Whether it is down and nobody in the line would find out that it is not any more."""
+        breaker = self.breaker
+        return breaker.is_open and not self.waiting and breaker.wait_s(now_s) == 0
+
+    def learned(self) -> Learned:
+        """What the next run should start with."""
+        return self._limits.learned()
+
+    def status(self, endpoint: str, now_s: float, closed: str | None = None) -> EndpointStatus:
+        """How things stand."""
+        return self._limits.status(endpoint, now_s, self.in_flight, self.waiting, closed)
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        while self.in_flight:
+            self._freed.clear()
+            await self._freed.wait()
+
+    def reject_waiting(self, reason: Exception) -> None:
+        """Send everybody in the line away with this error."""
+        while self._queue:
+            future, permit = self._queue.popleft()
+            self._queued_tokens -= permit.queued_tokens
+            if not future.done():
+                future.set_exception(reason)
+
+    # --- For Permit ---
+
+    async def enter(self, permit: "Permit") -> None:
+        """Wait in the line until it is the permit's turn."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((future, permit))
+        self._queued_tokens += permit.queued_tokens
+        if len(self._queue) == 1:
+            self.serve()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if permit in self._flying:  # it was served and cancelled in the same moment
+                permit.used(0)
+                self.leave(permit)
+            raise
+
+    def leave(self, permit: "Permit") -> None:
+        """Give the place back."""
+        self._flying.discard(permit)
+        self._freed.set()
+        self.serve()
+
+    def serve(self) -> None:
+        """Start all that may start now, and set the alarm for the next."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._estimate_again()
+        while self._queue and self.in_flight < self._limits.limit:
+            now_s = _now_s()
+            if (wait_s := self._limits.wait_s(now_s)) > 0:
+                alarm_s = now_s + max(wait_s, _LEAST_WAIT_S)
+                self._alarm = asyncio.get_running_loop().call_at(alarm_s, self.serve)
+                return
+            future, permit = self._queue.popleft()
+            self._queued_tokens -= permit.queued_tokens
+            if not future.done():
+                permit.start(now_s)
+                self._flying.add(permit)
+                future.set_result(None)
+
+    def _estimate_again(self) -> None:
+        """Charge what is under way by what is known now: first guesses are the worst."""
+        now_s = _now_s()
+        if now_s - self._estimated_at_s >= _ESTIMATE_AGAIN_S:
+            self._estimated_at_s = now_s
+            self._limits.correct(sum(permit.gap() for permit in self._flying))
+
+
+class Permit:
+    """The right to one request, from the moment it may start until it has ended.
+
+    An `EndpointError` that leaves the block tells the quota why the request was refused.
+    """
+
+    def __init__(
+        self,
+        quota: RateLimiter,
+        limits: LimiterPolicy,
+        expected_tokens: Callable[[], float],
+        item_id: object,
+    ) -> None:
+        self._quota, self._limits = quota, limits
+        self._expected_tokens = expected_tokens
+        self._charged_tokens = self.queued_tokens = expected_tokens()
+        self._used = False
+        self._item_id = item_id
+        self._start: Start | None = None
+
+    @property
+    def held_s(self) -> int | None:
+        """How long the service should hold the request rather than call it a surge."""
+        return self._start.held_s if self._start else None
+
+    async def __aenter__(self) -> "Permit":
+        await self._quota.enter(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        now_s = _now_s()
+        if self._start is not None:
+            if isinstance(error, EndpointError):
+                self._limits.refused(self._start, self._item_id, error, now_s)
+                if not self._used:
+                    self.used(0)
+            self._limits.ended(now_s - self._start.at_s)
+        self._quota.leave(self)
+
+    def admitted(self, server_limits: ServerLimits | None = None) -> None:
+        """The service has begun to answer."""
+        self._limits.admitted(server_limits, _now_s())
+        self._quota.serve()
+
+    def used(self, tokens: float) -> None:
+        """Correct the estimate by what was billed; nothing is, for a refusal."""
+        more = tokens - self._charged_tokens
+        self._limits.used(more if self._used else tokens, more)
+        self._charged_tokens, self._used = tokens, True
+
+    # --- For RateLimiter ---
+
+    def start(self, now_s: float) -> None:
+        """It is its turn."""
+        self._charged_tokens = self._expected_tokens()
+        self._start = self._limits.start(self._charged_tokens, now_s)
+
+    def gap(self) -> float:
+        """How many tokens more are expected by now than were charged, which are charged thereby."""
+        if self._used:
+            return 0.0
+        expected_tokens = self._expected_tokens()
+        gap = expected_tokens - self._charged_tokens
+        self._charged_tokens = expected_tokens
+        return gap
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,120 @@
+"""What the rules are told, and what they say. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from omni_batch.catalogue import Model
+from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.text import display_name
+from omni_batch.types import Frames, Media, Message, Modality, Part, Request
+
+
+class ServerCapabilities(Protocol):
+    """What is asked of a server here; a dialect has all of it."""
+
+    @property
+    def name(self) -> str:
+        """As in messages."""
+
+    @property
+    def takes(self) -> frozenset[Modality]:
+        """Kinds of input it has a form for."""
+
+    @property
+    def speaks(self) -> bool:
+        """Can answer with speech."""
+
+    @property
+    def needs_voice(self) -> bool:
+        """Refuses a wish for speech without a voice."""
+
+    @property
+    def inline_max_bytes(self) -> int | None:
+        """Largest encoded file inside a request; None: no limit is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One reason why a request would fail."""
+
+    rule: str
+    """Stable id, such as `image-too-small`."""
+    message: str
+    """What, the value, the limit, what to do."""
+    fact: str = ""
+    """Field of the catalogue that it rests on, such as `limits.image_min_px`; empty where it is
+    the form of the API that is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleContext:
+    """One request before the rules."""
+
+    request: Request
+    model: Model | None
+    """None: no limit is known."""
+    estimate: PromptEstimate
+    server: ServerCapabilities
+    thinking: bool
+    """Whether the answer will be thought out, by request or by default."""
+    files_inline: bool
+    """Whether local files travel within the request."""
+
+    @property
+    def name(self) -> str:
+        """The model, as the request calls it."""
+        return self.request.model
+
+    def limit(self, field: str) -> Any:
+        """A field of the catalogue's limits; None where it is unknown."""
+        return getattr(self.model.limits, field) if self.model else None
+
+    def parts(self) -> Iterator[Part]:
+        """Those of all turns."""
+        for message in self.request.messages:
+            yield from message.parts
+
+    def user_turns(self) -> Iterator[tuple[int, Message]]:
+        """With their numbers among all turns, from 1."""
+        for number, message in enumerate(self.request.messages, 1):
+            if message.role == "user":
+                yield number, message
+
+
+def media_parts(message: Message) -> list[Media | Frames]:
+    """All but the text."""
+    return [part for part in message.parts if not isinstance(part, str)]
+
+
+def kind_of(part: Part) -> Modality:
+    """What it counts as."""
+    match part:
+        case str():
+            return "text"
+        case Media(kind=kind):
+            return kind
+        case Frames():
+            return "frames"
+
+
+def name_of(part: Part) -> str:
+    """What messages call it."""
+    match part:
+        case str():
+            return repr(part[:40])
+        case Media(reference=reference):
+            return display_name(reference)
+        case Frames(images):
+            first = f" from {display_name(images[0].reference)} on" if images else ""
+            return f"the list of {len(images)} frames{first}"
+
+
+def number(value: float) -> str:
+    """As a reader likes it: 10,485,760 or 180.01."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.7g}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Comma-separated."""
+    return ", ".join(names)

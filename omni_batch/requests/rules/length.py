@@ -1,0 +1,91 @@
+"""Rules on the length of the prompt. Pure.
+
+Tokens of media follow published formulas; tokens of text and of media behind a URL are guessed.
+What is only too long by a guess makes a doubt.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from omni_batch.catalogue.tokens import estimate_prompt, rules_of
+from omni_batch.requests.rules.context import RuleContext, Violation
+from omni_batch.types import Frames, Part, Request
+
+_TEXT_AT_LEAST = 0.6
+"""Share of the estimated text tokens that is sure to come. 4 characters to a token are a rule of
+thumb; plain English reaches 6 with long words."""
+_SMALLER = {
+    "video": "send a shorter or smaller video",
+    "audio": "send a shorter recording",
+    "image": "send fewer or smaller images",
+    "text": "send a shorter text",
+}
+
+
+def _input_length(context: RuleContext) -> Iterator[Violation]:
+    cap, fact = _cap(context)
+    if cap is not None and context.estimate.total > cap and _at_least(context) > cap:
+        yield Violation("input-too-long", _too_long(context, cap), fact)
+
+
+def _length_by_guess(context: RuleContext) -> Iterator[str]:
+    cap, _ = _cap(context)
+    if cap is not None and context.estimate.total > cap and _at_least(context) <= cap:
+        yield f"{_too_long(context, cap)} (part of this is a guess)"
+
+
+def _cap(context: RuleContext) -> tuple[int | None, str]:
+    """The limit that holds, and the catalogue's name of it."""
+    model = context.model
+    if model is None:
+        return None, ""
+    if context.thinking and model.max_input_tokens_thinking is not None:
+        return model.max_input_tokens_thinking, "max_input_tokens_thinking"
+    return model.max_input_tokens, "max_input_tokens"
+
+
+def _too_long(context: RuleContext, cap: int) -> str:
+    estimate = context.estimate
+    counts = {kind: count for kind in _SMALLER if (count := getattr(estimate, kind))}
+    shares = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
+    remedy = _SMALLER[max(counts, key=lambda kind: counts[kind])]
+    plain = context.model.max_input_tokens if context.model else None
+    when = " while it thinks" if context.thinking else ""
+    if context.thinking and plain is not None and cap < estimate.total <= plain:
+        when += f" ({plain:,} without)"
+        remedy = f"set request.thinking: false, or {remedy}"
+    return (
+        f"the prompt takes about {estimate.total:,} tokens ({shares}); {context.name} reads "
+        f"{cap:,} at most{when}: {remedy}"
+    )
+
+
+def _at_least(context: RuleContext) -> int:
+    """Tokens that rest on no guess."""
+    request = context.request
+    messages = tuple(
+        replace(message, parts=tuple(part for part in message.parts if _measured(part, request)))
+        for message in request.messages
+    )
+    sure = estimate_prompt(replace(request, messages=messages), rules_of(context.model))
+    return sure.total - sure.text + int(sure.text * _TEXT_AT_LEAST)
+
+
+def _measured(part: Part, request: Request) -> bool:
+    if isinstance(part, str):
+        return True
+    if isinstance(part, Frames):
+        return bool(part.images) and all(_measured(image, request) for image in part.images)
+    if part.kind == "audio":
+        return _sane(part.duration_s)
+    # Other pixels or frames a second may have been asked for, and the estimate knows nothing of it.
+    seen = not request.media_options and _sane(part.width_px) and _sane(part.height_px)
+    return seen and (part.kind == "image" or (_sane(part.duration_s) and _sane(part.frames_per_s)))
+
+
+def _sane(value: float | None) -> bool:
+    return value is not None and 0 < value < 1e9  # a broken header may say anything
+
+
+RULES = (_input_length,)
+WARNINGS = (_length_by_guess,)

@@ -1,0 +1,93 @@
+"""Speech on its way to a WAV file: written as it streams, renamed when it is whole."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import soundfile
+
+from omni_batch.errors import StorageError
+from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.run_dir import RunDir
+from omni_batch.types import Item
+
+_BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to the disk
+
+
+class SpeechFile:
+    """The speech of one attempt. Memory stays below the buffer, however long the reply.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+
+    def __init__(self, temporary: Path, disk: Disk = PROCESS) -> None:
+        self._temporary = temporary
+        self._disk = disk
+        self._buffer = bytearray()
+        self._file: soundfile.SoundFile | None = None
+        self._begun = False
+        self._lock = threading.Lock()  # a cancelled item may discard while a thread still writes
+
+    async def write(self, sound: bytes, sample_rate_hz: int) -> None:
+        """Take whole 16-bit mono samples."""
+        self._buffer += sound
+        if len(self._buffer) >= _BUFFER_BYTES:
+            await asyncio.to_thread(self._locked_flush, sample_rate_hz)
+
+    async def commit(self, final: Path, sample_rate_hz: int) -> str:
+        """Give the whole file its name; return its SHA-256."""
+        return await asyncio.to_thread(self._locked_commit, final, sample_rate_hz)
+
+    def discard(self) -> None:
+        """Forget what was written; harmless after `commit`."""
+        with self._lock:
+            self._buffer.clear()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            if self._begun:
+                self._disk.remove(self._temporary)
+
+    def _locked_flush(self, sample_rate_hz: int) -> None:
+        with self._lock:
+            self._flush(sample_rate_hz)
+
+    def _locked_commit(self, final: Path, sample_rate_hz: int) -> str:
+        with self._lock:
+            return self._commit(final, sample_rate_hz)
+
+    def _flush(self, sample_rate_hz: int) -> None:
+        try:
+            if self._file is None:
+                self._begun = True
+                self._file = soundfile.SoundFile(
+                    self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
+                )
+            self._file.buffer_write(bytes(self._buffer), dtype="int16")
+        except (OSError, soundfile.LibsndfileError, AssertionError) as exc:
+            # libsndfile reports a full disk as too few samples written, an AssertionError
+            raise StorageError(f"{self._temporary} can't be written: {exc}") from exc
+        self._buffer.clear()
+
+    def _commit(self, final: Path, sample_rate_hz: int) -> str:
+        self._flush(sample_rate_hz)
+        try:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            with self._temporary.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._disk.publish(self._temporary, final)
+            self._begun = False  # nothing is left to be discarded
+        except (OSError, soundfile.LibsndfileError) as exc:
+            raise StorageError(f"{final} can't be written: {exc}") from exc
+        return sha256
+
+
+def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:
+    """Remove speech of items that have no result: their process died between file and row."""
+    for item in items:
+        directory.disk.remove(directory.speech(item.item_id))

@@ -1,0 +1,97 @@
+"""What is done to the disk of a run. All that must survive a crash comes through here, in order.
+
+`durability: process` hands everything to the operating system, so that it survives the death of our
+process. `durability: disk` waits for the disk as well (fsync of a file, and of the folder that
+names it), so that it survives the loss of power.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The operations that the writers of a run directory are made of.
+
+    Raises:
+        OSError: from every method; the writer says which file it was about.
+    """
+
+    durable: bool = False
+    """Whether what is done must survive the loss of power."""
+
+    def append(self, file: int, data: bytes) -> None:
+        """Hand all of it to the system."""
+        while data:
+            data = data[os.write(file, data) :]
+
+    def cut(self, file: int, size_bytes: int) -> None:
+        """Drop what stands behind a size."""
+        os.ftruncate(file, size_bytes)
+
+    def sync(self, file: int) -> None:
+        """Wait until an open file is on the disk."""
+        if self.durable:
+            os.fsync(file)
+
+    def sync_path(self, path: Path) -> None:
+        """Wait until a closed file, or the names in a folder, are on the disk."""
+        if not self.durable:
+            return
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def publish(self, draft: Path, final: Path) -> None:
+        """Give a whole draft its name in one step, in the place of what had it."""
+        self.sync_path(draft)  # else a name could survive whose content does not
+        draft.replace(final)
+        self.sync_path(final.parent)
+
+    def replace(self, final: Path, draft: Path, data: bytes) -> None:
+        """Write a small file whole; readers see the old one or the new one."""
+        try:
+            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                self.append(file, data)
+            finally:
+                os.close(file)
+            self.publish(draft, final)
+        except OSError:
+            self.remove(draft)  # on a full disk it would stay, and take room
+            raise
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that may be gone already, or may never have been."""
+        with suppress(OSError):
+            path.unlink()
+
+    def make_folders(self, path: Path) -> None:
+        """Make a folder and those above it that are missing."""
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self.sync_path(folder.parent)
+
+
+PROCESS = Disk()
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """`asyncio.to_thread`, but a cancellation waits: no thread still writes when we have left."""
+    future = asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise

@@ -1,0 +1,78 @@
+"""Journal → Parquet: a finished shard becomes one part of each table."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omni_batch.errors import StorageError
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.journal import read_journal
+from omni_batch.store.run_dir import RunDir
+
+
+def write_parts(directory: RunDir, shard_number: int) -> None:
+    """Write both parts in manifest order, then drop the journal they came from.
+
+    Raises:
+        StorageError: disk full or not writable; the journal stays.
+    """
+    journal = directory.journal(shard_number)
+    results, attempts = journaled(journal)
+    # Attempts first: the part of results is the mark that the shard is done.
+    _write(directory, attempts, directory.attempts(shard_number))
+    _write(directory, results, directory.results(shard_number))
+    directory.disk.remove(journal)
+
+
+def drop_leftovers(directory: RunDir, shards: int) -> None:
+    """Remove what the death of a process left half done, or done twice.
+
+    Raises:
+        StorageError: not readable.
+    """
+    for shard_number in range(shards):
+        if directory.results(shard_number).exists() and directory.journal(shard_number).exists():
+            _drop_journal(directory, shard_number)
+    for draft in directory.journals.glob("*.part"):
+        directory.disk.remove(draft)
+    shutil.rmtree(directory.downloads, ignore_errors=True)
+
+
+def _drop_journal(directory: RunDir, shard_number: int) -> None:
+    for part in (directory.attempts(shard_number), directory.results(shard_number)):
+        try:  # its process may have died before all of it was on the disk
+            directory.disk.sync_path(part)
+            directory.disk.sync_path(part.parent)
+        except OSError as exc:
+            raise StorageError(f"{part} can't be read: {exc}") from exc
+    directory.disk.remove(directory.journal(shard_number))
+
+
+def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
+    # Drafts lie elsewhere: whoever reads the folder of a table finds whole parts only.
+    draft = directory.journals / f"{path.parent.name}-{path.name}.part"
+    try:
+        pq.write_table(rows, draft, compression="zstd")
+        directory.disk.publish(draft, path)
+    except (OSError, pa.ArrowException) as exc:
+        directory.disk.remove(draft)
+        raise StorageError(f"{path} can't be written: {exc}") from exc
+
+
+def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
+    """(results, attempts) of a journal, in manifest order.
+
+    Raises:
+        StorageError: it can't be read, or holds a line that is not an item.
+    """
+    try:
+        entries = list(read_journal(journal))
+        results = [entry.result for entry in entries if entry.result is not None]
+        attempts = [row for entry in entries for row in entry.attempts]
+        results.sort(key=lambda row: row["row_number"])
+        attempts.sort(key=lambda row: (row["row_number"], row["number"]))
+        return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as exc:
+        raise StorageError(f"{journal} holds a line that is no finished item: {exc!r}") from exc

@@ -1,0 +1,124 @@
+"""What is written of a run at this moment, from its parts and its journals. The one reader of both.
+
+Tables of another version are given today's columns: what they lack is null, what we lack is left.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.store.parts import journaled
+from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.run_dir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Both tables of a shard: paths of its parts, or what its journal holds so far."""
+
+    results: Path | pa.Table
+    attempts: Path | pa.Table
+
+
+def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
+    """All runs below a folder, the newest first."""
+    found = [RunDir(path.parent) for path in folder.glob("[!.]*/run.json")]
+    records = []
+    for directory in found:
+        try:
+            records.append((directory, read_record(directory.record)))
+        except ConfigError:
+            continue  # somebody else's run.json
+    yield from sorted(records, key=lambda pair: pair[1].created_at, reverse=True)
+
+
+def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
+    """All shards of which something is written, in manifest order.
+
+    Raises:
+        StorageError: a journal can't be read.
+    """
+    for shard_number in range(shards):
+        parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
+        journal = directory.journal(shard_number)
+        if directory.results(shard_number).exists():
+            yield parts
+        elif journal.exists():
+            written = Shard(*journaled(journal))
+            # The journal goes when the part has come, which may have been just now.
+            yield parts if directory.results(shard_number).exists() else written
+
+
+def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """(results, attempts) of each written shard, in manifest order.
+
+    Raises:
+        StorageError: a part or a journal can't be read.
+    """
+    for shard in written_shards(directory, shards):
+        yield _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+
+
+def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """`results` in manifest order, at most `rows` rows at a time.
+
+    Raises:
+        StorageError: a part or a journal can't be read.
+    """
+    for shard in written_shards(directory, shards):
+        if isinstance(shard.results, Path):
+            batches = part_batches(shard.results, rows)
+        else:
+            batches = shard.results.to_batches(max_chunksize=rows)
+        for batch in batches:
+            yield from conformed(RESULT_COLUMNS, pa.Table.from_batches([batch])).to_batches()
+
+
+def part_batches(
+    path: Path, rows: int, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A Parquet file of a run, at most `rows` rows at a time, whole or some columns of it.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=rows, columns=columns)
+    except (OSError, pa.ArrowException) as exc:
+        raise StorageError(f"{path} can't be read: {exc}") from exc
+
+
+def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The same at once.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=columns)
+    except (OSError, pa.ArrowException) as exc:
+        raise StorageError(f"{path} can't be read: {exc}") from exc
+
+
+def conformed(columns: Iterable[Column[Any]], found: pa.Table) -> pa.Table:
+    """A table that another version has written, with today's columns."""
+    wanted = schema(columns)
+    arrays = [
+        found[field.name].cast(field.type)
+        if field.name in found.column_names
+        else pa.nulls(found.num_rows, field.type)
+        for field in wanted
+    ]
+    return pa.table(arrays, schema=wanted)
+
+
+def _table(written: Path | pa.Table, columns: Iterable[Column[Any]]) -> pa.Table:
+    return conformed(columns, read_part(written) if isinstance(written, Path) else written)

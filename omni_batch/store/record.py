@@ -1,0 +1,104 @@
+"""run.json: what a run is, whose it is, how far it has come. Written whole, then renamed."""
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from omni_batch.counts import Counts, Projection
+from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.disk import PROCESS, Disk
+
+State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The process that works on the run."""
+
+    pid: int
+    host: str
+    since: datetime
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """Us, now."""
+        return cls(os.getpid(), socket.gethostname(), datetime.now(UTC))
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of run.json."""
+
+    run_id: str
+    state: State
+    items: int
+    shard_size: int
+    created_at: datetime
+    finished_at: datetime | None = None
+    reason: str | None = None
+    """Why it stopped on the way."""
+    warnings: tuple[str, ...] = ()
+    base_folder: str = ""
+    """Where relative references of the manifest start."""
+    owner: Owner | None = None
+    counts: Counts = Counts()
+    endpoints: tuple[EndpointStatus, ...] = ()
+    """How each endpoint is used, and what was learned of its limits."""
+    projection: Projection = Projection()
+    text_factor: float = 1.0
+    """Billed over estimated text tokens, as learned by the last process."""
+    config: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.items // self.shard_size)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return sum(endpoint.in_flight for endpoint in self.endpoints)
+
+    @property
+    def endpoint_names(self) -> str:
+        """Names of all endpoints, as they stand in the tables."""
+        entries = self.config.get("endpoints") or [self.config.get("endpoint") or {}]
+        return "+".join(entry.get("label") or entry.get("name") or "unknown" for entry in entries)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ran it returns."""
+        if self.state == "finished":
+            return 1 if self.counts.failed else 0
+        return 130 if self.state == "interrupted" else 3
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a run.json.
+
+    Raises:
+        ConfigError: there is none, or it is none of ours.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except FileNotFoundError:
+        raise ConfigError(f"{path.parent} is no run directory: it holds no run.json") from None
+    except (OSError, msgspec.DecodeError) as exc:
+        raise ConfigError(f"{path} can't be read: {exc}") from None
+
+
+def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
+    """Replace run.json in one step; readers see the old one or the new one.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    try:
+        disk.replace(path, path.with_suffix(".json.part"), text)
+    except OSError as exc:
+        raise StorageError(f"{path} can't be written: {exc}") from exc

@@ -1,0 +1,245 @@
+"""Answers that earlier runs have paid for: found by fingerprint, read when they are asked for.
+
+Held in memory are 24 bytes for each different question. Rows stay in their parts and journals; the
+parts that were read last are kept, because a manifest seldom changes its order.
+"""
+
+import asyncio
+import hashlib
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from omni_batch.errors import OmniBatchError, StorageError
+from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.journal import read_journal
+from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.run_dir import RunDir
+from omni_batch.types import Usage
+
+_KEY = ["status", "fingerprint", "row_number"]
+_ANSWER = (
+    *_KEY,
+    *("text", "reasoning", "finish_reason", "warnings", "run_id", "reused_from"),
+    *("audio_path", "audio_s", "audio_sample_rate_hz", "audio_sha256"),
+    *Usage.__dataclass_fields__,
+)
+_HEX_DIGITS = 64
+_ROW_BITS = 48  # of a place; the rest is the run
+_KEPT_BYTES = 8 * 2**20
+_VALUE_BYTES = 16  # of a value in Python's own form beyond its content, roughly
+
+Words = npt.NDArray[np.uint64]
+
+
+class ReuseIndex:
+    """An index over the succeeded rows of earlier runs; of equal questions the newest counts.
+
+    Args:
+        globs: of run directories; what is no run directory is passed over.
+        model: runs of other models can't hold the answer and are not read.
+        own: a run that is no earlier one.
+    """
+
+    def __init__(self, globs: Iterable[str], model: str, own: RunDir | None = None) -> None:
+        self.warnings: list[str] = []
+        """Runs that could not be read."""
+        self._runs: list[tuple[RunDir, RunRecord]] = []
+        self._first = self._second = self._place = np.empty(0, np.uint64)
+        self._parts: OrderedDict[tuple[int, int], _Part] = OrderedDict()
+        self._reading = asyncio.Lock()
+        for directory in _directories(globs, own):
+            try:
+                self._take(directory, model)
+            except (OmniBatchError, OSError, ValueError, pa.ArrowException, KeyError) as exc:
+                self.warnings.append(f"reuse: run {directory.root} can't be read: {exc}")
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, fingerprint: str) -> bool:
+        return self._find(fingerprint) is not None
+
+    async def row(self, fingerprint: str) -> tuple[RunDir, dict[str, Any]] | None:
+        """The run and the row of `results` that answer a question; None where none does."""
+        place = self._find(fingerprint)
+        if place is None:
+            return None
+        number, row_number = place >> _ROW_BITS, place & (1 << _ROW_BITS) - 1
+        directory, record = self._runs[number]
+        shard_number = row_number // record.shard_size
+        part = await self._part(number, shard_number)
+        index = part.index.get(row_number)
+        if index is None:
+            return None
+        row = dict.fromkeys(_ANSWER)  # an earlier version may not have had all of them
+        row |= {name: values[index] for name, values in part.columns.items()}
+        # The index knows a part of the fingerprint only, and a retry may have changed the row.
+        if (row["status"], row["fingerprint"]) != ("succeeded", fingerprint):
+            return None
+        return directory, row
+
+    def _find(self, fingerprint: str) -> int | None:
+        first, second = np.frombuffer(bytes.fromhex(fingerprint)[:16], ">u8").astype(np.uint64)
+        index = int(np.searchsorted(self._first, first))
+        while index < len(self._first) and self._first[index] == first:
+            if self._second[index] == second:
+                return int(self._place[index])
+            index += 1
+        return None
+
+    async def _part(self, number: int, shard_number: int) -> "_Part":
+        key = (number, shard_number)
+        if key not in self._parts:
+            async with self._reading:
+                if key not in self._parts:
+                    self._keep(key, await asyncio.to_thread(self._read, *key))
+        self._parts.move_to_end(key)
+        return self._parts[key]
+
+    def _keep(self, key: tuple[int, int], part: "_Part") -> None:
+        self._parts[key] = part
+        while len(self._parts) > 1 and sum(p.size for p in self._parts.values()) > _KEPT_BYTES:
+            self._parts.popitem(last=False)
+
+    def _read(self, number: int, shard_number: int) -> "_Part":
+        """A part or a journal of an earlier run; empty where it is gone by now."""
+        directory, _ = self._runs[number]
+        with suppress(OSError, pa.ArrowException, StorageError):
+            return _Part.of(_read_part(directory, shard_number, None))
+        return _Part({}, {}, 0)
+
+    def _take(self, directory: RunDir, model: str) -> None:
+        record = read_record(directory.record)
+        if record.config.get("model") != model:
+            return
+        found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
+        count = 0
+        for table in _tables(directory, record):
+            keys = _keys(table)
+            found[:, count : count + keys.shape[1]] = keys
+            count += keys.shape[1]
+        found[2] |= np.uint64(len(self._runs) << _ROW_BITS)
+        self._runs.append((directory, record))
+        self._merge(*found[:, :count])
+
+    def _merge(self, first: Words, second: Words, place: Words) -> None:
+        """Runs come newest first, so that the lowest place of equal questions is the newest."""
+        self._first = np.concatenate([self._first, first])
+        self._second = np.concatenate([self._second, second])
+        self._place = np.concatenate([self._place, place])
+        order = np.lexsort((self._place, self._second, self._first))
+        new = np.ones(len(order), bool)
+        new[1:] = np.diff(self._first[order]) != 0
+        new[1:] |= np.diff(self._second[order]) != 0
+        kept = order[new]
+        self._first, self._second = self._first[kept], self._second[kept]
+        self._place = self._place[kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A shard's rows in memory, as plain values: one by one, Arrow gives them slowly."""
+
+    columns: dict[str, list[Any]]
+    index: dict[int, int]
+    """Row number → position."""
+    size: int
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "_Part":
+        columns = table.to_pydict()
+        index = {row_number: position for position, row_number in enumerate(columns["row_number"])}
+        return cls(columns, index, table.nbytes + len(index) * len(columns) * _VALUE_BYTES)
+
+
+def link_speech(
+    run: RunDir, row: dict[str, Any], target: Path, draft: Path, disk: Disk = PROCESS
+) -> bool:
+    """Give an earlier run's speech a second name, or copy it where that can't be.
+
+    Returns:
+        False when it is not there any more, or not as it was written.
+
+    Raises:
+        StorageError: the copy can't be written.
+    """
+    root = run.root.resolve()
+    source = (root / row["audio_path"]).resolve()
+    if not source.is_relative_to(root) or not _is_whole(source, row["audio_sha256"]):
+        return False
+    try:
+        draft.unlink(missing_ok=True)
+        try:
+            draft.hardlink_to(source)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, draft)
+        disk.publish(draft, target)
+        draft.unlink(missing_ok=True)  # renaming one name of a file to another leaves both
+    except OSError as exc:
+        raise StorageError(f"{target} can't be written: {exc}") from exc
+    return True
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def _directories(globs: Iterable[str], own: RunDir | None) -> list[RunDir]:
+    """Run directories, the newest first."""
+    found = (path for pattern in globs for path in glob(pattern, recursive=True))  # noqa: PTH207
+    paths = {Path(path).resolve() for path in found}  # pathlib refuses absolute patterns
+    paths.discard(own.root.resolve() if own else Path())
+    runs = [RunDir(path) for path in paths if (path / "run.json").exists()]
+    return sorted(runs, key=lambda run: (_created_at(run), run.run_id), reverse=True)
+
+
+def _created_at(run: RunDir) -> float:
+    with suppress(OmniBatchError):
+        return read_record(run.record).created_at.timestamp()
+    return 0.0
+
+
+def _tables(directory: RunDir, record: RunRecord) -> Iterator[pa.Table]:
+    for shard_number in range(record.shards):
+        with suppress(FileNotFoundError):
+            yield _read_part(directory, shard_number, _KEY)
+
+
+def _read_part(directory: RunDir, shard_number: int, columns: list[str] | None) -> pa.Table:
+    """A shard's results so far, from its part or else its journal."""
+    if directory.results(shard_number).exists():
+        with pq.ParquetFile(directory.results(shard_number)) as file:
+            names = columns or [n for n in file.schema_arrow.names if n in _ANSWER]
+            return file.read(columns=names, use_threads=False)
+    rows = [e.result for e in read_journal(directory.journal(shard_number)) if e.result]
+    if not rows:
+        raise FileNotFoundError(directory.results(shard_number))
+    return pa.table({name: [row.get(name) for row in rows] for name in columns or _ANSWER})
+
+
+def _keys(table: pa.Table) -> Words:
+    """Of the succeeded rows: first word of the fingerprint, second word, row number."""
+    known = pc.and_(pc.equal(table["status"], "succeeded"), pc.is_valid(table["fingerprint"]))
+    table = table.filter(known)
+    digits = "".join(table["fingerprint"].to_pylist())
+    if len(digits) != _HEX_DIGITS * table.num_rows:
+        raise ValueError("its fingerprints are of another make")
+    words = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)
+    rows = table["row_number"].to_numpy().astype(np.uint64)  # mixed signs would become floats
+    return np.stack([words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64), rows])

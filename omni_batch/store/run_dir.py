@@ -1,0 +1,129 @@
+"""Where each file of a run lies."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.record import read_record
+
+_PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
+_HASH_DIGITS = 16  # 64 bits: a million ids do not meet
+_LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The paths of one run.
+
+    Shard k is rows [k * shard_size, (k + 1) * shard_size) of items.parquet, journal/shard-k, part k
+    of results and of attempts, and Prefect task k.
+    """
+
+    root: Path
+    disk: Disk = PROCESS
+    """How safe what is written must be."""
+
+    @property
+    def run_id(self) -> str:
+        """The directory's name."""
+        return self.root.name
+
+    @property
+    def record(self) -> Path:
+        """Config, state and counts."""
+        return self.root / "run.json"
+
+    @property
+    def items(self) -> Path:
+        """The manifest as it was read."""
+        return self.root / "items.parquet"
+
+    @property
+    def journals(self) -> Path:
+        """Finished items whose part is not written yet, and speech that is not whole yet."""
+        return self.root / "journal"
+
+    @property
+    def downloads(self) -> Path:
+        """Media that were fetched for requests under way."""
+        return self.journals / "downloads"
+
+    def journal(self, shard_number: int) -> Path:
+        """One line for each finished item of a shard."""
+        return self.journals / f"shard-{shard_number:05d}.jsonl"
+
+    def results(self, shard_number: int) -> Path:
+        """The finished shard: one row for each item."""
+        return self.root / "results" / f"part-{shard_number:05d}.parquet"
+
+    def attempts(self, shard_number: int) -> Path:
+        """The finished shard: one row for each HTTP exchange."""
+        return self.root / "attempts" / f"part-{shard_number:05d}.parquet"
+
+    def speech(self, item_id: str) -> Path:
+        """The WAV file of an item."""
+        return self.root / "audio" / f"{file_name(item_id)}.wav"
+
+    def unfinished_speech(self, item_id: str, attempt: int) -> Path:
+        """Where speech lies until it is whole."""
+        return self.journals / f"{file_name(item_id)}.{attempt}.wav.part"
+
+    def make_folders(self) -> None:
+        """Create the folders of a run that are missing.
+
+        Raises:
+            StorageError: not writable.
+        """
+        try:
+            for name in ("results", "attempts", "audio", "journal"):
+                self.disk.make_folders(self.root / name)
+        except OSError as exc:
+            raise StorageError(f"{self.root} can't be written: {exc}") from exc
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Be the one process that works on this run. The lock dies with its process.
+
+        Raises:
+            ConfigError: another process owns it.
+        """
+        lock = FileLock(self.root / "run.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"run {self.root} belongs to {self._owner()}; wait for it to end or stop it"
+            ) from None
+        except OSError as exc:
+            raise StorageError(f"{self.root} can't be locked: {exc}") from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _owner(self) -> str:
+        with suppress(ConfigError):
+            if owner := read_record(self.record).owner:
+                return f"process {owner.pid} on {owner.host} since {owner.since:%Y-%m-%d %H:%M} UTC"
+        return "another process"
+
+
+def file_name(item_id: str) -> str:
+    """A file name for any item id: safe everywhere and different for different ids.
+
+    Plain lower-case ids stay as they are. All others are reduced to safe characters and get a hash
+    of the whole id, so that ids which differ by case only do not meet on any file system.
+    """
+    hashed = _LOOKS_HASHED.fullmatch(item_id) or _RESERVED.fullmatch(item_id)
+    if _PLAIN_NAME.fullmatch(item_id) and not hashed:
+        return item_id
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", item_id)[:60].strip("-") or "item"
+    return f"{safe}-{hashlib.sha256(item_id.encode()).hexdigest()[:_HASH_DIGITS]}"

@@ -1,0 +1,232 @@
+"""Two runs over the same items: who is missing, what changed, how far annotators agree."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from omni_batch.analytics.agreement import Agreement, AgreementCounter, cohens_kappa
+from omni_batch.analytics.compare import Comparison, compare_runs
+from omni_batch.analytics.word_diff import word_diff
+from omni_batch.cli.main import app
+from omni_batch.store import RunDir
+from tests.cli.test_cli import omni_batch as command
+from tests.support.written_runs import Written, write_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[RunDir, RunDir]:
+    """Run B costs twice as much, lost item e, gained item f, and failed on d."""
+    left = [
+        Written("a", "A small red cup.", '{"kind": "cup", "red": true}'),
+        Written("b", "The same words.", '{"kind": "cat", "red": false}'),
+        Written("c", "A dog in the snow <b>here</b>.", '{"kind": "dog", "red": false}'),
+        Written("d", "Fine.", '{"kind": "cup", "red": true}'),
+        Written("e", "Only here."),
+    ]
+    right = [
+        Written("f", "Only there.", cost=0.002, tokens=25, latency_s=3),
+        Written("c", "Snow.", '{"kind": "dog", "red": true}', cost=0.002, tokens=25, latency_s=3),
+        Written("a", "A small blue cup.", '{"kind": "cup", "red": false}', cost=0.002),
+        Written("b", "The same words.", '{"kind": "cat", "red": false}', cost=0.002),
+        Written("d", None, "no JSON", cost=0.002),
+    ]
+    return write_run(tmp_path / "left", left, items=5), write_run(
+        tmp_path / "right", right, items=5
+    )
+
+
+@pytest.fixture
+def comparison(runs: tuple[RunDir, RunDir]) -> Comparison:
+    return compare_runs(*runs)
+
+
+def test_items_are_matched_by_their_id(comparison: Comparison) -> None:
+    c = comparison
+    assert (c.both, c.only_left, c.only_right, c.text_changed, c.status_changed) == (4, 1, 1, 2, 1)
+    assert (c.only_left_items, c.only_right_items) == (["e"], ["f"])
+    (failed,) = c.status_changes
+    assert (failed.item_id, failed.left_status, failed.right_status, failed.error_message) == (
+        "d", "succeeded", "failed", "=no",
+    )  # fmt: skip
+
+
+def test_the_most_changed_text_comes_first(comparison: Comparison) -> None:
+    c, a = comparison.text_changes
+    assert (c.item_id, a.item_id) == ("c", "a")
+    # of {a dog in the snow b here} only snow is left; of {a small red cup blue} two are not shared
+    assert c.change == pytest.approx(6 / 7)
+    assert a.change == pytest.approx(2 / 5)
+    assert [(part.kind, part.text) for part in a.segments] == [
+        ("same", "A small "), ("left", "red"), ("right", "blue"), ("same", " cup."),
+    ]  # fmt: skip
+
+
+def test_totals_and_medians_of_both_sides(comparison: Comparison) -> None:
+    left, right = comparison.left, comparison.right
+    assert (left.cost, right.cost) == (pytest.approx(0.005), pytest.approx(0.01))
+    assert (left.cost_median, right.cost_median, left.currency) == (0.001, 0.002, "USD")
+    assert (left.prompt_tokens, right.prompt_tokens) == (50, 60)  # the failed item has no usage
+    assert (left.total_tokens_median, right.total_tokens_median) == (15, 20)
+    assert (left.latency_s_median, right.latency_s_median) == (1, 1)
+    assert (left.failed, right.failed) == (0, 1)
+
+
+def test_annotations_agree_where_both_are_objects(comparison: Comparison) -> None:
+    kind, red = comparison.agreement
+    # one of three agrees; chance alone, with one red of three on each side, would give 5 of 9
+    assert kind == Agreement("kind", 3, 3, 1.0)
+    assert (red.field, red.items, red.agreed) == ("red", 3, 1)
+    assert red.kappa == pytest.approx((1 / 3 - 5 / 9) / (1 - 5 / 9))
+
+
+def test_lists_end_at_the_limit_and_counts_do_not(runs: tuple[RunDir, RunDir]) -> None:
+    comparison = compare_runs(*runs, limit=1)
+    assert (comparison.text_changed, len(comparison.text_changes)) == (2, 1)
+    assert compare_runs(*runs, limit=0).only_left_items == []
+
+
+def test_a_run_in_progress_is_compared_as_far_as_it_is(tmp_path: Path) -> None:
+    rows = [Written(f"item-{number}") for number in range(502)]
+    whole = write_run(tmp_path / "whole", rows, items=502)
+    running = write_run(tmp_path / "running", rows, items=502, unfinished_shards=1)
+    running.journal(1).unlink()
+    comparison = compare_runs(whole, running)
+    assert (comparison.both, comparison.only_left) == (500, 2)
+
+
+# --- agreement ---
+
+
+@pytest.mark.parametrize(
+    ("table", "kappa"),
+    [
+        # Both from the article on Cohen's kappa in Wikipedia, read 2026-11.
+        ([[20, 5], [10, 15]], 0.4),
+        ([[45, 15], [25, 15]], 0.1304),
+        ([[25, 35], [5, 35]], 0.2593),
+        ([[10, 0], [0, 10]], 1.0),
+        ([[0, 10], [10, 0]], -1.0),
+        ([[25, 25], [25, 25]], 0.0),
+        ([[10, 0], [0, 0]], None),
+    ],
+)
+def test_kappa_has_its_known_values(table: list[list[int]], kappa: float | None) -> None:
+    pairs = {(a, b): count for a, row in enumerate(table) for b, count in enumerate(row)}
+    found = cohens_kappa(pairs)
+    assert found == (None if kappa is None else pytest.approx(kappa, abs=5e-5))
+
+
+def agreements(left: list[object], right: list[object]) -> list[Agreement]:
+    counter = AgreementCounter()
+    for a, b in zip(left, right, strict=True):
+        counter.add({"field": a}, {"field": b})
+    return counter.agreements()
+
+
+def test_only_fields_with_few_values_count() -> None:
+    assert agreements(["x", "y"] * 2, ["x", "y"] * 2)
+    assert agreements(["a caption", "another"], ["a third", "a fourth"]) == []
+    assert agreements([*range(30)] * 3, [*range(30)] * 3) == []
+    assert agreements([0.5, 0.5], [0.5, 0.5]) == []
+    assert agreements([["x"]] * 2, [["x"]] * 2) == []
+    assert agreements(["x", "x", None], ["x", "x", "x"]) == []
+
+
+def test_true_and_one_are_two_values() -> None:
+    (found,) = agreements([True, True, True, 1], [1, True, True, 1])
+    assert found.agreed == 3
+
+
+# --- words ---
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_a_diff_loses_nothing(left: str, right: str) -> None:
+    segments = word_diff(left, right)
+    assert "".join(part.text for part in segments if part.kind != "right") == left
+    assert "".join(part.text for part in segments if part.kind != "left") == right
+
+
+def test_chinese_is_compared_by_characters() -> None:
+    kinds = [(part.kind, part.text) for part in word_diff("一只红色的杯子", "一只蓝色的杯子")]
+    assert kinds == [("same", "一只"), ("left", "红"), ("right", "蓝"), ("same", "色的杯子")]
+
+
+def test_long_texts_are_cut_before_they_take_minutes() -> None:
+    segments = word_diff("a b " * 100_000, "b c " * 100_000)
+    assert sum(len(part.text) for part in segments) < 5_000
+    assert "…" in segments[-1].text
+
+
+# --- the command ---
+
+
+def test_the_terminal_shows_both_sides(runs: tuple[RunDir, RunDir]) -> None:
+    left, right = (str(run.root) for run in runs)
+    done = CliRunner().invoke(app, ["compare", left, right], env={"COLUMNS": "120"})
+    assert done.exit_code == 0, (done.output, done.exception)
+    for part in (
+        "4 items in both, 1 only in A, 1 only in B; 2 texts changed, 1 changed their status",
+        "only in A: e",
+        "d: succeeded → failed",
+        "(+100.0%)",
+        "A small blue cup.",
+        "-0.500",
+    ):
+        assert part in done.stdout
+
+
+def test_json_holds_all_of_it(runs: tuple[RunDir, RunDir]) -> None:
+    left, right = (str(run.root) for run in runs)
+    done = CliRunner().invoke(app, ["compare", left, right, "--json"])
+    told = json.loads(done.stdout)
+    assert told["text_changed"] == 2
+    assert told["text_changes"][1]["segments"][1] == {"kind": "left", "text": "red"}
+
+
+class Page(HTMLParser):
+    """The texts and the elements of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_page_escapes_all_that_runs_say(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script><img src=x>"
+    label = '{"<b>x": true}'
+    one = [Written(evil, f"{evil} one", label), Written(f"{evil}2")]
+    two = [Written(evil, f"{evil} two", label), Written(f"{evil}3", None)]
+    left, right = tmp_path / "left", tmp_path / "right"
+    write_run(left, one, items=2)
+    write_run(right, two, items=2)
+    html = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["compare", str(left), str(right), "--html", str(html)])
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.splitlines()[-1] == str(html)
+    page = Page(html.read_text(encoding="utf-8"))
+    assert not {"img", "b"} & set(page.tags)
+    assert page.tags.count("script") == 1  # the page's own
+    assert page.tags.count("del") == page.tags.count("ins") == 1
+    assert f"{evil} " in page.texts
+    assert (page.texts.count("one"), page.texts.count("two")) == (1, 1)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["page.html"]
+
+
+def test_no_run_is_refused_with_2(runs: tuple[RunDir, RunDir], tmp_path: Path) -> None:
+    done = command("compare", str(runs[0].root), str(tmp_path), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no run directory" in done.stderr

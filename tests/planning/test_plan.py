@@ -1,0 +1,119 @@
+"""What is refused before a row is looked at, and what a plan knows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omni_batch.catalogue.tokens import image_tokens
+from omni_batch.config import parse_config
+from omni_batch.errors import ConfigError
+from omni_batch.planning.plan import Plan, make_plan
+
+
+def plan(**tree: Any) -> Plan:
+    config = parse_config({"manifest": {"path": "rows.csv"}, **tree})
+    return make_plan(config, needs_key=False)
+
+
+SELF_HOSTED = "http://127.0.0.1:8000/v1"
+SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"endpoint": {"name": "vllm", "base_url": SELF_HOSTED}, "request": SPEECH}, "no speech"),
+    ({"endpoint": {"name": "vllm"}}, "needs endpoint.base_url"),
+    ({"endpoint": {"name": "custom", "base_url": SELF_HOSTED, "dialect": "vlm"}}, "mean vllm"),
+    ({"endpoint": {"name": "dashscope-workspace", "workspace": "ws"}}, "endpoint.region"),
+    ({"request": SPEECH, "model": "qwen3.8-omni-flash"}, "thinking: false|gives no speech"),
+    ({"request": {**SPEECH, "thinking": True}}, "thinking: false"),
+    ({"request": {"thinking": True}, "model": "qwen-omni-turbo"}, "no thinking mode"),
+    ({"request": {"fps": 1}}, "takes no request.fps"),
+    ({"request": {"max_tokens": 20_000}}, "over the model's 16384"),
+    ({"request": {"top_k": 3}, "endpoint": {"name": "openai"}}, "takes no request.top_k"),
+    ({"media": {"transport": "upload"}, "endpoint": {"name": "openai"}}, "no temporary storage"),
+    ({"catalogue": "gone.toml"}, "catalogue gone.toml"),
+    ({"model": "qwen3-omni-flash-realtime"}, "WebSocket"),
+    ({"endpoint": {"name": "dashscope-batch-chat"}}, "of the omni models it has qwen3.5-omni-plus"),
+]
+
+
+@pytest.mark.parametrize(("tree", "hint"), REFUSED, ids=[hint for _, hint in REFUSED])
+def test_what_an_endpoint_or_model_can_not_do_is_refused(tree: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        plan(**tree)
+
+
+def test_every_endpoint_makes_a_plan() -> None:
+    for name in ("simulator", "dashscope-beijing", "dashscope-batch-chat", "openai"):
+        assert (
+            plan(endpoint={"name": name}, model="qwen3.5-omni-plus").endpoints[0].profile.name
+            == name
+        )
+    for name in ("vllm", "vllm-omni", "sglang-omni", "litellm", "custom"):
+        assert plan(endpoint={"name": name, "base_url": SELF_HOSTED}).endpoints[0].dialect
+
+
+def test_a_workspace_has_a_host_of_its_own() -> None:
+    endpoint = {"name": "dashscope-workspace", "workspace": "ws-1", "region": "ap-southeast-1"}
+    found = plan(endpoint=endpoint)
+    assert found.endpoints[0].profile.base_url == (
+        "https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1"
+    )
+    assert found.endpoints[0].price is not None
+    assert found.endpoints[0].price.region == "singapore"
+
+
+def test_batch_chat_is_half_the_price_and_has_limits_of_its_own() -> None:
+    live = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus")
+    cheap = plan(endpoint={"name": "dashscope-batch-chat"}, model="qwen3.5-omni-plus")
+    assert live.endpoints[0].price is not None
+    assert cheap.endpoints[0].price is not None
+    assert cheap.endpoints[0].price.text_in == pytest.approx(live.endpoints[0].price.text_in / 2)  # type: ignore[operator]
+    assert live.endpoints[0].quota.requests_per_minute == 60
+    limits = cheap.endpoints[0].quota
+    assert (limits.requests_per_minute, limits.tokens_per_minute) == (60_000, None)
+    assert (limits.max_in_flight, live.endpoints[0].quota.max_in_flight) == (1_000, 16)
+    assert cheap.endpoints[0].dialect.first_byte_timeout_s > 3600
+    assert (
+        cheap.endpoints[0].profile.storage_url == live.endpoints[0].profile.base_url
+    )  # the queue's host stores nothing
+
+
+def test_files_and_key_never_leave_a_base_url_of_your_own() -> None:
+    endpoint = {"name": "dashscope-batch-chat", "base_url": "http://127.0.0.1:1/v1"}
+    assert (
+        plan(endpoint=endpoint, model="qwen3.5-omni-plus").endpoints[0].profile.storage_url is None
+    )
+
+
+def test_an_answer_that_is_thought_out_may_take_longer_to_begin() -> None:
+    assert plan().endpoints[0].first_byte_timeout_s == 120
+    assert plan(request={"thinking": True}).endpoints[0].first_byte_timeout_s == 300
+    assert plan(retry={"first_byte_timeout_s": 7}).endpoints[0].first_byte_timeout_s == 7
+
+
+def test_options_change_the_estimate() -> None:
+    """Golden of the vendor's formula: 3000 x 4000 pixels in high resolution."""
+    sharp = plan(model="qwen3.5-omni-plus", request={"vl_high_resolution_images": True}).rules
+    assert image_tokens(3000, 4000, sharp) == 11_752
+    assert image_tokens(1080, 1920, sharp) == 2_042
+    small = plan(model="qwen3.5-omni-plus", request={"max_pixels": 102_400, "fps": 1}).rules
+    assert image_tokens(3000, 4000, small) <= 102
+    assert small.video_sample_fps == 1
+
+
+def test_limits_of_the_vendor_do_not_bind_a_server_of_your_own() -> None:
+    own = plan(endpoint={"name": "vllm", "base_url": SELF_HOSTED}, model="qwen3-omni-flash")
+    assert (own.endpoints[0].limits, own.endpoints[0].quota.requests_per_minute) == (None, None)
+    assert plan(endpoint={"name": "dashscope-beijing"}).endpoints[0].limits is not None
+
+
+def test_an_overlay_changes_the_catalogue(tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.toml"
+    overlay.write_text("[models.qwen3-omni-flash.quota]\nrequests_per_minute = 600\n")
+    found = plan(catalogue=str(overlay), endpoint={"name": "dashscope-beijing"})
+    assert found.endpoints[0].quota.requests_per_minute == 600
+
+
+def test_an_unknown_model_is_a_warning_with_the_nearest_name() -> None:
+    (warning,) = plan(model="qwen3-omni-flsh").warnings
+    assert "did you mean qwen3-omni-flash?" in warning

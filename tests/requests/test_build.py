@@ -1,0 +1,152 @@
+"""Item + media → Request."""
+
+from typing import Any
+
+import pytest
+
+from omni_batch.catalogue import catalogue
+from omni_batch.config import RequestConfig
+from omni_batch.requests.build import build_request
+from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
+from omni_batch.types import Frames, Item, Media, Message, Request
+
+IMAGE, SOUND = MediaRef("image", "i"), MediaRef("audio", "a")
+MEDIA = {IMAGE: Media("image", "i", sha256="1"), SOUND: Media("audio", "a", sha256="2")}
+HELLO = Turn("user", ("Hello",))
+SPOKEN = {"modalities": ("text", "audio")}
+
+
+def build(
+    *turns: Turn, model: str = "qwen3-omni-flash", item: Item | None = None, **config: Any
+) -> Request:
+    return build_request(
+        item or Item("one", 0),
+        turns or (HELLO,),
+        MEDIA,
+        RequestConfig(**config),
+        model,
+        catalogue().model(model),
+    )
+
+
+def test_turns_are_joined_with_their_media() -> None:
+    frames = FrameRefs((IMAGE, IMAGE))
+    request = build(
+        Turn("user", (SOUND, "What?")), Turn("assistant", ("x",)), Turn("user", (frames,))
+    )
+    assert request.messages == (
+        Message("user", (MEDIA[SOUND], "What?")),
+        Message("assistant", ("x",)),
+        Message("user", (Frames((MEDIA[IMAGE], MEDIA[IMAGE])),)),
+    )
+    assert request.media() == (MEDIA[SOUND], MEDIA[IMAGE], MEDIA[IMAGE])
+
+
+@pytest.mark.parametrize(
+    ("parts", "modality"),
+    [
+        (("text",), "text"),
+        ((IMAGE, "text"), "image"),
+        (("text", SOUND), "audio"),
+        ((MediaRef("video", "v"),), "video"),
+        ((FrameRefs((IMAGE,)), "text"), "frames"),
+        ((SOUND, IMAGE), "audio"),
+    ],
+)
+def test_the_modality_is_what_the_last_turn_holds_first(parts: Any, modality: str) -> None:
+    media = {**MEDIA, MediaRef("video", "v"): Media("video", "v")}
+    turns = [Turn("user", (SOUND,)), Turn("user", parts)]
+    request = build_request(Item("one", 0), turns, media, RequestConfig(), "m", None)
+    assert request.modality == modality
+
+
+def test_an_alias_goes_over_the_wire_as_it_was_given() -> None:
+    alias = "qwen3-omni-flash-2025-12-01"
+    assert build(model=alias, **SPOKEN).model == alias
+    assert build(model="never-heard-of", voice="X", **SPOKEN).model == "never-heard-of"
+
+
+def test_only_sampling_that_was_set_is_sent() -> None:
+    assert build().options == {}
+    everything = {
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "top_k": 0,
+        "presence_penalty": -1.0,
+        "repetition_penalty": 1.05,
+        "max_tokens": 9,
+        "seed": 0,
+    }
+    assert build(**everything).options == everything
+
+
+# --- The system message ---
+
+
+def test_the_system_message_comes_first_and_a_rows_own_wins() -> None:
+    assert build(system="theirs").messages[0] == Message("system", ("theirs",))
+    own = build(system="theirs", item=Item("one", 0, system="mine"))
+    assert own.messages == (Message("system", ("mine",)), Message("user", ("Hello",)))
+
+
+def test_an_empty_system_cell_means_none() -> None:
+    assert len(build(system="theirs", item=Item("one", 0, system="")).messages) == 1
+
+
+def test_a_model_that_ignores_it_while_speaking_is_primed_by_a_first_exchange() -> None:
+    assert build(model="qwen-omni-turbo", system="You are a cook.", **SPOKEN).messages == (
+        Message("user", ("You are a cook.",)),
+        Message("assistant", ("Understood.",)),
+        Message("user", ("Hello",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("qwen-omni-turbo", {}),  # it says nothing aloud
+        ("qwen3-omni-flash", SPOKEN),
+        ("never-heard-of", {**SPOKEN, "voice": "X"}),
+    ],
+)
+def test_all_others_get_a_system_message(model: str, config: dict[str, Any]) -> None:
+    request = build(model=model, system="You are a cook.", **config)
+    assert request.messages[0] == Message("system", ("You are a cook.",))
+
+
+# --- Voice and thinking ---
+
+
+@pytest.mark.parametrize(
+    ("row", "config", "expected"),
+    [("Ethan", "Serena", "Ethan"), (None, "Serena", "Serena"), (None, None, "Cherry")],
+)
+def test_the_voice_is_the_rows_then_the_configs_then_the_models(
+    row: str | None, config: str | None, expected: str
+) -> None:
+    assert build(item=Item("one", 0, voice=row), voice=config, **SPOKEN).voice == expected
+
+
+def test_without_speech_there_is_no_voice() -> None:
+    request = build(item=Item("one", 0, voice="Ethan"), voice="Serena")
+    assert (request.wants_audio, request.voice) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "said"),
+    [
+        ("qwen3-omni-flash", False, None),
+        ("qwen3-omni-flash", True, True),
+        ("qwen3.8-omni-flash", False, False),
+        ("qwen3.8-omni-flash", True, None),
+        ("qwen-omni-turbo", False, None),
+        ("qwen3-omni-flash", None, None),
+        ("never-heard-of", False, False),
+        ("never-heard-of", None, None),
+        ("never-heard-of", True, True),
+    ],
+)
+def test_thinking_is_said_only_where_it_differs_from_the_models_default(
+    model: str, wanted: bool | None, said: bool | None
+) -> None:
+    assert build(model=model, thinking=wanted).thinking is said

@@ -1,0 +1,204 @@
+"""What a row asks: earlier turns, own media, own prompt."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.errors import ManifestError
+from omni_batch.requests.messages import FrameRefs, MediaRef, Turn, references, turns_of
+from omni_batch.text import display_name, is_data_uri, is_url
+from omni_batch.types import Item
+
+IMAGE, AUDIO, VIDEO = MediaRef("image", "i"), MediaRef("audio", "a"), MediaRef("video", "v")
+
+
+def item(**columns: Any) -> Item:
+    return Item("one", 0, **columns)
+
+
+def parts_of(content: object) -> tuple[object, ...]:
+    """One user turn written in `messages`, as parts."""
+    messages = json.dumps([{"role": "user", "content": content}])
+    (turn,) = turns_of(item(messages=messages), None)
+    return turn.parts
+
+
+def test_a_rows_own_turn_holds_media_first_and_then_the_text() -> None:
+    own = item(prompt="Why?", image=("i", "j"), audio="a", video="v", frames=("f", "g"))
+    frames = FrameRefs((MediaRef("image", "f"), MediaRef("image", "g")))
+    assert turns_of(own, None) == (
+        Turn("user", (IMAGE, MediaRef("image", "j"), AUDIO, VIDEO, frames, "Why?")),
+    )
+
+
+def test_a_rows_own_prompt_beats_the_configs() -> None:
+    assert turns_of(item(prompt="mine"), "theirs") == (Turn("user", ("mine",)),)
+    assert turns_of(item(), "theirs") == (Turn("user", ("theirs",)),)
+
+
+def test_media_need_no_text() -> None:
+    assert turns_of(item(audio="a"), None) == (Turn("user", (AUDIO,)),)
+    assert turns_of(item(audio="a", prompt=""), "theirs") == (Turn("user", (AUDIO,)),)
+
+
+@pytest.mark.parametrize("columns", [{}, {"prompt": ""}, {"messages": "[]"}, {"messages": ""}])
+def test_a_row_with_nothing_to_send_is_refused(columns: dict[str, str]) -> None:
+    with pytest.raises(ManifestError, match="'one' has nothing to send"):
+        turns_of(item(**columns), None)
+
+
+EARLIER = json.dumps(
+    [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"audio": "a"}, {"text": "Who?"}]},
+        {"role": "assistant", "content": "Ann."},
+    ]
+)
+EARLIER_TURNS = (
+    Turn("system", ("Be brief.",)),
+    Turn("user", (AUDIO, "Who?")),
+    Turn("assistant", ("Ann.",)),
+)
+
+
+def test_earlier_turns_come_before_the_rows_own() -> None:
+    own = item(messages=EARLIER, prompt="And now?")
+    assert turns_of(own, None) == (*EARLIER_TURNS, Turn("user", ("And now?",)))
+
+
+def test_a_row_of_messages_alone_gets_no_prompt_from_the_config() -> None:
+    asked = '[{"role": "user", "content": "What is this?"}]'
+    assert turns_of(item(messages=asked), "theirs") == (Turn("user", ("What is this?",)),)
+
+
+def test_messages_alone_must_end_with_the_user() -> None:
+    with pytest.raises(ManifestError, match="end with a turn of the assistant"):
+        turns_of(item(messages=EARLIER), "theirs")
+
+
+def test_a_row_of_messages_and_media_does() -> None:
+    turns = turns_of(item(messages=EARLIER, image=("i",)), "theirs")
+    assert turns == (*EARLIER_TURNS, Turn("user", (IMAGE, "theirs")))
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("hi", ("hi",)),
+        (["hi", "ho"], ("hi", "ho")),
+        ({"text": "hi"}, ("hi",)),
+        ([{"image": "i"}], (IMAGE,)),
+        ([{"audio": "a"}], (AUDIO,)),
+        ([{"video": "v"}], (VIDEO,)),
+        ([{"frames": ["i", "i"]}], (FrameRefs((IMAGE, IMAGE)),)),
+        ([{"type": "text", "text": "hi"}], ("hi",)),
+        ([{"type": "image_url", "image_url": {"url": "i"}}], (IMAGE,)),
+        ([{"type": "input_audio", "input_audio": {"data": "a", "format": "mp3"}}], (AUDIO,)),
+        ([{"type": "video_url", "video_url": {"url": "v"}}], (VIDEO,)),
+        ([{"type": "video", "video": ["i", "i"]}], (FrameRefs((IMAGE, IMAGE)),)),
+        ([{"image": "i"}, "hi", {"audio": "a"}], (IMAGE, "hi", AUDIO)),
+    ],
+)
+def test_a_part_may_be_written_short_or_as_on_the_wire(content: object, parts: object) -> None:
+    assert parts_of(content) == parts
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        7,
+        [None],
+        [["hi"]],
+        [{}],
+        [{"image": 3}],
+        [{"image_url": "i"}],
+        [{"frames": "i"}],
+        [{"frames": []}],
+        [{"type": "video", "video": []}],
+        [{"type": "file", "file": "x"}],
+    ],
+)
+def test_what_is_no_part_is_refused_with_its_turn(content: object) -> None:
+    with pytest.raises(ManifestError, match=r"turn 1: .* is no part; write a text"):
+        parts_of(content)
+
+
+@pytest.mark.parametrize("role", [None, "tool", "User", 3])
+def test_an_unknown_role_is_refused(role: object) -> None:
+    messages = json.dumps([{"role": "user", "content": "x"}, {"role": role, "content": "x"}])
+    with pytest.raises(ManifestError, match=r"turn 2: role .*; use system, user or assistant"):
+        turns_of(item(messages=messages), None)
+
+
+@pytest.mark.parametrize("messages", ["hello", "{}", "[1]", '["hi"]', '[{"role":"user"', "null"])
+def test_messages_that_are_no_list_of_turns_are_refused(messages: str) -> None:
+    with pytest.raises(ManifestError, match="not a JSON list of turns"):
+        turns_of(item(messages=messages), "x")
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "text", "image", "frames", "video"]), inner
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": JSON})) | JSON)
+def test_no_messages_break_it(messages: object) -> None:
+    try:
+        turns = turns_of(item(messages=json.dumps(messages)), "x")
+    except ManifestError:
+        return
+    assert turns
+    references(turns)
+
+
+def test_references_are_all_media_in_their_order() -> None:
+    frames = FrameRefs((MediaRef("image", "f"), MediaRef("image", "g")))
+    turns = [Turn("user", (AUDIO, "text", frames)), Turn("user", (IMAGE,))]
+    assert references(turns) == (AUDIO, *frames.images, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("columns", "modality", "media"),
+    [
+        ({"prompt": "x"}, "text", ()),
+        ({"frames": ("f", "g")}, "frames", ("f", "g")),
+        ({"video": "v", "frames": ("f",)}, "video", ("v", "f")),
+        ({"audio": "a", "video": "v"}, "audio", ("a", "v")),
+        ({"image": ("i", "j"), "audio": "a", "frames": ("f",)}, "image", ("i", "j", "a", "f")),
+    ],
+)
+def test_a_row_names_its_own_media(columns: Any, modality: str, media: tuple[str, ...]) -> None:
+    row = item(**columns)
+    assert (row.modality(), row.references()) == (modality, media)
+
+
+@pytest.mark.parametrize(
+    ("reference", "url", "data"),
+    [
+        ("https://example.org/a.mp3", True, False),
+        ("http://example.org/a.mp3", True, False),
+        ("oss://bucket/a.mp3", True, False),
+        ("data:;base64,AAAA", False, True),
+        ("a/b.mp3", False, False),
+        ("https.mp3", False, False),
+    ],
+)
+def test_a_reference_shows_what_it_is(reference: str, url: bool, data: bool) -> None:
+    assert (is_url(reference), is_data_uri(reference)) == (url, data)
+
+
+def test_a_data_uri_is_named_by_its_beginning() -> None:
+    assert display_name("a/b.mp3") == "a/b.mp3"
+    name = display_name("data:audio/mpeg;base64," + "A" * 5000)
+    assert name == "data:audio/mpeg;base64,AAAAAAAAAAAAAAAAA… (5023 characters)"

@@ -1,0 +1,585 @@
+"""One test for each rule, named after it: a value just inside the limit and one just outside."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.catalogue import Model, catalogue
+from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt, rules_of
+from omni_batch.providers.dialects import DIALECTS
+from omni_batch.requests.validate import Violation, violations, warnings
+from omni_batch.types import Frames, Media, MediaKind, Message, Part, Request
+
+FLASH, TURBO, PLUS = "qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"
+NEWEST, CAPTIONER, TEXT = "qwen3.8-omni-flash", "qwen3-omni-30b-a3b-captioner", "qwen3.5-plus"
+UNKNOWN = "somebody-elses-omni"
+MIB = 2**20
+
+IMAGE = Media("image", "photo.jpg", path=Path("photo.jpg"), format="jpeg", size_bytes=40_000)
+IMAGE = replace(IMAGE, width_px=640, height_px=480)
+AUDIO = Media("audio", "talk.mp3", path=Path("talk.mp3"), format="mp3", size_bytes=40_000)
+AUDIO = replace(AUDIO, duration_s=10.0, has_sound=True)
+VIDEO = Media("video", "film.mp4", path=Path("film.mp4"), format="mp4", size_bytes=40_000)
+VIDEO = replace(VIDEO, duration_s=10.0, width_px=1280, height_px=720, frames_per_s=30.0)
+LINK = Media("image", "https://h/i.jpg", url="https://h/i.jpg")
+
+REMEDY = re.compile(
+    r"\b(crop|cut|enlarge|end|give|leave|lower|make|move|remove|send|set|shorten|split|use)\b"
+)
+
+
+def user(*parts: Part) -> Message:
+    return Message("user", parts)
+
+
+def ask(*parts: Part, model: str = FLASH, **changes: Any) -> Request:
+    request = Request(model=model, messages=(user(*parts),), modality="text")
+    return replace(request, **changes)
+
+
+def judged(
+    request: Request,
+    *,
+    dialect: str = "dashscope",
+    thinking: bool = False,
+    model: Model | None = None,
+    **others: Any,
+) -> tuple[Violation, ...]:
+    known = model or catalogue().model(request.model)
+    estimate = estimate_prompt(request, rules_of(known))
+    found = violations(request, known, estimate, DIALECTS[dialect], thinking=thinking, **others)
+    for violation in found:
+        assert REMEDY.search(violation.message), violation.message
+    return found
+
+
+def rules(request: Request, **others: Any) -> set[str]:
+    return {violation.rule for violation in judged(request, **others)}
+
+
+def the_one(request: Request, **others: Any) -> str:
+    """The message of the only violation."""
+    (found,) = judged(request, **others)
+    return found.message
+
+
+def doubted(
+    request: Request, *, dialect: str = "dashscope", thinking: bool = False
+) -> tuple[str, ...]:
+    model = catalogue().model(request.model)
+    estimate = estimate_prompt(request, rules_of(model))
+    return warnings(request, model, estimate, DIALECTS[dialect], thinking=thinking)
+
+
+# --- limits of single media ---
+
+BOUNDS: list[tuple[str, str, Media, dict[str, Any], dict[str, Any], str]] = [
+    ("image-too-small", FLASH, IMAGE, {"width_px": 11}, {"width_px": 10}, "10 px"),
+    ("image-too-small", FLASH, IMAGE, {"height_px": 11}, {"height_px": 10}, "11 px"),
+    ("image-too-large", FLASH, IMAGE, {"size_bytes": 10 * MIB}, {"size_bytes": 10 * MIB + 1},
+     "10,485,761"),
+    ("audio-too-long", FLASH, AUDIO, {"duration_s": 1200.0}, {"duration_s": 1200.5}, "1,200.5 s"),
+    ("audio-too-long", TURBO, AUDIO, {"duration_s": 180.0}, {"duration_s": 180.01}, "180.01 s"),
+    ("audio-too-long", PLUS, AUDIO, {"duration_s": 10_800.0}, {"duration_s": 10_801.0}, "10,801 s"),
+    ("audio-too-large", FLASH, AUDIO, {"size_bytes": 100 * MIB}, {"size_bytes": 100 * MIB + 1},
+     "104,857,601"),
+    ("video-too-short", FLASH, VIDEO, {"duration_s": 2.0}, {"duration_s": 1.9}, "1.9 s"),
+    ("video-too-long", FLASH, VIDEO, {"duration_s": 150.0}, {"duration_s": 150.1}, "150.1 s"),
+    ("video-too-long", TURBO, VIDEO, {"duration_s": 40.0}, {"duration_s": 40.1}, "40.1 s"),
+    ("video-too-large", FLASH, VIDEO, {"size_bytes": 256 * MIB}, {"size_bytes": 256 * MIB + 1},
+     "268,435,457"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "model", "media", "inside", "outside", "value"), BOUNDS)
+def test_a_limit_of_a_medium(
+    rule: str, model: str, media: Media, inside: Any, outside: Any, value: str
+) -> None:
+    assert judged(ask(replace(media, **inside), model=model)) == ()
+    (found,) = judged(ask(replace(media, **outside), model=model))
+    assert found.rule == rule
+    assert value in found.message
+    assert media.reference in found.message
+    assert model in found.message
+
+
+def test_image_too_narrow() -> None:
+    assert judged(ask(replace(IMAGE, width_px=4000, height_px=20))) == ()
+    message = the_one(ask(replace(IMAGE, width_px=20, height_px=4010)))
+    assert "200.5 to 1" in message
+    assert "200 to 1 at most" in message
+
+
+def test_a_frame_is_an_image_too() -> None:
+    small = replace(IMAGE, width_px=10, reference="frame-2.jpg")
+    assert "frame-2.jpg" in the_one(ask(Frames((IMAGE, small))))
+
+
+def test_a_medium_written_out_is_named_in_short() -> None:
+    uri = "data:image/png;base64," + "A" * 1000
+    message = the_one(ask(replace(IMAGE, reference=uri, url=uri, path=None, width_px=5)))
+    assert len(message) < 250
+
+
+def test_url_form() -> None:
+    for url in ("https://h/i", "http://h/i", "oss://k/i", "HTTPS://h/i"):
+        assert judged(ask(replace(LINK, url=url))) == ()
+    assert "ftp://h/i" in the_one(ask(replace(LINK, reference="ftp://h/i", url="ftp://h/i")))
+
+
+def test_data_uri_form() -> None:
+    assert judged(ask(replace(LINK, url="data:image/png;base64,AAAA"))) == ()
+    assert judged(ask(replace(AUDIO, url="data:;base64,AAAA"))) == ()
+    assert rules(ask(replace(LINK, url="data:image/png,AAAA"))) == {"data-uri-form"}
+
+
+def test_data_uri_too_large() -> None:
+    head = "data:image/png;base64,"
+    fits = head + "A" * (10 * MIB - len(head))
+    assert judged(ask(replace(LINK, url=fits))) == ()
+    message = the_one(ask(replace(LINK, url=fits + "A")))
+    assert "10,485,761" in message
+    assert rules(ask(replace(LINK, url=fits + "A"), model=UNKNOWN)) == {"data-uri-too-large"}
+    assert judged(ask(replace(LINK, url=fits + "A"), model=UNKNOWN), dialect="vllm") == ()
+
+
+# --- what stands together ---
+
+
+def test_no_user_turn() -> None:
+    for messages in ((), (Message("system", ("s",)),), (Message("assistant", ("a",)),)):
+        assert rules(ask(messages=messages)) == {"no-user-turn"}
+
+
+def test_last_turn_not_users() -> None:
+    talk = (user("a"), Message("assistant", ("b",)), user("c"))
+    assert judged(ask(messages=talk)) == ()
+    assert "assistant's" in the_one(ask(messages=talk[:2]))
+
+
+def test_empty_turn() -> None:
+    message = the_one(ask(messages=(user("a"), Message("assistant", ()), user("c"))))
+    assert "turn 2 of the assistant" in message
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_media_not_in_user_turn(role: Any) -> None:
+    message = the_one(ask(messages=(user("a"), Message(role, ("b", IMAGE)), user("c"))))
+    assert f"turn 2 of the {role} holds photo.jpg" in message
+
+
+def test_prompt_not_taken_and_turns_not_taken() -> None:
+    assert judged(ask(AUDIO, model=CAPTIONER)) == ()
+    assert judged(ask("", AUDIO, model=CAPTIONER)) == ()
+    assert "'Listen'" in the_one(ask(AUDIO, "Listen", model=CAPTIONER))
+    primed = ask(messages=(Message("system", ("s",)), user(AUDIO)), model=CAPTIONER)
+    assert "2 turns" in the_one(primed)
+
+
+def test_kind_not_taken() -> None:
+    assert rules(ask(IMAGE, model=CAPTIONER)) == {"kind-not-taken"}
+    flash = catalogue().model(FLASH)
+    assert flash is not None
+    text_only = msgspec.structs.replace(flash, inputs=("text",))
+    assert judged(ask("Hello"), model=text_only) == ()
+    for part, kind in ((IMAGE, "image"), (AUDIO, "audio"), (Frames((IMAGE,) * 4), "frames")):
+        assert f"is {kind}; {FLASH} takes text:" in the_one(ask(part), model=text_only)
+
+
+FORMS = [
+    ("dashscope", {"image", "audio", "video", "frames"}),
+    ("vllm", {"image", "audio", "video"}),
+    ("sglang-omni", {"image", "audio", "video"}),
+    ("openai", {"image", "audio"}),
+]
+
+
+@pytest.mark.parametrize(("dialect", "taken"), FORMS)
+def test_no_form_for_kind(dialect: str, taken: set[str]) -> None:
+    parts: dict[str, Part] = {
+        "image": IMAGE,
+        "audio": AUDIO,
+        "video": VIDEO,
+        "frames": Frames((IMAGE, IMAGE)),
+    }
+    for kind, part in parts.items():
+        found = rules(ask(part, model=UNKNOWN), dialect=dialect)
+        assert found == (set() if kind in taken else {"no-form-for-kind"})
+
+
+def test_one_media_kind() -> None:
+    for model in (FLASH, TURBO):
+        assert judged(ask(IMAGE, "and", IMAGE, model=model)) == ()
+        message = the_one(ask(IMAGE, "and", AUDIO, model=model))
+        assert "image, audio" in message
+    assert judged(ask(IMAGE, AUDIO, VIDEO, model=PLUS)) == ()
+    earlier = (user(IMAGE), Message("assistant", ("a",)), user(AUDIO))
+    assert judged(ask(messages=earlier)) == ()
+
+
+def test_audio_files() -> None:
+    assert judged(ask(AUDIO)) == ()
+    assert "holds 2 audio inputs" in the_one(ask(AUDIO, AUDIO))
+    links = [replace(AUDIO, path=None, url="https://h/a.mp3", duration_s=None)] * 2049
+    assert rules(ask(*links[:2048], model=PLUS)) == set()
+    assert rules(ask(*links, model=PLUS)) == {"audio-files"}
+
+
+def test_video_files() -> None:
+    frames = Frames((IMAGE,) * 4)
+    assert "holds 2 video inputs" in the_one(ask(VIDEO, VIDEO))
+    assert "holds 2 video inputs" in the_one(ask(frames, frames))
+    assert judged(ask(VIDEO, VIDEO, model=PLUS)) == ()
+
+
+def test_earlier_turns_hold_files_of_their_own() -> None:
+    talk = (user(AUDIO), Message("assistant", ("a",)), user(AUDIO))
+    assert judged(ask(messages=talk)) == ()
+
+
+@pytest.mark.parametrize(("model", "least", "most"), [(FLASH, 2, 128), (TURBO, 4, 80)])
+def test_frames_too_few_and_frames_too_many(model: str, least: int, most: int) -> None:
+    for count in (least, most):
+        assert judged(ask(Frames((LINK,) * count), model=model)) == ()
+    few = the_one(ask(Frames((LINK,) * (least - 1)), model=model))
+    many = the_one(ask(Frames((LINK,) * (most + 1)), model=model))
+    assert f"the list of {least - 1} frames" in few
+    assert f"the list of {most + 1} frames" in many
+
+
+def test_base64_files() -> None:
+    many = [replace(IMAGE, width_px=32, height_px=32)] * 251
+    assert rules(ask(*many[:250], model=PLUS)) == set()
+    assert "251 media" in the_one(ask(*many, model=PLUS))
+    assert judged(ask(*many, model=PLUS), files_inline=False) == ()
+    assert judged(ask(*many[:250], LINK, model=PLUS)) == ()
+    written = replace(LINK, url="data:image/png;base64,AAAA")
+    assert rules(ask(*many[:250], written, model=PLUS), files_inline=True) == {"base64-files"}
+
+
+# --- length of the prompt ---
+
+
+def film(duration_s: float) -> Media:
+    return replace(VIDEO, duration_s=duration_s, has_sound=True)
+
+
+def test_input_too_long_while_thinking() -> None:
+    """By the rules of the guide: 720p with sound is over the cap of thinking from 23 s on."""
+    assert judged(ask(film(22.0), "What?"), thinking=True) == ()
+    message = the_one(ask(film(23.0), "What?"), thinking=True)
+    assert "video 16,102, audio 288" in message
+    assert "16,384 at most while it thinks (49,152 without)" in message
+    assert "set request.thinking: false" in message
+    assert "shorter or smaller video" in message
+    assert judged(ask(film(23.0), "What?")) == ()
+    assert judged(ask(film(150.0), "What?")) == ()
+
+
+def test_input_too_long_without_thinking_names_what_is_longest() -> None:
+    crowd = [IMAGE] * 200
+    message = the_one(ask(*crowd))
+    assert "60,4" in message
+    assert message.endswith("49,152 at most: send fewer or smaller images")
+    both = the_one(ask(*crowd), thinking=True)
+    assert "request.thinking" not in both  # it would not help
+
+
+def test_input_too_long_by_text() -> None:
+    per_token = 4
+    surely = int(49_152 * per_token / 0.6)
+    assert judged(ask("x" * (surely - 200))) == ()
+    assert rules(ask("x" * (surely + 200))) == {"input-too-long"}
+
+
+def test_a_text_that_may_fit_is_a_doubt() -> None:
+    request = ask("x" * 49_152 * 5)
+    assert judged(request) == ()
+    assert any("49,152" in doubt and "guess" in doubt for doubt in doubted(request))
+
+
+def test_what_is_too_long_by_guessed_sizes_is_a_doubt() -> None:
+    request = ask(*[LINK] * 100)
+    assert judged(request) == ()
+    assert any("guess" in doubt for doubt in doubted(request))
+    assert judged(ask(*[IMAGE] * 200, media_options={"max_pixels": 9}, model=NEWEST)) == ()
+
+
+def capped(tokens: int) -> Model:
+    flash = catalogue().model(FLASH)
+    assert flash is not None
+    return msgspec.structs.replace(flash, max_input_tokens=tokens)
+
+
+def test_input_too_long_by_one_token() -> None:
+    request = ask(*[IMAGE] * 200)
+    images, template = 200 * 302, 15
+    surely = images + int(template * 0.6)
+    assert judged(request, model=capped(surely)) == ()
+    assert rules(request, model=capped(surely - 1)) == {"input-too-long"}
+    estimate = estimate_prompt(request, rules_of(capped(1)))
+    for tokens, unsure in ((images + template, 0), (images + template - 1, 1), (surely, 1)):
+        found = warnings(request, capped(tokens), estimate, DIALECTS["dashscope"], thinking=False)
+        assert len(found) == unsure
+
+
+@pytest.mark.parametrize("name", ["width_px", "height_px", "duration_s", "frames_per_s"])
+def test_a_video_that_is_measured_in_part_is_a_guess(name: str) -> None:
+    whole = replace(film(149.0), reference="whole")
+    assert rules(ask(whole), model=capped(5_000)) == {"input-too-long"}
+    unknown: dict[str, Any] = {name: None}
+    assert judged(ask(replace(whole, **unknown)), model=capped(5_000)) == ()
+
+
+def test_the_estimate_is_believed_where_it_is_small() -> None:
+    request, model = ask(*[IMAGE] * 200), catalogue().model(FLASH)
+    few = PromptEstimate(text=20)
+    assert violations(request, model, few, DIALECTS["dashscope"], thinking=False) == ()
+
+
+# --- wishes ---
+
+SPEECH: dict[str, Any] = {"wants_audio": True, "voice": "Cherry"}
+
+
+def test_speech_with_thinking() -> None:
+    assert judged(ask("Hi", **SPEECH)) == ()
+    assert rules(ask("Hi", **SPEECH), thinking=True) == {"speech-with-thinking"}
+
+
+def test_speech_not_offered() -> None:
+    assert rules(ask("Hi", model=NEWEST, **SPEECH)) == {"speech-not-offered"}
+
+
+def test_speech_not_served() -> None:
+    assert rules(ask("Hi", model=UNKNOWN, **SPEECH), dialect="vllm") == {"speech-not-served"}
+    assert judged(ask("Hi", model=UNKNOWN, **SPEECH), dialect="vllm-omni") == ()
+
+
+def test_voice_missing() -> None:
+    assert rules(ask("Hi", wants_audio=True, model=UNKNOWN)) == {"voice-missing"}
+    assert judged(ask("Hi", wants_audio=True, model=UNKNOWN), dialect="vllm-omni") == ()
+
+
+def test_thinking_not_offered() -> None:
+    assert rules(ask("Hi", model=TURBO), thinking=True) == {"thinking-not-offered"}
+    assert judged(ask("Hi", model=FLASH), thinking=True) == ()
+    assert judged(ask("Hi", model=UNKNOWN), thinking=True) == ()
+
+
+@pytest.mark.parametrize(("model", "most"), [(FLASH, 16_384), (TURBO, 2_048), (NEWEST, 131_072)])
+def test_max_tokens_too_large(model: str, most: int) -> None:
+    assert judged(ask("Hi", model=model, options={"max_tokens": most})) == ()
+    message = the_one(ask("Hi", model=model, options={"max_tokens": most + 1}))
+    assert f"{most + 1:,}" in message
+
+
+def test_thinking_budget_too_large() -> None:
+    options = {"thinking_budget": 32_768}
+    assert judged(ask("Hi", options=options), thinking=True) == ()
+    message = the_one(ask("Hi", options={"thinking_budget": 32_769}), thinking=True)
+    assert "32,769" in message
+
+
+def test_fps_range() -> None:
+    for fps in (0.1, 10):
+        assert judged(ask(VIDEO, model=NEWEST, media_options={"fps": fps})) == ()
+    for fps in (0.09, 10.5):
+        found = the_one(ask(VIDEO, model=NEWEST, media_options={"fps": fps}))
+        assert str(fps) in found
+    assert rules(ask(VIDEO, model=UNKNOWN, media_options={"fps": 11})) == {"fps-range"}
+
+
+@pytest.mark.parametrize("name", ["fps", "min_pixels", "max_pixels", "total_pixels"])
+def test_option_not_taken_beside_media(name: str) -> None:
+    options: dict[str, Any] = {"media_options": {name: 2}}
+    assert judged(ask(VIDEO, model=NEWEST, **options)) == ()
+    assert f"request.{name} is 2" in the_one(ask(VIDEO, **options))
+    assert judged(ask(AUDIO, **options)) == ()  # it would not be sent
+    assert judged(ask(VIDEO, model=UNKNOWN, **options)) == ()
+
+
+def test_option_not_taken() -> None:
+    for name in ("enable_search", "vl_high_resolution_images", "use_multichannel"):
+        assert rules(ask("Hi", options={name: True})) == {"option-not-taken"}
+        assert judged(ask("Hi", options={name: False})) == ()
+        assert judged(ask("Hi", model=NEWEST, options={name: True})) == ()
+    assert judged(ask("Hi", options={"temperature": 0.5, "anything": 1})) == ()
+
+
+# --- warnings ---
+
+
+def test_an_unknown_voice_is_a_doubt_with_the_nearest_known_one() -> None:
+    assert doubted(ask("Hi", **SPEECH)) == ()
+    for asked, nearest in (("cherry", "Cherry"), ("Eldrik Sage", "Eldric Sage")):
+        request = ask("Hi", wants_audio=True, voice=asked)
+        assert judged(request) == ()
+        (doubt,) = doubted(request)
+        assert f"did you mean {nearest}?" in doubt
+    (far,) = doubted(ask("Hi", wants_audio=True, voice="xyz"))
+    assert "try Cherry" in far
+    (clone,) = doubted(ask("Hi", model=PLUS, **SPEECH))
+    assert "cloned" in clone
+    assert doubted(ask("Hi", voice="nobody")) == ()
+
+
+def test_an_undocumented_container_is_a_doubt() -> None:
+    for media in (AUDIO, replace(AUDIO, format="mp4"), VIDEO, replace(VIDEO, format="mkv"), IMAGE):
+        assert doubted(ask(media)) == ()
+    for media in (replace(AUDIO, format="flac"), replace(VIDEO, format="ts")):
+        assert judged(ask(media)) == ()
+        (doubt,) = doubted(ask(media))
+        assert media.format in doubt
+    linked = replace(VIDEO, path=None, url="https://h/film", format="mp3")
+    assert doubted(ask(linked)) == ()
+
+
+def test_a_limit_that_the_catalogue_is_not_sure_of_refuses_nothing() -> None:
+    long = ask(replace(VIDEO, duration_s=3_700.0), model=NEWEST)
+    assert judged(long) == ()
+    assert any("3,700 s" in doubt and "not sure" in doubt for doubt in doubted(long))
+    photo = ask(IMAGE, model=TEXT)
+    assert judged(photo) == ()
+    assert any("photo.jpg is image" in doubt for doubt in doubted(photo))
+
+
+# --- all together ---
+
+EACH = [
+    ("no-user-turn", ask(messages=()), {}),
+    ("image-too-small", ask(replace(IMAGE, width_px=1)), {}),
+    ("image-too-narrow", ask(replace(IMAGE, width_px=9_000, height_px=11)), {}),
+    ("image-too-large", ask(replace(IMAGE, size_bytes=10**8)), {}),
+    ("audio-too-long", ask(replace(AUDIO, duration_s=1e4)), {}),
+    ("audio-too-large", ask(replace(AUDIO, size_bytes=10**9)), {}),
+    ("video-too-short", ask(replace(VIDEO, duration_s=0.5)), {}),
+    ("video-too-long", ask(replace(VIDEO, duration_s=1e3)), {}),
+    ("video-too-large", ask(replace(VIDEO, size_bytes=10**10)), {}),
+    ("one-media-kind", ask(IMAGE, AUDIO), {}),
+    ("audio-files", ask(AUDIO, AUDIO), {}),
+    ("frames-too-few", ask(Frames((IMAGE,))), {}),
+    ("frames-too-many", ask(Frames((IMAGE,) * 129)), {}),
+    ("input-too-long", ask(film(60)), {"thinking": True}),
+    ("speech-not-offered", ask("Hi", model=NEWEST, **SPEECH), {}),
+    ("fps-range", ask(VIDEO, media_options={"fps": 11}), {}),
+    ("empty-turn", ask(), {}),
+    ("last-turn-not-users", ask(messages=(user("a"), Message("assistant", ("b",)))), {}),
+    ("media-not-in-user-turn", ask(messages=(Message("system", (IMAGE,)), user("a"))), {}),
+    ("turns-not-taken", ask(messages=(user(AUDIO), user(AUDIO)), model=CAPTIONER), {}),
+    ("prompt-not-taken", ask(AUDIO, "Listen", model=CAPTIONER), {}),
+    ("kind-not-taken", ask(VIDEO, model=CAPTIONER), {}),
+    ("no-form-for-kind", ask(VIDEO, model=UNKNOWN), {"dialect": "openai"}),
+    ("video-files", ask(VIDEO, VIDEO), {}),
+    ("base64-files", ask(*[IMAGE] * 251, model=PLUS), {}),
+    ("url-form", ask(replace(LINK, url="ftp://h/i")), {}),
+    ("data-uri-form", ask(replace(LINK, url="data:,AAAA")), {}),
+    ("data-uri-too-large", ask(replace(LINK, url="data:;base64," + "A" * 10 * MIB)), {}),
+    ("speech-with-thinking", ask("Hi", **SPEECH), {"thinking": True}),
+    ("speech-not-served", ask("Hi", model=UNKNOWN, **SPEECH), {"dialect": "vllm"}),
+    ("voice-missing", ask("Hi", model=UNKNOWN, wants_audio=True), {}),
+    ("thinking-not-offered", ask("Hi", model=TURBO), {"thinking": True}),
+    ("max-tokens-too-large", ask("Hi", options={"max_tokens": 10**6}), {}),
+    ("thinking-budget-too-large", ask("Hi", options={"thinking_budget": 10**6}), {}),
+    ("option-not-taken", ask("Hi", options={"enable_search": True}), {}),
+]
+
+
+@pytest.mark.parametrize(("rule", "request_", "others"), EACH)
+def test_one_violation_of_each(rule: str, request_: Request, others: Any) -> None:
+    assert rule in rules(request_, **others)
+
+
+def test_the_list_of_each_is_whole() -> None:
+    folder = Path(__file__).parents[2] / "omni_batch" / "requests" / "rules"
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    assert set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', sources)) <= {rule for rule, *_ in EACH}
+
+
+def test_all_violations_are_told_and_not_the_first_only() -> None:
+    bad = ask(
+        replace(IMAGE, width_px=1, size_bytes=10**8),
+        replace(AUDIO, duration_s=1e4),
+        wants_audio=True,
+        voice="Cherry",
+        options={"max_tokens": 10**6, "enable_search": True},
+    )
+    assert {
+        *("image-too-small", "image-too-narrow", "image-too-large", "audio-too-long"),
+        *("one-media-kind", "speech-with-thinking", "max-tokens-too-large", "option-not-taken"),
+    } <= rules(bad, thinking=True)
+
+
+def test_an_unknown_model_has_no_limits() -> None:
+    huge = replace(VIDEO, duration_s=1e6, size_bytes=10**12)
+    tiny = replace(IMAGE, width_px=1)
+    options = {"max_tokens": 10**9, "enable_search": True}
+    request = ask(huge, huge, tiny, "x" * 10**6, model=UNKNOWN, options=options)
+    assert judged(request) == ()
+    assert doubted(request) == ()
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "video"])
+@pytest.mark.parametrize("model", [FLASH, TURBO, PLUS, NEWEST])
+def test_unknown_sizes_refuse_nothing(kind: MediaKind, model: str) -> None:
+    linked = Media(kind, "https://h/m", url="https://h/m", format="mp3")
+    assert judged(ask(linked, "What?", model=model)) == ()
+    nothing = Media(kind, "m", path=Path("m"), format="jpeg")
+    assert judged(ask(nothing, "What?", model=model)) == ()
+
+
+ANY_NUMBER = st.none() | st.integers(-5, 10**9) | st.sampled_from([10**12, 0])
+ANY_FLOAT = st.none() | st.floats()
+ANY_MEDIA = st.builds(
+    Media,
+    kind=st.sampled_from(["image", "audio", "video"]),
+    reference=st.text(max_size=20),
+    url=st.none() | st.text(max_size=20) | st.just("data:;base64,AAAA"),
+    path=st.none() | st.just(Path("p")),
+    format=st.text(max_size=4),
+    size_bytes=ANY_NUMBER,
+    width_px=ANY_NUMBER,
+    height_px=ANY_NUMBER,
+    duration_s=ANY_FLOAT,
+    frames_per_s=ANY_FLOAT,
+    has_sound=st.booleans(),
+)
+ANY_PART = (
+    st.text(max_size=20) | ANY_MEDIA | st.builds(Frames, st.lists(ANY_MEDIA, max_size=3).map(tuple))
+)
+ANY_MESSAGE = st.builds(
+    Message,
+    role=st.sampled_from(["system", "user", "assistant"]),
+    parts=st.lists(ANY_PART, max_size=3).map(tuple),
+)
+ANY_REQUEST = st.builds(
+    Request,
+    model=st.sampled_from([FLASH, TURBO, PLUS, NEWEST, CAPTIONER, TEXT, UNKNOWN]),
+    messages=st.lists(ANY_MESSAGE, max_size=3).map(tuple),
+    modality=st.just("text"),
+    wants_audio=st.booleans(),
+    voice=st.none() | st.text(max_size=8),
+    options=st.dictionaries(
+        st.sampled_from(["max_tokens", "thinking_budget", "enable_search", "x"]),
+        st.none() | st.integers() | st.text(max_size=3) | st.floats(),
+    ),
+    media_options=st.dictionaries(st.sampled_from(["fps", "max_pixels", "x"]), st.floats()),
+)
+
+
+@given(ANY_REQUEST, st.integers(0, 10**6), st.booleans(), st.sampled_from(sorted(DIALECTS)))
+def test_whatever_the_media_say_nothing_is_raised(
+    request_: Request, tokens: int, thinking: bool, dialect: str
+) -> None:
+    model, estimate = catalogue().model(request_.model), PromptEstimate(text=tokens)
+    found = violations(request_, model, estimate, DIALECTS[dialect], thinking=thinking)
+    for violation in found:
+        assert REMEDY.search(violation.message)
+        assert violation.rule == violation.rule.lower().replace("_", "-")
+    warnings(request_, model, estimate, DIALECTS[dialect], thinking=thinking)

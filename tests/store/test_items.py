@@ -1,0 +1,135 @@
+"""The manifest as it was read comes back shard by shard, in order and whole."""
+
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omni_batch.errors import ManifestError, StorageError
+from omni_batch.store.items import (
+    GROUP_ROWS,
+    ItemsWriter,
+    UniqueIds,
+    choose_shard_size,
+    read_items,
+)
+from omni_batch.types import Item
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+MAYBE = st.none() | TEXT
+LIST = st.lists(TEXT, max_size=3).map(tuple)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+SOURCE = st.dictionaries(TEXT, JSON, max_size=3)
+
+
+@st.composite
+def item_lists(draw: st.DrawFn) -> list[Item]:
+    ids = draw(st.lists(TEXT.filter(bool), unique=True, min_size=1, max_size=9))
+    return [
+        Item(
+            item_id=item_id,
+            row_number=number,
+            prompt=draw(MAYBE),
+            image=draw(LIST),
+            audio=draw(MAYBE),
+            frames=draw(LIST),
+            messages=draw(MAYBE),
+            source=draw(SOURCE),
+        )
+        for number, item_id in enumerate(ids)
+    ]
+
+
+def write(path: Path, items: list[Item], group_rows: int) -> int:
+    with ItemsWriter(path, group_rows) as writer:
+        for item in items:
+            writer.add(item)
+        return writer.close()
+
+
+def read_all(path: Path, items: int, shard_size: int) -> list[Item]:
+    shards = range(-(-items // shard_size))
+    return [item for shard in shards for item in read_items(path, shard, shard_size)]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("items") / "items.parquet"
+
+
+@given(items=item_lists(), shard_size=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_all_shards_together_are_the_manifest_in_order(
+    path: Path, items: list[Item], shard_size: int
+) -> None:
+    assert write(path, items, shard_size) == len(items)
+    assert read_all(path, len(items), shard_size) == items
+
+
+def test_a_shard_may_be_several_groups_of_rows(path: Path) -> None:
+    items = [Item(f"item-{number}", number) for number in range(1234)]
+    write(path, items, group_rows=100)
+    assert read_all(path, len(items), 300) == items
+    assert [len(read_items(path, shard, 300)) for shard in range(5)] == [300, 300, 300, 300, 34]
+
+
+@given(items=st.integers(1, 10**8))
+def test_a_run_has_at_most_2000_shards_of_whole_groups(items: int) -> None:
+    shard_size = choose_shard_size(items, "auto")
+    assert -(-items // shard_size) <= 2000
+    assert shard_size % GROUP_ROWS == 0
+    assert shard_size == GROUP_ROWS or items > 2000 * GROUP_ROWS
+
+
+@given(items=st.integers(1, 10**8), wanted=st.integers(1, 100_000))
+def test_a_shard_size_that_was_asked_for_stands(items: int, wanted: int) -> None:
+    assert choose_shard_size(items, wanted) == wanted
+
+
+def test_ids_that_stand_there_twice_are_refused_with_both_rows(path: Path) -> None:
+    ids = [f"item-{number}" for number in range(5000)]
+    ids[4321] = ids[17]
+    with pytest.raises(ManifestError, match="item_id 'item-17' stands in rows 18 and 4322"):
+        write(path, [Item(item_id, number) for number, item_id in enumerate(ids)], GROUP_ROWS)
+
+
+def test_ids_differ_by_every_character(path: Path) -> None:
+    ids = ["a", "A", " a", "a ", "á", "a\u0301", "à"]
+    assert write(path, [Item(item_id, n) for n, item_id in enumerate(ids)], 2) == len(ids)
+
+
+def test_unique_ids_are_not_looked_at_a_second_time() -> None:
+    ids = UniqueIds()
+    for number in random.Random(7).sample(range(10**6), 1000):
+        ids.add(str(number))
+
+    def second_look() -> object:
+        pytest.fail("there was no suspicion")
+        yield
+
+    ids.refuse_duplicates(second_look())  # type: ignore[arg-type]
+    assert len(ids) == 1000
+
+
+def test_the_file_is_a_table_for_everybody(path: Path) -> None:
+    write(path, [Item("a", 0, image=("1.jpg", "2.jpg"), source={"n": 1})], 10)
+    (row,) = pq.read_table(path).to_pylist()
+    assert (row["item_id"], row["image"], row["source"]) == ("a", ["1.jpg", "2.jpg"], '{"n":1}')
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 no PAR1"])
+def test_a_file_that_cannot_be_read_is_a_storage_error(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "items.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"items\.parquet can't be read"):
+        read_items(path, 0, 10)

@@ -1,0 +1,181 @@
+"""A finished shard is one part of each table; the journal it came from is gone."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from omni_batch.errors import RateLimited, Rejected, StorageError
+from omni_batch.store import Entry, Journal, RunDir
+from omni_batch.store.columns import (
+    ATTEMPT_COLUMNS,
+    RESULT_COLUMNS,
+    RunFacts,
+    attempt_rows,
+    result_row,
+    schema,
+)
+from omni_batch.store.parts import drop_leftovers, write_parts
+from omni_batch.store.read import read_tables
+from omni_batch.types import Answer, Attempt, Item, Response, Result, Usage
+
+FACTS = RunFacts("run-1", "qwen3-omni-flash", "custom")
+TIME = datetime(2026, 11, 21, 2, 0, 0, 123456, tzinfo=UTC)
+
+
+def entry(row_number: int) -> Entry:
+    """The third row failed; all others were answered at the second attempt."""
+    refused = Attempt(1, TIME, 0.1, http_status=429, error=RateLimited("slow down", code="limit"))
+    usage = Usage(10, 5, 15)
+    answered = Attempt(2, TIME, 0.5, http_status=200, usage=usage)
+    failed = row_number == 2
+    response = Response(f"answer {row_number}", None, "stop", usage, None, "chat-1")
+    result = Result(
+        item=Item(f"item-{row_number}", row_number, source={"subject": "é"}),
+        started_at=TIME,
+        latency_s=1.5,
+        attempts=(refused,) if failed else (refused, answered),
+        answer=None if failed else Answer(response, None),
+        error=Rejected("no") if failed else None,
+    )
+    return Entry(result_row(FACTS, result), attempt_rows(FACTS, result))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run-1")
+    run.make_folders()
+    return run
+
+
+def journal(run: RunDir, shard_number: int, *row_numbers: int) -> None:
+    with Journal(run.journal(shard_number)) as file:
+        for number in row_numbers:
+            file.append(entry(number))
+
+
+def test_a_part_has_one_row_per_item_in_manifest_order(run: RunDir) -> None:
+    journal(run, 0, 3, 0, 2, 1)
+    write_parts(run, 0)
+    results = pq.read_table(run.results(0)).to_pylist()
+    assert [row["item_id"] for row in results] == ["item-0", "item-1", "item-2", "item-3"]
+    assert [row["status"] for row in results] == ["succeeded", "succeeded", "failed", "succeeded"]
+    assert (results[2]["error_kind"], results[2]["text"]) == ("rejected", None)
+    assert (results[3]["text"], results[3]["source"]) == ("answer 3", '{"subject":"é"}')
+    assert (results[3]["started_at"], results[3]["total_tokens"]) == (TIME, 15)
+
+
+def test_attempts_are_one_row_per_exchange_in_manifest_order(run: RunDir) -> None:
+    journal(run, 0, 2, 1)
+    write_parts(run, 0)
+    rows = pq.read_table(run.attempts(0)).to_pylist()
+    assert [(row["item_id"], row["number"], row["http_status"]) for row in rows] == [
+        ("item-1", 1, 429),
+        ("item-1", 2, 200),
+        ("item-2", 1, 429),
+    ]
+    assert (rows[0]["error_kind"], rows[0]["error_code"]) == ("rate_limited", "limit")
+
+
+def test_the_journal_is_dropped_and_nothing_else_is_left(run: RunDir) -> None:
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    files = {
+        path.relative_to(run.root).as_posix() for path in run.root.rglob("*") if path.is_file()
+    }
+    assert files == {"results/part-00000.parquet", "attempts/part-00000.parquet"}
+
+
+def test_a_torn_line_makes_no_row(run: RunDir) -> None:
+    journal(run, 0, 0, 1)
+    content = run.journal(0).read_bytes()
+    run.journal(0).write_bytes(content[:-20])
+    write_parts(run, 0)
+    assert pq.read_table(run.results(0)).num_rows == 1
+
+
+def test_every_part_has_the_same_schema_even_when_it_is_empty(run: RunDir) -> None:
+    journal(run, 0, 0, 1, 2)
+    journal(run, 1, 3)
+    write_parts(run, 0)
+    write_parts(run, 1)
+    write_parts(run, 2)
+    for path, columns in [(run.results, RESULT_COLUMNS), (run.attempts, ATTEMPT_COLUMNS)]:
+        for number in range(3):
+            found, wanted = pq.read_schema(path(number)), schema(columns)
+            assert found.equals(wanted)
+            assert [field.metadata for field in found] == [field.metadata for field in wanted]
+
+
+def test_pandas_reads_all_parts_of_a_run_as_one_table(run: RunDir) -> None:
+    journal(run, 0, 1, 0)
+    journal(run, 1, 3, 2)
+    write_parts(run, 0)
+    write_parts(run, 1)
+    frame = pd.read_parquet(run.root / "results")
+    assert list(frame["row_number"]) == [0, 1, 2, 3]
+    assert str(frame["started_at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_a_part_under_way_is_never_seen_beside_the_whole_ones(run: RunDir) -> None:
+    """`attempts` is written first: the folder of results must hold whole parts only."""
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    journal(run, 1, 1)
+    run.results(1).mkdir()  # the last step, its renaming, fails
+    with pytest.raises(StorageError, match=r"part-00001\.parquet can't be written"):
+        write_parts(run, 1)
+    run.results(1).rmdir()
+    assert [path.name for path in (run.root / "results").iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_part_that_cannot_be_written_keeps_its_journal(run: RunDir) -> None:
+    journal(run, 0, 0, 1)
+    before = run.journal(0).read_bytes()
+    run.results(0).mkdir()
+    with pytest.raises(StorageError):
+        write_parts(run, 0)
+    assert run.journal(0).read_bytes() == before
+    run.results(0).rmdir()
+    write_parts(run, 0)
+    assert pq.read_table(run.results(0)).num_rows == 2
+
+
+def test_tables_come_from_parts_and_journals_alike(run: RunDir) -> None:
+    journal(run, 0, 1, 0)
+    write_parts(run, 0)
+    journal(run, 2, 5, 4)
+    tables = list(read_tables(run, 4))
+    assert [results["row_number"].to_pylist() for results, _ in tables] == [[0, 1], [4, 5]]
+    assert [attempts.num_rows for _, attempts in tables] == [4, 4]
+    assert all(results.schema == schema(RESULT_COLUMNS) for results, _ in tables)
+
+
+def test_a_part_wins_over_a_journal_that_was_not_dropped_in_time(run: RunDir) -> None:
+    """Killed between the writing of the part and the dropping of its journal."""
+    journal(run, 0, 0, 1)
+    write_parts(run, 0)
+    journal(run, 0, 0, 1)
+    assert [results.num_rows for results, _ in read_tables(run, 1)] == [2]
+
+
+def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: RunDir) -> None:
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    journal(run, 0, 0)  # killed before it was dropped
+    journal(run, 1, 1)
+    run.unfinished_speech("item-2", 1).touch()
+    run.downloads.mkdir()
+    drop_leftovers(run, 2)
+    assert list(run.journals.iterdir()) == [run.journal(1)]
+    assert [results.num_rows for results, _ in read_tables(run, 2)] == [1, 1]
+
+
+def test_a_broken_part_is_a_storage_error(run: RunDir) -> None:
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    run.results(0).write_bytes(b"PAR1 broken PAR1")
+    with pytest.raises(StorageError, match=r"results/part-00000\.parquet can't be read"):
+        list(read_tables(run, 1))

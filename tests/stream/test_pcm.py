@@ -1,0 +1,171 @@
+"""Sound on the wire: base64 text, cut anyhow, becomes whole 16-bit samples."""
+
+import base64
+import struct
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.errors import StreamError
+from omni_batch.stream.pcm import PcmDecoder
+
+SOUND = bytes(range(1, 61))
+
+
+def wav_header(
+    rate_hz: int = 24_000, channels: int = 1, bits: int = 16, code: int = 1, extra: bytes = b""
+) -> bytes:
+    """A streamed WAV's header: its sizes are unknown yet."""
+    block = channels * bits // 8
+    fmt = struct.pack("<HHIIHH", code, channels, rate_hz, rate_hz * block, block, bits)
+    chunks = b"fmt " + struct.pack("<I", len(fmt)) + fmt + extra
+    return b"RIFF\xff\xff\xff\xffWAVE" + chunks + b"data\xff\xff\xff\xff"
+
+
+def text(sound: bytes) -> str:
+    return base64.b64encode(sound).decode()
+
+
+def decode(*frames: str) -> tuple[bytes, PcmDecoder]:
+    decoder = PcmDecoder()
+    sound = b"".join(map(decoder.feed, frames))
+    last, _ = decoder.finish()
+    assert len(sound + last) == 2 * decoder.samples
+    return sound + last, decoder
+
+
+def cut(draw: st.DataObject, whole: str | bytes) -> list:
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+
+# Sound that begins like a WAV header is one; all other sound passes as it is.
+SOUNDS = st.binary(max_size=80).filter(lambda sound: not sound.startswith(b"R"))
+
+
+@given(SOUNDS, st.booleans(), st.data())
+def test_any_cut_of_the_text_gives_the_same_samples(
+    sound: bytes, padded: bool, data: st.DataObject
+) -> None:
+    whole = text(sound) if padded else text(sound).rstrip("=")
+    assert decode(*cut(data, whole))[0] == sound[: len(sound) // 2 * 2]
+
+
+@given(SOUNDS, st.data())
+def test_pieces_that_are_padded_each_for_itself_give_the_same_samples(
+    sound: bytes, data: st.DataObject
+) -> None:
+    pieces = [text(piece) for piece in cut(data, sound)]
+    assert decode(*pieces)[0] == sound[: len(sound) // 2 * 2]
+    assert decode(*cut(data, "".join(pieces)))[0] == sound[: len(sound) // 2 * 2]
+
+
+@given(st.data())
+def test_whitespace_in_the_text_means_nothing(data: st.DataObject) -> None:
+    pieces = cut(data, text(SOUND))
+    assert decode(*cut(data, "\r\n ".join(pieces)))[0] == SOUND
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 24_000, 48_000])
+@given(data=st.data())
+def test_a_wav_header_is_stripped_however_it_is_cut(rate_hz: int, data: st.DataObject) -> None:
+    extra = b"LIST\x05\x00\x00\x00words\x00"  # an odd chunk is padded
+    whole = text(wav_header(rate_hz, extra=extra) + SOUND)
+    sound, decoder = decode(*cut(data, whole))
+    assert (sound, decoder.sample_rate_hz) == (SOUND, rate_hz)
+
+
+def test_a_wav_header_is_stripped_from_every_piece() -> None:
+    pieces = [wav_header() + SOUND[i : i + 20] for i in (0, 20, 40)]
+    assert decode(*map(text, pieces))[0] == SOUND
+
+
+@pytest.mark.parametrize("start", [b"R", b"RIFF", b"RIFFabcdWAV", b"RIFFabcdWAVe", b"RIFX"])
+def test_sound_that_begins_almost_like_a_header_is_sound(start: bytes) -> None:
+    whole = start + b"x" * (20 + len(start) % 2)
+    assert decode(text(start), text(whole[len(start) :]))[0] == whole
+    assert decode(text(start))[0] == start[: len(start) // 2 * 2]
+
+
+def test_an_extensible_header_is_understood() -> None:
+    assert decode(text(wav_header(code=0xFFFE) + SOUND))[0] == SOUND
+
+
+def test_without_a_header_the_rate_is_24_khz() -> None:
+    assert decode(text(SOUND))[1].sample_rate_hz == 24_000
+
+
+def test_half_a_sample_waits_for_its_other_half() -> None:
+    decoder = PcmDecoder()
+    assert decoder.feed(text(b"abc")) == b"ab"
+    assert decoder.feed(text(b"def")) == b"cdef"
+    assert decoder.finish() == (b"", [])
+
+
+def test_a_lone_half_sample_at_the_end_is_dropped_with_a_warning() -> None:
+    decoder = PcmDecoder()
+    decoder.feed(text(b"abc"))
+    last, warnings = decoder.finish()
+    assert (last, decoder.samples) == (b"", 1)
+    assert warnings == ["speech ended in half a sample, which was dropped"]
+
+
+def test_a_lone_character_at_the_end_is_dropped_with_a_warning() -> None:
+    decoder = PcmDecoder()
+    assert decoder.feed(text(b"abcdef") + "A") == b"abcdef"
+    assert decoder.finish() == (
+        b"",
+        ["speech ended in a lone base64 character, which was dropped"],
+    )
+
+
+@pytest.mark.parametrize("frames", [["AA!A"], ["é" * 4], ["A", "==="], ["AAAA", "A=AA"], ["AA-_"]])
+def test_what_is_not_base64_is_refused(frames: list[str]) -> None:
+    with pytest.raises(StreamError, match="not base64"):
+        decode(*frames)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        wav_header(channels=2),
+        wav_header(bits=8),
+        wav_header(bits=24),
+        wav_header(code=3),
+        wav_header(code=7),
+        wav_header(rate_hz=0),
+        wav_header(rate_hz=1_000_000),
+    ],
+)
+def test_only_16_bit_mono_is_understood(header: bytes) -> None:
+    with pytest.raises(StreamError, match="only 16-bit mono PCM"):
+        decode(text(header + SOUND))
+
+
+def test_the_rate_may_not_change_midway() -> None:
+    with pytest.raises(StreamError, match="from 24000 to 16000 Hz"):
+        decode(text(wav_header() + SOUND), text(wav_header(16_000) + SOUND))
+
+
+def test_a_header_without_end_is_refused() -> None:
+    endless = b"RIFF\xff\xff\xff\xffWAVE" + b"junk\x00\xff\x00\x00" + b"x" * 5000
+    with pytest.raises(StreamError, match="no sound"):
+        decode(text(endless))
+
+
+@pytest.mark.parametrize("size", [12, 20, 43])
+def test_half_a_header_is_never_taken_for_sound(size: int) -> None:
+    with pytest.raises(StreamError, match="ended in its WAV header"):
+        decode(text(wav_header()[:size]))
+
+
+def test_a_header_and_nothing_else_is_no_sound() -> None:
+    assert decode(text(wav_header()))[0] == b""
+
+
+@given(st.lists(st.text(max_size=30), max_size=4))
+def test_no_text_breaks_it_but_as_a_stream_error(frames: list[str]) -> None:
+    with suppress(StreamError):
+        decode(*frames)

@@ -1,0 +1,304 @@
+"""What the service's no means: a table of what it says and the class that follows."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch import errors
+from omni_batch.errors import (
+    AccountError,
+    ContentRefused,
+    EndpointError,
+    Limit,
+    MediaUnreachable,
+    OmniBatchError,
+    RateLimited,
+    Rejected,
+    StreamError,
+    TimedOut,
+    Unavailable,
+)
+from omni_batch.stream.service_errors import classify, parse_error_body
+
+PREFIX = "<400> InternalError.Algo.InvalidParameter: "
+
+
+def said(code: Any, message: str = "…") -> bytes:
+    error = {"code": code, "param": None, "message": message, "type": code}
+    return json.dumps({"error": error, "id": "chatcmpl-1", "request_id": "5f6c"}).encode()
+
+
+# Status, code, a fragment of the message, class: the vendor's error pages and field reports.
+TABLE: list[tuple[int, str, str, type[EndpointError]]] = [
+    (400, "invalid_parameter_error", PREFIX + "Range of input length should be [1, 4]", Rejected),
+    (400, "InvalidParameter", "Temperature should be in [0.0, 2.0)", Rejected),
+    (400, "InvalidParameter.NotSupportEnableThinking", "…", Rejected),
+    (400, "invalid_parameter_error", "The provided URL does not appear to be valid.", Rejected),
+    (400, "invalid_parameter_error", "InvalidRequest video file.", Rejected),
+    (400, "InvalidParameter", "Failed to decode the image during the data inspection.", Rejected),
+    (400, "invalid_parameter_error", "Wrong Content-Type of multimodal url", Rejected),
+    (400, "invalid_parameter_error", "Don't have authorization to access the media", Rejected),
+    (400, "invalid_parameter_error", "Failed to find the requested media resource", Rejected),
+    (400, "x", PREFIX + "Failed to download multimodal content", MediaUnreachable),
+    (400, "invalid_parameter_error", "Download multimodal file timed out", MediaUnreachable),
+    (400, "InvalidParameter", "Download the media resource timed out during …", MediaUnreachable),
+    (400, "InvalidParameter", "Unable to download the media resource during …", MediaUnreachable),
+    (400, "InvalidURL.ConnectionRefused", "…", MediaUnreachable),
+    (400, "InvalidURL.Timeout", "…", MediaUnreachable),
+    (400, "InvalidURL", "The input audio is longer than 1200s.", Rejected),
+    (400, "data_inspection_failed", "Input data may contain …", ContentRefused),
+    (400, "DataInspectionFailed", "Output data may contain …", ContentRefused),
+    (400, "x", "Input text data may contain inappropriate content.", ContentRefused),
+    (500, "InternalError.Algo.DataInspectionFailed", "…", ContentRefused),
+    (400, "Arrearage", "…", AccountError),
+    (400, "x", "Access denied, please make sure your account is in good standing.", AccountError),
+    (400, "BadRequest.TooLarge", "Payload Too Large.", Rejected),
+    (413, "", "", Rejected),
+    (401, "invalid_api_key", "Incorrect API key provided.", AccountError),
+    (401, "InvalidApiKey", "…", AccountError),
+    (401, "", "", AccountError),
+    (403, "access_denied", "…", AccountError),
+    (403, "AccessDenied", "…", AccountError),
+    (403, "AccessDenied.Unpurchased", "…", AccountError),
+    (403, "Model.AccessDenied", "…", AccountError),
+    (403, "Workspace.AccessDenied", "…", AccountError),
+    (403, "AllocationQuota.FreeTierOnly", "…", AccountError),
+    (404, "model_not_found", "…", Rejected),
+    (404, "ModelNotFound", "…", Rejected),
+    (400, "model_not_supported", "…", Rejected),
+    (400, "x", "Model not exist.", Rejected),
+    (429, "insufficient_quota", "Free allocated quota exceeded.", AccountError),
+    (429, "insufficient_quota", "You exceeded your weekly quota", AccountError),
+    (429, "CommodityNotPurchased", "…", AccountError),
+    (429, "PrepaidBillOverdue", "…", AccountError),
+    (429, "PostpaidBillOverdue", "…", AccountError),
+    (500, "internal_error", "inference internal error.", Unavailable),
+    (500, "InternalError", "…", Unavailable),
+    (500, "SystemError", "…", Unavailable),
+    (500, "ModelServiceFailed", "…", Unavailable),
+    (500, "InternalError.Algo", "Receive batching backend response failed!", Unavailable),
+    (500, "InternalError.Algo", "Missing Content-Length of multimodal url.", Rejected),
+    (500, "InternalError.Algo", "list index out of range", Rejected),
+    (500, "RequestTimeOut", "…", TimedOut),
+    (500, "InternalError.Timeout", "…", TimedOut),
+    (503, "ModelServingError", "throttled due to system capacity limits", Unavailable),
+    (503, "ModelUnavailable", "…", Unavailable),
+    (502, "", "", Unavailable),
+    (504, "", "", Unavailable),
+    (408, "", "", Unavailable),
+    (425, "", "", Unavailable),
+    (302, "", "", Rejected),
+    (418, "", "", Rejected),
+    (599, "", "", Unavailable),
+]
+
+LIMITS: list[tuple[str, str, Limit]] = [
+    ("limit_requests", "You exceeded your current requests list.", "requests"),
+    ("Throttling.RateQuota", "…", "requests"),
+    ("LimitRequests", "…", "requests"),
+    ("x", "Requests rate limit exceeded, please try again later.", "requests"),
+    ("limit_burst_rate", "…", "burst"),
+    ("Throttling.BurstRate", "…", "burst"),
+    ("x", "Request rate increased too quickly.", "burst"),
+    ("insufficient_quota", "You exceeded your current quota, please check your plan.", "tokens"),
+    ("Throttling.AllocationQuota", "Allocated quota exceeded, please increase …", "tokens"),
+    ("Throttling", "Requests throttling triggered.", "unknown"),
+    ("Throttling", "Batch requests are being throttled", "unknown"),
+    ("", "", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "expected"), TABLE)
+def test_each_no_has_its_class(
+    status: int, code: str, message: str, expected: type[EndpointError]
+) -> None:
+    compatible = said(code, message)
+    native = json.dumps({"code": code, "message": message, "request_id": "r"}).encode()
+    framed = b"data: " + compatible + b"\n\n"
+    for body in (compatible, native, framed, json.dumps(json.loads(native), indent=4).encode()):
+        assert type(classify(status, body)) is expected
+
+
+@pytest.mark.parametrize(("code", "message", "limit"), LIMITS)
+def test_every_other_429_is_a_wait_that_names_its_limit(
+    code: str, message: str, limit: Limit
+) -> None:
+    error = classify(429, said(code, message))
+    assert isinstance(error, RateLimited)
+    assert error.limit == limit
+
+
+def test_an_error_tells_all_the_service_said() -> None:
+    error = classify(400, said("invalid_parameter_error", "InvalidRequest video file."))
+    assert str(error) == "InvalidRequest video file. (HTTP 400, invalid_parameter_error)"
+    assert (error.code, error.http_status) == ("invalid_parameter_error", 400)
+    assert error.request_id == "5f6c"
+    assert classify(502, b"", {"x-request-id": "q"}).request_id == "q"
+
+
+# --- Shapes of the body ---
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"error":{"code":"c","message":"m","id":"i"}}', ("c", "m", "i")),
+        (b'{"error":{"code":"c","message":"m"},"id":"i"}', ("c", "m", "i")),
+        (b'{"error":{"code":"c","message":"m"},"id":"i","request_id":"r"}', ("c", "m", "r")),
+        (b'{\n "error": {\n  "code": "c",\n  "message": "m"\n }\n}', ("c", "m", None)),
+        (b'{"error":{"code":null,"type":"t","message":"m"}}', ("t", "m", None)),
+        (b'{"error":{"code":null,"message":"m"}}', (None, "m", None)),
+        (b'{"error":{"code":404,"message":"m"}}', ("404", "m", None)),
+        (b'{"code":"c","message":"m","request_id":"r"}', ("c", "m", "r")),
+        (b'{"error":"m"}', (None, "m", None)),
+        (b'{"detail":"Not Found"}', (None, "Not Found", None)),
+        (b'data: {"error":{"code":"c","message":"m"}}\n\n', ("c", "m", None)),
+        (b'data:{"error":{"code":"c","message":"m"}}', ("c", "m", None)),
+        (b'data: {"code":"c","message":"m"}\r\n\r\ndata: [DONE]\r\n\r\n', ("c", "m", None)),
+        (b'id:1\nevent:error\n:HTTP_STATUS/400\ndata:{"code":"c"}\n', ("c", "", None)),
+        (b'\xef\xbb\xbf{"code":"c","message":"m"}', ("c", "m", None)),
+        (b"<html><h1>502 Bad\n Gateway</h1></html>", (None, "502 Bad Gateway", None)),
+        (b"upstream connect error", (None, "upstream connect error", None)),
+        (b"", (None, "", None)),
+    ],
+)
+def test_every_known_shape_is_read(
+    body: bytes, expected: tuple[str | None, str, str | None]
+) -> None:
+    found = parse_error_body(body)
+    assert (found.code, found.message, found.request_id) == expected
+
+
+def test_an_empty_429_is_a_wait() -> None:
+    assert isinstance(classify(429, b""), RateLimited)
+
+
+def test_a_long_body_is_cut() -> None:
+    assert len(str(classify(502, b"<html>" + b"long " * 10_000))) < 700
+
+
+@pytest.mark.parametrize("code", ["429", 429])
+def test_inside_a_stream_a_number_as_code_is_the_status_that_is_meant(code: object) -> None:
+    error = classify(200, said(code))
+    assert isinstance(error, RateLimited)
+    assert error.http_status == 200
+
+
+def test_anywhere_else_the_status_is_what_it_says() -> None:
+    assert isinstance(classify(400, said(502)), Rejected)
+
+
+def test_an_unknown_error_inside_a_stream_may_pass() -> None:
+    assert isinstance(classify(200, said("surprise")), Unavailable)
+
+
+KEYS = st.sampled_from(["error", "code", "message", "detail", "id", "request_id", "x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.integers(100, 999), st.binary(max_size=60) | JSON.map(lambda x: json.dumps(x).encode()))
+def test_no_body_breaks_it(status: int, body: bytes) -> None:
+    assert isinstance(classify(status, body), EndpointError)
+
+
+# --- How long to wait ---
+
+
+def wait_s(headers: dict[str, str]) -> float | None:
+    return classify(429, b"", headers).retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected_s"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "3600"}, 120.0),
+        ({"retry-after-ms": "2500"}, 2.5),
+        ({"retry-after-ms": "2500", "retry-after": "9"}, 2.5),
+        ({"retry-after-ms": "9999999"}, 120.0),
+        ({"retry-after-ms": "inf"}, 120.0),
+        ({"retry-after-ms": "-1"}, 0.0),
+        ({"retry-after-ms": "nan"}, None),
+        ({"retry-after-ms": "soon"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "²"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 120.0),
+        ({"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, None),
+        ({"retry-after": "Wed, 32 Oct 2099 07:28:00 GMT"}, None),
+    ],
+)
+def test_a_wait_that_the_service_names_is_honoured_up_to_two_minutes(
+    headers: dict[str, str], expected_s: float | None
+) -> None:
+    assert wait_s(headers) == expected_s
+
+
+def test_a_wait_may_be_named_by_its_end() -> None:
+    end = datetime.now(UTC) + timedelta(seconds=40)
+    assert wait_s({"retry-after": format_datetime(end, usegmt=True)}) == pytest.approx(39.5, abs=5)
+
+
+@given(st.text(max_size=30))
+def test_no_header_breaks_it(value: str) -> None:
+    for name in ("retry-after", "retry-after-ms"):
+        seconds = wait_s({name: value})
+        assert seconds is None or 0 <= seconds <= 120
+
+
+# --- What follows from a class ---
+
+
+def test_the_classes_answer_two_questions_and_two_more() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    ours = {c for c in classes if issubclass(c, OmniBatchError)}
+    retryable = {c.__name__ for c in ours if c.retryable}
+    assert retryable == {
+        "RateLimited",
+        "NoResponse",
+        "Unavailable",
+        "TimedOut",
+        "MediaUnreachable",
+        "StreamError",
+    }
+    stopping = {c.__name__ for c in ours if c.stops_run}
+    assert stopping == {
+        *("AccountError", "BudgetReached", "Interrupted", "Outage", "OutOfMemory", "StorageError"),
+    }
+    assert {c.__name__ for c in ours if not c.uses_attempt} == {"RateLimited"}
+    assert {c.__name__ for c in ours if c.attempts_at_most} == {"MediaUnreachable", "TimedOut"}
+    assert MediaUnreachable.attempts_at_most == 3
+
+
+def test_the_kind_of_an_error_is_its_class_in_snake_case() -> None:
+    assert (RateLimited("x").kind, StreamError("x").kind) == ("rate_limited", "stream_error")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "weekly quota exceeded",
+        "week allocated quota exceeded.",
+        "month allocated quota exceeded",
+        "You have exceeded your coding plan quota",
+    ],
+)
+def test_a_plan_that_is_used_up_stops_the_run(message: str) -> None:
+    """Waiting for the next week would use up no attempt, and never end."""
+    assert isinstance(classify(429, said("insufficient_quota", message)), AccountError)
+    minute = "You exceeded your current quota, please check your plan and billing details."
+    assert isinstance(classify(429, said("insufficient_quota", minute)), RateLimited)

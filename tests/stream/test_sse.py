@@ -1,0 +1,108 @@
+"""The event-stream parser: WHATWG's format, however the network cuts it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.errors import StreamError
+from omni_batch.stream.sse import SseDecoder
+
+LINE = st.binary(max_size=12).filter(lambda line: not set(line) & set(b"\r\n"))
+PAYLOAD = st.lists(LINE, min_size=1, max_size=3).map(b"\n".join)
+NOISE = st.sampled_from([b": keep-alive", b":", b"event: x", b"id: 7", b"retry: 1", b"datum: no"])
+ENDING = st.sampled_from([b"\n", b"\r\n", b"\r"])
+WHOLE = b'\xef\xbb\xbf: hi\r\ndata: {"a":1}\r\n\r\nid:1\ndata:two\ndata: lines\n\ndata: [DONE]\n\n'
+
+
+def payloads(*pieces: bytes) -> list[bytes]:
+    decoder = SseDecoder()
+    return [payload for piece in pieces for payload in decoder.feed(piece)]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+    """An event stream, and the payloads in it."""
+    end = draw(ENDING)
+    lines, events = [], draw(st.lists(PAYLOAD, max_size=5))
+    for payload in events:
+        lines += draw(st.lists(NOISE, max_size=2))
+        # Without the space, a payload that begins with one would lose it.
+        lines += [b"data: " + line for line in payload.split(b"\n")] + [b""]
+    # A last CR could be half of CRLF, so it counts only when a byte comes after it.
+    return end.join([*lines, b": the end", b""]) + b":", events
+
+
+@given(streams(), st.data())
+def test_any_split_of_the_bytes_gives_the_same_payloads(
+    stream: tuple[bytes, list[bytes]], data: st.DataObject
+) -> None:
+    text, events = stream
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    events = [event for event in events if event]  # an empty one is a sign of life, no more
+    assert payloads(*pieces) == events
+    assert payloads(*(text[i : i + 1] for i in range(len(text)))) == events
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_it(data: bytes) -> None:
+    assert payloads(data) == payloads(*(data[i : i + 1] for i in range(len(data))))
+
+
+@pytest.mark.parametrize("cut", range(len(WHOLE) + 1))
+def test_every_cut_of_one_stream_gives_its_payloads(cut: int) -> None:
+    assert payloads(WHOLE[:cut], WHOLE[cut:]) == [b'{"a":1}', b"two\nlines", b"[DONE]"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: x\n\n", [b"x"]),
+        (b"data:x\n\n", [b"x"]),
+        (b"data:  x \n\n", [b" x "]),
+        (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"data: a\r\n\r\n", [b"a"]),
+        (b"data: a\r\rdata: b\r\r\n", [b"a", b"b"]),
+        (b"\xef\xbb\xbfdata: x\n\n", [b"x"]),
+        (b"data: \xef\xbb\xbfx\n\n", [b"\xef\xbb\xbfx"]),
+        (b": comment\n\n\n\ndata: x\n\n", [b"x"]),
+        (b"event: error\nid: 3\ndata: x\nretry: 5\n\n", [b"x"]),
+        (b"data: x\x0b\x0c\xc2\x85\n\n", [b"x\x0b\x0c\xc2\x85"]),
+        (b"data: never ended\n", []),
+        (b"", []),
+    ],
+)
+def test_lines_become_events(stream: bytes, expected: list[bytes]) -> None:
+    assert payloads(stream) == expected
+
+
+def test_a_cr_at_the_end_waits_for_one_more_byte_and_no_longer() -> None:
+    decoder = SseDecoder()
+    assert decoder.feed(b"data: x\r\r") == []
+    assert decoder.feed(b":") == [b"x"]
+
+
+@pytest.mark.parametrize(
+    "stream", [b"data: [DONE]", b"data:[DONE]\n", b"data: [DONE]\r", b"data: [DONE]\r\n"]
+)
+def test_an_unterminated_end_mark_counts_when_the_bytes_end(stream: bytes) -> None:
+    decoder = SseDecoder()
+    assert (decoder.feed(stream), decoder.close()) == ([], True)
+
+
+@pytest.mark.parametrize("stream", [b"", b"data: [DON", b'data: {"a":1}', b": [DONE]", b"[DONE]"])
+def test_anything_else_at_the_end_is_no_end_mark(stream: bytes) -> None:
+    decoder = SseDecoder()
+    decoder.feed(stream)
+    assert not decoder.close()
+
+
+@pytest.mark.parametrize("piece", [b"data: 0123456789\n", b"0123456789"])
+def test_an_event_that_never_ends_is_refused(piece: bytes) -> None:
+    decoder = SseDecoder(max_event_bytes=100)
+    with pytest.raises(StreamError, match="more than 100 bytes"):
+        list(map(decoder.feed, [piece] * 20))
+
+
+def test_many_events_together_may_be_larger_than_one_may_be() -> None:
+    assert len(SseDecoder(max_event_bytes=100).feed(b"data: 0123456789\n\n" * 50)) == 50

@@ -1,0 +1,139 @@
+"""Tokens as billed: forgiving with what is null, absent or senseless."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.stream.usage import parse_usage
+from omni_batch.types import Usage
+
+TOTALS = {"prompt_tokens": 10, "completion_tokens": 363, "total_tokens": 373}
+
+
+def test_every_member_has_its_place() -> None:
+    assert parse_usage(
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 50,
+            "total_tokens": 150,
+            "prompt_tokens_details": {
+                "text_tokens": 10,
+                "audio_tokens": 20,
+                "image_tokens": 30,
+                "video_tokens": 40,
+                "cached_tokens": 5,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1},
+            },
+            "completion_tokens_details": {
+                "text_tokens": 12,
+                "audio_tokens": 30,
+                "reasoning_tokens": 8,
+            },
+        }
+    ) == Usage(
+        prompt_tokens=100,
+        completion_tokens=50,
+        total_tokens=150,
+        prompt_text_tokens=10,
+        prompt_audio_tokens=20,
+        prompt_image_tokens=30,
+        prompt_video_tokens=40,
+        completion_text_tokens=12,
+        completion_audio_tokens=30,
+        reasoning_tokens=8,
+        cached_tokens=5,
+        cache_creation_tokens=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "visible"),
+    [
+        ({"text_tokens": 168, "reasoning_tokens": 195}, 168),  # beside: the guide of 2025
+        ({"text_tokens": 363, "reasoning_tokens": 195}, 168),  # inside: the reference of 2026
+        ({"text_tokens": 363, "reasoning_tokens": 363}, 0),
+        ({"text_tokens": 100, "reasoning_tokens": 195, "audio_tokens": 68}, 100),
+        ({"text_tokens": 295, "reasoning_tokens": 195, "audio_tokens": 68}, 100),
+        ({"text_tokens": 200, "reasoning_tokens": 195}, None),  # adds up to nothing
+        ({"text_tokens": 363, "reasoning_tokens": 400}, None),
+        ({"text_tokens": 363, "reasoning_tokens": None}, 363),
+        ({"text_tokens": 363, "reasoning_tokens": 0}, 363),
+        ({"text_tokens": 77}, 77),
+        ({"text_tokens": None, "reasoning_tokens": 195}, None),
+        (None, None),
+    ],
+)
+def test_visible_text_never_counts_reasoning(details: object, visible: int | None) -> None:
+    usage = parse_usage({**TOTALS, "completion_tokens_details": details})
+    assert usage
+    assert usage.completion_text_tokens == visible
+
+
+@pytest.mark.parametrize("details", [None, {}, [], "x", {"audio_tokens": None}, {"x": 1}])
+def test_details_may_be_null_absent_or_strange(details: object) -> None:
+    wire = {**TOTALS, "prompt_tokens_details": details, "completion_tokens_details": details}
+    assert parse_usage(wire) == parse_usage(TOTALS) == Usage(10, 363, 373)
+
+
+@pytest.mark.parametrize("total", [None, 0, "373", -1])
+def test_a_missing_total_is_the_sum(total: object) -> None:
+    assert parse_usage({**TOTALS, "total_tokens": total}) == Usage(10, 363, 373)
+
+
+@pytest.mark.parametrize(
+    "count", [None, "7", -1, 1.5, True, float("nan"), float("inf"), 2**40, 10**400, [], {}]
+)
+def test_a_senseless_count_is_unknown(count: object) -> None:
+    usage = parse_usage({**TOTALS, "prompt_tokens_details": {"audio_tokens": count}})
+    assert usage
+    assert usage.prompt_audio_tokens is None
+    assert parse_usage({**TOTALS, "prompt_tokens": count}) is None
+    assert parse_usage({**TOTALS, "completion_tokens": count}) is None
+
+
+def test_a_whole_number_may_be_written_as_a_float() -> None:
+    assert parse_usage({"prompt_tokens": 10.0, "completion_tokens": 2.0}) == Usage(10, 2, 12)
+
+
+NAMES = st.sampled_from(["text_tokens", "audio_tokens", "reasoning_tokens", "cached_tokens", "x"])
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+DETAILS = VALUES | st.dictionaries(NAMES, VALUES, max_size=5)
+WIRE = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(TOTALS, VALUES)
+    | {f"{side}_tokens_details": DETAILS for side in ("prompt", "completion")},
+)
+
+
+@given(WIRE | VALUES | st.lists(VALUES, max_size=2))
+def test_nonsense_never_raises(wire: object) -> None:
+    usage = parse_usage(wire)
+    counts = [getattr(usage, name) for name in Usage.__slots__] if usage else []
+    assert all(count is None or (type(count) is int and count >= 0) for count in counts)
+
+
+@given(*[st.integers(0, 10**6)] * 3, st.booleans())
+def test_both_ways_to_count_reasoning_mean_the_same(
+    text: int, reasoning: int, audio: int, inside: bool
+) -> None:
+    details = {
+        "text_tokens": text + reasoning if inside else text,
+        "reasoning_tokens": reasoning,
+        "audio_tokens": audio,
+    }
+    total = text + reasoning + audio
+    wire = {"prompt_tokens": 1, "completion_tokens": total, "completion_tokens_details": details}
+    usage = parse_usage(wire)
+    assert usage
+    assert usage.completion_text_tokens == text
+
+
+def test_what_was_written_to_the_cache_is_read_in_both_forms() -> None:
+    totals = {"prompt_tokens": 9, "completion_tokens": 1}
+    for details in (
+        {"cache_creation_input_tokens": 7, "cache_type": "ephemeral"},
+        {"cache_creation": {"ephemeral_5m_input_tokens": 7}},
+    ):
+        usage = parse_usage({**totals, "prompt_tokens_details": details})
+        assert usage is not None
+        assert usage.cache_creation_tokens == 7

@@ -1,0 +1,121 @@
+"""Runs written down by the run directory's own writers, without asking anybody anything."""
+
+import wave
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omni_batch.errors import Rejected
+from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
+from omni_batch.store.columns import RunFacts, attempt_rows, result_row
+from omni_batch.store.items import ItemsWriter
+from omni_batch.store.parts import write_parts
+from omni_batch.store.record import write_record
+from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
+
+TIME = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
+SHARD_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Written:
+    """One item and what became of it; no text means that it failed."""
+
+    item_id: str
+    text: str | None = "answer"
+    annotation: str | None = None
+    speech_s: float = 0.0
+    cost: float = 0.001
+    tokens: int = 15
+    latency_s: float = 1.0
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Of its Item: image, audio, frames, source, …"""
+
+
+def write_run(
+    root: Path,
+    rows: Iterable[Written],
+    *,
+    items: int,
+    unfinished_shards: int = 0,
+    base_folder: Path = Path(),
+) -> RunDir:
+    """Write a whole run; the last `unfinished_shards` stay journals."""
+    run = RunDir(root)
+    run.make_folders()
+    shards = -(-items // SHARD_SIZE)
+    numbered = enumerate(rows)
+    with ItemsWriter(run.items, SHARD_SIZE) as manifest:
+        for shard_number in range(shards):
+            with Journal(run.journal(shard_number)) as journal:
+                for number, row in _take(numbered, SHARD_SIZE):
+                    item = Item(row.item_id, number, **row.columns)
+                    manifest.add(item)
+                    journal.append(_entry(run, row, item))
+            if shard_number < shards - unfinished_shards:
+                write_parts(run, shard_number)
+        manifest.close()
+    write_record(
+        run.record,
+        RunRecord(
+            run_id=run.run_id,
+            state="running" if unfinished_shards else "finished",
+            items=items,
+            shard_size=SHARD_SIZE,
+            created_at=TIME,
+            base_folder=str(base_folder),
+            counts=Counts(succeeded=items, cost=0.5, currency="USD"),
+            config={
+                "name": "test",
+                "model": "qwen3-omni-flash",
+                "endpoint": {"name": "simulator"},
+                "request": {
+                    "prompt": "Describe {{ subject }}.",
+                    "modalities": ["text", "audio"],
+                },
+                "media": {"roots": ["."]},
+            },
+        ),
+    )
+    return run
+
+
+def _take(numbered: Any, count: int) -> Iterable[tuple[int, Written]]:
+    for _, pair in zip(range(count), numbered, strict=False):
+        yield pair
+
+
+def _entry(run: RunDir, row: Written, item: Item) -> Entry:
+    usage = Usage(row.tokens - 5, 5, row.tokens)
+    response = Response(row.text or "", None, "stop", usage, None, "chat-1")
+    failed = row.text is None
+    error = Rejected("=no", code="InvalidParameter") if failed else None
+    attempt = Attempt(1, TIME, row.latency_s, http_status=400 if failed else 200, error=error)
+    result = Result(
+        item=item,
+        started_at=TIME,
+        latency_s=row.latency_s,
+        attempts=(attempt,),
+        answer=None if failed else Answer(response, _speech(run, row)),
+        error=error,
+        cost=Cost(row.cost, "USD"),
+    )
+    facts = RunFacts(run.run_id, "qwen3-omni-flash", "simulator")
+    return Entry(
+        result_row(facts, result) | {"annotation": row.annotation}, attempt_rows(facts, result)
+    )
+
+
+def _speech(run: RunDir, row: Written) -> WavFile | None:
+    if not row.speech_s:
+        return None
+    path = run.speech(row.item_id)
+    samples = round(row.speech_s * 24_000)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes(b"\x01\x00" * samples)
+    return WavFile(str(path.relative_to(run.root)), Speech(samples, 24_000), "00")
