@@ -155,11 +155,24 @@ def config(group: str) -> str:
     """The keys of one group."""
     prefix = {"": "", "endpoints": "endpoints[]."}.get(group, f"{group}.")
     rows = (
-        [f"`{prefix}{key.name}`", f"`{key.default}`", key.text]
+        [f"`{prefix}{key.name}`", f"`{key.default}`", key.text.rstrip(":")]
         for key in config_keys()
         if key.group == group
     )
     return markdown(["key", "default", "what it is"], rows)
+
+
+def configs() -> str:
+    """Every config of the repository with its first comment."""
+    paths = sorted((ROOT / "configs").glob("*.yaml"))
+    rows = ([f"[{path.name}](../configs/{path.name})", _first_comment(path)] for path in paths)
+    return markdown(["config", "for"], rows)
+
+
+def _first_comment(path: Path) -> str:
+    """Of its first comment, the sentences on the first line."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("# ").rstrip(".") if first.startswith("#") else path.stem
 
 
 # --- endpoints and models ---
@@ -391,6 +404,7 @@ TABLES: dict[str, Callable[[], str]] = {
             *("media", "quota", "retry", "budget"),
         )
     },
+    "configs": configs,
     "endpoints": endpoints,
     "inputs": inputs,
     "errors:items": item_errors,
