@@ -1,7 +1,7 @@
 """Tables of the pages that the code knows.  python -m tests.docs_tables [--write]
 
-A page marks the place of a table: `<!-- columns:results -->` … `<!-- end -->`. This prints the pages
-whose tables are stale and exits with 1; with --write it rewrites them instead.
+A page marks the place of a table: `<!-- columns:results -->` … `<!-- end -->`. Prints the pages whose
+tables are stale and exits with 1; with --write it rewrites them instead.
 """
 
 import ast
@@ -170,9 +170,9 @@ def configs() -> str:
 
 
 def _first_comment(path: Path) -> str:
-    """Of its first comment, the sentences on the first line."""
+    """Its first sentence, or what of it is on the first line."""
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    return first.removeprefix("# ").rstrip(".") if first.startswith("#") else path.stem
+    return first.removeprefix("# ").split(". ")[0].rstrip(".")
 
 
 # --- endpoints and models ---
