@@ -1,7 +1,7 @@
 """Tables of the pages that the code knows.  python -m tests.docs_tables [--write]
 
-A page marks the place of a table: `<!-- columns:results -->` … `<!-- end -->`. Prints the pages whose
-tables are stale and exits with 1; with --write it rewrites them instead.
+A page marks the place of a table: `<!-- columns:results -->` … `<!-- end -->`. Names the pages that
+are stale and exits with 1; with --write it rewrites them.
 """
 
 import ast
