@@ -1,7 +1,10 @@
 """What the pages say is what the code does."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -235,6 +238,35 @@ def test_the_readme_is_short_and_has_its_two_commands() -> None:
     assert readme.count("\n") <= 200
     assert "\npip install -e . && omni-batch demo\n" in readme
     assert '\npip install -e ".[test]" && pytest\n' in readme
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "omni_batch.cli.main", "demo", "--no-prefect"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (shown,) = (
+        body for page, _, body in BLOCKS if page == "README.md" and "rows fail on purpose" in body
+    )
+    printed = {_timeless(line) for line in done.stdout.splitlines()}
+    lines = [_timeless(line) for line in shown.splitlines() if line.strip() != "…"]
+    assert len(lines) > 10
+    assert [line for line in lines if line not in printed] == []
+
+
+def _timeless(line: str) -> str:
+    line = re.sub(r"demo-[0-9]{8}-[0-9]{6}", "demo-RUN", line)
+    return re.sub(r"in [0-9.]+ s$", "in a moment", line.rstrip())
+
+
+def test_hooks_before_a_commit_fetch_nothing() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+    assert {hook["language"] for hook in hooks["repos"][0]["hooks"]} == {"system"}
 
 
 def test_the_index_lists_every_page() -> None:
