@@ -25,6 +25,7 @@ from omni_batch.engine.run import Run
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
+from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
 
@@ -90,11 +91,10 @@ def _prepare(config: str | None, overrides: list[str]) -> RunDir:
 
 
 def _state(record: RunRecord) -> State[None]:
-    counts = record.counts
-    message = f"{counts.succeeded} succeeded, {counts.failed} failed of {record.items}"
+    message = phrases.outcome(record)
     if record.state != "finished":
         return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
-    return Completed(name="PartiallyFailed" if counts.failed else None, message=message)
+    return Completed(name="PartiallyFailed" if record.counts.failed else None, message=message)
 
 
 def main() -> int:

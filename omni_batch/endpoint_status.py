@@ -1,6 +1,7 @@
 """How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +15,21 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The limits that held from a moment on; None: none was known."""
+
+    since: datetime
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointStatus:
     """How an endpoint is used at a moment."""
 
     name: str
     requests_per_minute: float | None = None
-    """The limit in force: stated, told or learned; None: none is known."""
+    """The limit in force: stated or learned; None: none is known."""
     tokens_per_minute: float | None = None
     requests_last_minute: int = 0
     tokens_last_minute: float = 0.0
@@ -37,3 +47,5 @@ class EndpointStatus:
     stated_requests_per_minute: float | None = None
     stated_tokens_per_minute: float | None = None
     """By the configuration or the catalogue."""
+    limits: tuple[LimitsInForce, ...] = ()
+    """What was in force over time, the oldest first."""

@@ -22,6 +22,7 @@ from omni_batch.progress.counters import Counters
 from omni_batch.progress.estimates import TokenEstimates
 from omni_batch.progress.eta import ProgressEstimator
 from omni_batch.progress.events import RunLog
+from omni_batch.progress.limit_history import with_history
 from omni_batch.progress.observers import Observers
 from omni_batch.progress.telemetry import open_telemetry
 from omni_batch.providers.api_key import ApiKey
@@ -101,7 +102,8 @@ class Run:
     def update_record(self, state: State) -> RunRecord:
         """Bring the record up to date. In the event loop, where all that it counts is counted."""
         ended = state not in ("prepared", "running")
-        now_s, endpoints = time.monotonic(), self.router.statuses()
+        now_s, now = time.monotonic(), datetime.now(UTC)
+        endpoints = with_history(self.record.endpoints, self.router.statuses(), now)
         counts, before = self.counters.snapshot(now_s), self.record
         self.record = msgspec.structs.replace(
             self.record,
@@ -111,7 +113,7 @@ class Run:
             projection=self.eta.update(now_s, counts, endpoints),
             text_factor=round(self.estimates.text_factor, 3),
             owner=None if ended else self.record.owner,
-            finished_at=datetime.now(UTC) if ended else None,
+            finished_at=now if ended else None,
             reason=str(self.stop_reason) if self.stop_reason else None,
         )
         self.observers.on_snapshot(before, self.record)

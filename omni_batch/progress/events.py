@@ -111,7 +111,6 @@ def _run_events(before: RunRecord, now: RunRecord) -> Iterator[Line]:
             **{name: getattr(counts, name) for name in ("succeeded", "failed", "reused")},
             **{name: getattr(counts, name) for name in ("requests", "retries", "rate_limited")},
             "cost": counts.cost,
-            "currency": counts.currency,
             "reason": reason,
         }
         outcome = f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {now.items:,}"

@@ -298,4 +298,4 @@ async def test_the_embedded_simulator_needs_neither_key_nor_url(
 ) -> None:
     config = make_config(prompts(2), endpoint={"name": "simulator"})
     _, record = await finish(config)
-    assert (record.counts.succeeded, record.counts.currency) == (2, "USD")
+    assert (record.counts.succeeded, list(record.counts.cost)) == (2, ["USD"])

@@ -97,10 +97,9 @@ EXPECTED = {
     "prompt_tokens": 210,
     "completion_tokens": 120,
     "audio_s": 3.0,
-    "cost": 1.0,
+    "cost": {"CNY": 1.0},
     "estimated_tokens": 140,
-    "estimated_cost": 0.25,
-    "currency": "CNY",
+    "estimated_cost": {"CNY": 0.25},
     "failures": {"rejected": 1, "speech_missing": 1},
 }
 

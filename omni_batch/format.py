@@ -1,19 +1,20 @@
-"""Numbers as a person reads them, with their units. Filters of the templates."""
+"""Numbers as a person reads them, with their units: one form of each on every surface. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Any
-
-from markupsafe import Markup
 
 NOTHING = "\N{EN DASH}"
-"""Stands where there is no number; 0 would be one."""
+"""Appears where there is no number; 0 would be one."""
 
 
 def count(value: float | None) -> str:
     """A whole number with thousands separated."""
     return NOTHING if value is None else f"{value:,.0f}"
+
+
+def rate(value: float) -> str:
+    """A number a minute: one decimal below ten, where it has one."""
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
 def short(value: float | None) -> str:
@@ -26,7 +27,7 @@ def short(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else _three_digits(value)
 
 
-def share(part: float | None, whole: float | None) -> str:
+def share(part: float | None, whole: float | None = 1) -> str:
     """A part of a whole in per cent; never 100 % while something is missing."""
     if part is None or not whole:
         return NOTHING
@@ -38,17 +39,23 @@ def share(part: float | None, whole: float | None) -> str:
     return f"{per_cent:.0f} %" if per_cent in (0, 100) else f"{per_cent:.1f} %"
 
 
-def money(amount: float | None, currency: str | None = None, like: float | None = None) -> str:
-    """An amount with as many decimals as it is worth.
+def amount(value: float | None, currency: str | None = None, like: float | None = None) -> str:
+    """Money of one currency, with as many decimals as it is worth.
 
     Args:
         like: another amount whose decimals to take, so that a column lines up.
     """
-    if amount is None:
+    if value is None:
         return NOTHING
-    worth = abs(amount if like is None else like)
-    decimals = 2 if worth >= 1 or worth == 0 else 4 if worth >= 0.01 else 6
-    return f"{amount:,.{decimals}f}{f' {currency}' if currency else ''}"
+    worth = abs(value if like is None else like)
+    decimals = 2 if worth >= 1 or worth == 0 else 4 if worth >= 0.001 else 6
+    return f"{value:,.{decimals}f}{f' {currency}' if currency else ''}"
+
+
+def money(amounts: Mapping[str, float], like: float | None = None) -> str:
+    """Money of all currencies side by side: "1.20 USD + 3.40 CNY"; a dash where there is none."""
+    shown = [amount(value, currency, like) for currency, value in sorted(amounts.items())]
+    return " + ".join(shown) or NOTHING
 
 
 def duration(seconds: float | None) -> str:
@@ -73,33 +80,6 @@ def moment(value: datetime | None) -> str:
     return NOTHING if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def share_bar(part: float | None, whole: float | None) -> Markup:
-    """A small bar beside a number; the number itself says it, so it is hidden from readers."""
-    width = 100 * min(1.0, (part or 0) / whole) if whole else 0
-    return Markup(
-        '<svg class="bar" aria-hidden="true"><rect class="rest" width="100%" height="100%"/>'
-        '<rect width="{:.2f}%" height="100%"/></svg>'
-    ).format(width)
-
-
 def _three_digits(value: float) -> str:
-    return (
-        f"{value:.2f}"
-        if abs(value) < 10
-        else f"{value:.1f}"
-        if abs(value) < 100
-        else f"{value:.0f}"
-    )
-
-
-FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "count": count,
-        "short": short,
-        "share": share,
-        "money": money,
-        "duration": duration,
-        "moment": moment,
-        "share_bar": share_bar,
-    }
-)
+    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{decimals}f}"
