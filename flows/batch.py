@@ -20,8 +20,9 @@ from prefect.states import Completed, Failed
 from flows.artifacts import keep_progress, publish_summary
 from flows.secrets import load_keys
 from omni_batch.config import load_config
-from omni_batch.engine.pipeline import active_run, execute, process_shard
+from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
@@ -64,7 +65,7 @@ async def batch(
 async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
-    counts = active_run().counters.counts
+    counts = active_run().ledger.counts
     get_run_logger().info(
         "shard %d of %s ended; so far %d succeeded, %d failed",
         shard_number,

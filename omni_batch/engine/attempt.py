@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from omni_batch.config import RetryConfig
+from omni_batch.catalogue.bill import with_cost
 from omni_batch.engine.retry import with_retries
 from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved
+from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import (
     AccountError,
     ContentRefused,
@@ -20,8 +20,9 @@ from omni_batch.errors import (
     Rejected,
     Unavailable,
 )
+from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem
-from omni_batch.progress.estimates import ExpectedTokens
+from omni_batch.progress.ledger import Ledger
 from omni_batch.providers.body import Body
 from omni_batch.providers.client import EndpointClient, Exchange
 from omni_batch.quota import Permit
@@ -35,48 +36,68 @@ _NEVER_THERE_S = 60.0
 _TEXT_KEPT_CHARS = 20_000  # of a reply that was cut
 
 
-async def send(
-    router: EndpointRouter,
-    prepared: PreparedItem,
-    expected: Callable[[], ExpectedTokens],
-    directory: RunDir,
-    retry: RetryConfig,
-    *,
-    raise_if_stopping: Callable[[], None],
-    record: Callable[[Attempt], Attempt],
-) -> Answer:
-    """Send an item until it is answered or can't be. A waiting retry holds no permit.
+@dataclass(frozen=True, slots=True)
+class History:
+    """The attempts for one item: those of earlier processes are counted, those of this one held."""
 
-    Args:
-        expected: asked again and again, as estimates get better.
-        raise_if_stopping: called with a permit in hand; raises when the run is stopping.
-        record: called once for each exchange, whatever came of it; returns it with its bill, or
-            with an estimate of it.
+    before: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
 
-    Raises:
-        OmniBatchError: what the last attempt met.
-    """
-    asking = _ItemAttempts(router, prepared, expected, directory, retry, raise_if_stopping, record)
-    return await with_retries(lambda _: asking.attempt(), retry)
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends prepared items. Shared by all items of a run."""
+
+    router: EndpointRouter
+    directory: RunDir
+    plan: Plan
+    ledger: Ledger
+    stopping: StopSwitch
+
+    async def send(self, prepared: PreparedItem, history: History) -> Answer:
+        """Send an item until it is answered or can't be. A waiting retry holds no permit.
+
+        Args:
+            history: gets every exchange with its bill, or with an estimate of it.
+
+        Raises:
+            OmniBatchError: what the last attempt met, or the reason why the run is stopping.
+        """
+        attempts = _ItemAttempts(self, prepared, history)
+        return await with_retries(lambda _: attempts.attempt(), self.plan.config.retry)
+
+    def expected_tokens(self, prepared: PreparedItem) -> float:
+        """What an item will take, by what bills have taught so far."""
+        spoken = prepared.request.wants_audio
+        return self.ledger.estimates.tokens(prepared.estimate, spoken=spoken).total
+
+    def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
+        """Put an exchange on the books, whatever came of it; returns it with its bill."""
+        pricing = self.plan.tariff(attempt.endpoint, spoken=prepared.request.wants_audio)
+        attempt = with_cost(attempt, prepared.estimate, pricing)
+        history.attempts.append(replace(attempt, number=history.before + attempt.number))
+        self.ledger.attempt_ended(prepared.item, history.attempts[-1])
+        return attempt
 
 
 @dataclass(slots=True)
 class _ItemAttempts:
     """One item under way: what was tried, where, how long."""
 
-    router: EndpointRouter
+    sender: Sender
     prepared: PreparedItem
-    expected: Callable[[], ExpectedTokens]
-    directory: RunDir
-    retry: RetryConfig
-    raise_if_stopping: Callable[[], None]
-    record: Callable[[Attempt], Attempt]
+    history: History
     number: int = 0
     failed_fetches: int = 0
     spent_s: float = 0.0
     failed_at: set[str] = field(default_factory=set)
     refused_by: set[str] = field(default_factory=set)
     refusal: EndpointError | None = None
+
+    @property
+    def router(self) -> EndpointRouter:
+        """The endpoints of the run."""
+        return self.sender.router
 
     @property
     def eligible(self) -> set[str]:
@@ -94,7 +115,7 @@ class _ItemAttempts:
             async with (
                 handle.delivery.delivered(self.prepared.request, unreachable=unreachable) as body,
                 handle.limiter.permit(
-                    lambda: self.expected().total, self.prepared.item.item_id
+                    lambda: self.sender.expected_tokens(self.prepared), self.prepared.item.item_id
                 ) as permit,
             ):
                 return await self._send(handle, body, permit)
@@ -103,14 +124,14 @@ class _ItemAttempts:
             raise
 
     async def _send(self, handle: EndpointHandle, body: Body, permit: Permit) -> Answer:
-        self.raise_if_stopping()
+        self.sender.stopping.raise_if_on()
         self.number += 1
         trace = _Trace(self.number, handle.name, _assembler(self.prepared, handle))
         left_s = handle.item_timeout_s - self.spent_s
         try:
             async with asyncio.timeout(left_s):
                 return await _attempt(
-                    handle.client, self.prepared, body, permit, self.directory, trace
+                    handle.client, self.prepared, body, permit, self.sender.directory, trace
                 )
         except TimeoutError:
             trace.error = ItemTimeout(
@@ -125,7 +146,7 @@ class _ItemAttempts:
             raise
         finally:
             self.spent_s += time.monotonic() - trace.started_s
-            kept = self.record(trace.attempt())
+            kept = self.sender.record(self.prepared, self.history, trace.attempt())
             permit.used(kept.usage.total_tokens if kept.usage else kept.estimated_tokens or 0)
 
     def _learn(self, handle: EndpointHandle, error: EndpointError) -> None:
@@ -145,7 +166,7 @@ class _ItemAttempts:
     def _wait_or_move(self, handle: EndpointHandle, error: Unavailable) -> None:
         now_s = asyncio.get_running_loop().time()
         breaker = handle.limiter.breaker
-        down_s, patience_s = breaker.down_s(now_s), self.retry.outage_timeout_s
+        down_s, patience_s = breaker.down_s(now_s), self.sender.plan.config.retry.outage_timeout_s
         if not breaker.was_there:  # more likely a wrong address than an outage
             patience_s = min(patience_s, _NEVER_THERE_S)
         if self.router.mark_down(handle, self.eligible) or down_s < patience_s:

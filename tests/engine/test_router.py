@@ -373,9 +373,8 @@ def test_a_secret_in_one_of_several_endpoints_is_not_shown() -> None:
 async def test_the_next_run_starts_with_what_this_one_learned(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
-    simulator.change(requests_per_minute=6000)
-    quota = {"requests_per_minute": 60_000, "max_in_flight": 64}
-    config = make_config(prompts(450), quota=quota)
+    simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
+    config = make_config(prompts(5), quota={"requests_per_minute": 60_000})
     record = await omni_batch.run_batch(config)
     learned = record.endpoints[0].learned.requests_per_minute
     assert learned is not None
