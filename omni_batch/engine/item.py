@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from omni_batch.engine.attempt import History
 from omni_batch.engine.run import Run
+from omni_batch.engine.send import History
 from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
-from omni_batch.engine.attempt import Sender
 from omni_batch.engine.connect import connect
 from omni_batch.engine.router import EndpointRouter
+from omni_batch.engine.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.plan import Plan, make_plan

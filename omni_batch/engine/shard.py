@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from omni_batch.engine.attempt import History
 from omni_batch.engine.item import process_item
 from omni_batch.engine.run import Run
+from omni_batch.engine.send import History
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.audio import drop_unclaimed
