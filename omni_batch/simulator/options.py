@@ -1,14 +1,13 @@
 """What a simulator is told before it starts, or while it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Self
 
 import msgspec
 
-from omni_batch.simulator.choices import (
+from omni_batch.simulator.option_values import (
     BASE64_CUTS,
     DIALECTS,
     FAULTS,
@@ -18,7 +17,7 @@ from omni_batch.simulator.choices import (
     USAGE_DETAILS,
     USAGE_PLACES,
     WAV_HEADERS,
-    known,
+    one_of,
 )
 
 _CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -145,18 +144,18 @@ class SimulatorOptions:
         if not 0 <= self.port <= 65_535:  # the system would take another one without a word
             raise ValueError(f"port is {self.port}; give 0 to 65535")
         for name, words in _CHOICES.items():
-            known(getattr(self, name), words, name)
+            one_of(getattr(self, name), words, name)
         for name, least in _LEAST.items():
             if (number := getattr(self, name)) is not None and number < least:
                 raise ValueError(f"{name} is {number}; give {least:g} or more")
         for kind, probability in self.faults.items():
-            known(kind, FAULTS, "fault")
+            one_of(kind, FAULTS, "fault")
             if not 0 <= probability <= 1:
                 raise ValueError(f"fault {kind!r} has probability {probability}; give 0 to 1")
         if sum(self.faults.values()) > 1 + 1e-9:
             raise ValueError(f"fault probabilities add up to {sum(self.faults.values())}, above 1")
 
-    def changed(self, changes: Mapping[str, object]) -> SimulatorOptions:
+    def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options but for some, while a simulator runs.
 
         Raises:
@@ -164,9 +163,9 @@ class SimulatorOptions:
         """
         now = self.members()
         for name in changes:
-            if known(name, now, "option") in FIXED:
+            if one_of(name, now, "option") in FIXED:
                 raise ValueError(f"{name} can't change while the simulator runs")
-        return msgspec.convert({**now, **changes}, SimulatorOptions)
+        return msgspec.convert({**now, **changes}, type(self))
 
     def members(self) -> dict[str, object]:
         """All options by name, in types that JSON knows."""

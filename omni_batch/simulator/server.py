@@ -1,7 +1,5 @@
 """The simulator as a running server: in the background of a program, or on its own."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import threading
@@ -14,12 +12,12 @@ from typing import Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from omni_batch.simulator.api.upload_store import Stored
 from omni_batch.simulator.app import App
-from omni_batch.simulator.books import Counters, Recorded
 from omni_batch.simulator.dialects import BY_NAME, BatchChat, DashScope
+from omni_batch.simulator.metrics import Counters, Recorded
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.reply import Reply
-from omni_batch.simulator.uploads import Stored
 
 
 class _Protocol(H11Protocol):
@@ -73,8 +71,8 @@ class _Server(uvicorn.Server):
 def _server(app: App) -> _Server:
     config = uvicorn.Config(
         app,
-        host=app.options.host,
-        port=app.options.port,
+        host=app.service.options.host,
+        port=app.service.options.port,
         http=_Protocol,
         ws="none",
         loop="asyncio",
@@ -164,7 +162,7 @@ class Simulator:
     @property
     def options(self) -> SimulatorOptions:
         """How it behaves now."""
-        return self._app.options
+        return self._app.service.options
 
     def change(self, **changes: object) -> None:
         """Set other options for the requests that come from now on.
@@ -173,26 +171,26 @@ class Simulator:
             ValueError: an unknown name, a value that does not fit, or an option that can't change
                 while the simulator runs.
         """
-        self._app.change(changes)
+        self._app.service.change(changes)
 
     def script(self, *replies: Reply) -> None:
         """Answer the next chat requests with these, one each, first come first served."""
-        self._app.script.extend(replies)
+        self._app.service.script.extend(replies)
 
     @property
     def files(self) -> dict[str, Stored]:
         """What was uploaded, by key."""
-        return self._app.service.uploads.files
+        return self._app.service.upload_store.files
 
     @property
     def requests(self) -> list[Recorded]:
         """The latest chat requests, oldest first, at most `keep_requests` of them."""
-        return self._app.books.requests
+        return self._app.service.metrics.requests
 
     @property
     def counters(self) -> Counters:
         """How many requests there were so far, by outcome."""
-        return self._app.books.counters
+        return self._app.service.metrics.counters
 
 
 def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:

@@ -1,7 +1,5 @@
 """Starting, stopping, and standing on its own feet."""
 
-from __future__ import annotations
-
 import ast
 import logging
 import socket
@@ -19,7 +17,9 @@ import omni_batch.simulator
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 
 SOURCE = Path(omni_batch.simulator.__file__).parent
-ALLOWED = {"uvicorn", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(sys.stdlib_module_names)
+ALLOWED = {"uvicorn", "starlette", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(
+    sys.stdlib_module_names
+)
 
 
 def test_it_imports_nothing_of_the_client_side() -> None:

@@ -1,7 +1,5 @@
 """Speech: its length, its loudness, and how it is cut."""
 
-from __future__ import annotations
-
 import base64
 import io
 import time
@@ -12,8 +10,8 @@ import pytest
 from sim_client import SPEECH, ask, deltas, pcm, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
-from omni_batch.simulator.babble import LOOP_S, RATE_HZ, loop
-from omni_batch.simulator.speech import SpeechForm, speak
+from omni_batch.simulator.replies.speech import SpeechForm, speak
+from omni_batch.simulator.replies.synth_speech import LOOP_S, RATE_HZ, loop
 
 FORM = SpeechForm(19_200)
 RATES = [("qwen3-omni-flash", 12.5), ("qwen-omni-turbo", 25), ("qwen3.5-omni-plus", 12.5)]

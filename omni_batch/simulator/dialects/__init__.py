@@ -1,7 +1,5 @@
 """The servers whose API can be spoken, one class each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

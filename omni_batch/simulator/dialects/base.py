@@ -1,23 +1,21 @@
 """What every dialect has to answer, with the answers that most servers share."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import msgspec
 
-from omni_batch.simulator import refusal
-from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.frames import DONE, Frame, Json, Stream, sse
-from omni_batch.simulator.models import Model
+from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks.chat import Chat
+from omni_batch.simulator.checks.models import Model
+from omni_batch.simulator.checks.quota import QuotaStatus
+from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.options import SimulatorOptions
-from omni_batch.simulator.quota import Standing
-from omni_batch.simulator.refusal import Refusal, Refused
-from omni_batch.simulator.speech import RATE_HZ, SpeechForm
-from omni_batch.simulator.tokens import text_tokens
-from omni_batch.simulator.work import Bit, Work, bits
+from omni_batch.simulator.replies.frames import DONE, Frame, Json, Stream, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step, reply_steps
+from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm
+from omni_batch.simulator.replies.tokens import text_tokens
 
 Body = Mapping[str, object]
 
@@ -67,11 +65,13 @@ class Dialect(ABC):
 
     def too_long(self, chat: Chat, tokens: int) -> Refused:
         """The refusal of a prompt with more tokens than fit."""
-        return refusal.unfit(f"Range of input length should be [1, {chat.max_input_tokens}]")
+        return refusal.unprocessable(
+            f"Range of input length should be [1, {chat.max_input_tokens}]"
+        )
 
     # --- replies ---
 
-    def speech_form(self, work: Work) -> SpeechForm:
+    def speech_form(self, plan: ReplyPlan) -> SpeechForm:
         """How speech is cut up."""
         options = self.options
         headers = self.wav_headers if options.wav_headers == "usual" else options.wav_headers
@@ -83,58 +83,60 @@ class Dialect(ABC):
         """Sample rate of speech."""
         return RATE_HZ
 
-    def stream(self, work: Work) -> Stream:
+    def stream(self, plan: ReplyPlan) -> Stream:
         """The reply in frames, [DONE] last."""
         joint = self.joins and self.options.joint_frames
-        steps = bits(work, self.speech_form(work), joint=joint)
-        usage = self.usage(work) if self.tells_usage(work) else None
+        steps = reply_steps(plan, self.speech_form(plan), joint=joint)
+        usage = self.usage(plan) if self.reports_usage(plan) else None
         place = self.usage_in if self.options.usage_in == "usual" else self.options.usage_in
         frames: list[Frame] = []
         for step in steps:
             inside = usage if step.kind == "finish" and place == "finish" else None
-            frames += self.frames(step, work, inside)
+            frames += self.frames(step, plan, inside)
         finish_at = len(frames) - 1
         if usage is not None and place == "frame":
-            frames.append(sse({**self.envelope(work, "chat.completion.chunk"), **_last(usage)}))
-        return Stream((*self.polished(frames), Frame(DONE)), finish_at)
+            frames.append(sse({**self.envelope(plan, "chat.completion.chunk"), **_last(usage)}))
+        return Stream((*self.adjusted(frames), Frame(DONE)), finish_at)
 
-    def tells_usage(self, work: Work) -> bool:
+    def reports_usage(self, plan: ReplyPlan) -> bool:
         """Whether this stream tells its usage."""
-        return work.chat.include_usage
+        return plan.chat.include_usage
 
-    def polished(self, frames: list[Frame]) -> list[Frame]:
+    def adjusted(self, frames: list[Frame]) -> list[Frame]:
         """Last touches to the frames of a stream."""
         return frames
 
     @abstractmethod
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """One step of a reply in frames; `usage` goes into the last of them."""
 
     @abstractmethod
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """The reply as one JSON object."""
 
-    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+    def envelope(self, plan: ReplyPlan, kind: str) -> dict[str, object]:
         """What all objects of one reply have in common."""
         return {
-            "id": f"chatcmpl-{work.uid}",
+            "id": f"chatcmpl-{plan.uid}",
             "object": kind,
-            "created": work.created,
-            "model": work.chat.model.name,
+            "created": plan.created,
+            "model": plan.chat.model.name,
         }
 
-    def chunk(self, work: Work, delta: Json, finish_reason: str | None = None) -> dict[str, object]:
+    def chunk(
+        self, plan: ReplyPlan, delta: Json, finish_reason: str | None = None
+    ) -> dict[str, object]:
         """A chunk with one choice."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return {**self.envelope(work, "chat.completion.chunk"), "choices": [choice]}
+        return {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
 
-    def usage(self, work: Work) -> Json:
+    def usage(self, plan: ReplyPlan) -> Json:
         """Tokens in and out; speech is no token of the model that writes."""
-        said = work.said
-        written = text_tokens(said.text) + text_tokens(said.reasoning or "")
-        total = work.prompt.total + written
+        answer = plan.answer
+        written = text_tokens(answer.text) + text_tokens(answer.reasoning or "")
+        total = plan.prompt.total + written
         return {
-            "prompt_tokens": work.prompt.total,
+            "prompt_tokens": plan.prompt.total,
             "total_tokens": total,
             "completion_tokens": written,
         }
@@ -149,11 +151,11 @@ class Dialect(ABC):
     def in_band(self, refused: Refusal, uid: str) -> Json:
         """The error object as it stands inside a stream."""
 
-    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+    def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of a good reply."""
         return {"server": "uvicorn"}
 
-    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+    def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of an error."""
         return {"server": "uvicorn"}
 

@@ -1,28 +1,26 @@
 """The usage object of the hosted service (references of 2025 and 2026, and their samples)."""
 
-from __future__ import annotations
-
-from omni_batch.simulator.frames import Json
 from omni_batch.simulator.options import SimulatorOptions
-from omni_batch.simulator.tokens import text_tokens
-from omni_batch.simulator.work import Work
+from omni_batch.simulator.replies.frames import Json
+from omni_batch.simulator.replies.reply_plan import ReplyPlan
+from omni_batch.simulator.replies.tokens import text_tokens
 
 Counts = dict[str, int | None]
 
 
-def usage_of(work: Work, options: SimulatorOptions) -> Json:
+def usage_of(plan: ReplyPlan, options: SimulatorOptions) -> Json:
     """The usage object; its details name only the kinds that are present, unless told otherwise."""
-    written = work.said.tokens
+    written = plan.answer.tokens
     return {
-        "prompt_tokens": work.prompt.total,
+        "prompt_tokens": plan.prompt.total,
         "completion_tokens": written,
-        "total_tokens": work.prompt.total + written,
-        **_details(work, options),
+        "total_tokens": plan.prompt.total + written,
+        **_details(plan, options),
     }
 
 
-def _details(work: Work, options: SimulatorOptions) -> dict[str, object]:
-    out, into = _completion(work, options.reasoning_counted), _prompt(work)
+def _details(plan: ReplyPlan, options: SimulatorOptions) -> dict[str, object]:
+    out, into = _completion(plan, options.reasoning_counted), _prompt(plan)
     match options.usage_details:
         case "absent":
             return {}
@@ -39,22 +37,22 @@ def _details(work: Work, options: SimulatorOptions) -> dict[str, object]:
             return {"completion_tokens_details": present[0], "prompt_tokens_details": present[1]}
 
 
-def _completion(work: Work, counted: str) -> Counts:
-    said = work.said
-    text, reasoning = text_tokens(said.text), text_tokens(said.reasoning or "")
+def _completion(plan: ReplyPlan, counted: str) -> Counts:
+    answer = plan.answer
+    text, reasoning = text_tokens(answer.text), text_tokens(answer.reasoning or "")
     # The guide of 2025 counts reasoning beside the text, later references within it.
-    inclusive = work.chat.model.text_tokens_include_reasoning
+    inclusive = plan.chat.model.text_tokens_include_reasoning
     if counted != "usual":
         inclusive = counted == "inclusive"
     return {
-        "audio_tokens": said.audio_tokens,
-        "reasoning_tokens": None if said.reasoning is None else reasoning,
+        "audio_tokens": answer.audio_tokens,
+        "reasoning_tokens": None if answer.reasoning is None else reasoning,
         "text_tokens": text + reasoning if inclusive else text,
     }
 
 
-def _prompt(work: Work) -> Counts:
-    prompt = work.prompt
+def _prompt(plan: ReplyPlan) -> Counts:
+    prompt = plan.prompt
     return {
         "audio_tokens": prompt.audio,
         "image_tokens": prompt.image,

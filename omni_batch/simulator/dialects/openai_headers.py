@@ -1,19 +1,17 @@
 """x-ratelimit headers (OpenAI's guide to rate limits, 2026)."""
 
-from __future__ import annotations
-
 import math
 
-from omni_batch.simulator.quota import Standing
+from omni_batch.simulator.checks.quota import QuotaStatus
 
 USUAL = {"requests": 10_000, "tokens": 30_000_000}
 """Told where the simulator has no limit."""
 
 
-def limits(standing: Standing) -> dict[str, str]:
+def limits(quota_status: QuotaStatus) -> dict[str, str]:
     """Limit, remainder and time until the limit is whole again, for requests and tokens."""
     told: dict[str, str] = {}
-    for what, left in (("requests", standing.requests), ("tokens", standing.tokens)):
+    for what, left in (("requests", quota_status.requests), ("tokens", quota_status.tokens)):
         limit = USUAL[what] if left is None else left.limit
         remaining = limit if left is None else left.remaining
         told[f"x-ratelimit-limit-{what}"] = f"{limit:.0f}"
