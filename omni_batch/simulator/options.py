@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Self
 
 import msgspec
@@ -20,35 +19,31 @@ from omni_batch.simulator.option_values import (
     one_of,
 )
 
-_CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "dialect": DIALECTS,
-        "framing": FRAMINGS,
-        "wav_headers": WAV_HEADERS,
-        "base64_cut": BASE64_CUTS,
-        "usage_in": USAGE_PLACES,
-        "usage_details": USAGE_DETAILS,
-        "reasoning_counted": REASONING_COUNTED,
-        "reasoning_key": REASONING_KEYS,
-    }
-)
+_CHOICES: Mapping[str, Mapping[str, str]] = {
+    "dialect": DIALECTS,
+    "framing": FRAMINGS,
+    "wav_headers": WAV_HEADERS,
+    "base64_cut": BASE64_CUTS,
+    "usage_in": USAGE_PLACES,
+    "usage_details": USAGE_DETAILS,
+    "reasoning_counted": REASONING_COUNTED,
+    "reasoning_key": REASONING_KEYS,
+}
 """Options that are chosen by name."""
 
-_LEAST: Mapping[str, float] = MappingProxyType(
-    {
-        "audio_chunk_bytes": 1,
-        "speech_rate_hz": 8000,
-        "media_per_kind": 1,
-        "max_file_size_mb": 1,
-        "upload_valid_s": 0,
-        "policy_valid_s": 0,
-        "burst_growth_per_s": 1,
-        "batch_wait_s": 0,
-        "batch_most_waiting": 0,
-        "first_chunk_s": 0,
-        "chunk_interval_s": 0,
-    }
-)
+_LEAST: Mapping[str, float] = {
+    "audio_chunk_bytes": 1,
+    "speech_rate_hz": 8000,
+    "media_per_kind": 1,
+    "max_file_size_mb": 1,
+    "upload_valid_s": 0,
+    "policy_valid_s": 0,
+    "burst_growth_per_s": 1,
+    "batch_wait_s": 0,
+    "batch_most_waiting": 0,
+    "first_chunk_s": 0,
+    "chunk_interval_s": 0,
+}
 """Smallest values of options that are numbers."""
 
 FIXED = frozenset({"host", "port", "seed", "keep_requests", "scriptable", "dialect"})

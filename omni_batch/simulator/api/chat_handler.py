@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 import msgspec
 
@@ -169,13 +168,13 @@ class ChatHandler:
     async def _send(
         self, frames: tuple[Frame, ...], end: reply.End = "close", *, partial: bool = False
     ) -> None:
-        await self._start({"x-dashscope-partialresponse": "true"} if partial else {})
+        await self._start({"x-dashscope-partialresponse": "true"} if partial else None)
         writes = to_writes(frames, self._options, self._rng)
         self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
         self._outcome.succeeded = await self._exchange.deliver(writes, end)
 
-    async def _start(self, extra: Mapping[str, str] = MappingProxyType({})) -> None:
-        headers = {"content-type": self._dialect.content_type, **self._headers(), **extra}
+    async def _start(self, extra: Mapping[str, str] | None = None) -> None:
+        headers = {"content-type": self._dialect.content_type, **self._headers(), **(extra or {})}
         await self._exchange.start(200, headers)
 
     async def _send_raw(self, scripted: reply.Frames) -> None:

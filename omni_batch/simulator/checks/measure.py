@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from types import MappingProxyType
 from typing import IO
 
 import av
@@ -151,7 +150,9 @@ def _thumbnail(frame: VideoFrame) -> Image.Image:
     return Image.fromarray(frame.reformat(width=32, height=32, format="rgb24").to_ndarray())
 
 
-BY_KIND: Mapping[str, Callable[[IO[bytes]], Medium]] = MappingProxyType(
-    {"image": picture, "audio": sound, "video": film}
-)
+BY_KIND: Mapping[str, Callable[[IO[bytes]], Medium]] = {
+    "image": picture,
+    "audio": sound,
+    "video": film,
+}
 """Kind of part to the way it is measured."""

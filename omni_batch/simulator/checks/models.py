@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Literal
 
 from omni_batch.simulator.checks.voices import FLASH_0915, FLASH_1201, OMNI_2_5, OMNI_3_5, TURBO
@@ -202,7 +201,7 @@ def _named(model: Model, *names: str) -> dict[str, Model]:
     return {name: replace(model, name=name) for name in names}
 
 
-MODELS: Mapping[str, Model] = MappingProxyType(
+MODELS: Mapping[str, Model] = (
     _named(FLASH, "qwen3-omni-flash", "qwen3-omni-flash-2025-12-01")
     | _named(replace(FLASH, voices=FLASH_0915), "qwen3-omni-flash-2025-09-15")
     | _named(OMNI_TURBO, "qwen-omni-turbo", "qwen-omni-turbo-latest")

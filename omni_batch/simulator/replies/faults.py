@@ -2,40 +2,33 @@
 
 import random
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.replies.frames import DONE, Frame, Stream, sse
 from omni_batch.simulator.reply import End
 
-REFUSALS: Mapping[str, Refusal] = MappingProxyType(
-    {
-        "error_500": refusal.INTERNAL,
-        "error_503": refusal.OVERLOADED,
-        "rate_limit": refusal.RATE,
-        "burst": refusal.BURST,
-        "quota": refusal.QUOTA,
-    }
-)
+REFUSALS: Mapping[str, Refusal] = {
+    "error_500": refusal.INTERNAL,
+    "error_503": refusal.OVERLOADED,
+    "rate_limit": refusal.RATE,
+    "burst": refusal.BURST,
+    "quota": refusal.QUOTA,
+}
 """Faults that answer with an error of the service itself."""
 
-PAGES: Mapping[str, tuple[int, str, bytes]] = MappingProxyType(
-    {
-        "html_502": (
-            502,
-            "text/html",
-            b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
-            b"<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n",
-        ),
-        "empty_429": (429, "text/plain", b""),
-    }
-)
+PAGES: Mapping[str, tuple[int, str, bytes]] = {
+    "html_502": (
+        502,
+        "text/html",
+        b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+        b"<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n",
+    ),
+    "empty_429": (429, "text/plain", b""),
+}
 """Faults that answer with something that is no JSON: status, content type, body."""
 
-SILENT: Mapping[str, tuple[Frame, ...]] = MappingProxyType(
-    {"empty": (), "done_only": (Frame(DONE),)}
-)
+SILENT: Mapping[str, tuple[Frame, ...]] = {"empty": (), "done_only": (Frame(DONE),)}
 """Faults that answer 200 and say nothing."""
 
 MID_STREAM = frozenset({"stall", "cut", "cut_clean", "cut_line", "in_band_error"})

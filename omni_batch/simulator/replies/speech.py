@@ -58,7 +58,7 @@ def speak(voice: str, duration_s: float, form: SpeechForm, *, opening: int) -> I
     spoken = _pieces(voice, duration_s, form, opening)
     match form.cut:
         case "torn":
-            return _truncated(list(spoken))
+            return _torn(list(spoken))
         case "doubled":
             return map(_doubled, spoken)
         case _:
@@ -69,8 +69,8 @@ def _pieces(voice: str, duration_s: float, form: SpeechForm, opening: int) -> It
     # numpy takes a moment to import; only requests for speech pay it.
     from omni_batch.simulator.replies import synth_speech
 
-    starts = synth_speech.loop(voice).phrase_starts
-    begin = round(starts[opening % len(starts)] / 2 * form.rate_hz / RATE_HZ) * 2
+    starts = synth_speech.loop(voice, form.rate_hz).phrase_starts
+    begin = starts[opening % len(starts)]
     total = round(duration_s * form.rate_hz) * 2
     for offset in range(0, total, form.chunk_bytes):
         length = min(form.chunk_bytes, total - offset)
@@ -79,7 +79,7 @@ def _pieces(voice: str, duration_s: float, form: SpeechForm, opening: int) -> It
         yield Piece(data, length / 2 / form.rate_hz)
 
 
-def _truncated(pieces: list[Piece]) -> Iterator[Piece]:
+def _torn(pieces: list[Piece]) -> Iterator[Piece]:
     """One base64 text cut into as many parts, none of whose edges lies between groups of four."""
     sound = b"".join(pybase64.b64decode(piece.base64) for piece in pieces)
     whole = pybase64.b64encode(sound)
@@ -96,25 +96,11 @@ def _doubled(piece: Piece) -> Piece:
     return Piece(first + second, piece.duration_s)
 
 
-@lru_cache(maxsize=16)
-def _loop(voice: str, rate_hz: int) -> bytes:
-    """The voice's loop at another rate; straight lines between samples are good enough here."""
-    from omni_batch.simulator.replies import synth_speech
-
-    pcm = synth_speech.loop(voice).pcm
-    if rate_hz == RATE_HZ:
-        return pcm
-    import numpy as np
-
-    samples = np.frombuffer(pcm, "<i2")
-    times = np.arange(round(len(samples) * rate_hz / RATE_HZ)) * (RATE_HZ / rate_hz)
-    resampled: bytes = np.interp(times, np.arange(len(samples)), samples).astype("<i2").tobytes()
-    return resampled
-
-
 @lru_cache(maxsize=1024)
 def _piece(voice: str, rate_hz: int, offset: int, length: int, last: bool, header: bytes) -> bytes:
-    pcm = _loop(voice, rate_hz)
+    from omni_batch.simulator.replies import synth_speech
+
+    pcm = synth_speech.loop(voice, rate_hz).pcm
     start = offset % len(pcm)
     data = pcm[start : start + length]
     while len(data) < length:
