@@ -1,8 +1,12 @@
 """A request after it was understood."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omni_batch.simulator.checks.models import Model
+
+Body = Mapping[str, object]
+"""The JSON object that a request carries."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,11 @@
 """Checks of everything in a request but its messages (Model Studio error codes, 2025-2026)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from omni_batch.simulator.checks.chat import Body
 from omni_batch.simulator.checks.models import MODELS, Model
 from omni_batch.simulator.checks.refusal import invalid, unknown_model, unprocessable
-
-Body = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,13 @@ def _check_json_mode(body: Body) -> None:
             "'messages' must contain the word 'json' in some form, to use 'response_format' of "
             "type 'json_object'."
         )
+
+
+def find_stop_words(body: Body) -> tuple[str, ...]:
+    """The words at which a reply ends."""
+    stop = body.get("stop")
+    words = stop if isinstance(stop, list) else [stop]
+    return tuple(word for word in words if isinstance(word, str) and word)
 
 
 def find_stream(body: Body, model: Model) -> bool:

@@ -5,19 +5,18 @@ from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import msgspec
+import pybase64
 
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.chat import Chat
+from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.models import Model
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.replies.frames import DONE, Frame, Json, Stream, sse
-from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step, reply_steps
-from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step, reply_steps, spoken
+from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm, wav_header
 from omni_batch.simulator.replies.tokens import text_tokens
-
-Body = Mapping[str, object]
 
 
 class Dialect(ABC):
@@ -78,6 +77,13 @@ class Dialect(ABC):
         return SpeechForm(
             options.audio_chunk_bytes, headers, self.rate_hz(), cut=options.base64_cut
         )
+
+    def whole_wav(self, plan: ReplyPlan) -> str:
+        """All speech as one WAV file in base64; empty without speech."""
+        rate_hz = self.rate_hz()
+        form = SpeechForm(1 << 20, rate_hz=rate_hz)
+        pcm = b"".join(pybase64.b64decode(piece.base64) for piece in spoken(plan, form))
+        return pybase64.b64encode(wav_header(len(pcm), rate_hz) + pcm).decode() if pcm else ""
 
     def rate_hz(self) -> int:
         """Sample rate of speech."""

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import ClassVar
 
-from omni_batch.simulator.checks.chat import Chat
+from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.models import Model
 from omni_batch.simulator.checks.refusal import Refusal, Refused, invalid, unprocessable
-from omni_batch.simulator.dialects.base import Body
 from omni_batch.simulator.dialects.dashscope import DashScope
 
 OMNI = frozenset({"qwen3.5-omni-plus"})

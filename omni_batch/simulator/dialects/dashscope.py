@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.chat import Chat
+from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.messages import read_messages
 from omni_batch.simulator.checks.models import MODELS, Model
 from omni_batch.simulator.checks.parameters import (
@@ -13,13 +13,14 @@ from omni_batch.simulator.checks.parameters import (
     find_include_usage,
     find_max_tokens,
     find_model,
+    find_stop_words,
     find_stream,
     find_thinking,
     find_voice,
 )
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
-from omni_batch.simulator.dialects.base import Body, Dialect
+from omni_batch.simulator.dialects.base import Dialect
 from omni_batch.simulator.dialects.dashscope_usage import usage_of
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
@@ -66,20 +67,19 @@ class DashScope(Dialect):
             include_usage=find_include_usage(body),
             max_tokens=find_max_tokens(body, model),
             high_resolution=body.get("vl_high_resolution_images") is True,
-            stops=stop_words(body),
+            stops=find_stop_words(body),
         )
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """One frame for each step, in the key order of the service."""
         delta = self._delta(step, plan)
-        reason = step.text if step.kind == "finish" else None
+        reason = step.finish_reason
         choice: dict[str, object] = {"delta": delta, "finish_reason": reason}
         if reason is not None:
             choice = {"finish_reason": reason, "delta": delta}
         choice |= {"index": 0, "logprobs": None}
-        sound_s = step.piece.duration_s if step.piece else 0.0
         whole = self.envelope(plan, "chat.completion.chunk")
-        return [sse({**whole, "choices": [choice], "usage": usage}, sound_s)]
+        return [sse({**whole, "choices": [choice], "usage": usage}, step.sound_s)]
 
     def _delta(self, step: Step, plan: ReplyPlan) -> Json:
         thinking = plan.answer.reasoning is not None
@@ -187,10 +187,3 @@ _MISSPELT = (
 def _misspelt(frame: Frame, number: int) -> Frame:
     right, wrong = _MISSPELT[number % len(_MISSPELT)]
     return Frame(frame.data.replace(right, wrong, 1), frame.sound_s)
-
-
-def stop_words(body: Body) -> tuple[str, ...]:
-    """The words at which a reply ends."""
-    stop = body.get("stop")
-    words = stop if isinstance(stop, list) else [stop]
-    return tuple(word for word in words if isinstance(word, str) and word)

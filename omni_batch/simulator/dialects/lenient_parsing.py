@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 
 import pybase64
 
-from omni_batch.simulator.checks.chat import Part, Turn
-from omni_batch.simulator.checks.models import OPEN, Model
+from omni_batch.simulator.checks.chat import Body, Chat, Part, Turn
+from omni_batch.simulator.checks.models import Model
+from omni_batch.simulator.checks.parameters import find_stop_words
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 
-Item = Mapping[str, object]
-Readers = Mapping[str, Callable[[Item], Part]]
+Readers = Mapping[str, Callable[[Body], Part]]
 """Type of a part to how it is read."""
+DEFAULT_VOICE = "Ethan"
 
 
 def rejected(message: str, *, code: str | None = None, param: str | None = None) -> Refused:
@@ -19,7 +20,7 @@ def rejected(message: str, *, code: str | None = None, param: str | None = None)
     return Refused(Refusal(400, code, message, "invalid_request_error", param=param))
 
 
-def any_model(body: Item) -> str:
+def any_model(body: Body) -> str:
     """The model's name, whatever it is."""
     name = body.get("model")
     if not isinstance(name, str) or not name:
@@ -52,7 +53,7 @@ def _part(item: object, readers: Readers) -> Part:
     return readers[str(kind)](item)
 
 
-def text_part(item: Item) -> Part:
+def text_part(item: Body) -> Part:
     """{"type": "text", "text": ...}."""
     text = item.get("text")
     if not isinstance(text, str):
@@ -60,16 +61,16 @@ def text_part(item: Item) -> Part:
     return Part("text", text)
 
 
-def url_part(kind: str) -> Callable[[Item], Part]:
+def url_part(kind: str) -> Callable[[Body], Part]:
     """{"type": "<kind>_url", "<kind>_url": {"url": ...}}."""
 
-    def read(item: Item) -> Part:
+    def read(item: Body) -> Part:
         return Part(kind, refs=(http_or_data(inner(item, f"{kind}_url", "url")),))
 
     return read
 
 
-def inner(item: Item, outer: str, key: str) -> str:
+def inner(item: Body, outer: str, key: str) -> str:
     """A string one level down."""
     holder = item.get(outer)
     value = holder.get(key) if isinstance(holder, dict) else None
@@ -85,7 +86,7 @@ def http_or_data(url: str) -> str:
     return url
 
 
-def raw_audio(item: Item) -> Part:
+def raw_audio(item: Body) -> Part:
     """{"type": "input_audio", "input_audio": {"data": <bare base64>, "format": ...}}."""
     data = inner(item, "input_audio", "data")
     try:
@@ -112,7 +113,7 @@ _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
-def check_sampling(body: Item) -> None:
+def check_sampling(body: Body) -> None:
     """Refuse numbers outside the ranges that samplers know."""
     for name, (fits, message) in _RANGES.items():
         value = body.get(name)
@@ -124,13 +125,40 @@ def check_sampling(body: Item) -> None:
             raise rejected(message.format(value=value))
 
 
-def max_tokens(body: Item, model: Model = OPEN) -> int:
-    """The longest reply that is allowed; the newer name wins."""
+def chat_of(
+    body: Body,
+    model: Model,
+    turns: tuple[Turn, ...],
+    *,
+    voice: str | None,
+    include_usage: bool,
+    thinking: bool = False,
+) -> Chat:
+    """A request whose other parameters are taken as they are."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    return limit if isinstance(limit, int) else model.max_output_tokens
+    return Chat(
+        model=model,
+        turns=turns,
+        voice=voice,
+        thinking=thinking,
+        stream=body.get("stream") is True,
+        include_usage=include_usage,
+        max_tokens=limit if isinstance(limit, int) else model.max_output_tokens,
+        high_resolution=False,
+        stops=find_stop_words(body),
+    )
 
 
-def include_usage(body: Item) -> bool:
+def requested_voice(body: Body) -> str:
+    """The voice of `audio`, or the usual one; any name is spoken."""
+    audio = body.get("audio")
+    voice = audio.get("voice") if isinstance(audio, dict) else None
+    if not isinstance(voice, str | None):
+        raise rejected("Input should be a valid string: audio.voice")
+    return voice or DEFAULT_VOICE
+
+
+def include_usage(body: Body) -> bool:
     """stream_options.include_usage."""
     options = body.get("stream_options")
     if options and body.get("stream") is not True:

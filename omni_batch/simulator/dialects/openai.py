@@ -1,19 +1,17 @@
 """OpenAI's audio models (openai-python issue 2507; agentfield issues 584 and 968)."""
 
+import math
 import time
 from dataclasses import replace
 from typing import ClassVar
 
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.chat import Chat, Part
+from omni_batch.simulator.checks.chat import Body, Chat, Part
 from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.dialects import lenient_parsing
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
-from omni_batch.simulator.dialects.openai_headers import limits
-from omni_batch.simulator.dialects.vllm_omni import wav_of
+from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
 from omni_batch.simulator.replies.tokens import text_tokens
@@ -29,7 +27,7 @@ KNOWN = frozenset(_KNOWN.split())
 """Keys of a request (API reference, 2026); any other is refused."""
 
 
-def _audio_part(item: lenient_parsing.Item) -> Part:
+def _audio_part(item: Body) -> Part:
     container = lenient_parsing.inner(item, "input_audio", "format")
     if container not in ("wav", "mp3"):
         message = f"Invalid value: '{container}'. Supported values are: 'wav' and 'mp3'."
@@ -50,7 +48,7 @@ READERS: lenient_parsing.Readers = {
 class OpenAI(Dialect):
     """gpt-audio and its elders."""
 
-    # insufficient_quota is an empty purse here, and no wait helps against it.
+    # insufficient_quota is a spent credit here, and waiting does not help against it.
     out_of_tokens: ClassVar[Refusal] = refusal.status(429, "limit_tokens", "")
 
     def model(self, body: Body) -> Model:
@@ -63,24 +61,19 @@ class OpenAI(Dialect):
             raise lenient_parsing.rejected(f"Unrecognized request argument supplied: {unknown[0]}")
         lenient_parsing.check_sampling(body)
         voice = _voice(body)
-        return Chat(
-            model=self.model(body),
-            turns=lenient_parsing.read_turns(body.get("messages"), READERS),
+        return lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            lenient_parsing.read_turns(body.get("messages"), READERS),
             voice=voice,
-            thinking=False,
-            stream=body.get("stream") is True,
             include_usage=lenient_parsing.include_usage(body),
-            max_tokens=lenient_parsing.max_tokens(body),
-            high_resolution=False,
-            stops=stop_words(body),
         )
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Spoken words come as transcript, and content stays null."""
-        chunk = self.chunk(plan, _delta(step, plan), step.text if step.kind == "finish" else None)
-        told = {"usage": usage} if plan.chat.include_usage else {}
-        sound_s = step.piece.duration_s if step.piece else 0.0
-        return [sse({**chunk, **told}, sound_s)]
+        chunk = self.chunk(plan, _delta(step, plan), step.finish_reason)
+        extra = {"usage": usage} if plan.chat.include_usage else {}
+        return [sse({**chunk, **extra}, step.sound_s)]
 
     def envelope(self, plan: ReplyPlan, kind: str) -> dict[str, object]:
         """With the keys that only OpenAI sends."""
@@ -114,7 +107,7 @@ class OpenAI(Dialect):
         """Speech is a whole WAV file here."""
         message: dict[str, object] = {"role": "assistant", "content": plan.answer.text}
         message |= {"refusal": None}
-        if data := wav_of(plan, self.rate_hz()):
+        if data := self.whole_wav(plan):
             audio = {**_audio(plan), "data": data, "transcript": plan.answer.text}
             message |= {"content": None, "audio": audio}
         choice = {"index": 0, "message": message, "logprobs": None}
@@ -136,11 +129,11 @@ class OpenAI(Dialect):
         """Request id, time taken, and what is left of the limits."""
         took_ms = int((time.time() - arrived_s) * 1000)
         own = {"x-request-id": f"req_{uid.replace('-', '')}", "openai-version": "2020-10-01"}
-        return {**own, "openai-processing-ms": str(took_ms), **limits(quota_status)}
+        return {**own, "openai-processing-ms": str(took_ms), **_limits(quota_status)}
 
     def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Those of a reply."""
-        return {"x-request-id": f"req_{uid.replace('-', '')}", **limits(quota_status)}
+        return {"x-request-id": f"req_{uid.replace('-', '')}", **_limits(quota_status)}
 
 
 _NO_CREDIT = "You exceeded your current quota, please check your plan and billing details."
@@ -191,3 +184,27 @@ def _delta(step: Step, plan: ReplyPlan) -> Json:
 
 def _audio(plan: ReplyPlan) -> dict[str, object]:
     return {"id": f"audio_{plan.uid.replace('-', '')}", "expires_at": plan.created + 3600}
+
+
+_USUAL_LIMITS = {"requests": 10_000, "tokens": 30_000_000}
+"""Reported where the simulator has no limit."""
+
+
+def _limits(quota_status: QuotaStatus) -> dict[str, str]:
+    """Limit, remainder and time until the limit is whole again, for requests and tokens."""
+    headers: dict[str, str] = {}
+    for what, left in (("requests", quota_status.requests), ("tokens", quota_status.tokens)):
+        limit = _USUAL_LIMITS[what] if left is None else left.limit
+        remaining = limit if left is None else left.remaining
+        headers[f"x-ratelimit-limit-{what}"] = f"{limit:.0f}"
+        headers[f"x-ratelimit-remaining-{what}"] = str(math.floor(remaining))
+        headers[f"x-ratelimit-reset-{what}"] = _duration(0.0 if left is None else left.reset_s)
+    return headers
+
+
+def _duration(seconds: float) -> str:
+    """As in "1m12s", "5.2s" or "20ms"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f}m{rest:.0f}s" if minutes else f"{rest:.3g}s"

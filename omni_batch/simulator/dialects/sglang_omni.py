@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import msgspec
 
-from omni_batch.simulator.checks.chat import Chat, Part, Turn
+from omni_batch.simulator.checks.chat import Body, Chat, Part, Turn
 from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.dialects import lenient_parsing
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
-from omni_batch.simulator.dialects.vllm_omni import requested_voice, wav_of
+from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
 from omni_batch.simulator.replies.speech import SpeechForm
@@ -35,25 +33,21 @@ class SGLangOmni(Dialect):
         turns = lenient_parsing.read_turns(
             body.get("messages"), {"text": lenient_parsing.text_part}
         )
-        audio = body.get("audio")
-        format_ = audio.get("format") if isinstance(audio, dict) else None
-        return Chat(
-            model=self.model(body),
-            turns=_with_media(turns, body),
+        chat = lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            _with_media(turns, body),
             voice=self._voice(body),
-            thinking=False,
-            stream=body.get("stream") is True,
             include_usage=True,
-            max_tokens=lenient_parsing.max_tokens(body),
-            high_resolution=False,
-            stops=stop_words(body),
-            audio_format=format_ if isinstance(format_, str) else "wav",
         )
+        audio = body.get("audio")
+        audio_format = audio.get("format") if isinstance(audio, dict) else None
+        return replace(chat, audio_format=audio_format) if isinstance(audio_format, str) else chat
 
     def _voice(self, body: Body) -> str | None:
         wanted = body.get("modalities")
         speaks = isinstance(wanted, list) and "audio" in wanted
-        return requested_voice(body) if speaks and self.options.talker else None
+        return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
 
     def rate_hz(self) -> int:
         """As the talker was trained."""
@@ -70,13 +64,12 @@ class SGLangOmni(Dialect):
         reason = {"finish_reason": step.text} if step.kind == "finish" else {}
         choice = {"index": 0, "delta": _delta(step, plan), **reason}
         whole = {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
-        sound_s = step.piece.duration_s if step.piece else 0.0
-        return [sse({**whole, **({"usage": usage} if usage else {})}, sound_s)]
+        return [sse({**whole, **({"usage": usage} if usage else {})}, step.sound_s)]
 
     def completion(self, plan: ReplyPlan) -> Json:
         """Speech beside the content, with the words repeated."""
         message: dict[str, object] = {"role": "assistant", "content": plan.answer.text}
-        if data := wav_of(plan, self.rate_hz()):
+        if data := self.whole_wav(plan):
             audio = {"id": f"audio-{plan.uid}", "data": data, "transcript": plan.answer.text}
             message["audio"] = audio
         choice = {"index": 0, "message": message, "finish_reason": plan.answer.finish_reason}

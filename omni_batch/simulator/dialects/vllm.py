@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import msgspec
 
-from omni_batch.simulator.checks.chat import Chat
+from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects import lenient_parsing
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
+from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
 
@@ -40,16 +39,13 @@ class VLLM(Dialect):
         lenient_parsing.check_sampling(body)
         turns = lenient_parsing.read_turns(body.get("messages"), READERS)
         lenient_parsing.check_counts(turns, self.options.media_per_kind)
-        return Chat(
-            model=self.model(body),
-            turns=turns,
+        return lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            turns,
             voice=self.voice(body),
             thinking=_thinks(body),
-            stream=body.get("stream") is True,
             include_usage=lenient_parsing.include_usage(body),
-            max_tokens=lenient_parsing.max_tokens(body),
-            high_resolution=False,
-            stops=stop_words(body),
         )
 
     def voice(self, body: Body) -> str | None:
@@ -66,7 +62,7 @@ class VLLM(Dialect):
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Keys that are not set are left out, usage among them."""
-        chunk = self.chunk(plan, self.delta(step), step.text if step.kind == "finish" else None)
+        chunk = self.chunk(plan, self.delta(step), step.finish_reason)
         return [sse({**chunk, **({"usage": usage} if usage else {})})]
 
     def delta(self, step: Step) -> Json:

@@ -2,17 +2,14 @@
 
 from typing import ClassVar
 
-import pybase64
-
+from omni_batch.simulator.checks.chat import Body
 from omni_batch.simulator.dialects import lenient_parsing
-from omni_batch.simulator.dialects.base import Body
 from omni_batch.simulator.dialects.vllm import VLLM
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
-from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step, spoken
-from omni_batch.simulator.replies.speech import Piece, SpeechForm, wav_header
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
+from omni_batch.simulator.replies.speech import Piece
 
 DAY_S = 24 * 3600
-DEFAULT_VOICE = "Ethan"
 
 
 class VLLMOmni(VLLM):
@@ -24,7 +21,7 @@ class VLLMOmni(VLLM):
         """Text and speech unless modalities say otherwise."""
         wanted = body.get("modalities")
         speaks = wanted is None or (isinstance(wanted, list) and "audio" in wanted)
-        return requested_voice(body) if speaks and self.options.talker else None
+        return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
 
     def rate_hz(self) -> int:
         """As the talker was trained."""
@@ -40,7 +37,7 @@ class VLLMOmni(VLLM):
             # The text is complete, but only the last modality carries the finish_reason.
             frames.append(self._chunk(plan, {"content": ""}, None, "text", None))
         modality = "audio" if step.kind == "finish" and speaks else "text"
-        reason = step.text if step.kind == "finish" else None
+        reason = step.finish_reason
         return [*frames, self._chunk(plan, self.delta(step), reason, modality, usage)]
 
     def _sound(self, piece: Piece, plan: ReplyPlan) -> Frame:
@@ -60,7 +57,7 @@ class VLLMOmni(VLLM):
     def completion(self, plan: ReplyPlan) -> Json:
         """Speech stands in a choice of its own."""
         whole = dict(super().completion(plan))
-        sound = wav_of(plan, self.rate_hz())
+        sound = self.whole_wav(plan)
         choices = [self.text_choice(plan)]
         if sound:
             audio: dict[str, object] = {"id": f"audio-{plan.uid}", "data": sound, "transcript": ""}
@@ -68,19 +65,3 @@ class VLLMOmni(VLLM):
             message = {"role": "assistant", "content": None, "audio": audio}
             choices.append({"index": 0, "message": message, "finish_reason": "stop"})
         return {**whole, "choices": choices, "metrics": {}}
-
-
-def requested_voice(body: Body) -> str:
-    """The voice of `audio`, or the usual one; any name is spoken."""
-    audio = body.get("audio")
-    voice = audio.get("voice") if isinstance(audio, dict) else None
-    if not isinstance(voice, str | None):
-        raise lenient_parsing.rejected("Input should be a valid string: audio.voice")
-    return voice or DEFAULT_VOICE
-
-
-def wav_of(plan: ReplyPlan, rate_hz: int) -> str:
-    """A whole WAV file in base64; empty without speech."""
-    form = SpeechForm(1 << 20, rate_hz=rate_hz)
-    pcm = b"".join(pybase64.b64decode(piece.base64) for piece in spoken(plan, form))
-    return pybase64.b64encode(wav_header(len(pcm), rate_hz) + pcm).decode() if pcm else ""

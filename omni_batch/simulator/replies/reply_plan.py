@@ -40,6 +40,16 @@ class Step:
     """Words, or the reason to finish."""
     piece: Piece | None = None
 
+    @property
+    def finish_reason(self) -> str | None:
+        """None for all steps but the last."""
+        return self.text if self.kind == "finish" else None
+
+    @property
+    def sound_s(self) -> float:
+        """How long its sound plays."""
+        return self.piece.duration_s if self.piece else 0.0
+
 
 def reply_steps(plan: ReplyPlan, form: SpeechForm, *, joint: bool = False) -> list[Step]:
     """The steps of a reply in order: role, reasoning, text, speech, finish.
