@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,10 @@ class Metrics:
             self._in_flight -= not outcome.is_finished
             outcome.is_finished = True
 
-    def count_upload(self) -> None:
-        """One upload policy more was given out."""
+    def count_upload(self, event: Literal["uploads", "stored"]) -> None:
+        """One upload policy more was given out, or one file more was stored."""
         with self._lock:
-            self._outcomes["uploads"] += 1
-
-    def count_stored(self) -> None:
-        """One file more was uploaded."""
-        with self._lock:
-            self._outcomes["stored"] += 1
+            self._outcomes[event] += 1
 
     @property
     def requests(self) -> list[Recorded]:

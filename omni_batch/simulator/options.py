@@ -6,28 +6,18 @@ from typing import Self
 
 import msgspec
 
-from omni_batch.simulator.option_values import (
-    BASE64_CUTS,
-    DIALECTS,
-    FAULTS,
-    FRAMINGS,
-    REASONING_COUNTED,
-    REASONING_KEYS,
-    USAGE_DETAILS,
-    USAGE_PLACES,
-    WAV_HEADERS,
-    one_of,
-)
+from omni_batch.simulator import option_values as values
+from omni_batch.simulator.option_values import FAULTS, one_of
 
 _CHOICES: Mapping[str, Mapping[str, str]] = {
-    "dialect": DIALECTS,
-    "framing": FRAMINGS,
-    "wav_headers": WAV_HEADERS,
-    "base64_cut": BASE64_CUTS,
-    "usage_in": USAGE_PLACES,
-    "usage_details": USAGE_DETAILS,
-    "reasoning_counted": REASONING_COUNTED,
-    "reasoning_key": REASONING_KEYS,
+    "dialect": values.DIALECTS,
+    "framing": values.FRAMINGS,
+    "wav_headers": values.WAV_HEADERS,
+    "base64_cut": values.BASE64_CUTS,
+    "usage_in": values.USAGE_PLACES,
+    "usage_details": values.USAGE_DETAILS,
+    "reasoning_counted": values.REASONING_COUNTED,
+    "reasoning_key": values.REASONING_KEYS,
 }
 """Options that are chosen by name."""
 

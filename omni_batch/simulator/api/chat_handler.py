@@ -188,9 +188,7 @@ class ChatHandler:
 
     def _quota_status(self) -> QuotaStatus:
         model = self._admission.model
-        if model is None:
-            return QuotaStatus(None, None)
-        return self._service.quota.status(model, time.monotonic())
+        return self._service.quota.status(model, time.monotonic()) if model else {}
 
 
 def _scripted_refusal(scripted: reply.Status) -> Refusal:

@@ -1,7 +1,6 @@
 """Temporary storage behind oss:// (Model Studio, "get temporary file URLs", 2025-2026)."""
 
 import base64
-import binascii
 import hmac
 import threading
 import time
@@ -146,10 +145,7 @@ def permission(fields: Mapping[str, str]) -> Permission:
     if not hmac.compare_digest(fields.get("Signature", ""), _sign(policy)):
         message = "The request signature we calculated does not match the signature you provided."
         raise OssRefused(403, "SignatureDoesNotMatch", message)
-    try:
-        document = msgspec.json.decode(base64.b64decode(policy))
-    except (binascii.Error, msgspec.DecodeError):
-        raise OssRefused(400, "InvalidPolicyDocument", "Invalid Policy.") from None
+    document = msgspec.json.decode(base64.b64decode(policy))  # ours, as its signature is
     if datetime.fromisoformat(document["expiration"]) < datetime.now(UTC):
         raise OssRefused(403, "AccessDenied", "Invalid according to Policy: Policy expired.")
     size, folder, model = document["conditions"]

@@ -30,7 +30,7 @@ async def give_policy(exchange: Exchange, service: Service) -> None:
 
     def granted() -> dict[str, object]:
         data = _policy(exchange, service)
-        service.metrics.count_upload()
+        service.metrics.count_upload("uploads")
         return {"data": data}
 
     await native_api.answer(exchange, granted)
@@ -53,7 +53,7 @@ async def take_file(exchange: Exchange, service: Service) -> None:
     except OssRefused as refused:
         await exchange.respond(refused.status, {"content-type": "application/xml"}, _xml(refused))
         return
-    service.metrics.count_stored()
+    service.metrics.count_upload("stored")
     await exchange.respond(200, {"server": "AliyunOSS"}, b"")
 
 

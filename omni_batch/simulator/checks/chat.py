@@ -35,6 +35,11 @@ class Turn:
         """All text parts, joined by a space."""
         return " ".join(part.text for part in self.parts if part.kind == "text")
 
+    @property
+    def media(self) -> list[Part]:
+        """All other parts."""
+        return [part for part in self.parts if part.kind != "text"]
+
 
 @dataclass(frozen=True, slots=True)
 class Chat:

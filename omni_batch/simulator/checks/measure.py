@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from contextlib import contextmanager
 from typing import IO
 
 import av
@@ -18,8 +18,8 @@ from omni_batch.simulator.checks.media_info import Film, Medium, Picture, Sound
 
 Samples = npt.NDArray[np.float32]
 
-HEARD_HZ = 16_000
-HEARD_S = 10.0
+ANALYSIS_HZ = 16_000
+ANALYSED_S = 10.0
 """Loudness is judged by the beginning of a recording; its length is measured to the end."""
 
 
@@ -80,39 +80,45 @@ def sound(file: IO[bytes]) -> Sound:
     Raises:
         Undecodable: FFmpeg finds no audio in it.
     """
+    with _opened(file) as container:
+        stream = container.streams.audio[0]
+        stated_s = _stated_s(container)
+        samples = _samples(container.decode(stream), ANALYSED_S if stated_s else math.inf)
+        loudness_db, pause_share = _loudness(samples)
+        seconds = stated_s or len(samples) / ANALYSIS_HZ
+        return Sound(seconds, stream.rate, stream.channels, loudness_db, pause_share)
+
+
+@contextmanager
+def _opened(file: IO[bytes]) -> Iterator[InputContainer]:
     try:
         with av.open(file, "r") as container:
-            stream = container.streams.audio[0]
-            known_s = _stated_s(container)
-            heard = _listen(container.decode(stream), HEARD_S if known_s else math.inf)
-            loudness, pauses = _loudness(heard)
-            seconds = known_s or len(heard) / HEARD_HZ
-            return Sound(seconds, stream.rate, stream.channels, loudness, pauses)
+            yield container
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise Undecodable(str(error)) from error
 
 
 def _stated_s(container: InputContainer) -> float | None:
-    """Seconds as the file states them; a file that states none has to be heard to the end."""
+    """Seconds as the file states them; a file that states none is decoded to its end."""
     if container.format.name == "aac" or not container.duration:
         return None  # bare AAC has no header: FFmpeg guesses its length, a few per cent off
     return container.duration / av.time_base
 
 
-def _listen(frames: Iterator[AudioFrame], at_most_s: float) -> Samples:
-    """Samples between -1 and 1, one channel at `HEARD_HZ`."""
-    ears = av.AudioResampler(format="flt", layout="mono", rate=HEARD_HZ)
+def _samples(frames: Iterator[AudioFrame], at_most_s: float) -> Samples:
+    """Samples between -1 and 1, one channel at `ANALYSIS_HZ`."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=ANALYSIS_HZ)
     pieces, count = [np.zeros(0, np.float32)], 0
     for frame in frames:
-        pieces += [heard.to_ndarray()[0].astype(np.float32) for heard in ears.resample(frame)]
+        pieces += [part.to_ndarray()[0].astype(np.float32) for part in resampler.resample(frame)]
         count += len(pieces[-1])
-        if count > at_most_s * HEARD_HZ:
+        if count > at_most_s * ANALYSIS_HZ:
             break
     return np.concatenate(pieces)
 
 
 def _loudness(samples: Samples) -> tuple[float | None, float]:
-    window = HEARD_HZ // 20
+    window = ANALYSIS_HZ // 20
     whole = samples[: len(samples) // window * window].reshape(-1, window)
     if not whole.size:
         return None, 0.0
@@ -127,23 +133,22 @@ def film(file: IO[bytes]) -> Film:
     Raises:
         Undecodable: FFmpeg finds no pictures in it.
     """
-    try:
-        with av.open(file, "r") as container:
-            stream = container.streams.video[0]
-            first = next(islice(container.decode(stream), 1))
-            seconds = (container.duration or 0) / av.time_base
-            fps = float(stream.average_rate or stream.guessed_rate or 25)
-            return Film(
-                duration_s=seconds,
-                fps=fps,
-                frame_count=stream.frames or round(seconds * fps),
-                width_px=first.width,
-                height_px=first.height,
-                has_sound=bool(container.streams.audio),
-                colours=colours(_thumbnail(first)),
-            )
-    except (av.FFmpegError, IndexError, StopIteration, ValueError) as error:
-        raise Undecodable(str(error)) from error
+    with _opened(file) as container:
+        stream = container.streams.video[0]
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise Undecodable("it has no pictures")
+        seconds = (container.duration or 0) / av.time_base
+        fps = float(stream.average_rate or stream.guessed_rate or 25)
+        return Film(
+            duration_s=seconds,
+            fps=fps,
+            frame_count=stream.frames or round(seconds * fps),
+            width_px=first.width,
+            height_px=first.height,
+            has_sound=bool(container.streams.audio),
+            colours=colours(_thumbnail(first)),
+        )
 
 
 def _thumbnail(frame: VideoFrame) -> Image.Image:

@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 
 import pybase64
@@ -104,17 +103,22 @@ def fake_download(kind: str, url: str) -> Medium:
     return Film(seconds, 25.0, round(seconds * 25), width, height, has_sound=True)
 
 
+_measured: dict[tuple[str, bytes], Medium] = {}
+"""By kind and hash, since the same media come again and again."""
+_MOST_MEASURED = 4096
+
+
 def _decode(kind: str, ref: str, rules: MediaRules) -> Medium:
     if len(ref) > rules.data_uri_max_bytes:
         limit = rules.data_uri_max_bytes
         raise unprocessable(f"Exceeded limit on max bytes per data-uri item : {limit}'.")
     encoded = ref[ref.index(",") + 1 :].encode()
     key = (kind, hashlib.blake2b(encoded, digest_size=16).digest())
-    known = _seen.get(key)
-    if known is None:
-        known = _measure(kind, encoded)
-        _remember(key, known)
-    return known
+    if key not in _measured:
+        if len(_measured) >= _MOST_MEASURED:
+            _measured.clear()
+        _measured[key] = _measure(kind, encoded)
+    return _measured[key]
 
 
 def _measure(kind: str, encoded: bytes) -> Medium:
@@ -149,13 +153,3 @@ def checked(medium: Medium) -> Medium:
     if isinstance(medium, Sound) and medium.duration_s < 0.01:
         raise unprocessable("The audio is empty")
     return medium
-
-
-_MOST_SEEN = 4096
-_seen: OrderedDict[tuple[str, bytes], Medium] = OrderedDict()
-
-
-def _remember(key: tuple[str, bytes], medium: Medium) -> None:
-    _seen[key] = medium
-    while len(_seen) > _MOST_SEEN:
-        _seen.popitem(last=False)

@@ -111,8 +111,7 @@ def _media(kind: str, item: Mapping[str, object], refs: list[object]) -> Part:
 
 
 def _check_media(turn: Turn, model: Model) -> None:
-    media = [part for part in turn.parts if part.kind != "text"]
-    kinds = [part.kind for part in media]
+    kinds = [part.kind for part in turn.media]
     if unknown := set(kinds) - model.kinds:
         raise unprocessable(
             f"The model {model.name} does not support {min(unknown)} input. "
@@ -123,7 +122,7 @@ def _check_media(turn: Turn, model: Model) -> None:
             "The input content supports only one modality besides text in a user message."
         )
     _check_counts(kinds, model.rules)
-    for part in media:
+    for part in turn.media:
         if part.kind == "frames":
             _check_frame_count(len(part.refs), model.rules)
 

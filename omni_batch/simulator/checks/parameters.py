@@ -30,32 +30,21 @@ class Number:
             raise unprocessable(self.message.format(value=value))
 
 
+# fmt: off
 NUMBERS = (
     Number("temperature", False, lambda v: 0 <= v < 2, "Temperature should be in [0.0, 2.0)"),
     Number("top_p", False, lambda v: 0 < v <= 1, "Range of top_p should be (0.0, 1.0]"),
     Number("top_k", True, lambda v: v >= 0, "Parameter top_k be greater than or equal to 0"),
-    Number(
-        "presence_penalty",
-        False,
-        lambda v: -2 <= v <= 2,
-        "Presence_penalty should be in [-2.0, 2.0]",
-    ),
-    Number(
-        "repetition_penalty",
-        False,
-        lambda v: v > 0,
-        "Repetition_penalty should be greater than 0.0",
-    ),
+    Number("presence_penalty", False, lambda v: -2 <= v <= 2,
+           "Presence_penalty should be in [-2.0, 2.0]"),
+    Number("repetition_penalty", False, lambda v: v > 0,
+           "Repetition_penalty should be greater than 0.0"),
     Number("n", True, lambda v: 1 <= v <= 4, "Range of n should be [1, 4]"),
     Number("seed", True, lambda v: v >= 0, "{value} is lesser than the minimum of 0 - 'seed'"),
-    Number(
-        "seed",
-        True,
-        lambda v: v < 2**31,
-        "{value} is greater than the maximum of 2147483647 - 'seed'",
-    ),
+    Number("seed", True, lambda v: v < 2**31,
+           "{value} is greater than the maximum of 2147483647 - 'seed'"),
 )
-
+# fmt: on
 FLAGS = (
     "stream",
     "enable_thinking",

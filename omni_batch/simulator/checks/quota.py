@@ -1,8 +1,9 @@
 """Limits per minute, and their per-second share, for each model (rate limit pages, 2026)."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Counted = Literal["requests", "tokens"]
 MINUTE_S = 60.0
@@ -22,12 +23,8 @@ class LimitStatus:
     """Until all that may be used at once is there again."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaStatus:
-    """How a model stands with its limits; None where there is none."""
-
-    requests: LimitStatus | None
-    tokens: LimitStatus | None
+QuotaStatus = Mapping[Counted, LimitStatus]
+"""What is left of a model's limits; without those that are not set."""
 
 
 @dataclass(slots=True)
@@ -108,11 +105,8 @@ class Quota:
 
     def status(self, model: str, now_s: float) -> QuotaStatus:
         """What is left of both limits."""
-        return QuotaStatus(self._left("requests", model, now_s), self._left("tokens", model, now_s))
-
-    def _left(self, counted: Counted, model: str, now_s: float) -> LimitStatus | None:
-        bucket = self._bucket(counted, model)
-        return bucket.left(now_s) if bucket else None
+        buckets = {counted: self._bucket(counted, model) for counted in get_args(Counted)}
+        return {counted: bucket.left(now_s) for counted, bucket in buckets.items() if bucket}
 
     def spend(self, model: str, tokens: int, now_s: float) -> None:
         """Count tokens that were read or written."""

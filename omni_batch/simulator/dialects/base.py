@@ -38,9 +38,12 @@ class Dialect(ABC):
     out_of_tokens: ClassVar[Refusal] = refusal.QUOTA
     wav_headers: ClassVar[str] = "none"
     usage_in: ClassVar[str] = "frame"
+    own_rate: ClassVar[bool] = False
+    """Speech has the rate of `SimulatorOptions.speech_rate_hz`."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
+        self.rate_hz = options.speech_rate_hz if self.own_rate else RATE_HZ
 
     # --- requests ---
 
@@ -70,30 +73,24 @@ class Dialect(ABC):
 
     # --- replies ---
 
-    def speech_form(self, plan: ReplyPlan) -> SpeechForm:
+    def speech_form(self, chat: Chat) -> SpeechForm:
         """How speech is cut up."""
         options = self.options
         headers = self.wav_headers if options.wav_headers == "usual" else options.wav_headers
-        return SpeechForm(
-            options.audio_chunk_bytes, headers, self.rate_hz(), cut=options.base64_cut
-        )
+        return SpeechForm(options.audio_chunk_bytes, headers, self.rate_hz, cut=options.base64_cut)
 
     def whole_wav(self, plan: ReplyPlan) -> str:
         """All speech as one WAV file in base64; empty without speech."""
-        rate_hz = self.rate_hz()
+        rate_hz = self.rate_hz
         form = SpeechForm(1 << 20, rate_hz=rate_hz)
         pcm = b"".join(pybase64.b64decode(piece.base64) for piece in spoken(plan, form))
         return pybase64.b64encode(wav_header(len(pcm), rate_hz) + pcm).decode() if pcm else ""
 
-    def rate_hz(self) -> int:
-        """Sample rate of speech."""
-        return RATE_HZ
-
     def stream(self, plan: ReplyPlan) -> Stream:
         """The reply in frames, [DONE] last."""
         joint = self.joins and self.options.joint_frames
-        steps = reply_steps(plan, self.speech_form(plan), joint=joint)
-        usage = self.usage(plan) if self.reports_usage(plan) else None
+        steps = reply_steps(plan, self.speech_form(plan.chat), joint=joint)
+        usage = self.usage(plan) if plan.chat.include_usage else None
         place = self.usage_in if self.options.usage_in == "usual" else self.options.usage_in
         frames: list[Frame] = []
         for step in steps:
@@ -101,12 +98,9 @@ class Dialect(ABC):
             frames += self.frames(step, plan, inside)
         finish_at = len(frames) - 1
         if usage is not None and place == "frame":
-            frames.append(sse({**self.envelope(plan, "chat.completion.chunk"), **_last(usage)}))
+            envelope = self.envelope(plan, "chat.completion.chunk")
+            frames.append(sse({**envelope, "choices": [], "usage": usage}))
         return Stream((*self.adjusted(frames), Frame(DONE)), finish_at)
-
-    def reports_usage(self, plan: ReplyPlan) -> bool:
-        """Whether this stream tells its usage."""
-        return plan.chat.include_usage
 
     def adjusted(self, frames: list[Frame]) -> list[Frame]:
         """Last touches to the frames of a stream."""
@@ -137,15 +131,11 @@ class Dialect(ABC):
         return {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
 
     def usage(self, plan: ReplyPlan) -> Json:
-        """Tokens in and out; speech is no token of the model that writes."""
+        """Tokens in and out; speech does not count as tokens of the model that writes."""
         answer = plan.answer
         written = text_tokens(answer.text) + text_tokens(answer.reasoning or "")
-        total = plan.prompt.total + written
-        return {
-            "prompt_tokens": plan.prompt.total,
-            "total_tokens": total,
-            "completion_tokens": written,
-        }
+        prompt, total = plan.prompt.total, plan.prompt.total + written
+        return {"prompt_tokens": prompt, "total_tokens": total, "completion_tokens": written}
 
     # --- errors and headers ---
 
@@ -164,10 +154,6 @@ class Dialect(ABC):
     def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of an error."""
         return {"server": "uvicorn"}
-
-
-def _last(usage: Json) -> dict[str, object]:
-    return {"choices": [], "usage": usage}
 
 
 def plain(message: str) -> str:

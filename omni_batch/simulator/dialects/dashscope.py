@@ -4,20 +4,10 @@ import time
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks import parameters, refusal
 from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.messages import read_messages
 from omni_batch.simulator.checks.models import MODELS, Model
-from omni_batch.simulator.checks.parameters import (
-    check_parameters,
-    find_include_usage,
-    find_max_tokens,
-    find_model,
-    find_stop_words,
-    find_stream,
-    find_thinking,
-    find_voice,
-)
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects.base import Dialect
@@ -46,7 +36,7 @@ class DashScope(Dialect):
 
     def model(self, body: Body) -> Model:
         """One of the models of the catalogue."""
-        return find_model(body)
+        return parameters.find_model(body)
 
     def served(self, asked: str) -> Collection[str]:
         """The catalogue."""
@@ -54,20 +44,20 @@ class DashScope(Dialect):
 
     def read(self, body: Body) -> Chat:
         """Check everything as the gateway does."""
-        model = find_model(body)
-        check_parameters(body, model)
-        streamed = find_stream(body, model)
-        thinking = find_thinking(body, model)
+        model = parameters.find_model(body)
+        parameters.check_parameters(body, model)
+        streamed = parameters.find_stream(body, model)
+        thinking = parameters.find_thinking(body, model)
         return Chat(
             model=model,
             turns=read_messages(body.get("messages"), model),
-            voice=find_voice(body, model, thinking=thinking),
+            voice=parameters.find_voice(body, model, thinking=thinking),
             thinking=thinking,
             stream=streamed,
-            include_usage=find_include_usage(body),
-            max_tokens=find_max_tokens(body, model),
+            include_usage=parameters.find_include_usage(body),
+            max_tokens=parameters.find_max_tokens(body, model),
             high_resolution=body.get("vl_high_resolution_images") is True,
-            stops=find_stop_words(body),
+            stops=parameters.find_stop_words(body),
         )
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:

@@ -99,7 +99,7 @@ def raw_audio(item: Body) -> Part:
 
 def check_counts(turns: tuple[Turn, ...], most: int) -> None:
     """Refuse more media of one kind than the server was started for."""
-    kinds = [part.kind for turn in turns for part in turn.parts if part.kind != "text"]
+    kinds = [part.kind for turn in turns for part in turn.media]
     for kind in kinds:
         if kinds.count(kind) > most:
             raise rejected(f"At most {most} {kind}(s) may be provided in one prompt.")

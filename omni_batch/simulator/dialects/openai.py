@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
 from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.checks.chat import Body, Chat, Part
 from omni_batch.simulator.checks.models import OPEN, Model
-from omni_batch.simulator.checks.quota import QuotaStatus
+from omni_batch.simulator.checks.quota import Counted, LimitStatus, QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.dialects import lenient_parsing
 from omni_batch.simulator.dialects.base import Dialect, plain
@@ -186,19 +187,18 @@ def _audio(plan: ReplyPlan) -> dict[str, object]:
     return {"id": f"audio_{plan.uid.replace('-', '')}", "expires_at": plan.created + 3600}
 
 
-_USUAL_LIMITS = {"requests": 10_000, "tokens": 30_000_000}
+_USUAL_LIMITS: Mapping[Counted, int] = {"requests": 10_000, "tokens": 30_000_000}
 """Reported where the simulator has no limit."""
 
 
 def _limits(quota_status: QuotaStatus) -> dict[str, str]:
     """Limit, remainder and time until the limit is whole again, for requests and tokens."""
     headers: dict[str, str] = {}
-    for what, left in (("requests", quota_status.requests), ("tokens", quota_status.tokens)):
-        limit = _USUAL_LIMITS[what] if left is None else left.limit
-        remaining = limit if left is None else left.remaining
-        headers[f"x-ratelimit-limit-{what}"] = f"{limit:.0f}"
-        headers[f"x-ratelimit-remaining-{what}"] = str(math.floor(remaining))
-        headers[f"x-ratelimit-reset-{what}"] = _duration(0.0 if left is None else left.reset_s)
+    for counted, usual in _USUAL_LIMITS.items():
+        left = quota_status.get(counted, LimitStatus(usual, usual, 0.0))
+        headers[f"x-ratelimit-limit-{counted}"] = f"{left.limit:.0f}"
+        headers[f"x-ratelimit-remaining-{counted}"] = str(math.floor(left.remaining))
+        headers[f"x-ratelimit-reset-{counted}"] = _duration(left.reset_s)
     return headers
 
 

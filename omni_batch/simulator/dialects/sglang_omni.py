@@ -1,6 +1,7 @@
 """SGLang-Omni (its openai_api, protocol and client modules of 2026; issues 1354 and 1355)."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import msgspec
 
@@ -20,7 +21,8 @@ LISTS = {"images": "image", "audios": "audio", "videos": "video"}
 class SGLangOmni(Dialect):
     """Media beside the messages, usage in the finish frame, null keys left out."""
 
-    usage_in = "finish"
+    usage_in: ClassVar[str] = "finish"
+    own_rate: ClassVar[bool] = True
 
     def model(self, body: Body) -> Model:
         """Whatever the server was started with."""
@@ -49,14 +51,10 @@ class SGLangOmni(Dialect):
         speaks = isinstance(wanted, list) and "audio" in wanted
         return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
 
-    def rate_hz(self) -> int:
-        """As the talker was trained."""
-        return self.options.speech_rate_hz
-
-    def speech_form(self, plan: ReplyPlan) -> SpeechForm:
+    def speech_form(self, chat: Chat) -> SpeechForm:
         """Every chunk is encoded on its own in the format that was asked for."""
-        form = super().speech_form(plan)
-        usual = self.options.wav_headers == "usual" and plan.chat.audio_format == "wav"
+        form = super().speech_form(chat)
+        usual = self.options.wav_headers == "usual" and chat.audio_format == "wav"
         return replace(form, wav_headers="every") if usual else form
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:

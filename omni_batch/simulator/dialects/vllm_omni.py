@@ -16,16 +16,13 @@ class VLLMOmni(VLLM):
     """Speaks by default, and puts speech where words are expected."""
 
     wav_headers: ClassVar[str] = "every"
+    own_rate: ClassVar[bool] = True
 
     def voice(self, body: Body) -> str | None:
         """Text and speech unless modalities say otherwise."""
         wanted = body.get("modalities")
         speaks = wanted is None or (isinstance(wanted, list) and "audio" in wanted)
         return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
-
-    def rate_hz(self) -> int:
-        """As the talker was trained."""
-        return self.options.speech_rate_hz
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """The modality of each chunk is told beside its choices."""
@@ -55,7 +52,7 @@ class VLLMOmni(VLLM):
         return sse({**chunk, **({"usage": usage} if usage else {})})
 
     def completion(self, plan: ReplyPlan) -> Json:
-        """Speech stands in a choice of its own."""
+        """Speech is in a choice of its own."""
         whole = dict(super().completion(plan))
         sound = self.whole_wav(plan)
         choices = [self.text_choice(plan)]

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from omni_batch.simulator.checks.chat import Chat, Part
 from omni_batch.simulator.checks.media_info import Film, Frames, Medium, Picture, Sound
 from omni_batch.simulator.checks.models import MediaRules
 
@@ -85,40 +87,27 @@ def video_tokens(width_px: int, height_px: int, frames: int, rules: MediaRules) 
     return math.ceil(frames / 2) * patches + 2
 
 
-@dataclass(frozen=True, slots=True)
-class ViewOptions:
-    """How closely the model looks at one medium."""
-
-    high_resolution: bool = False
-    """vl_high_resolution_images."""
-    fps: float | None = None
-    max_pixels: int | None = None
-
-
-def prompt_tokens(
-    texts: Iterable[str], media: Iterable[tuple[Medium, ViewOptions]], rules: MediaRules
-) -> PromptTokens:
-    """Count a whole prompt, all turns together."""
-    counts: dict[str, int] = {}
-    for medium, look in media:
-        for kind, count in _medium_tokens(medium, look, rules):
-            counts[kind] = counts.get(kind, 0) + count
-    text = PROMPT_OVERHEAD + sum(text_tokens(text) for text in texts)
+def prompt_tokens(chat: Chat, media: Iterable[tuple[Part, Medium]]) -> PromptTokens:
+    """Count a whole prompt, all turns together; `media` are its parts as they were measured."""
+    counts: Counter[str] = Counter()
+    for part, medium in media:
+        for kind, count in _medium_tokens(part, medium, chat):
+            counts[kind] += count
+    text = PROMPT_OVERHEAD + sum(text_tokens(turn.text) for turn in chat.turns)
     return PromptTokens(text, counts.get("image"), counts.get("audio"), counts.get("video"))
 
 
-def _medium_tokens(
-    medium: Medium, look: ViewOptions, rules: MediaRules
-) -> Iterable[tuple[str, int]]:
+def _medium_tokens(part: Part, medium: Medium, chat: Chat) -> Iterator[tuple[str, int]]:
+    rules = chat.model.rules
     match medium:
         case Picture():
-            most = _most_patches(look, rules)
+            most = _most_patches(part, chat)
             count = image_tokens(medium.width_px, medium.height_px, rules, most_patches=most)
             yield "image", count
         case Sound():
             yield "audio", audio_tokens(medium.duration_s, rules)
         case Film():
-            wanted = look.fps or 2.0
+            wanted = part.fps or 2.0
             frames = sampled_frames(medium.frame_count, medium.fps, rules, wanted_fps=wanted)
             yield "video", video_tokens(medium.width_px, medium.height_px, frames, rules)
             if medium.has_sound:
@@ -128,10 +117,11 @@ def _medium_tokens(
             yield "video", video_tokens(first.width_px, first.height_px, count, rules)
 
 
-def _most_patches(look: ViewOptions, rules: MediaRules) -> int:
-    if look.high_resolution:
+def _most_patches(part: Part, chat: Chat) -> int:
+    rules = chat.model.rules
+    if chat.high_resolution:
         return rules.high_resolution_max_patches
-    if look.max_pixels is not None:
-        asked = look.max_pixels // rules.patch_px**2
+    if part.max_pixels is not None:
+        asked = part.max_pixels // rules.patch_px**2
         return max(rules.image_min_patches, min(asked, rules.high_resolution_max_patches))
     return rules.image_max_patches
