@@ -39,9 +39,9 @@ class Counters:
     """The client hung up first."""
     in_flight: int
     peak_in_flight: int
-    uploads: int = 0
+    uploads: int
     """Upload policies that were given out."""
-    stored: int = 0
+    stored: int
     """Files that were uploaded."""
 
 

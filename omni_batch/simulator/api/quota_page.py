@@ -11,7 +11,7 @@ from omni_batch.simulator.options import SimulatorOptions
 
 REQUESTS_PER_MINUTE = 60
 TOKENS_PER_MINUTE = 100_000
-"""What every omni model has (rate limit page, 2026); told where the simulator has no limit."""
+"""What every omni model has (rate limit page, 2026); reported where the simulator has no limit."""
 _PERIOD_S = 60
 
 
@@ -26,16 +26,12 @@ async def give_quotas(exchange: Exchange, service: Service) -> None:
 
 
 def _page(query: Mapping[str, str], options: SimulatorOptions) -> dict[str, object]:
-    exact, part = query.get("model"), query.get("name", "")
+    exact, part = query.get("model") or None, query.get("name", "")
     names = [name for name in MODELS if exact in (None, name) and part in name]
     number, size = _count(query, "page_no", 1), _count(query, "page_size", 20)
     shown = names[(number - 1) * size : number * size]
-    return {
-        "total": len(names),
-        "page_no": number,
-        "page_size": size,
-        "quotas": [_quota(name, options) for name in shown],
-    }
+    quotas = [_quota(name, options) for name in shown]
+    return {"total": len(names), "page_no": number, "page_size": size, "quotas": quotas}
 
 
 def _count(query: Mapping[str, str], name: str, otherwise: int) -> int:
@@ -53,12 +49,8 @@ def _quota(model: str, options: SimulatorOptions) -> dict[str, object]:
         "usage_limit_field": "total_tokens",
         "usage_limit_period": _PERIOD_S,
     }
-    return {
-        "model": model,
-        "workspace_id": "ws-simulated",
-        "model_limit": limit,
-        "workspace_limit": None,
-    }
+    workspace = {"workspace_id": "ws-simulated", "model_limit": limit, "workspace_limit": None}
+    return {"model": model, **workspace}
 
 
 def _whole(number: float) -> float:

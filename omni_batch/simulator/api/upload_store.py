@@ -107,14 +107,6 @@ class UploadStore:
         return found.media[kind]
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """A policy that was checked."""
-
-    model: str
-    max_bytes: int
-
-
 def _policy(model: str, folder: str, until_s: float, options: SimulatorOptions) -> str:
     until = datetime.fromtimestamp(until_s, UTC).isoformat()
     conditions = [
@@ -132,11 +124,11 @@ def _sign(policy: str) -> str:
     return base64.b64encode(digest).decode()
 
 
-def permission(fields: Mapping[str, str]) -> Permission:
-    """What the fields of an upload permit.
+def permission(fields: Mapping[str, str]) -> tuple[str, int]:
+    """For which model, and how many bytes, the fields of an upload permit.
 
     Raises:
-        OssRefused: the policy is forged, over, or for another folder.
+        OssRefused: the policy is forged, expired, or for another folder.
     """
     policy = fields.get("policy", "")
     if fields.get("OSSAccessKeyId") != _ACCESS_KEY:
@@ -145,11 +137,11 @@ def permission(fields: Mapping[str, str]) -> Permission:
     if not hmac.compare_digest(fields.get("Signature", ""), _sign(policy)):
         message = "The request signature we calculated does not match the signature you provided."
         raise OssRefused(403, "SignatureDoesNotMatch", message)
-    document = msgspec.json.decode(base64.b64decode(policy))  # ours, as its signature is
+    document = msgspec.json.decode(base64.b64decode(policy))  # ours, as its signature shows
     if datetime.fromisoformat(document["expiration"]) < datetime.now(UTC):
         raise OssRefused(403, "AccessDenied", "Invalid according to Policy: Policy expired.")
     size, folder, model = document["conditions"]
     if not fields.get("key", "").startswith(f"{folder[2]}/"):
         message = 'Invalid according to Policy: Policy Condition failed: ["starts-with", "$key"]'
         raise OssRefused(403, "AccessDenied", message)
-    return Permission(model["x:model"], size[2])
+    return model["x:model"], size[2]

@@ -63,8 +63,8 @@ async def _receive(exchange: Exchange, service: Service, file: IO[bytes]) -> Non
     if form.names != list(FIELDS):
         message = f"The fields are {', '.join(form.names)}; they must be {', '.join(FIELDS)}."
         raise OssRefused(400, "InvalidArgument", message)
-    allowed = permission(form.fields)
-    if form.file_bytes > allowed.max_bytes:
+    model, most_bytes = permission(form.fields)
+    if form.file_bytes > most_bytes:
         message = "Your proposed upload exceeds the maximum allowed size"
         raise OssRefused(400, "EntityTooLarge", message)
     key = form.fields["key"]
@@ -73,7 +73,7 @@ async def _receive(exchange: Exchange, service: Service, file: IO[bytes]) -> Non
         raise OssRefused(409, "FileAlreadyExists", message)
     media, digest = await asyncio.to_thread(_inspect, file)
     until_s = time.time() + options.upload_valid_s
-    store.keep(key, Stored(allowed.model, media, digest, form.file_bytes, until_s))
+    store.keep(key, Stored(model, media, digest, form.file_bytes, until_s))
 
 
 async def _read(exchange: Exchange, file: IO[bytes], most_bytes: int) -> Form:

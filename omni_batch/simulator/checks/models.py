@@ -26,18 +26,17 @@ class MediaRules:
     video_max_patches: int
     video_total_patches: int
     min_frames: int
+    """Fewest frames that are looked at, and fewest pictures in a list of frames."""
     max_frames: int
     audio_in_tokens_per_s: float
     audio_out_tokens_per_s: float
     audio_max_s: float
     video_max_s: float
     video_min_s: float
-    frame_list: tuple[int, int]
-    """Fewest and most pictures in a list of frames."""
     audio_files: int
     video_files: int
     mixes: bool
-    """Several kinds of media may stand in one user message."""
+    """One user message may have several kinds of media."""
     sides_at_least_a_patch: bool
     data_uri_max_bytes: int = 10_485_760
     """Longest data URI, counted as it is written (printed in the service's error text)."""
@@ -66,135 +65,71 @@ class Model:
     voices: tuple[str, ...] = ()
 
 
+# fmt: off
 FLASH_RULES = MediaRules(
-    patch_px=32,
-    image_min_patches=4,
-    image_max_patches=1280,
-    high_resolution_max_patches=1280,
-    video_min_patches=64,
-    video_max_patches=768,
-    video_total_patches=16_384,
-    min_frames=2,
-    max_frames=128,
-    audio_in_tokens_per_s=12.5,
-    audio_out_tokens_per_s=12.5,
-    audio_max_s=20 * 60,
-    video_max_s=150,
-    video_min_s=2,
-    frame_list=(2, 128),
-    audio_files=1,
-    video_files=1,
-    mixes=False,
-    sides_at_least_a_patch=False,
+    patch_px=32, image_min_patches=4, image_max_patches=1280, high_resolution_max_patches=1280,
+    video_min_patches=64, video_max_patches=768, video_total_patches=16_384,
+    min_frames=2, max_frames=128, audio_in_tokens_per_s=12.5, audio_out_tokens_per_s=12.5,
+    audio_max_s=20 * 60, video_max_s=150, video_min_s=2, audio_files=1, video_files=1,
+    mixes=False, sides_at_least_a_patch=False,
 )
 TURBO_RULES = replace(
-    FLASH_RULES,
-    patch_px=28,
-    video_min_patches=128,
-    min_frames=4,
-    max_frames=80,
-    audio_in_tokens_per_s=25,
-    audio_out_tokens_per_s=25,
-    audio_max_s=3 * 60,
-    video_max_s=40,
-    frame_list=(4, 80),
+    FLASH_RULES, patch_px=28, video_min_patches=128, min_frames=4, max_frames=80,
+    audio_in_tokens_per_s=25, audio_out_tokens_per_s=25, audio_max_s=3 * 60, video_max_s=40,
 )
 WIDE_RULES = replace(
-    FLASH_RULES,
-    image_min_patches=24,
-    high_resolution_max_patches=16_384,
-    video_min_patches=64,
-    video_max_patches=640,
-    video_total_patches=180_224,
-    min_frames=2,
-    max_frames=2048,
-    audio_in_tokens_per_s=7,
-    audio_max_s=3 * 3600,
-    video_max_s=3600,
-    frame_list=(2, 2048),
-    audio_files=2048,
-    video_files=512,
-    mixes=True,
-    sides_at_least_a_patch=True,
+    FLASH_RULES, image_min_patches=24, high_resolution_max_patches=16_384,
+    video_max_patches=640, video_total_patches=180_224, max_frames=2048, audio_in_tokens_per_s=7,
+    audio_max_s=3 * 3600, video_max_s=3600, audio_files=2048, video_files=512,
+    mixes=True, sides_at_least_a_patch=True,
 )
 OPEN_RULES = replace(
-    FLASH_RULES,
-    audio_max_s=math.inf,
-    video_max_s=math.inf,
-    video_min_s=0,
-    mixes=True,
+    FLASH_RULES, audio_max_s=math.inf, video_max_s=math.inf, video_min_s=0, mixes=True,
     data_uri_max_bytes=2**40,
 )
 """Servers of one's own: whatever fits the context; they count tokens as qwen3-omni-flash does."""
 ALL = frozenset({"image", "audio", "video", "frames"})
 
 FLASH = Model(
-    name="qwen3-omni-flash",
-    rules=FLASH_RULES,
-    kinds=ALL,
-    max_input_tokens=49_152,
-    max_output_tokens=16_384,
-    thinking="off",
-    max_thinking_input_tokens=16_384,
-    max_thinking_tokens=32_768,
-    voices=FLASH_1201,
+    name="qwen3-omni-flash", rules=FLASH_RULES, kinds=ALL, voices=FLASH_1201,
+    max_input_tokens=49_152, max_output_tokens=16_384,
+    thinking="off", max_thinking_input_tokens=16_384, max_thinking_tokens=32_768,
 )
 # Field reports on turbo and 2.5 show the words in frames of `delta.audio` without data.
 OMNI_TURBO = Model(
-    "qwen-omni-turbo", TURBO_RULES, ALL, 30_720, 2048, transcribes=True, voices=TURBO
+    name="qwen-omni-turbo", rules=TURBO_RULES, kinds=ALL, voices=TURBO, transcribes=True,
+    max_input_tokens=30_720, max_output_tokens=2048,
 )
 # Input and output caps of 3.5 are those of third-party lists: no official page names them.
 OMNI_35 = Model(
-    "qwen3.5-omni-plus", WIDE_RULES, ALL, 196_608, 65_536, searches=True, voices=OMNI_3_5
+    name="qwen3.5-omni-plus", rules=WIDE_RULES, kinds=ALL, voices=OMNI_3_5, searches=True,
+    max_input_tokens=196_608, max_output_tokens=65_536,
 )
 OMNI_38 = Model(
-    name="qwen3.8-omni-flash",
-    rules=WIDE_RULES,
-    kinds=ALL,
-    max_input_tokens=991_808,
-    max_output_tokens=131_072,
-    speech=False,
-    thinking="on",
-    max_thinking_input_tokens=983_616,
-    max_thinking_tokens=131_072,
+    name="qwen3.8-omni-flash", rules=WIDE_RULES, kinds=ALL, speech=False, searches=True,
+    max_input_tokens=991_808, max_output_tokens=131_072,
+    thinking="on", max_thinking_input_tokens=983_616, max_thinking_tokens=131_072,
     text_tokens_include_reasoning=True,
-    searches=True,
 )
 CAPTIONER = Model(
     name="qwen3-omni-30b-a3b-captioner",
     rules=replace(FLASH_RULES, audio_max_s=40 * 60),  # its own page, March 2026
-    stream_only=False,
-    kinds=frozenset({"audio"}),
-    max_input_tokens=32_768,
-    max_output_tokens=32_768,
-    speech=False,
+    kinds=frozenset({"audio"}), speech=False, stream_only=False,
+    max_input_tokens=32_768, max_output_tokens=32_768,
 )
 PLAIN = Model(
-    name="qwen-plus",
-    rules=WIDE_RULES,
-    kinds=frozenset(),
-    max_input_tokens=129_024,
-    max_output_tokens=32_768,
-    speech=False,
-    thinking="off",
-    max_thinking_input_tokens=98_304,
-    max_thinking_tokens=38_912,
+    name="qwen-plus", rules=WIDE_RULES, kinds=frozenset(), speech=False, stream_only=False,
+    max_input_tokens=129_024, max_output_tokens=32_768, searches=True,
+    thinking="off", max_thinking_input_tokens=98_304, max_thinking_tokens=38_912,
     text_tokens_include_reasoning=True,
-    stream_only=False,
-    searches=True,
 )
-
 OPEN = Model(
-    name="",
-    rules=OPEN_RULES,
-    kinds=frozenset({"image", "audio", "video"}),
-    max_input_tokens=65_536,
-    max_output_tokens=65_536,
-    thinking="off",
-    max_thinking_input_tokens=65_536,
-    stream_only=False,
+    name="", rules=OPEN_RULES, kinds=frozenset({"image", "audio", "video"}), stream_only=False,
+    max_input_tokens=65_536, max_output_tokens=65_536,
+    thinking="off", max_thinking_input_tokens=65_536,
 )
 """Any model on a server of one's own; its context is that of the open weights."""
+# fmt: on
 
 
 def _named(model: Model, *names: str) -> dict[str, Model]:

@@ -1,4 +1,7 @@
-"""The hosted service in compatible mode (Model Studio guide, Dec 2025; traffic of Feb 2026)."""
+"""The hosted service in compatible mode (Model Studio guide, Dec 2025; traffic of Feb 2026).
+
+Usage objects are those of the references of 2025 and 2026, and of their samples.
+"""
 
 import time
 from collections.abc import Collection, Mapping
@@ -11,9 +14,10 @@ from omni_batch.simulator.checks.models import MODELS, Model
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects.base import Dialect
-from omni_batch.simulator.dialects.dashscope_usage import usage_of
+from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
+from omni_batch.simulator.replies.tokens import text_tokens
 
 
 class DashScope(Dialect):
@@ -127,7 +131,7 @@ class DashScope(Dialect):
 
     def usage(self, plan: ReplyPlan) -> Json:
         """Counted by kind."""
-        return usage_of(plan, self.options)
+        return _usage(plan, self.options)
 
     def completion(self, plan: ReplyPlan) -> Json:
         """For models that may be asked without a stream."""
@@ -177,3 +181,56 @@ _MISSPELT = (
 def _misspelt(frame: Frame, number: int) -> Frame:
     right, wrong = _MISSPELT[number % len(_MISSPELT)]
     return Frame(frame.data.replace(right, wrong, 1), frame.sound_s)
+
+
+def _usage(plan: ReplyPlan, options: SimulatorOptions) -> Json:
+    """The usage object; its details name only the kinds that are present, unless told otherwise."""
+    written = plan.answer.tokens
+    return {
+        "prompt_tokens": plan.prompt.total,
+        "completion_tokens": written,
+        "total_tokens": plan.prompt.total + written,
+        **_details(plan, options),
+    }
+
+
+def _details(plan: ReplyPlan, options: SimulatorOptions) -> dict[str, object]:
+    out, into = _completion(plan, options.reasoning_counted), _prompt(plan)
+    match options.usage_details:
+        case "absent":
+            return {}
+        case "null":
+            null = {"audio_tokens": None, "cached_tokens": 0}
+            return {"completion_tokens_details": None, "prompt_tokens_details": null}
+        case "null_members":
+            return {"completion_tokens_details": out, "prompt_tokens_details": into}
+        case _:
+            present = [
+                {key: count for key, count in kinds.items() if count is not None}
+                for kinds in (out, into)
+            ]
+            return {"completion_tokens_details": present[0], "prompt_tokens_details": present[1]}
+
+
+def _completion(plan: ReplyPlan, counted: str) -> dict[str, int | None]:
+    answer = plan.answer
+    text, reasoning = text_tokens(answer.text), text_tokens(answer.reasoning or "")
+    # The guide of 2025 counts reasoning beside the text, later references within it.
+    inclusive = plan.chat.model.text_tokens_include_reasoning
+    if counted != "usual":
+        inclusive = counted == "inclusive"
+    return {
+        "audio_tokens": answer.audio_tokens,
+        "reasoning_tokens": None if answer.reasoning is None else reasoning,
+        "text_tokens": text + reasoning if inclusive else text,
+    }
+
+
+def _prompt(plan: ReplyPlan) -> dict[str, int | None]:
+    prompt = plan.prompt
+    return {
+        "audio_tokens": prompt.audio,
+        "image_tokens": prompt.image,
+        "video_tokens": prompt.video,
+        "text_tokens": prompt.text,
+    }
