@@ -1,4 +1,4 @@
-"""A server that behaves like the Qwen-Omni chat API, as far as its documents and traffic tell.
+"""A server that behaves like the Qwen-Omni chat API, as far as its documents and traffic show.
 
 It reads the API independently of the client: it shares no code with the rest of omni_batch, so
 that one misreading cannot hide on both sides.

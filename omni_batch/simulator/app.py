@@ -27,7 +27,7 @@ class App:
         try:
             await self._route(Exchange(scope, receive, send))
         except (asyncio.CancelledError, ClientDisconnect):
-            return  # the server stops, which uvicorn would log as our error; or nobody listens
+            return  # the server stops, which uvicorn would log as an error; or the client left
 
     async def _route(self, exchange: Exchange) -> None:
         service = self.service

@@ -38,7 +38,7 @@ def _do(exchange: Exchange, body: bytes, service: Service) -> dict[str, object]:
         case "GET", "counters":
             return dataclasses.asdict(service.metrics.counters)
         case method, path:
-            raise ValueError(f"{method} {PATH}{path} is nothing that can be done")
+            raise ValueError(f"{method} {PATH}{path} is unknown")
     return {"waiting": len(service.script)}
 
 

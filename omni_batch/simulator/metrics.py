@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -45,6 +45,9 @@ class Counters:
     """Files that were uploaded."""
 
 
+_COUNTS = [counter.name for counter in fields(Counters) if counter.type is int]
+
+
 @dataclass(slots=True)
 class Outcome:
     """How one request ended; filled in while it is answered. One without a result was abandoned."""
@@ -65,8 +68,7 @@ class Metrics:
     def __init__(self, keep_requests: int) -> None:
         self._lock = threading.Lock()
         self._kept: deque[Recorded] = deque(maxlen=keep_requests)
-        self._requests = self._in_flight = self._peak = 0
-        self._outcomes: Counter[str] = Counter()
+        self._counts = dict.fromkeys(_COUNTS, 0)
         self._refused: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
 
@@ -76,11 +78,12 @@ class Metrics:
     ) -> Iterator[Outcome]:
         """Count a request in, and finish it at the latest when the block is left."""
         with self._lock:
-            self._requests += 1
-            self._in_flight += 1
-            self._peak = max(self._peak, self._in_flight)
+            counts = self._counts
+            counts["requests"] += 1
+            counts["in_flight"] += 1
+            counts["peak_in_flight"] = max(counts["peak_in_flight"], counts["in_flight"])
             self._kept.append(Recorded(path, headers, body, time.monotonic()))
-            outcome = Outcome(self._requests)
+            outcome = Outcome(counts["requests"])
         try:
             yield outcome
         finally:
@@ -98,7 +101,7 @@ class Metrics:
                 self._refused[outcome.refused] += 1
             else:
                 ended = "succeeded" if outcome.succeeded else "abandoned"
-                self._outcomes["scripted" if outcome.scripted else ended] += 1
+                self._counts["scripted" if outcome.scripted else ended] += 1
 
     def finish(self, outcome: Outcome) -> None:
         """Count an outcome, and its request as no longer in flight, once.
@@ -107,13 +110,13 @@ class Metrics:
         """
         self.count(outcome)
         with self._lock:
-            self._in_flight -= not outcome.is_finished
+            self._counts["in_flight"] -= not outcome.is_finished
             outcome.is_finished = True
 
     def count_upload(self, event: Literal["uploads", "stored"]) -> None:
         """One upload policy more was given out, or one file more was stored."""
         with self._lock:
-            self._outcomes[event] += 1
+            self._counts[event] += 1
 
     @property
     def requests(self) -> list[Recorded]:
@@ -125,15 +128,5 @@ class Metrics:
     def counters(self) -> Counters:
         """The counts of this moment."""
         with self._lock:
-            return Counters(
-                requests=self._requests,
-                succeeded=self._outcomes["succeeded"],
-                refused=dict(self._refused),
-                faults=dict(self._faults),
-                scripted=self._outcomes["scripted"],
-                abandoned=self._outcomes["abandoned"],
-                in_flight=self._in_flight,
-                peak_in_flight=self._peak,
-                uploads=self._outcomes["uploads"],
-                stored=self._outcomes["stored"],
-            )
+            refused, faults = dict(self._refused), dict(self._faults)
+            return Counters(**self._counts, refused=refused, faults=faults)

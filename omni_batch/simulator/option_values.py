@@ -10,7 +10,7 @@ DIALECTS: Mapping[str, str] = {
     "sglang-omni": "SGLang-Omni: media in top-level lists, speech in delta.audio",
     "openai": "OpenAI's audio models: raw base64 audio in, pcm16 speech, rate limit headers",
 }
-"""Every server whose API can be spoken."""
+"""Every server whose API can be simulated."""
 
 FAULTS: Mapping[str, str] = {
     "reset": "the connection is reset before any header",
@@ -63,7 +63,7 @@ USAGE_PLACES: Mapping[str, str] = {
     "finish": "the frame with the finish_reason",
     "none": "nowhere, even when it is asked for",
 }
-"""Where a stream tells its usage."""
+"""Where a stream reports its usage."""
 
 USAGE_DETAILS: Mapping[str, str] = {
     "plain": "only the kinds that are present",

@@ -1,4 +1,4 @@
-"""What a simulator is told before it starts, or while it runs."""
+"""Options of a simulator, set before it starts or while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -22,17 +22,10 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
 """Options that are chosen by name."""
 
 _LEAST: Mapping[str, float] = {
-    "audio_chunk_bytes": 1,
-    "speech_rate_hz": 8000,
-    "media_per_kind": 1,
-    "max_file_size_mb": 1,
-    "upload_valid_s": 0,
-    "policy_valid_s": 0,
-    "burst_growth_per_s": 1,
-    "batch_wait_s": 0,
-    "batch_most_waiting": 0,
-    "first_chunk_s": 0,
-    "chunk_interval_s": 0,
+    **dict.fromkeys(("audio_chunk_bytes", "media_per_kind", "max_file_size_mb"), 1),
+    **dict.fromkeys(("upload_valid_s", "policy_valid_s", "first_chunk_s", "chunk_interval_s"), 0),
+    **dict.fromkeys(("batch_wait_s", "batch_most_waiting"), 0),
+    **{"speech_rate_hz": 8000, "burst_growth_per_s": 1},
 }
 """Smallest values of options that are numbers."""
 

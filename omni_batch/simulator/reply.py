@@ -49,10 +49,7 @@ class Normal(msgspec.Struct, frozen=True):
 
 Reply = Status | Text | Frames | Fault | Normal
 _BY_KEY: Mapping[str, type[Status | Text | Frames | Fault]] = {
-    "status": Status,
-    "text": Text,
-    "frames": Frames,
-    "fault": Fault,
+    kind.__struct_fields__[0]: kind for kind in (Status, Text, Frames, Fault)
 }
 
 

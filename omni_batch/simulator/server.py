@@ -21,14 +21,14 @@ from omni_batch.simulator.reply import Reply
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that lets the application break its connection, which ASGI has no word for."""
+    """HTTP/1.1 that lets the application break its connection, which ASGI can't express."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: clients that offer HTTP/2 get HTTP/1.1, and all is well."""
+        """Log nothing: clients that offer HTTP/2 get HTTP/1.1, as they should."""
 
 
 class _Server(uvicorn.Server):
@@ -53,8 +53,8 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        # Time for the loop to tell the requests that their clients are gone; what still runs
-        # after that is asleep, and is cancelled when the loop closes.
+        # Time for the requests to notice that their clients are gone; what still runs after
+        # that sleeps, and is cancelled when the loop closes.
         await asyncio.sleep(0.01)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -189,7 +189,7 @@ class Simulator:
 
 
 def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until interrupted. No request is kept, since nobody could ask for it.
+    """Serve until interrupted. No request is kept: another process can't read them.
 
     Args:
         options: host, port and behaviour.

@@ -1,4 +1,4 @@
-"""The rules that let a request in: requests and tokens a minute, and growth of the rate."""
+"""The limits a request must pass: requests and tokens a minute, and growth of the rate."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects import Dialect
 
 WAIT_HEADER = "x-dashscope-wait-timeout"
-"""With it the service holds a request of a burst for a while instead of refusing it."""
+"""With it the service delays a request of a burst instead of refusing it."""
 _RECHECK_S = 0.005
 
 
@@ -33,7 +33,7 @@ class Admission:
 
         Raises:
             Refused: over a limit, or the model does not exist.
-            ClientGone: nobody waits for the answer any more.
+            ClientGone: the client hung up.
         """
         self.model = self._dialect.model(body).name
         if self._dialect.queued:

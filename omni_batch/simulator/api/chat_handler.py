@@ -32,7 +32,7 @@ Body = dict[str, object] | None
 
 
 class ChatHandler:
-    """Answers one request and notes in its outcome how it ended."""
+    """Answers one request and records in its outcome how it ended."""
 
     def __init__(
         self, service: Service, exchange: Exchange, outcome: Outcome, dialect: Dialect
@@ -45,7 +45,7 @@ class ChatHandler:
         self._arrived_s = time.time()
 
     async def answer(self, body: Body, scripted: reply.Reply) -> None:
-        """Answer as scripted, else with the fault that is drawn, else well."""
+        """Answer as scripted, else with a fault by its probability, else normally."""
         try:
             match scripted:
                 case reply.Status():
@@ -61,7 +61,7 @@ class ChatHandler:
         except Refused as refused:
             await self._refuse(refused.refusal)
         except ClientGone:
-            return  # an outcome that says nothing counts as abandoned
+            return  # an outcome without a result counts as abandoned
 
     async def _answer_normally(self, body: Body) -> None:
         kind = faults.draw(self._options.faults, self._rng)
@@ -71,7 +71,7 @@ class ChatHandler:
             await self._answer_with_fault(kind, body)
 
     async def _plan(self, body: Body, text: str | None = None) -> ReplyPlan:
-        """Let the request in, and compose its reply.
+        """Admit the request, and compose its reply.
 
         Raises:
             Refused: bad key, over quota, or anything wrong with the request.
@@ -107,13 +107,14 @@ class ChatHandler:
         return refused.retry_after_s
 
     async def _answer_with_fault(self, kind: str, body: Body) -> None:
-        if kind in faults.IN_REPLY:
-            plan = await self._plan(body)
-            self._record_fault(kind)
-            await self._send_reply(plan, kind)
-        else:
-            self._record_fault(kind)
+        plan = await self._plan(body) if kind in faults.IN_REPLY else None
+        self._outcome.fault = kind
+        # Now, because a stall has no end at which it could be counted.
+        self._service.metrics.count(self._outcome)
+        if plan is None:
             await self._fail_before_checks(kind)
+        else:
+            await self._send_reply(plan, kind)
 
     async def _fail_before_checks(self, kind: str) -> None:
         """Answer with a fault that comes before all checks of the request."""
@@ -128,11 +129,6 @@ class ChatHandler:
             await self._exchange.reset()
         else:
             await self._exchange.wait_for_disconnect()
-
-    def _record_fault(self, kind: str) -> None:
-        self._outcome.fault = kind
-        # Now, because a stall has no end at which it could be counted.
-        self._service.metrics.count(self._outcome)
 
     async def _send_reply(self, plan: ReplyPlan, fault: str | None = None) -> None:
         if self._options.first_chunk_s:

@@ -24,8 +24,8 @@ def compose(
         body: the request's JSON.
         uid: id of the reply.
         dialect: how the request is read.
-        text: says this instead of a description.
-        oss: gives what oss:// references stand for; None refuses them.
+        text: answers this instead of a description.
+        oss: gives the files behind oss:// references; None refuses them.
     Raises:
         Refused: as the server would refuse it.
     """

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import IO
 
-_NAME = re.compile(rb'(?<![a-z])name="([^"]*)"')
+_NAME = re.compile(r'(?<![a-z])name="([^"]*)"')
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?')
-_MOST_FIELD_BYTES = 65_536
+_MOST_TEXT_BYTES = 65_536
 
 
 class Malformed(ValueError):
@@ -46,42 +46,25 @@ async def read_form(
     async for _ in reader.until(delimiter):
         pass
     while (edge := await reader.take(2)) == b"\r\n":
-        name = await _read_name(reader)
+        name = _name(await reader.text(b"\r\n\r\n", "a header"))
         form.names.append(name)
-        content = reader.until(delimiter)
-        if name == "file":
-            await _write(content, form, file, most_bytes)
-        else:
-            form.fields[name] = await _text(content, name)
+        if name != "file":
+            form.fields[name] = await reader.text(delimiter, f"the field {name}")
+            continue
+        async for piece in reader.until(delimiter):
+            if form.file_bytes <= most_bytes:
+                file.write(piece)
+            form.file_bytes += len(piece)
     if edge != b"--":
         raise Malformed("a delimiter is followed by neither a line nor the end")
     return form
 
 
-async def _read_name(reader: "_Reader") -> str:
-    headers = b"".join([piece async for piece in reader.until(b"\r\n\r\n")])
+def _name(headers: str) -> str:
     found = _NAME.search(headers)
     if found is None:
         raise Malformed("a part has no name")
-    return found[1].decode()
-
-
-async def _write(
-    content: AsyncIterator[bytes], form: Form, file: IO[bytes], most_bytes: int
-) -> None:
-    async for piece in content:
-        if form.file_bytes <= most_bytes:
-            file.write(piece)
-        form.file_bytes += len(piece)
-
-
-async def _text(content: AsyncIterator[bytes], name: str) -> str:
-    text = bytearray()
-    async for piece in content:
-        text += piece
-        if len(text) > _MOST_FIELD_BYTES:
-            raise Malformed(f"the field {name} is too long")
-    return text.decode()
+    return found[1]
 
 
 class _Reader:
@@ -98,6 +81,15 @@ class _Reader:
             await self._fill()
         yield self._cut(at)
         self._cut(len(mark))
+
+    async def text(self, mark: bytes, what: str) -> str:
+        """All that comes before a mark; `what` it is goes into the error if it is too long."""
+        data = bytearray()
+        async for piece in self.until(mark):
+            data += piece
+            if len(data) > _MOST_TEXT_BYTES:
+                raise Malformed(f"{what} is too long")
+        return data.decode()
 
     async def take(self, count: int) -> bytes:
         """The next `count` bytes."""

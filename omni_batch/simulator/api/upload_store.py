@@ -37,7 +37,7 @@ class Stored:
 
     model: str
     media: Mapping[str, Medium]
-    """By the kind of part that the file is good for."""
+    """By the kinds of part that it can be used as."""
     sha256: str
     length_bytes: int
     expires_at_s: float
@@ -85,10 +85,10 @@ class UploadStore:
             return dict(self._stored)
 
     def find(self, kind: str, ref: str, model: str) -> Medium:
-        """What an oss:// reference stands for.
+        """The file behind an oss:// reference.
 
         Raises:
-            Refused: there is no such file (any more), it is another model's, or of another kind.
+            Refused: no such file (any more), or it is another model's, or of another kind.
         """
         key = ref.removeprefix("oss://")
         if not key.startswith(f"{ROOT}/"):

@@ -61,7 +61,6 @@ class Chat:
 
     @property
     def max_input_tokens(self) -> int:
-        """The cap that holds for this request; a smaller one when it thinks."""
-        return (
-            self.model.max_thinking_input_tokens if self.thinking else self.model.max_input_tokens
-        )
+        """The limit of this request; a smaller one when it thinks."""
+        model = self.model
+        return model.max_thinking_input_tokens if self.thinking else model.max_input_tokens

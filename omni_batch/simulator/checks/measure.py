@@ -1,4 +1,4 @@
-"""Decoding of images, sound and video, for no more than the facts that a reply tells."""
+"""Decoding of images, sound and video, as far as a reply describes them."""
 
 import math
 from collections import Counter
@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from PIL import Image
 
 from omni_batch.simulator.checks.media_info import Film, Medium, Picture, Sound
@@ -52,15 +51,8 @@ def colours(image: Image.Image) -> tuple[str, ...]:
 
 
 _HUES = (
-    (12, "red"),
-    (27, "orange"),
-    (42, "yellow"),
-    (108, "green"),
-    (135, "cyan"),
-    (178, "blue"),
-    (205, "purple"),
-    (240, "pink"),
-    (256, "red"),
+    *((12, "red"), (27, "orange"), (42, "yellow"), (108, "green"), (135, "cyan")),
+    *((178, "blue"), (205, "purple"), (240, "pink"), (256, "red")),
 )
 """Upper end of each hue on Pillow's circle of 256 steps."""
 
@@ -138,6 +130,7 @@ def film(file: IO[bytes]) -> Film:
         first = next(container.decode(stream), None)
         if first is None:
             raise Undecodable("it has no pictures")
+        thumbnail = first.reformat(width=32, height=32, format="rgb24").to_ndarray()
         seconds = (container.duration or 0) / av.time_base
         fps = float(stream.average_rate or stream.guessed_rate or 25)
         return Film(
@@ -147,12 +140,8 @@ def film(file: IO[bytes]) -> Film:
             width_px=first.width,
             height_px=first.height,
             has_sound=bool(container.streams.audio),
-            colours=colours(_thumbnail(first)),
+            colours=colours(Image.fromarray(thumbnail)),
         )
-
-
-def _thumbnail(frame: VideoFrame) -> Image.Image:
-    return Image.fromarray(frame.reformat(width=32, height=32, format="rgb24").to_ndarray())
 
 
 BY_KIND: Mapping[str, Callable[[IO[bytes]], Medium]] = {

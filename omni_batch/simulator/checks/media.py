@@ -1,4 +1,4 @@
-"""From a reference to what it shows: data URIs are decoded, URLs are answered as if fetched."""
+"""From a reference to its facts: data URIs are decoded, URLs are treated as if downloaded."""
 
 import binascii
 import hashlib
@@ -38,7 +38,7 @@ def measure_part(part: Part, rules: MediaRules, *, oss: Fetch | None = None) -> 
     Args:
         part: an image, audio, video or frames part.
         rules: limits of the model.
-        oss: gives what oss:// references stand for; None refuses them.
+        oss: gives the files behind oss:// references; None refuses them.
     Raises:
         Refused: it can't be fetched or decoded, or it is too large, too small or too long.
     """
@@ -141,7 +141,7 @@ UNDECODABLE = {
     "audio": "The audio format is illegal and cannot be opened",
     "video": "Invalid video file.",
 }
-"""What is said of bytes that are not what they should be, by kind."""
+"""The message for bytes that can't be decoded, by kind."""
 
 
 def checked(medium: Medium) -> Medium:

@@ -1,4 +1,4 @@
-"""What was learnt of a medium by decoding it."""
+"""The facts of a medium that was decoded."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Picture:
     width_px: int
     height_px: int
     colours: tuple[str, ...] = ()
-    """Commonest colour first; empty when the pixels were never seen."""
+    """Commonest colour first; empty when the pixels were not decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Sound:
     rate_hz: int
     channels: int
     loudness_db: float | None = None
-    """RMS below full scale; None when it was never heard."""
+    """RMS below full scale; None when it was not decoded."""
     pause_share: float = 0.0
     """Share of the time that is much quieter than the rest, 0 to 1."""
 

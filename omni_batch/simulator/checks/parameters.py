@@ -46,12 +46,8 @@ NUMBERS = (
 )
 # fmt: on
 FLAGS = (
-    "stream",
-    "enable_thinking",
-    "enable_search",
-    "vl_high_resolution_images",
-    "use_multichannel",
-    "preserve_thinking",
+    *("stream", "enable_thinking", "enable_search"),
+    *("vl_high_resolution_images", "use_multichannel", "preserve_thinking"),
 )
 
 LENGTHS = ("max_tokens", "max_completion_tokens")

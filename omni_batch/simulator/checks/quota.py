@@ -20,7 +20,7 @@ class LimitStatus:
     """Per minute."""
     remaining: float
     reset_s: float
-    """Until all that may be used at once is there again."""
+    """Until all that may be used at once is available again."""
 
 
 QuotaStatus = Mapping[Counted, LimitStatus]
@@ -31,7 +31,7 @@ QuotaStatus = Mapping[Counted, LimitStatus]
 class TokenBucket:
     """So much a minute of one thing, earned second by second; that bounds the minute as well.
 
-    A use may overdraw it, since nobody knows how long a reply gets; then the next has to wait.
+    A use may overdraw it, since the length of a reply is unknown; then the next has to wait.
     """
 
     per_minute: float
@@ -115,7 +115,7 @@ class Quota:
 
 
 class BurstLimit:
-    """The third rule: requests of one second may exceed those of the second before by only so many.
+    """The third limit: by how many one second's requests may exceed those of the second before.
 
     The service calls its threshold dynamic and names no number. Counted apart for each model.
     """

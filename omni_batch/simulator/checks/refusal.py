@@ -30,7 +30,7 @@ class Refusal:
         return msgspec.json.encode(whole)
 
     def members(self, uid: str) -> dict[str, object]:
-        """The error object as it stands inside a stream."""
+        """The error object inside a stream."""
         return {
             "code": self.code,
             "param": self.param,
@@ -41,7 +41,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """Raised wherever a request is found wanting; the door turns it into an HTTP answer."""
+    """Raised by every check; the chat handler turns it into an HTTP answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)

@@ -1,4 +1,4 @@
-"""The servers whose API can be spoken, one class each."""
+"""The servers whose API can be simulated, one class each."""
 
 from collections.abc import Mapping
 
@@ -17,6 +17,6 @@ BY_NAME: Mapping[str, type[Dialect]] = {
     "sglang-omni": SGLangOmni,
     "openai": OpenAI,
 }
-"""Name of a dialect to what speaks it."""
+"""Name of a dialect to its class."""
 
 __all__ = ["BY_NAME", "BatchChat", "DashScope", "Dialect"]

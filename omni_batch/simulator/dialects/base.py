@@ -1,4 +1,4 @@
-"""What every dialect has to answer, with the answers that most servers share."""
+"""What every dialect must define, with defaults that most servers share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -28,7 +28,7 @@ class Dialect(ABC):
     moderates: ClassVar[bool] = False
     """Replies to prompts with a forbidden word are stopped."""
     hosted: ClassVar[bool] = False
-    """It has the hosted service's other endpoints as well: uploads and quotas."""
+    """It also has the hosted service's uploads and quotas."""
     limited: ClassVar[bool] = True
     """Quotas hold."""
     queued: ClassVar[bool] = False
@@ -48,7 +48,7 @@ class Dialect(ABC):
     # --- requests ---
 
     def check_key(self, headers: Mapping[str, str]) -> None:
-        """Refuse a bad key; a server of one's own asks for none unless it was given one."""
+        """Refuse a bad key; self-hosted servers need one only if `api_key` is set."""
         wanted = self.options.api_key
         if wanted is not None and headers.get("authorization") != f"Bearer {wanted}":
             raise Refused(refusal.BAD_KEY)
@@ -103,7 +103,7 @@ class Dialect(ABC):
         return Stream((*self.adjusted(frames), Frame(DONE)), finish_at)
 
     def adjusted(self, frames: list[Frame]) -> list[Frame]:
-        """Last touches to the frames of a stream."""
+        """The frames of a stream after all other changes."""
         return frames
 
     @abstractmethod
@@ -145,7 +145,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def in_band(self, refused: Refusal, uid: str) -> Json:
-        """The error object as it stands inside a stream."""
+        """The error object inside a stream."""
 
     def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of a good reply."""

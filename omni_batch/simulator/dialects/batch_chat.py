@@ -28,14 +28,11 @@ class BatchChat(DashScope):
         return model
 
     def read(self, body: Body) -> Chat:
-        """Check the body as if it were streamed; nobody knows what becomes of one that says so."""
+        """Check the body as if it were streamed; what happens to one that is, is not documented."""
         if body.get("stream"):
             raise invalid("The stream parameter is not supported by batch chat.")
-        if "audio" in _listed(body.get("modalities")):
+        modalities = body.get("modalities")
+        if isinstance(modalities, list) and "audio" in modalities:
             raise unprocessable("Audio output is not supported by batch chat.")
         streamed = {**body, "stream": True, "stream_options": None}
         return replace(super().read(streamed), stream=False)
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

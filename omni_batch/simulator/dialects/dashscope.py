@@ -95,16 +95,16 @@ class DashScope(Dialect):
         audio: dict[str, object] = {}
         delta: dict[str, object] = {}
         if step.kind != "sound":
-            (audio if self._transcribes(plan) else delta)[self._key(plan)] = step.text
+            if self._transcribes(plan):
+                audio["transcript"] = step.text
+            else:
+                delta["content"] = step.text
         if step.piece is not None:
             audio = {"data": raw_string(step.piece.base64), **audio}
         if audio:
             common = {"expires_at": plan.created, "id": f"audio_{plan.uid}"}
             delta["audio"] = {**audio, **common}
         return delta
-
-    def _key(self, plan: ReplyPlan) -> str:
-        return "transcript" if self._transcribes(plan) else "content"
 
     def _transcribes(self, plan: ReplyPlan) -> bool:
         asked = self.options.transcript
@@ -184,7 +184,7 @@ def _misspelt(frame: Frame, number: int) -> Frame:
 
 
 def _usage(plan: ReplyPlan, options: SimulatorOptions) -> Json:
-    """The usage object; its details name only the kinds that are present, unless told otherwise."""
+    """The usage object; by default its details name only the kinds that are present."""
     written = plan.answer.tokens
     return {
         "prompt_tokens": plan.prompt.total,

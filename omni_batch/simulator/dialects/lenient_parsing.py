@@ -1,4 +1,4 @@
-"""How requests are read where the hosted service's own checks don't hold."""
+"""How requests are read by servers that check less than the hosted service."""
 
 import binascii
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ def any_model(body: Body) -> str:
 
 
 def read_turns(messages: object, readers: Readers) -> tuple[Turn, ...]:
-    """Turn the `messages` of a body into turns; any order of roles is good."""
+    """Turn the `messages` of a body into turns; any order of roles is accepted."""
     if not isinstance(messages, list) or not messages:
         raise rejected("Field required: messages")
     return tuple(_turn(message, readers) for message in messages)
@@ -90,7 +90,7 @@ def raw_audio(item: Body) -> Part:
     """{"type": "input_audio", "input_audio": {"data": <bare base64>, "format": ...}}."""
     data = inner(item, "input_audio", "data")
     try:
-        # A data URI is no base64: its colon and comma are what the decoder stumbles over.
+        # A data URI is not base64: the decoder fails at its colon and comma.
         pybase64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise rejected("Incorrect padding") from None

@@ -47,13 +47,13 @@ READERS: lenient_parsing.Readers = {
 
 
 class OpenAI(Dialect):
-    """gpt-audio and its elders."""
+    """gpt-audio and older models."""
 
     # insufficient_quota is a spent credit here, and waiting does not help against it.
     out_of_tokens: ClassVar[Refusal] = refusal.status(429, "limit_tokens", "")
 
     def model(self, body: Body) -> Model:
-        """Any name; these tests are not about which exist."""
+        """Any name is accepted."""
         return replace(OPEN, name=lenient_parsing.any_model(body), thinking="never")
 
     def read(self, body: Body) -> Chat:
@@ -123,7 +123,7 @@ class OpenAI(Dialect):
         if refused.status >= 500:
             code, kind = None, "server_error"
         if refused.message not in _STOCK:
-            message = plain(refused.message)  # somebody scripted it
+            message = plain(refused.message)  # it was scripted
         return {"message": message, "type": kind, "param": refused.param, "code": code}
 
     def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:

@@ -25,7 +25,7 @@ class VLLMOmni(VLLM):
         return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
-        """The modality of each chunk is told beside its choices."""
+        """The modality of each chunk is beside its choices."""
         if step.piece is not None:
             return [self._sound(step.piece, plan)]
         speaks = plan.chat.voice is not None

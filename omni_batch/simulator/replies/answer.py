@@ -1,4 +1,4 @@
-"""What the simulated model says: plain facts about what it was given, so a reply proves arrival."""
+"""What the simulated model says: facts about its input, so that a reply proves what arrived."""
 
 import math
 import re
@@ -84,16 +84,12 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _say(chat: Chat, media: Sequence[Medium]) -> str:
-    last = chat.turns[-1]
     prose = " ".join(_sentences(chat, media))
-    asked = " ".join(turn.text for turn in (*chat.turns[:-1], last) if turn.role != "assistant")
-    if "json" in last.text.lower() or "json" in _system(chat).lower():
+    instructions = [turn for turn in chat.turns if turn.role == "system" or turn is chat.turns[-1]]
+    if any("json" in turn.text.lower() for turn in instructions):
+        asked = " ".join(turn.text for turn in chat.turns if turn.role != "assistant")
         return structured.as_json(asked, prose, media)
     return prose
-
-
-def _system(chat: Chat) -> str:
-    return " ".join(turn.text for turn in chat.turns if turn.role == "system")
 
 
 def _sentences(chat: Chat, media: Sequence[Medium]) -> Iterator[str]:
@@ -121,7 +117,7 @@ def describe(medium: Medium) -> str:
             look = _mostly(medium.colours)
             return f"An image of {medium.width_px} x {medium.height_px} pixels{look}."
         case Sound():
-            return f"A recording of {medium.duration_s:.1f} seconds{_heard(medium)}."
+            return f"A recording of {medium.duration_s:.1f} seconds{_loudness(medium)}."
         case Film():
             sound = "with sound" if medium.has_sound else "without sound"
             size = f"{medium.width_px} x {medium.height_px} pixels"
@@ -137,7 +133,7 @@ def _mostly(colours: tuple[str, ...]) -> str:
     return f", mostly {' and '.join(colours)}" if colours else ""
 
 
-def _heard(sound: Sound) -> str:
+def _loudness(sound: Sound) -> str:
     if sound.loudness_db is None:
         return ""
     if sound.loudness_db < -70:

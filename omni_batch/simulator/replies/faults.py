@@ -1,4 +1,4 @@
-"""Which fault strikes a request, and what it makes of a good stream."""
+"""Which fault a request meets, and what it does to a good stream."""
 
 import random
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ PAGES: Mapping[str, tuple[int, str, bytes]] = {
     ),
     "empty_429": (429, "text/plain", b""),
 }
-"""Faults that answer with something that is no JSON: status, content type, body."""
+"""Faults that answer with something that is not JSON: status, content type, body."""
 
 SILENT: Mapping[str, tuple[Frame, ...]] = {"empty": (), "done_only": (Frame(DONE),)}
 """Faults that answer 200 and say nothing."""
@@ -39,13 +39,13 @@ IN_REPLY = MID_STREAM | {"partial_response"}
 
 
 def draw(faults: Mapping[str, float], rng: random.Random) -> str | None:
-    """The fault that strikes, or none, by the probabilities given."""
+    """A fault by the probabilities given, or none."""
     if not faults:
         return None
-    lot = rng.random()
+    left = rng.random()
     for kind, probability in faults.items():
-        lot -= probability
-        if lot < 0:
+        left -= probability
+        if left < 0:
             return kind
     return None
 

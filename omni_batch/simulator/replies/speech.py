@@ -35,15 +35,12 @@ class SpeechForm:
     """pieces, torn or doubled."""
 
     def header_at(self, offset: int, length: int) -> bytes:
-        """What stands before the `length` PCM bytes of the piece that begins at `offset`."""
+        """The WAV header of the `length` PCM bytes that begin at `offset`; empty without one."""
         if self.wav_headers == "every":
             return wav_header(length, self.rate_hz)
-        # The length of a whole stream is unknown when it begins.
-        return (
-            wav_header(_UNKNOWN, self.rate_hz)
-            if self.wav_headers == "first" and offset == 0
-            else b""
-        )
+        if self.wav_headers == "first" and offset == 0:
+            return wav_header(_UNKNOWN, self.rate_hz)  # a stream's length, when it begins
+        return b""
 
 
 def speak(voice: str, duration_s: float, form: SpeechForm, *, opening: int) -> Iterator[Piece]:
@@ -109,7 +106,7 @@ def _piece(voice: str, rate_hz: int, offset: int, length: int, last: bool, heade
 
 
 def wav_header(data_bytes: int, rate_hz: int = RATE_HZ) -> bytes:
-    """What stands before the samples in a WAV file."""
+    """The bytes before the samples in a WAV file; `data_bytes` is their length."""
     whole = min(data_bytes + 36, _UNKNOWN)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, rate_hz * 2, 2, 16)
     riff = struct.pack("<4sI4s", b"RIFF", whole, b"WAVE")

@@ -18,7 +18,7 @@ def as_json(prompt: str, prose: str, media: Sequence[Medium]) -> str:
     Args:
         prompt: all that was asked.
         prose: the plain reply; it fills the object's strings.
-        media: what the object without a schema tells of.
+        media: what the object describes where there is no schema.
     """
     schema = find_schema(prompt)
     if schema is not None:

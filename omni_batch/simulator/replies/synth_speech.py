@@ -17,7 +17,7 @@ PEAK = 0.5
 """Of full scale; speech is as loud as in a usual recording and never clips."""
 _SYLLABLE_S = (0.12, 0.24)
 _PAUSE_S = (0.3, 0.5)
-_HARMONICS = np.arange(1, 9)
+_HARMONICS = np.arange(1, 9)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,10 @@ def loop(voice: str, rate_hz: int) -> Loop:
 
 
 def _syllable(rng: np.random.Generator, pitch_hz: float, rate_hz: int) -> npt.NDArray[np.float64]:
-    """Harmonics in a mixture of chance, as vowels differ, swelling up and dying away."""
+    """Harmonics in a random mixture, as vowels differ, that swell and fade."""
     times_s = np.arange(round(rng.uniform(*_SYLLABLE_S) * rate_hz)) / rate_hz
-    strengths = rng.uniform(0.2, 1, len(_HARMONICS)) / _HARMONICS
-    tones = np.sin(2 * np.pi * pitch_hz * np.outer(_HARMONICS, times_s))
+    strengths = rng.uniform(0.2, 1, _HARMONICS.shape) / _HARMONICS
+    tones = strengths * np.sin(2 * np.pi * pitch_hz * _HARMONICS * times_s)
     swell = np.sin(np.linspace(0, np.pi, len(times_s)))
-    return swell * (strengths @ tones)
+    syllable: npt.NDArray[np.float64] = swell * tones.sum(axis=0)
+    return syllable

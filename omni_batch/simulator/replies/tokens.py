@@ -37,7 +37,7 @@ def text_tokens(text: str) -> int:
 
 
 def audio_tokens(duration_s: float, rules: MediaRules) -> int:
-    """Tokens of sound that is heard; less than a second counts as one."""
+    """Tokens of sound; less than a second counts as one."""
     return math.ceil(max(1.0, duration_s) * rules.audio_in_tokens_per_s)
 
 
