@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 from omni_batch.simulator.api.exchange import Exchange
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks.chat import Body
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects import Dialect
 
@@ -28,7 +28,7 @@ class Admission:
         self.model: str | None = None
         """Named by the request; None until it is known."""
 
-    async def admit(self, body: Mapping[str, object]) -> None:
+    async def admit(self, body: Body) -> None:
         """Return when the request may be answered.
 
         Raises:

@@ -15,6 +15,7 @@ from omni_batch.simulator.api.compose import compose
 from omni_batch.simulator.api.exchange import Exchange
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks.chat import Body
 from omni_batch.simulator.checks.media import Fetch
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
@@ -27,8 +28,6 @@ from omni_batch.simulator.replies.writes import Write, to_writes
 
 JSON = {"content-type": "application/json"}
 OSS_HEADER = "x-dashscope-ossresourceresolve"
-
-Body = dict[str, object] | None
 
 
 class ChatHandler:
@@ -44,7 +43,7 @@ class ChatHandler:
         self._uid = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         self._arrived_s = time.time()
 
-    async def answer(self, body: Body, scripted: reply.Reply) -> None:
+    async def answer(self, body: Body | None, scripted: reply.Reply) -> None:
         """Answer as scripted, else with a fault by its probability, else normally."""
         try:
             match scripted:
@@ -63,14 +62,14 @@ class ChatHandler:
         except ClientGone:
             return  # an outcome without a result counts as abandoned
 
-    async def _answer_normally(self, body: Body) -> None:
+    async def _answer_normally(self, body: Body | None) -> None:
         kind = faults.draw(self._options.faults, self._rng)
         if kind is None or (kind == "burst" and WAIT_HEADER in self._exchange.headers):
             await self._send_reply(await self._plan(body))
         else:
             await self._answer_with_fault(kind, body)
 
-    async def _plan(self, body: Body, text: str | None = None) -> ReplyPlan:
+    async def _plan(self, body: Body | None, text: str | None = None) -> ReplyPlan:
         """Admit the request, and compose its reply.
 
         Raises:
@@ -86,7 +85,7 @@ class ChatHandler:
         self._service.quota.spend(plan.chat.model.name, plan.prompt.total, time.monotonic())
         return plan
 
-    def _stored(self, body: Mapping[str, object]) -> Fetch | None:
+    def _stored(self, body: Body) -> Fetch | None:
         if self._exchange.headers.get(OSS_HEADER, "").lower() != "enable":
             return None
         model = self._dialect.model(body).name
@@ -106,7 +105,7 @@ class ChatHandler:
             return 1.0 if refused.status == 429 else None
         return refused.retry_after_s
 
-    async def _answer_with_fault(self, kind: str, body: Body) -> None:
+    async def _answer_with_fault(self, kind: str, body: Body | None) -> None:
         plan = await self._plan(body) if kind in faults.IN_REPLY else None
         self._outcome.fault = kind
         # Now, because a stall has no end at which it could be counted.

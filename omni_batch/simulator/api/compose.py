@@ -1,4 +1,4 @@
-"""From a body to a reply: checks, media, tokens, words. Knows no netplan."""
+"""From a body to a reply: checks, media, tokens, words. Knows nothing of the network."""
 
 from itertools import chain
 
@@ -11,12 +11,7 @@ from omni_batch.simulator.replies.tokens import prompt_tokens
 
 
 def compose(
-    body: Body,
-    uid: str,
-    dialect: Dialect,
-    *,
-    text: str | None = None,
-    oss: Fetch | None = None,
+    body: Body, uid: str, dialect: Dialect, *, text: str | None = None, oss: Fetch | None = None
 ) -> ReplyPlan:
     """Check a request, measure its media, and decide what is answered.
 

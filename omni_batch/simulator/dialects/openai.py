@@ -106,14 +106,14 @@ class OpenAI(Dialect):
 
     def completion(self, plan: ReplyPlan) -> Json:
         """Speech is a whole WAV file here."""
-        message: dict[str, object] = {"role": "assistant", "content": plan.answer.text}
-        message |= {"refusal": None}
+        text = plan.answer.text
+        message: dict[str, object] = {"role": "assistant", "content": text, "refusal": None}
         if data := self.whole_wav(plan):
-            audio = {**_audio(plan), "data": data, "transcript": plan.answer.text}
+            audio = {**_audio(plan), "data": data, "transcript": text}
             message |= {"content": None, "audio": audio}
-        choice = {"index": 0, "message": message, "logprobs": None}
+        reason = plan.answer.finish_reason
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
         whole = self.envelope(plan, "chat.completion")
-        choice |= {"finish_reason": plan.answer.finish_reason}
         return {**whole, "choices": [choice], "usage": self.usage(plan)}
 
     def in_band(self, refused: Refusal, uid: str) -> Json:

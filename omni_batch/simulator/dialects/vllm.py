@@ -79,11 +79,8 @@ class VLLM(Dialect):
 
     def completion(self, plan: ReplyPlan) -> Json:
         """With the chain of thought beside the content."""
-        return {
-            **self.envelope(plan, "chat.completion"),
-            "choices": [self.text_choice(plan)],
-            "usage": self.usage(plan),
-        }
+        envelope = self.envelope(plan, "chat.completion")
+        return {**envelope, "choices": [self.text_choice(plan)], "usage": self.usage(plan)}
 
     def text_choice(self, plan: ReplyPlan) -> dict[str, object]:
         """The choice that holds the words."""
