@@ -3,7 +3,7 @@
     python -m flows.batch CONFIG
 
 A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
-been done stands in the run directory alone; Prefect's states, caches and retries decide nothing.
+been done is in the run directory alone; Prefect's states, caches and retries decide nothing.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
+"""How an endpoint is used, and what was learned of its limits. What run.json holds of it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a run found out about an endpoint's limits; None where what is stated holds."""
+    """What a run learned about an endpoint's limits; None where what is stated holds."""
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
@@ -42,7 +42,7 @@ class EndpointStatus:
     rate_limited: dict[str, int] = field(default_factory=dict)
     """Answers of 429 by the limit they named."""
     closed: str | None = None
-    """Why it is no longer asked."""
+    """Why it is no longer used."""
     learned: Learned = Learned()
     stated_requests_per_minute: float | None = None
     stated_tokens_per_minute: float | None = None

@@ -1,4 +1,4 @@
-"""What goes on beside the items: the report of progress, and an end in good order."""
+"""Background tasks of a run: its progress is published, and it stops in an orderly way."""
 
 import asyncio
 import logging
