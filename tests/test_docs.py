@@ -260,7 +260,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
 
 def _timeless(line: str) -> str:
     line = re.sub(r"demo-[0-9]{8}-[0-9]{6}", "demo-RUN", line)
-    return re.sub(r"in [0-9.]+ s$", "in a moment", line.rstrip())
+    return re.sub(r"in [0-9.,]+ m?s$", "in a moment", line.rstrip())
 
 
 def test_hooks_before_a_commit_fetch_nothing() -> None:
