@@ -105,11 +105,11 @@ def test_every_yaml_of_a_page_is_a_config(text: str) -> None:
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
-    for page, language, body in BLOCKS:
+    for name, language, body in BLOCKS:
         if language == "":
             for line in body.replace("\\\n", " ").splitlines():
                 if found := re.search(r"(?:^|&& |\* {2})(omni-batch .*)$", line.strip()):
-                    yield page, found[1]
+                    yield name, found[1]
     for page, text in TEXTS.items():
         for found in re.findall(r"`(omni-batch [^`]+)`", re.sub(r"\s+", " ", text)):
             yield NAMES[page], found
