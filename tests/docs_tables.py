@@ -11,10 +11,10 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from omni_batch import simulator
@@ -82,8 +82,7 @@ def _unit(column: Column[Any]) -> str:
 
 def commands() -> str:
     """Each command with what it needs and the first sentence of its help."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    group: Any = typer.main.get_command(app)
     rows = (
         [f"`{_usage(name, command)}`", _first_sentence(command.help or "")]
         for name, command in group.commands.items()
@@ -104,8 +103,7 @@ def _usage(name: str, command: Any) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    first = " ".join(text.split("\n\n")[0].split())
-    return first.rstrip(".")
+    return " ".join(text.split("\n\n")[0].split()).rstrip(".")
 
 
 # --- configuration ---
@@ -287,7 +285,6 @@ _RESUME: dict[str, str] = {
     "storage_error": "Free space or mend the permissions, then resume.",
 }
 """Remedies of errors that stop a run."""
-_BEFORE_A_RUN = ("config_error", "query_error", "manifest_error")
 
 
 def error_kinds() -> list[ErrorKind]:
@@ -369,12 +366,9 @@ def _default(option: Any) -> str:
 
 
 def _with_choices(text: str) -> str:
-    """`One of FRAMINGS` with the names that it stands for."""
-
-    def choices(found: re.Match[str]) -> str:
-        return "One of " + ", ".join(f"`{name}`" for name in getattr(simulator, found[1]))
-
-    return re.sub(r"One of `([A-Z_0-9]+)`", choices, text)
+    """`One of FRAMINGS` with the names that it means."""
+    found = re.fullmatch(r"One of `([A-Z_0-9]+)`\.", text)
+    return f"One of `{'`, `'.join(getattr(simulator, found[1]))}`." if found else text
 
 
 def attribute_docstrings(described: type) -> dict[str, str]:
@@ -392,18 +386,13 @@ def attribute_docstrings(described: type) -> dict[str, str]:
     return texts
 
 
+_GROUPS = ("manifest", "endpoint", "endpoints", "request", "media", "quota", "retry", "budget")
 TABLES: dict[str, Callable[[], str]] = {
-    "columns:results": lambda: columns(RESULT_COLUMNS),
-    "columns:attempts": lambda: columns(ATTEMPT_COLUMNS),
+    "columns:results": partial(columns, RESULT_COLUMNS),
+    "columns:attempts": partial(columns, ATTEMPT_COLUMNS),
     "commands": commands,
-    "config:top": lambda: config(""),
-    **{
-        f"config:{group}": (lambda group=group: config(group))  # type: ignore[misc]
-        for group in (
-            *("manifest", "endpoint", "endpoints", "request"),
-            *("media", "quota", "retry", "budget"),
-        )
-    },
+    "config:top": partial(config, ""),
+    **{f"config:{group}": partial(config, group) for group in _GROUPS},
     "configs": configs,
     "endpoints": endpoints,
     "inputs": inputs,
