@@ -1,6 +1,5 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omni_batch.errors import ConfigError
+from omni_batch.text import did_you_mean
 
 _NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
 """Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
@@ -349,7 +349,7 @@ def _explain(error: Any) -> str:
     *parents, leaf = [str(part) for part in error["loc"]] or [""]
     where = ".".join([*parents, leaf])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where}{_did_you_mean(parents, leaf)}"
+        return f"unknown key {where}; {_nearest_key(parents, leaf)}"
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
@@ -359,13 +359,11 @@ def _explain(error: Any) -> str:
     return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
 
 
-def _did_you_mean(parents: list[str], leaf: str) -> str:
+def _nearest_key(parents: list[str], leaf: str) -> str:
     model: type[BaseModel] = Config
     for parent in parents:
         model = _group(model, parent)
-    nearest = difflib.get_close_matches(leaf, model.model_fields, n=1)
-    known = ", ".join(model.model_fields)
-    return f"; did you mean {nearest[0]}?" if nearest else f"; known keys: {known}"
+    return did_you_mean(leaf, model.model_fields, "known keys")
 
 
 def _group(model: type[BaseModel], name: str) -> type[BaseModel]:

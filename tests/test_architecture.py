@@ -76,7 +76,7 @@ HOMES = {
     "soundfile": ("store.audio",),
     "filelock": ("store.run_dir",),
     "yaml": ("config",),
-    "jinja2": ("requests.template", "requests.sandbox", "analytics.report.page"),
+    "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -5,7 +5,6 @@ say one number and leave the rest as shipped.
 """
 
 from collections import Counter
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -39,11 +38,6 @@ class Catalogue(Facts, frozen=True):
         if name in self.models:
             return self.models[name]
         return next((model for model in self.models.values() if name in model.aliases), None)
-
-    def nearest(self, name: str) -> str | None:
-        """Return the known name most like a misspelt one, or None if none comes close."""
-        close = get_close_matches(name.lower(), self.names(), n=1)
-        return close[0] if close else None
 
     def names(self) -> tuple[str, ...]:
         """Return every name and alias, in the order of the file."""

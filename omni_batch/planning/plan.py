@@ -15,6 +15,7 @@ from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.requests.build import SPECIAL_OPTIONS, options_set, thinks
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.template import PromptTemplate
+from omni_batch.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +205,8 @@ def _option_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
 def _doubts(plan: Plan) -> Iterator[str]:
     config, model = plan.config, plan.model
     if model is None:
-        nearest = plan.catalogue.nearest(config.model)
-        hint = f"; did you mean {nearest}?" if nearest else ""
+        near = nearest(config.model, plan.catalogue.names())
+        hint = f"; did you mean {near}?" if near else ""
         yield f"model {config.model} is not in the catalogue: no limits, no prices{hint}"
     if len(plan.currencies) > 1:
         yield (

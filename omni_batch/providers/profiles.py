@@ -1,6 +1,5 @@
 """Named places to send requests to. Source: Model Studio chat reference, 2026, "endpoints"."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import DIALECTS
+from omni_batch.text import did_you_mean
 
 T = TypeVar("T")
 
@@ -112,9 +112,7 @@ def resolve_profile(config: EndpointConfig) -> Profile:
 def _known(name: str, table: Mapping[str, T], key: str, what: str) -> T:
     if name in table:
         return table[name]
-    nearest = difflib.get_close_matches(name, table, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(table)}"
-    raise ConfigError(f"{key} = {name!r} is no known {what}; {hint}")
+    raise ConfigError(f"{key} = {name!r}: unknown {what}; {did_you_mean(name, table)}")
 
 
 def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:

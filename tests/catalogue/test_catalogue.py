@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
+from omni_batch.text import nearest
 
 CATALOGUE = catalogue()
 MODELS = pytest.mark.parametrize("model", CATALOGUE.models.values(), ids=lambda m: m.name)
@@ -189,9 +190,9 @@ def test_an_alias_is_its_model_and_a_snapshot_that_differs_is_its_own() -> None:
 
 def test_an_unknown_name_is_none_and_the_nearest_is_offered() -> None:
     assert CATALOGUE.model("qwen3-omni-flsh") is None
-    assert CATALOGUE.nearest("qwen3-omni-flsh") == "qwen3-omni-flash"
-    assert CATALOGUE.nearest("Qwen-Omni-Turbo") == "qwen-omni-turbo"
-    assert CATALOGUE.nearest("whisper") is None
+    assert nearest("qwen3-omni-flsh", CATALOGUE.names()) == "qwen3-omni-flash"
+    assert nearest("Qwen-Omni-Turbo", CATALOGUE.names()) == "qwen-omni-turbo"
+    assert nearest("whisper", CATALOGUE.names()) is None
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_rows_of_the_same_content_need_ids(config: Make) -> None:
 
 def test_a_variable_that_is_no_column_is_refused_with_the_nearest(config: Make) -> None:
     message = refusal(config(request={"prompt": "Describe {{ subjct }}."}))
-    assert "{{ subjct }}, which is no column; did you mean subject?" in message
+    assert "{{ subjct }} is not a column; did you mean subject?" in message
     assert "rows.csv, line 2: " in message
 
 

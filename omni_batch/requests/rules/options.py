@@ -1,11 +1,11 @@
 """Rules on what is asked for: speech, thinking, options. Pure."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
 from omni_batch.requests.build import SPECIAL_OPTIONS
 from omni_batch.requests.rules.context import RuleContext, Violation, kind_of, number
+from omni_batch.text import nearest
 from omni_batch.types import Modality
 
 _FPS = (0.1, 10.0)  # chat reference, 2026
@@ -92,9 +92,8 @@ def _voice(context: RuleContext) -> Iterator[str]:
         return
     if voice in model.voices:
         return
-    by_letters = {known.casefold(): known for known in model.voices}
-    near = difflib.get_close_matches(voice.casefold(), by_letters, n=1)
-    hint = f"did you mean {by_letters[near[0]]}?" if near else f"try {model.default_voice}"
+    near = nearest(voice, model.voices)
+    hint = f"did you mean {near}?" if near else f"try {model.default_voice}"
     clone = " (a cloned voice of the account is none of it)" if model.cloned_voices else ""
     yield f"voice {voice} is not in the catalogue's list for {context.name}{clone}; {hint}"
 
