@@ -31,41 +31,6 @@ class ManifestConfig(Frozen):
     """Column that names each row; where it is missing, the id is made of the row's content."""
 
 
-class EndpointConfig(Frozen):
-    """Where to send them."""
-
-    name: str = "simulator"
-    """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
-    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
-    dialect: str | None = None
-    """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
-    workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
-    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")
-    """Both for dashscope-workspace, whose host is made of them."""
-    base_url: str | None = None
-    """Overrides the profile's; ends before /chat/completions."""
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key."""
-    api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
-    """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if url is not None and "@" in url:
-            raise ValueError("must hold no user and no password; keys come from the environment")
-        return url.rstrip("/") if url else url
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _a_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError("must be the name of an environment variable, not the key itself")
-        return name
-
-
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
 
 
@@ -157,8 +122,23 @@ class QuotaConfig(Frozen):
     """Take the numbers as a start and find out what is let through; false keeps to them."""
 
 
-class EndpointEntry(EndpointConfig):
-    """One of several endpoints."""
+class EndpointConfig(Frozen):
+    """Where to send them: one endpoint."""
+
+    name: str = "simulator"
+    """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
+    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
+    dialect: str | None = None
+    """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
+    workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")
+    """Both for dashscope-workspace, whose host is made of them."""
+    base_url: str | None = None
+    """Overrides the profile's; ends before /chat/completions."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+    api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
+    """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Its name in the tables, where two have the same profile; null takes the profile's name."""
@@ -168,6 +148,22 @@ class EndpointEntry(EndpointConfig):
     """Its share of the rows while several have room."""
     quota: QuotaConfig | None = None
     """Its own; null takes the config's."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        if url is not None and "@" in url:
+            raise ValueError("must hold no user and no password; keys come from the environment")
+        return url.rstrip("/") if url else url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("must be the name of an environment variable, not the key itself")
+        return name
 
 
 class RetryConfig(Frozen):
@@ -209,7 +205,7 @@ class Config(Frozen):
     """TOML file over the shipped catalogue: models, prices and limits of your own."""
     model: str = "qwen3-omni-flash"
     endpoint: EndpointConfig = EndpointConfig()
-    endpoints: tuple[EndpointEntry, ...] = ()
+    endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
     media: MediaConfig = MediaConfig()
@@ -239,9 +235,9 @@ class Config(Frozen):
         return self
 
     @property
-    def endpoint_entries(self) -> tuple[EndpointEntry, ...]:
-        """All endpoints of the run: `endpoints`, or the one `endpoint`."""
-        return self.endpoints or (EndpointEntry(**self.endpoint.model_dump()),)
+    def all_endpoints(self) -> tuple[EndpointConfig, ...]:
+        """`endpoints`, or the one `endpoint`."""
+        return self.endpoints or (self.endpoint,)
 
     @field_validator("reuse", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from omni_batch.errors import OmniBatchError
 
@@ -72,10 +72,16 @@ class Media:
 class Frames:
     """A video given as still images in order; silent."""
 
+    kind: ClassVar[Literal["frames"]] = "frames"
     images: tuple[Media, ...]
 
 
 Part = str | Media | Frames
+
+
+def kind_of(part: Part) -> Modality:
+    """The kind of input that it counts as."""
+    return "text" if isinstance(part, str) else part.kind
 
 
 @dataclass(frozen=True, slots=True)

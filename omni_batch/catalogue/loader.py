@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from omni_batch.catalogue.model import Facts, Model, VoiceSet
+from omni_batch.catalogue.model import CatalogueEntry, Model, TokenRules, VoiceSet
 
 SHIPPED = Path(__file__).with_name("models.toml")
 
@@ -21,7 +21,7 @@ Month: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
 T = TypeVar("T")
 
 
-class Catalogue(Facts, frozen=True):
+class Catalogue(CatalogueEntry, frozen=True):
     """All models known, with the date of that knowledge."""
 
     date: str
@@ -32,6 +32,8 @@ class Catalogue(Facts, frozen=True):
     """By the name that models refer to."""
     dialects: dict[str, str]
     """Chinese dialect by voice id."""
+    tokens: TokenRules
+    """Of a model that is not in `models`."""
 
     def model(self, name: str) -> Model | None:
         """Return the model of a name or alias, or None."""
@@ -45,12 +47,13 @@ class Catalogue(Facts, frozen=True):
         return tuple(dict.fromkeys(n for model in models for n in (model.name, *model.aliases)))
 
 
-class _Sheet(Facts, frozen=True):
+class _Sheet(CatalogueEntry, frozen=True):
     """One file, or several laid over one another, with all its tables still plain."""
 
     date: Month | None = None
     voices: dict[str, Table] = field(default_factory=dict)
     dialects: dict[str, str] = field(default_factory=dict)
+    tokens: Table = field(default_factory=dict)
     bases: dict[str, Table] = field(default_factory=dict)
     models: dict[str, Table] = field(default_factory=dict)
 
@@ -96,6 +99,7 @@ def _lay(under: _Sheet, over: _Sheet) -> _Sheet:
         date=over.date or under.date,
         voices=_merge(under.voices, over.voices),
         dialects=under.dialects | over.dialects,
+        tokens=under.tokens | over.tokens,
         bases=bases,
         models=models,
     )
@@ -138,20 +142,21 @@ def _build(sheet: _Sheet) -> Catalogue:
     voice_sets = {
         name: _convert(table, VoiceSet, f"voices.{name}") for name, table in sheet.voices.items()
     }
-    models = {name: _model(name, table, voice_sets) for name, table in sheet.models.items()}
+    models = {name: _model(name, table, sheet, voice_sets) for name, table in sheet.models.items()}
     _refuse_shared_aliases(models)
     return Catalogue(
         date=sheet.date or "",
         models=models,
         voice_sets=voice_sets,
         dialects=sheet.dialects,
+        tokens=_convert(sheet.tokens, TokenRules, "tokens"),
     )
 
 
-def _model(name: str, table: Table, voice_sets: dict[str, VoiceSet]) -> Model:
-    """Make a Model, the name of its voice set replaced by the voices."""
+def _model(name: str, table: Table, sheet: _Sheet, voice_sets: dict[str, VoiceSet]) -> Model:
+    """Make a Model, with common token rules filled in and the voices of its voice set."""
     where = f"models.{name}"
-    facts: Table = {**table, "name": name}
+    facts = _merge({"tokens": sheet.tokens}, {**table, "name": name})
     if "voices" in table:
         voices = voice_sets.get(str(table["voices"]))
         if voices is None:

@@ -16,11 +16,11 @@ Amount: TypeAlias = Annotated[float, Meta(gt=0)]
 PerMillion: TypeAlias = Annotated[float, Meta(ge=0)]
 
 
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all catalogue nouns: frozen, and a misspelt key is an error."""
 
 
-class VoiceSet(Facts, frozen=True):
+class VoiceSet(CatalogueEntry, frozen=True):
     """The voices one generation of models speaks with."""
 
     ids: tuple[str, ...]
@@ -29,7 +29,7 @@ class VoiceSet(Facts, frozen=True):
     """The vendor's default, or the voice of its samples."""
 
 
-class Quota(Facts, frozen=True):
+class ModelQuota(CatalogueEntry, frozen=True):
     """What a fresh account may ask of one model name; a snapshot has its own."""
 
     requests_per_minute: Count | None = None
@@ -38,7 +38,7 @@ class Quota(Facts, frozen=True):
     """Tokens in and out together."""
 
 
-class Limits(Facts, frozen=True):
+class ModelLimits(CatalogueEntry, frozen=True):
     """What the service refuses by size, length or number. MB is 1024 * 1024 bytes."""
 
     data_uri_max_bytes: Count | None = None
@@ -77,46 +77,46 @@ class Limits(Facts, frozen=True):
     """Most images in a frame list."""
 
 
-class TokenRules(Facts, frozen=True):
+class TokenRules(CatalogueEntry, frozen=True, kw_only=True):
     """Constants of the vendor's published token estimates.
 
     A patch is `image_factor_px` squared pixels: one token of an image, and one token of
     `video_frames_per_token` frames of a video.
     """
 
-    audio_in_per_s: Amount | None = None
+    audio_in_per_s: Amount
     """Prompt tokens per second of sound, the sound track of a video included."""
     audio_out_per_s: Amount | None = None
-    """Completion tokens per second of speech."""
-    audio_min_s: Amount | None = None
+    """Completion tokens per second of speech; None for a model that does not speak."""
+    audio_min_s: Amount
     """A shorter sound counts as this many seconds."""
-    image_factor_px: Count | None = None
+    image_factor_px: Count
     """Side of a patch in pixels; both sides of a picture are rounded to a multiple of it."""
-    image_min_tokens: Count | None = None
+    image_min_tokens: Count
     """Patches a smaller image is scaled up to."""
-    image_max_tokens: Count | None = None
+    image_max_tokens: Count
     """Patches a larger image is scaled down to."""
     image_max_tokens_high_resolution: Count | None = None
     """The same with `vl_high_resolution_images`; None where that is not offered."""
-    image_extra_tokens: Count | None = None
+    image_extra_tokens: Count
     """Tokens added to every image and every video."""
-    video_sample_fps: Amount | None = None
+    video_sample_fps: Amount
     """Frames per second the service looks at."""
-    video_frames_per_token: Count | None = None
+    video_frames_per_token: Count
     """Frames that share one layer of patches."""
-    video_min_patches: Count | None = None
+    video_min_patches: Count
     """Patches a smaller frame is scaled up to."""
-    video_max_patches: Count | None = None
+    video_max_patches: Count
     """Patches a larger frame is scaled down to."""
-    video_total_patches: Count | None = None
+    video_total_patches: Count
     """Patches of all frames of one video together."""
-    video_frames_min: Count | None = None
+    video_frames_min: Count
     """Fewest frames taken from a video."""
-    video_frames_max: Count | None = None
+    video_frames_max: Count
     """Most frames taken from a video."""
 
 
-class Rates(Facts, frozen=True):
+class Rates(CatalogueEntry, frozen=True):
     """Prices per million tokens; None where that kind of token is not sold."""
 
     text_in: PerMillion | None = None
@@ -144,7 +144,7 @@ class Price(Rates, frozen=True, kw_only=True):
     """"CNY" or "USD"."""
 
 
-class Model(Facts, frozen=True, kw_only=True):
+class Model(CatalogueEntry, frozen=True, kw_only=True):
     """One model as the chat API offers it."""
 
     name: str
@@ -187,9 +187,9 @@ class Model(Facts, frozen=True, kw_only=True):
     """The account's own cloned voices may be used too."""
     speech_languages: tuple[str, ...] = ()
     """ISO 639-1 codes it speaks; empty where the vendor gives only a number."""
-    quota: Quota = Quota()
-    limits: Limits = Limits()
-    tokens: TokenRules = TokenRules()
+    quota: ModelQuota = ModelQuota()
+    limits: ModelLimits = ModelLimits()
+    tokens: TokenRules
     prices: dict[str, dict[str, Rates]] = field(default_factory=dict)
     """Rates by region, then by currency, the region's own currency first."""
     unverified: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from omni_batch.catalogue.bill import with_cost
+from omni_batch.catalogue.prices import with_cost
 from omni_batch.config import Config, load_config
 from omni_batch.engine.attempt import send
 from omni_batch.engine.run import Run, open_run

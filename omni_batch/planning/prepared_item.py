@@ -8,12 +8,11 @@ from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.transport import choose_transport
-from omni_batch.requests.build import build_request, thinks
+from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import COLUMNS
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.messages import MediaRef, references, turns_of
 from omni_batch.requests.template import PromptTemplate
-from omni_batch.requests.validate import violations, warnings
 from omni_batch.types import Item, Media, Request
 
 
@@ -45,7 +44,7 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
     fit, refusals, warnings = [], [], {}
     for endpoint in plan.endpoints_for(spoken=request.wants_audio):
         try:
-            warnings[endpoint.name] = _judge(endpoint, request, estimate)
+            warnings[endpoint.name] = _fit(endpoint, request, estimate)
             fit.append(endpoint.name)
         except OmniBatchError as exc:
             refusals.append(exc)
@@ -79,15 +78,11 @@ async def _load_all(loader: MediaLoader, refs: Iterable[MediaRef]) -> dict[Media
     return media
 
 
-def _judge(
-    endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate
-) -> tuple[str, ...]:
-    """What may fail at an endpoint; raises what would."""
-    config = endpoint.config
-    thinking, inline = thinks(config.request, endpoint.model), config.media.transport != "upload"
-    asked = (request, endpoint.limits, estimate, endpoint.dialect)
-    if broken := violations(*asked, thinking=thinking, files_inline=inline):
-        raise InvalidRequest(broken)
+def _fit(endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate) -> tuple[str, ...]:
+    """Warnings about a request at an endpoint; raises why it would fail there."""
+    verdict = endpoint.judge(request, estimate)
+    if verdict.violations:
+        raise InvalidRequest(verdict.violations)
     for found in request.media():
-        choose_transport(found, config.media, endpoint.dialect)
-    return warnings(*asked, thinking=thinking, files_inline=inline)
+        choose_transport(found, endpoint.config.media, endpoint.dialect)
+    return verdict.warnings

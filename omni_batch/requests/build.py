@@ -6,36 +6,8 @@ from typing import Any
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
 from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
-
-_OF_SOME_MODELS = (
-    "thinking_budget",
-    "reasoning_effort",
-    "enable_search",
-    "vl_high_resolution_images",
-    "use_multichannel",
-)
-_OPTIONS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "presence_penalty",
-    "repetition_penalty",
-    "max_tokens",
-    "seed",
-    "stop",
-    *_OF_SOME_MODELS,
-)
-_MEDIA_OPTIONS = ("fps", "min_pixels", "max_pixels", "total_pixels")
-SPECIAL_OPTIONS = frozenset(
-    {
-        *_OF_SOME_MODELS,
-        *_MEDIA_OPTIONS,
-        *("enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"),
-    }
-)
-"""Options that only some models take (chat reference, 2026); the catalogue lists them under
-`parameters`. All others every model takes."""
 
 
 def build_request(
@@ -65,8 +37,26 @@ def build_request(
         wants_audio=wants_audio,
         voice=_voice(item, config, model) if wants_audio else None,
         thinking=_thinking(config.thinking, model),
-        options=_set(config, _OPTIONS) | config.extra,
-        media_options=_set(config, _MEDIA_OPTIONS),
+        options=_given(config, beside_media=False) | config.extra,
+        media_options=_given(config, beside_media=True),
+    )
+
+
+def request_of_config(config: RequestConfig, model_name: str, model: Model | None) -> Request:
+    """What every row asks for, before any is read: no turns, and options of media as if sent.
+
+    It is spoken where any row may be; `extra` is left out, as nothing is known of it.
+    """
+    voice = config.voice or (model.default_voice if model else None)
+    if config.spoken_rows == "with_voice":
+        voice = voice or "a row's own"
+    return Request(
+        model=model_name,
+        messages=(),
+        modality="text",
+        wants_audio=config.wants_audio,
+        voice=voice if config.wants_audio else None,
+        options=_given(config, beside_media=False) | _given(config, beside_media=True),
     )
 
 
@@ -74,12 +64,6 @@ def is_spoken(item: Item, config: RequestConfig) -> bool:
     """Whether an item asks for speech."""
     every_row = config.spoken_rows == "all" or item.voice is not None
     return config.wants_audio and every_row
-
-
-def options_set(config: RequestConfig) -> frozenset[str]:
-    """Wire names of all request options that a config sets; False is as good as unsaid."""
-    given = _set(config, _OPTIONS) | _set(config, _MEDIA_OPTIONS)
-    return frozenset(name for name, value in given.items() if value is not False)
 
 
 def thinks(config: RequestConfig, model: Model | None) -> bool:
@@ -96,8 +80,13 @@ def _thinking(wanted: bool | None, model: Model | None) -> bool | None:
     return wanted if wanted != (model.thinking == "on") else None
 
 
-def _set(config: RequestConfig, names: Iterable[str]) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(config, name)) is not None}
+def _given(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
+    return {
+        option.name: value
+        for option in REQUEST_OPTIONS.values()
+        if bool(option.beside) == beside_media
+        and (value := getattr(config, option.name, None)) is not None
+    }
 
 
 def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:

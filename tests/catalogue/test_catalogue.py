@@ -118,13 +118,13 @@ def test_token_rules(
 
 def test_pixel_bounds_of_3_5_agree_with_those_of_its_request_parameters() -> None:
     rules = known("qwen3.5-omni-plus").tokens
-    patch_px2 = (rules.image_factor_px or 0) ** 2
-    assert (rules.image_min_tokens or 0) * patch_px2 == 24_576
-    assert (rules.image_max_tokens or 0) * patch_px2 == 1_310_720
+    patch_px2 = rules.image_factor_px**2
+    assert rules.image_min_tokens * patch_px2 == 24_576
+    assert rules.image_max_tokens * patch_px2 == 1_310_720
     assert (rules.image_max_tokens_high_resolution or 0) * patch_px2 == 16_777_216
-    assert (rules.video_min_patches or 0) * patch_px2 == 65_536
-    assert (rules.video_max_patches or 0) * patch_px2 == 655_360
-    assert (rules.video_total_patches or 0) * patch_px2 == 184_549_376
+    assert rules.video_min_patches * patch_px2 == 65_536
+    assert rules.video_max_patches * patch_px2 == 655_360
+    assert rules.video_total_patches * patch_px2 == 184_549_376
 
 
 def test_prices_by_region_and_currency() -> None:

@@ -8,6 +8,7 @@ from omni_batch.catalogue import catalogue
 from omni_batch.config import RequestConfig
 from omni_batch.requests.build import build_request
 from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.types import Frames, Item, Media, Message, Request
 
 IMAGE, SOUND = MediaRef("image", "i"), MediaRef("audio", "a")
@@ -150,3 +151,12 @@ def test_thinking_is_said_only_where_it_differs_from_the_models_default(
     model: str, wanted: bool | None, said: bool | None
 ) -> None:
     assert build(model=model, thinking=wanted).thinking is said
+
+
+def test_every_option_is_in_the_table_once() -> None:
+    others = {"system", "prompt", "modalities", "voice", "spoken_rows", "thinking", "extra"}
+    keys = RequestConfig.model_fields.keys() - others
+    only_extra = {"enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"}
+    assert REQUEST_OPTIONS.keys() == keys | only_extra
+    listed = {name for model in catalogue().models.values() for name in model.parameters}
+    assert listed == {name for name, option in REQUEST_OPTIONS.items() if option.of_some_models}

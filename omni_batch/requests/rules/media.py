@@ -137,5 +137,4 @@ def _containers(context: RuleContext) -> Iterator[str]:
             )
 
 
-RULES = (_addresses, _bounds)
-WARNINGS = (_containers,)
+RULES = (_addresses, _bounds, _containers)

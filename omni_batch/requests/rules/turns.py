@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from omni_batch.requests.rules.context import (
     RuleContext,
     Violation,
-    kind_of,
     listed,
     media_parts,
     name_of,
 )
 from omni_batch.text import is_data_uri
-from omni_batch.types import Frames
+from omni_batch.types import Frames, kind_of
 
 
 def _roles(context: RuleContext) -> Iterator[Violation]:
