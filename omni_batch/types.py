@@ -3,8 +3,8 @@
 manifest → Item → Media → Request → Chunk… → Response → Result → row + WAV → Parquet → report
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -47,7 +47,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One image, recording or video, probed by content and found readable. Holds no bytes."""
+    """One image, recording or video. Holds no bytes.
+
+    A manifest gives kind and reference; the rest is known once it is loaded, that is probed by its
+    content and found readable.
+    """
 
     kind: MediaKind
     reference: str
@@ -91,6 +95,34 @@ class Message:
     role: Role
     parts: tuple[Part, ...]
 
+    def with_media(self, loaded: Mapping[Media, Media]) -> "Message":
+        """The same turn with other media in place of its own."""
+        return replace(self, parts=tuple(_replaced(part, loaded) for part in self.parts))
+
+
+def _replaced(part: Part, loaded: Mapping[Media, Media]) -> Part:
+    match part:
+        case str():
+            return part
+        case Media():
+            return loaded[part]
+        case Frames(images):
+            return Frames(tuple(loaded[image] for image in images))
+
+
+def media_of(messages: Iterable[Message]) -> tuple[Media, ...]:
+    """All media in their order; a frame list counts as its images."""
+    found: list[Media] = []
+    for part in (part for message in messages for part in message.parts):
+        match part:
+            case Media():
+                found.append(part)
+            case Frames(images):
+                found.extend(images)
+            case str():
+                pass
+    return tuple(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -111,16 +143,7 @@ class Request:
 
     def media(self) -> tuple[Media, ...]:
         """All media in the order they are sent; a frame list counts as its images."""
-        found: list[Media] = []
-        for part in (part for message in self.messages for part in message.parts):
-            match part:
-                case Media():
-                    found.append(part)
-                case Frames(images):
-                    found.extend(images)
-                case str():
-                    pass
-        return tuple(found)
+        return media_of(self.messages)
 
 
 @dataclass(frozen=True, slots=True)

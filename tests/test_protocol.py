@@ -26,7 +26,6 @@ from omni_batch.providers.client import EndpointClient, request_id_of
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES
 from omni_batch.requests.build import build_request
-from omni_batch.requests.messages import Turn
 from omni_batch.requests.rules.context import RuleContext
 from omni_batch.requests.validate import judge
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
@@ -233,8 +232,8 @@ def test_a_turn_holds_one_kind_of_media_or_any_mix_by_the_generation(model: str)
 @pytest.mark.parametrize("model", [*OLD, PLUS, PLUS_FLASH], ids=lambda name: f"2.3 {name}")
 def test_the_role_is_primed_where_speech_ignores_the_system_message(model: str) -> None:
     config = RequestConfig(system="You cook.", modalities=("text", "audio"))
-    turns = (Turn("user", ("Hi",)),)
-    request = build_request(Item("1", 0), turns, {}, config, model, known(model))
+    turns = (Message("user", ("Hi",)),)
+    request = build_request(Item("1", 0), turns, config, model, known(model))
     primed = model in (TURBO, OPEN)
     expected = ["user", "assistant", "user"] if primed else ["system", "user"]
     assert [message.role for message in request.messages] == expected

@@ -21,7 +21,7 @@ from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan
 from omni_batch.requests.manifest import Row, read_items
-from omni_batch.requests.messages import turns_of
+from omni_batch.requests.messages import messages_of
 from omni_batch.store.disk import Disk
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
@@ -133,12 +133,12 @@ def check_row(plan: Plan, row: Row, item: Item) -> None:
 
     Raises:
         ConfigError: the template needs a column that the row lacks.
-        ManifestError: nothing to send, or `messages` is no list of turns.
+        ManifestError: nothing to send, or `messages` is not a list of turns.
     """
     try:
         if plan.template is not None and item.prompt is None:
             plan.template.check_columns({*row.cells, "item_id"})
-        turns_of(item, plan.config.request.prompt)
+        messages_of(item, plan.config.request.prompt)
     except (ConfigError, ManifestError) as exc:
         raise type(exc)(f"{row.where}: {exc}") from None
 

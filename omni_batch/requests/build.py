@@ -1,33 +1,28 @@
-"""Item + Media → Request. Pure."""
+"""Item + Messages → Request. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
-from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
 from omni_batch.requests.request_options import REQUEST_OPTIONS
-from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
+from omni_batch.types import Item, Message, Modality, Request, kind_of
 
 
 def build_request(
     item: Item,
-    turns: Iterable[Turn],
-    media: Mapping[MediaRef, Media],
+    messages: Sequence[Message],
     config: RequestConfig,
     model_name: str,
     model: Model | None,
 ) -> Request:
-    """Join the turns with their loaded media.
+    """Put all together that decides the answer.
 
     Args:
-        media: one entry for each reference in `turns`.
+        messages: the item's turns, at least one, their media loaded.
         model_name: as it goes over the wire (an alias stays an alias).
         model: its entry in the catalogue, None where it is unknown.
     """
-    messages = tuple(
-        Message(turn.role, tuple(_load(part, media) for part in turn.parts)) for turn in turns
-    )
     system = item.system if item.system is not None else config.system
     wants_audio = is_spoken(item, config)
     return Request(
@@ -103,24 +98,7 @@ def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[M
     return (Message("system", (text,)),)
 
 
-def _load(part: str | MediaRef | FrameRefs, media: Mapping[MediaRef, Media]) -> Part:
-    match part:
-        case str():
-            return part
-        case MediaRef():
-            return media[part]
-        case FrameRefs(images):
-            return Frames(tuple(media[image] for image in images))
-
-
 def _modality(message: Message) -> Modality:
-    """Of the last turn: what it holds besides text, the first kind where it mixes them."""
-    for part in message.parts:
-        match part:
-            case Media(kind=kind):
-                return kind
-            case Frames():
-                return "frames"
-            case str():
-                continue
-    return "text"
+    """Of the last turn: its first kind of input besides text."""
+    kinds = map(kind_of, message.parts)
+    return next((kind for kind in kinds if kind != "text"), "text")

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pybase64
 
 from omni_batch.errors import ConfigError, MediaError
-from omni_batch.requests.messages import MediaRef
 from omni_batch.text import display_name, is_data_uri, is_url
 from omni_batch.types import Media
 
@@ -40,7 +39,7 @@ class MediaLoader:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is no folder")
 
-    async def load(self, ref: MediaRef) -> Media:
+    async def load(self, ref: Media) -> Media:
         """Probe one reference; files are read in a thread.
 
         Raises:
@@ -52,7 +51,7 @@ class MediaLoader:
             return self._written_out(ref)
         return await asyncio.to_thread(self._load_file, ref)
 
-    def _written_out(self, ref: MediaRef) -> Media:
+    def _written_out(self, ref: Media) -> Media:
         name = display_name(ref.reference)
         header, separator, data = ref.reference[5:].partition(",")
         if not separator or not header.endswith(";base64"):
@@ -78,7 +77,7 @@ class MediaLoader:
             size_bytes=size_bytes,
         )
 
-    def _load_file(self, ref: MediaRef) -> Media:
+    def _load_file(self, ref: Media) -> Media:
         from omni_batch.requests.probe import (
             probe,  # PyAV and Pillow: not paid for by text-only runs
         )

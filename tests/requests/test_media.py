@@ -9,13 +9,12 @@ import pytest
 
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.messages import MediaRef
 from omni_batch.types import Media, MediaKind
 from tests.support.media_files import bomb, picture, sound
 
 
 def load(loader: MediaLoader, reference: str, kind: MediaKind = "image") -> Media:
-    return asyncio.run(loader.load(MediaRef(kind, reference)))
+    return asyncio.run(loader.load(Media(kind, reference)))
 
 
 def refusal(loader: MediaLoader, reference: str, kind: MediaKind = "image") -> str:
