@@ -20,7 +20,7 @@ from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan
-from omni_batch.requests.manifest import Row, read_items
+from omni_batch.requests.manifest import ManifestRow, read_items
 from omni_batch.requests.messages import messages_of
 from omni_batch.store.disk import Disk
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
@@ -128,7 +128,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     return changed
 
 
-def check_row(plan: Plan, row: Row, item: Item) -> None:
+def check_row(plan: Plan, row: ManifestRow, item: Item) -> None:
     """Refuse a row whose request can't be put together.
 
     Raises:

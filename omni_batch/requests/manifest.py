@@ -31,7 +31,7 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ManifestRow:
     """One row as the file has it."""
 
     where: str
@@ -39,7 +39,7 @@ class Row:
     cells: Mapping[str, Any]
 
 
-def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
+def read_items(config: ManifestConfig) -> Iterator[tuple[ManifestRow, Item]]:
     """Read the manifest once, row by row; memory does not grow with it.
 
     Raises:
@@ -49,7 +49,7 @@ def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
         yield row, _to_item(row, number, config.id_column)
 
 
-def _read_rows(path: str) -> Iterator[Row]:
+def _read_rows(path: str) -> Iterator[ManifestRow]:
     name = urlsplit(path).path if "://" in path else path  # a signed URL goes on behind the name
     suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
@@ -91,7 +91,7 @@ def _undecodable_line(path: str) -> int:
     return 1  # it has changed meanwhile
 
 
-def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
+def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[ManifestRow]:
     csv.field_size_limit(_MAX_CELL_CHARS)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     lines = _Lines(path, text)
@@ -110,7 +110,7 @@ def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]
                 f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
                 f"{len(header)}; is a quote or a separator missing?"
             )
-        yield Row(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
+        yield ManifestRow(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
 
 
 class _Lines:
@@ -167,11 +167,11 @@ def _checked_header(path: str, header: list[str]) -> list[str]:
     return header
 
 
-def _read_tsv(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_tsv(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     return _read_csv(path, file, delimiter="\t")
 
 
-def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     blank_line = 0
     for number, line in enumerate(iter(lambda: file.readline(_MAX_ROW_CHARS + 1), b""), 1):
         if len(line) > _MAX_ROW_CHARS:
@@ -185,10 +185,10 @@ def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
             cells = json_object(line.removeprefix(b"\xef\xbb\xbf"))
         except ValueError as exc:
             raise ManifestError(f"{path}, line {number}: not a JSON object: {exc}") from None
-        yield Row(f"{path}, line {number}", cells)
+        yield ManifestRow(f"{path}, line {number}", cells)
 
 
-def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     number = 0
     parquet = pq.ParquetFile(file)
     _checked_header(path, parquet.schema_arrow.names)
@@ -198,7 +198,7 @@ def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
             for cells in batch.to_pylist():
                 number += 1
                 _check_cells(path, number, cells)
-                yield Row(f"{path}, row {number}", cells)
+                yield ManifestRow(f"{path}, row {number}", cells)
 
 
 def _batch_rows(path: str, number: int, group: pq.RowGroupMetaData) -> int:
@@ -221,7 +221,7 @@ def _check_cells(path: str, number: int, cells: Mapping[str, Any]) -> None:
             )
 
 
-_READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[str, IO[bytes]], Iterator[ManifestRow]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
@@ -230,7 +230,7 @@ _READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {
 }
 
 
-def _to_item(row: Row, number: int, id_column: str) -> Item:
+def _to_item(row: ManifestRow, number: int, id_column: str) -> Item:
     if not any(value not in (None, "", []) for value in row.cells.values()):
         raise ManifestError(f"{row.where}: the row is empty; remove it")
     return Item(
@@ -252,7 +252,7 @@ def _to_item(row: Row, number: int, id_column: str) -> Item:
     )
 
 
-def _item_id(row: Row, id_column: str) -> str:
+def _item_id(row: ManifestRow, id_column: str) -> str:
     value = row.cells.get(id_column)
     if value not in (None, ""):
         if isinstance(value, bool) or not isinstance(value, str | int):
@@ -268,7 +268,7 @@ def _item_id(row: Row, id_column: str) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _text(row: Row, name: str) -> str | None:
+def _text(row: ManifestRow, name: str) -> str | None:
     value = row.cells.get(name)
     if value in (None, ""):
         return None
@@ -277,7 +277,7 @@ def _text(row: Row, name: str) -> str | None:
     return value
 
 
-def _references(row: Row, name: str) -> tuple[str, ...]:
+def _references(row: ManifestRow, name: str) -> tuple[str, ...]:
     value = row.cells.get(name)
     if isinstance(value, str):
         value = [part.strip() for part in value.split(_LIST_SEPARATOR)] if value else []
@@ -288,7 +288,7 @@ def _references(row: Row, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _messages(row: Row) -> str | None:
+def _messages(row: ManifestRow) -> str | None:
     value = row.cells.get("messages")
     return (
         msgspec.json.encode(value).decode() if isinstance(value, list) else _text(row, "messages")

@@ -269,8 +269,8 @@ def test_a_header_of_very_many_columns_is_read_in_one_pass(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"item_id": "a", "item_id": "b"}', "'item_id' stands there twice"),
-        ('{"prompt": "a", "\\u0070rompt": "b"}', "'prompt' stands there twice"),
+        ('{"item_id": "a", "item_id": "b"}', "duplicate key 'item_id'"),
+        ('{"prompt": "a", "\\u0070rompt": "b"}', "duplicate key 'prompt'"),
         (nested(MAX_DEPTH + 1), "100 levels deep"),
         (nested(100_000), "100 levels deep"),
         ('{"x": NaN}', "not a JSON object"),
