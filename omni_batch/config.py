@@ -69,7 +69,7 @@ class RequestConfig(Frozen):
     total_pixels: int | None = Field(default=None, ge=1)
     """For each image and video; the model's defaults are in its documents."""
     extra: dict[str, Any] = {}
-    """Further top-level members of the request, sent as they stand."""
+    """Further top-level members of the request, sent unchanged."""
 
     @field_validator("modalities")
     @classmethod
@@ -83,7 +83,7 @@ class RequestConfig(Frozen):
         if self.thinking_budget is not None and self.reasoning_effort is not None:
             raise ValueError("thinking_budget and reasoning_effort exclude each other; keep one")
         if owned := _OWNED.intersection(self.extra):
-            raise ValueError(f"extra may not hold {', '.join(sorted(owned))}; use their own keys")
+            raise ValueError(f"extra can't contain {', '.join(sorted(owned))}; use their own keys")
         return self
 
     @property
@@ -155,7 +155,7 @@ class EndpointConfig(Frozen):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         if url is not None and "@" in url:
-            raise ValueError("must hold no user and no password; keys come from the environment")
+            raise ValueError("must not contain a user or password; keys come from the environment")
         return url.rstrip("/") if url else url
 
     @field_validator("api_key_env")
@@ -230,7 +230,7 @@ class Config(Frozen):
         labels = [entry.label or entry.name for entry in self.endpoints]
         if doubled := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(
-                f"endpoints holds {doubled[0]} more than once; give each a label of its own"
+                f"endpoints contains {doubled[0]} more than once; give each its own label"
             )
         return self
 
@@ -287,7 +287,7 @@ def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands there twice, of which YAML would keep the last."""
+    """Refuses duplicate keys, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -296,7 +296,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise ValueError(f"line {line}: the key {key.value} stands there twice; keep one")
+                raise ValueError(f"line {line}: duplicate key {key.value}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -311,7 +311,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"config {path} is nested too deeply; make it flatter") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"config {path} holds {type(tree).__name__}; it must hold keys: values")
+        raise ConfigError(f"config {path} contains {type(tree).__name__}; expected keys: values")
     return tree
 
 

@@ -48,7 +48,7 @@ class OmniBatchError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class in snake case, as it stands in the column `error_kind`."""
+        """The class in snake case, as it appears in the column `error_kind`."""
         return _snake_case(type(self).__name__)
 
 
@@ -87,7 +87,7 @@ class InvalidRequest(OmniBatchError):
         super().__init__("; ".join(violation.message for violation in broken))
         self.broken = tuple(broken)
         self.code = broken[0].rule
-        """The first rule's id, as it stands in the column `error_code`."""
+        """The first rule's id, as it appears in the column `error_code`."""
 
 
 @dataclass(frozen=True, slots=True)

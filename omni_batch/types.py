@@ -251,11 +251,11 @@ class Attempt:
     error: Exception | None = None
     endpoint: str | None = None
     text: str | None = None
-    """The beginning of what had arrived, of an attempt that was no success."""
+    """The beginning of what had arrived, of an attempt that did not succeed."""
     cost: Cost | None = None
     """By the bill; None where none came."""
     estimated_tokens: int | None = None
-    """Prompt and what had arrived, where no bill came and the service was at work."""
+    """Prompt and what had arrived, where the service was at work but sent no bill."""
     estimated_cost: Cost | None = None
     """The same as money."""
 

@@ -73,7 +73,7 @@ def load_catalogue(overlay: Path | None = None) -> Catalogue:
             may begin with `like = "<a known model>"`.
 
     Raises:
-        ValueError: a file is no TOML, has an unknown key or a value that cannot be; the message
+        ValueError: a file is not TOML, has an unknown key or a value that cannot be; the message
             names the file, the table and the key.
         OSError: the overlay cannot be read.
     """
@@ -118,7 +118,7 @@ def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Tabl
 
 
 def _owner(alias: str, known: dict[str, Table]) -> str | None:
-    """Return the table that lists an alias; what is no list is refused later, with its path."""
+    """Return the table that lists an alias; anything but a list is refused later, with its path."""
     for name, table in known.items():
         aliases = table.get("aliases")
         if isinstance(aliases, list) and alias in aliases:

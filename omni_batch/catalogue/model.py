@@ -1,6 +1,6 @@
 """What is known of a model: nouns of the catalogue, read from models.toml and never changed.
 
-Each number's source stands beside it in models.toml. None always means unknown or not offered,
+Each number's source is beside it in models.toml. None always means unknown or not offered,
 never zero; a caller that finds None has nothing to refuse by.
 """
 
@@ -156,7 +156,7 @@ class Model(CatalogueEntry, frozen=True, kw_only=True):
     note: str = ""
     """One line for a reader."""
     inputs: tuple[Modality, ...]
-    """What a user message may hold; frame lists are video. Without "text" there is no prompt."""
+    """What a user message may hold; frame lists are video. Without "text" it takes no prompt."""
     mixes_media: bool
     """True: any mix of media in one message. False: text and one kind."""
     audio_out: bool

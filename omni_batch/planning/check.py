@@ -83,7 +83,7 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
         if on_rows:
             on_rows(report.items)
     if report.items == 0:
-        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
+        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
     _forecast(report, plan, groups)
     return report
 

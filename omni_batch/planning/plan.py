@@ -1,4 +1,4 @@
-"""Config → Plan: what can be refused without looking at a row is refused here."""
+"""Config → Plan: all that can be refused before a row is read is refused here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -95,7 +95,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     """
     if is_realtime(config.model):
         raise ConfigError(
-            f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
+            f"model = {config.model!r} talks over WebSocket only; use the model without -realtime"
         )
     profiles = [resolve_profile(entry) for entry in config.all_endpoints]
     for profile in profiles if needs_key else ():

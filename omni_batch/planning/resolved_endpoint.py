@@ -30,7 +30,7 @@ class ResolvedEndpoint:
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """As it appears in tables."""
         return self.entry.label or self.profile.name
 
     @property
@@ -45,7 +45,7 @@ class ResolvedEndpoint:
 
     @property
     def first_byte_timeout_s(self) -> float:
-        """How long an answer may take to begin; one that is thought out in silence, longer."""
+        """How long an answer may take to begin; longer in thinking mode, silent at first."""
         given = self.config.retry.first_byte_timeout_s
         thinking_s = _THINKING_FIRST_BYTE_S if thinks(self.config.request, self.model) else 0.0
         return given or max(self.dialect.first_byte_timeout_s, thinking_s)

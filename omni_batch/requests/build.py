@@ -62,7 +62,7 @@ def is_spoken(item: Item, config: RequestConfig) -> bool:
 
 
 def thinks(config: RequestConfig, model: Model | None) -> bool:
-    """Whether the answers will be thought out, by the config or the model's default."""
+    """Whether the model answers in thinking mode, by the config or its own default."""
     if config.thinking is not None:
         return config.thinking
     return model is not None and model.thinking == "on"

@@ -56,7 +56,8 @@ def _read_rows(path: str) -> Iterator[ManifestRow]:
     reader = _READERS.get(suffix)
     if reader is None:
         known = ", ".join(sorted(_READERS))
-        reason = f"manifest {path} has the ending {suffix or 'none'!r}; use one of {known}"
+        ending = f"the ending {suffix!r}" if suffix else "no ending"
+        reason = f"manifest {path} has {ending}; use one of {known}"
         raise ManifestError(redacted(reason))
     with _opened(path) as file:
         yield from reader(redacted(path), file)  # the name is for messages from here on
@@ -137,7 +138,7 @@ class _Lines:
 
 def _row_too_long(path: str, line: int) -> ManifestError:
     return ManifestError(
-        f"{path}, line {line}: the row takes more than {_MAX_ROW_CHARS:,} characters; "
+        f"{path}, line {line}: the row has more than {_MAX_ROW_CHARS:,} characters; "
         "give large media as files or URLs (or is a quote missing?)"
     )
 
@@ -147,7 +148,7 @@ def _with_line(path: str, reader: Any, lines: _Lines) -> Iterator[list[str]]:
         for cells in reader:
             lines.left_chars = _MAX_ROW_CHARS
             if any("\0" in cell for cell in cells):
-                raise csv.Error("it holds NUL bytes; is it UTF-16? convert the file first")
+                raise csv.Error("it contains NUL bytes; is it UTF-16? convert the file first")
             yield cells
     except csv.Error as exc:
         raise ManifestError(f"{path}, line {reader.line_num}: {exc}") from None
@@ -162,7 +163,7 @@ def _checked_header(path: str, header: list[str]) -> list[str]:
         if not name:
             raise ManifestError(f"{path}, line 1: column {position + 1} has no name")
         if name in seen:
-            raise ManifestError(f"{path}, line 1: column {name[:80]!r} stands there twice")
+            raise ManifestError(f"{path}, line 1: duplicate column {name[:80]!r}")
         seen.add(name)
     return header
 
@@ -202,7 +203,7 @@ def _read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
 
 
 def _batch_rows(path: str, number: int, group: pq.RowGroupMetaData) -> int:
-    """Rows to read at once, fewer where they are large; by what the file says of itself."""
+    """Rows to read at once, fewer where they are large; by the file's own figures."""
     row_bytes: int = group.total_byte_size // max(1, group.num_rows)
     if row_bytes > _MAX_ROW_CHARS:
         raise ManifestError(
@@ -216,7 +217,7 @@ def _check_cells(path: str, number: int, cells: Mapping[str, Any]) -> None:
     for name, value in cells.items():
         if isinstance(value, str | bytes) and len(value) > _MAX_CELL_CHARS:
             raise ManifestError(
-                f"{path}, row {number}: {name} takes {len(value):,} characters; "
+                f"{path}, row {number}: {name} has {len(value):,} characters; "
                 f"{_MAX_CELL_CHARS:,} at most"
             )
 
@@ -257,13 +258,13 @@ def _item_id(row: ManifestRow, id_column: str) -> str:
     if value not in (None, ""):
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ManifestError(
-                f"{row.where}: {id_column} is {value!r:.60}; it must be a text or a whole number"
+                f"{row.where}: {id_column} is {value!r:.60}; expected a text or a whole number"
             )
         return str(value)
     if id_column in row.cells:
         raise ManifestError(f"{row.where}: {id_column} is empty; fill it or drop the column")
     if id_column != _ID_COLUMN:
-        raise ManifestError(f"{row.where}: manifest.id_column {id_column!r} is no column of it")
+        raise ManifestError(f"{row.where}: there is no column {id_column!r} (manifest.id_column)")
     content = msgspec.json.encode(row.cells, order="deterministic", enc_hook=str)
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -273,7 +274,7 @@ def _text(row: ManifestRow, name: str) -> str | None:
     if value in (None, ""):
         return None
     if not isinstance(value, str):
-        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must be a text")
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; expected a text")
     return value
 
 
@@ -284,7 +285,7 @@ def _references(row: ManifestRow, name: str) -> tuple[str, ...]:
     elif value is None:
         value = []
     if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
-        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must hold references")
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; expected references")
     return tuple(value)
 
 

@@ -315,7 +315,7 @@ async def test_an_outage_of_the_only_endpoint_that_speaks_stops_the_run(
             "simulator",
         ),
         ({"endpoint": {"name": "vllm"}, "endpoints": [{"name": "simulator"}]}, "keep one"),
-        ({"endpoints": [{"name": "simulator"}, {"name": "simulator"}]}, "label of its own"),
+        ({"endpoints": [{"name": "simulator"}, {"name": "simulator"}]}, "its own label"),
         ({"endpoints": [{"name": "simulator", "weight": 0}]}, "greater than 0"),
         ({"endpoints": [{"name": "simulator", "rows": "some"}]}, "all"),
         ({"endpoints": [{"nmae": "simulator"}]}, "did you mean name"),

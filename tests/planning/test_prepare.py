@@ -203,7 +203,7 @@ def test_messages_that_are_none_are_refused_by_their_line(config: Make) -> None:
 
 @pytest.mark.parametrize("rows", ["", "item_id,subject\n", "item_id,subject\n\n\n"])
 def test_a_manifest_without_rows_is_refused(config: Make, rows: str) -> None:
-    assert re.search("is empty|holds no rows", refusal(config(rows), ManifestError))
+    assert re.search("is empty|has no rows", refusal(config(rows), ManifestError))
 
 
 def test_a_fault_in_the_last_row_leaves_nothing_behind(config: Make) -> None:
@@ -265,7 +265,7 @@ def test_a_name_that_is_taken_is_refused_and_the_run_that_has_it_stands(config: 
     run = prepare(config(), "run-1")
     before = run.record.read_bytes()
     with pytest.raises(
-        ConfigError, match=r"run-1 exists; take another --run-id, .* omni-batch resume"
+        ConfigError, match=r"run-1 exists already; choose another --run-id, .* omni-batch resume"
     ):
         prepare(config(), "run-1")
     assert run.record.read_bytes() == before
@@ -335,7 +335,7 @@ def test_a_row_with_its_own_prompt_needs_no_column_of_the_template(
 
 def test_an_id_column_that_is_not_there_is_refused(config: Make, tmp_path: Path) -> None:
     manifest = write_csv(tmp_path / "skus.csv", [{"sku": "1", "prompt": "Say hello."}])
-    with pytest.raises(ManifestError, match="'skus' is no column"):
+    with pytest.raises(ManifestError, match="there is no column 'skus'"):
         prepare(config(manifest={"path": str(manifest), "id_column": "skus"}))
     directory = prepare(config(manifest={"path": str(manifest), "id_column": "sku"}))
     assert [item.item_id for item in read_items(directory.items, 0, 500)] == ["1"]

@@ -178,7 +178,7 @@ def test_empty_turn() -> None:
 @pytest.mark.parametrize("role", ["system", "assistant"])
 def test_media_not_in_user_turn(role: Any) -> None:
     message = the_one(ask(messages=(user("a"), Message(role, ("b", IMAGE)), user("c"))))
-    assert f"turn 2 of the {role} holds photo.jpg" in message
+    assert f"turn 2 of the {role} contains photo.jpg" in message
 
 
 def test_prompt_not_taken_and_turns_not_taken() -> None:
@@ -232,7 +232,7 @@ def test_one_media_kind() -> None:
 
 def test_audio_files() -> None:
     assert judged(ask(AUDIO)) == ()
-    assert "holds 2 audio inputs" in the_one(ask(AUDIO, AUDIO))
+    assert "contains 2 audio inputs" in the_one(ask(AUDIO, AUDIO))
     links = [replace(AUDIO, path=None, url="https://h/a.mp3", duration_s=None)] * 2049
     assert rules(ask(*links[:2048], model=PLUS)) == set()
     assert rules(ask(*links, model=PLUS)) == {"audio-files"}
@@ -240,8 +240,8 @@ def test_audio_files() -> None:
 
 def test_video_files() -> None:
     frames = Frames((IMAGE,) * 4)
-    assert "holds 2 video inputs" in the_one(ask(VIDEO, VIDEO))
-    assert "holds 2 video inputs" in the_one(ask(frames, frames))
+    assert "contains 2 video inputs" in the_one(ask(VIDEO, VIDEO))
+    assert "contains 2 video inputs" in the_one(ask(frames, frames))
     assert judged(ask(VIDEO, VIDEO, model=PLUS)) == ()
 
 

@@ -67,7 +67,7 @@ class RuleContext:
     server: ServerCapabilities
     """The dialect."""
     thinking: bool = False
-    """Whether the answer will be thought out, by request or by default."""
+    """Whether the model answers in thinking mode, by request or by default."""
     can_speak: bool = True
     """Whether the model can, on any server."""
     files_inline: bool = True
