@@ -6,14 +6,19 @@ manifest → Item → Media → Request → Chunk… → Response → Result →
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from omni_batch.errors import OmniBatchError
 
 Modality = Literal["text", "image", "audio", "video", "frames"]
 MediaKind = Literal["image", "audio", "video"]
 Role = Literal["system", "user", "assistant"]
+MEDIA_KINDS: frozenset[MediaKind] = frozenset(get_args(MediaKind))
+MODALITIES: frozenset[Modality] = frozenset(get_args(Modality))
+MEDIA_COLUMNS: tuple[Modality, ...] = ("image", "audio", "video", "frames")
+"""Columns of a manifest with references, in the order they are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,21 @@ class Item:
     source: Mapping[str, Any] = field(default_factory=dict)
     """The row's other columns, free for templates, carried into the results."""
 
+    def media_cells(self) -> dict[Modality, tuple[str, ...]]:
+        """References of the row's own media by column, in the order they are sent.
+
+        Empty columns are left out, and so are media in `messages`.
+        """
+        cells = ((column, getattr(self, column)) for column in MEDIA_COLUMNS)
+        return {name: (cell,) if isinstance(cell, str) else cell for name, cell in cells if cell}
+
     def references(self) -> tuple[str, ...]:
-        """All media of the row itself; those in `messages` are not among them."""
-        return (*self.image, *filter(None, (self.audio, self.video)), *self.frames)
+        """All media of the row itself."""
+        return tuple(chain.from_iterable(self.media_cells().values()))
 
     def modality(self) -> Modality:
-        """What the row's own columns hold besides text, the first kind where it mixes them."""
-        kinds: tuple[Modality, ...] = ("image", "audio", "video", "frames")
-        return next((kind for kind in kinds if getattr(self, kind)), "text")
+        """The first kind of input, besides text, of the row's own columns."""
+        return next(iter(self.media_cells()), "text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from omni_batch.providers.body import Body
-from omni_batch.types import Chunk, MediaKind, Modality, Request
-
-ALL_KINDS: frozenset[MediaKind] = frozenset({"image", "audio", "video"})
+from omni_batch.types import MEDIA_KINDS, Chunk, MediaKind, Modality, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +16,9 @@ class Dialect:
     decode: Callable[[bytes], Chunk]
     """One event of the stream; the whole reply where `streams` is False."""
     docs: str
-    takes: frozenset[Modality] = frozenset({"text", "image", "audio", "video"})
+    takes: frozenset[Modality] = frozenset({"text", *MEDIA_KINDS})
     """Kinds of input it has a form for."""
-    fetches: frozenset[MediaKind] = ALL_KINDS
+    fetches: frozenset[MediaKind] = MEDIA_KINDS
     """Kinds of media that it downloads itself from an http(s) URL."""
     speaks: bool = True
     """Can answer with speech."""

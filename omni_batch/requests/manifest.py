@@ -18,9 +18,9 @@ from omni_batch.config import ManifestConfig
 from omni_batch.errors import ManifestError
 from omni_batch.requests.json_object import json_object
 from omni_batch.text import redacted
-from omni_batch.types import Item
+from omni_batch.types import MEDIA_COLUMNS, Item
 
-COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
+COLUMNS = ("prompt", *MEDIA_COLUMNS, "system", "voice", "messages")
 """Columns with a meaning; all others are free for templates."""
 _ID_COLUMN = "item_id"
 _LIST_SEPARATOR = "|"

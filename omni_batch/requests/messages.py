@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from omni_batch.errors import ManifestError
-from omni_batch.types import Frames, Item, Media, Message, Part, Role
+from omni_batch.types import Frames, Item, Media, MediaKind, Message, Part, Role
 
 
 def messages_of(item: Item, prompt: str | None) -> tuple[Message, ...]:
@@ -25,7 +25,7 @@ def messages_of(item: Item, prompt: str | None) -> tuple[Message, ...]:
         ManifestError: `messages` is not a list of turns, or there is nothing to ask.
     """
     earlier = tuple(_parse_messages(item.messages)) if item.messages else ()
-    media = _own_media(item)
+    media = tuple(_own_media(item))
     if earlier and not media and item.prompt is None:
         if earlier[-1].role != "user":
             raise ManifestError(
@@ -43,15 +43,12 @@ def messages_of(item: Item, prompt: str | None) -> tuple[Message, ...]:
     return (*earlier, Message("user", own))
 
 
-def _own_media(item: Item) -> tuple[Media | Frames, ...]:
-    media: list[Media | Frames] = [Media("image", reference) for reference in item.image]
-    if item.audio:
-        media.append(Media("audio", item.audio))
-    if item.video:
-        media.append(Media("video", item.video))
-    if item.frames:
-        media.append(_frames(item.frames))
-    return tuple(media)
+def _own_media(item: Item) -> Iterator[Media | Frames]:
+    for column, references in item.media_cells().items():
+        if column == "frames":
+            yield _frames(references)
+        else:
+            yield from (Media(cast(MediaKind, column), reference) for reference in references)
 
 
 def _frames(references: Iterable[str]) -> Frames:

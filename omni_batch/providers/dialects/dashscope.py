@@ -11,7 +11,7 @@ from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import data_url, message, streaming
 from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.stream.chunks import decode
-from omni_batch.types import Frames, Media, Part, Request, kind_of
+from omni_batch.types import MODALITIES, Frames, Media, Part, Request, kind_of
 
 _DECLARED_AUDIO_FORMAT = "wav"  # the only documented value; what arrives is raw PCM
 _RESOLVE_OSS = {"X-DashScope-OssResourceResolve": "enable"}
@@ -80,7 +80,7 @@ DIALECT = Dialect(
     encode=encode,
     decode=decode,
     docs="Qwen-Omni guide and chat reference, Dec 2025 to autumn 2026",
-    takes=frozenset({"text", "image", "audio", "video", "frames"}),
+    takes=MODALITIES,
     vendor_limits=True,
     vendor_quota=True,
     needs_voice=True,
