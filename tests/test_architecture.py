@@ -42,6 +42,7 @@ PURE = (
     "requests.messages",
     "requests.template",
     "requests.build",
+    "requests.request_options",
     "requests.fingerprint",
     "requests.validate",
     "requests.rules",

@@ -2,7 +2,6 @@
 
 from omni_batch.catalogue.loader import Catalogue, catalogue, load_catalogue
 from omni_batch.catalogue.model import (
-    Modality,
     Model,
     ModelLimits,
     ModelQuota,
@@ -16,7 +15,6 @@ from omni_batch.catalogue.model import (
 
 __all__ = [
     "Catalogue",
-    "Modality",
     "Model",
     "ModelLimits",
     "ModelQuota",

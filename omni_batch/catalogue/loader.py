@@ -36,13 +36,13 @@ class Catalogue(CatalogueEntry, frozen=True):
     """Of a model that is not in `models`."""
 
     def model(self, name: str) -> Model | None:
-        """Return the model of a name or alias, or None."""
+        """The model of a name or alias; None where it is unknown."""
         if name in self.models:
             return self.models[name]
         return next((model for model in self.models.values() if name in model.aliases), None)
 
     def names(self) -> tuple[str, ...]:
-        """Return every name and alias, in the order of the file."""
+        """Every name and alias, in the order of the file."""
         models = self.models.values()
         return tuple(dict.fromkeys(n for model in models for n in (model.name, *model.aliases)))
 
@@ -60,7 +60,7 @@ class _Sheet(CatalogueEntry, frozen=True):
 
 @cache
 def catalogue() -> Catalogue:
-    """Return the shipped catalogue, read once."""
+    """The shipped catalogue, read once."""
     return load_catalogue()
 
 
@@ -106,7 +106,7 @@ def _lay(under: _Sheet, over: _Sheet) -> _Sheet:
 
 
 def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Table:
-    """Return what a table begins with: its `like`, itself as known so far, or its alias's owner."""
+    """What a table begins with: its `like`, itself as known so far, or its alias's owner."""
     if "like" not in table and name in known:
         return known[name]
     like = table.get("like", _owner(name, known))
@@ -118,7 +118,7 @@ def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Tabl
 
 
 def _owner(alias: str, known: dict[str, Table]) -> str | None:
-    """Return the table that lists an alias; anything but a list is refused later, with its path."""
+    """The table that lists an alias; anything but a list is refused later, with its path."""
     for name, table in known.items():
         aliases = table.get("aliases")
         if isinstance(aliases, list) and alias in aliases:

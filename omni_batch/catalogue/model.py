@@ -9,7 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, field
 
-Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+from omni_batch.types import MediaKind
+
+InputKind: TypeAlias = Literal["text"] | MediaKind
 Thinking: TypeAlias = Literal["no", "off", "on"]
 Count: TypeAlias = Annotated[int, Meta(gt=0)]
 Amount: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -155,7 +157,7 @@ class Model(CatalogueEntry, frozen=True, kw_only=True):
     """A frozen model still answers but is no longer renewed."""
     note: str = ""
     """One line for a reader."""
-    inputs: tuple[Modality, ...]
+    inputs: tuple[InputKind, ...]
     """What a user message may hold; frame lists are video. Without "text" it takes no prompt."""
     mixes_media: bool
     """True: any mix of media in one message. False: text and one kind."""
@@ -196,7 +198,7 @@ class Model(CatalogueEntry, frozen=True, kw_only=True):
     """Fields, or groups such as "tokens", that no page of the vendor states for this model."""
 
     def price(self, region: str, currency: str | None = None) -> Price | None:
-        """Return the prices in a region, or None where they are unknown.
+        """The prices in a region; None where they are unknown.
 
         Args:
             region: "beijing", "singapore" or "international", as in the catalogue.
@@ -211,10 +213,10 @@ class Model(CatalogueEntry, frozen=True, kw_only=True):
         return None
 
     def is_unverified(self, name: str) -> bool:
-        """Say whether a field, such as "limits.audio_max_s", rests on an assumption."""
+        """Whether a field, such as "limits.audio_max_s", rests on an assumption."""
         return any(name == entry or name.startswith(f"{entry}.") for entry in self.unverified)
 
 
 def is_realtime(name: str) -> bool:
-    """Say whether a name is a realtime model's: those talk over WebSocket, not over this API."""
+    """Whether a name is a realtime model's: those talk over WebSocket, not over this API."""
     return "realtime" in name.lower().split("-")

@@ -60,7 +60,7 @@ class ResolvedEndpoint:
     def price(self) -> Price | None:
         """What the endpoint takes for the model; None where it is unknown."""
         model, profile = self.model, self.profile
-        price = model.price(profile.region, profile.currency) if model and profile.region else None
+        price = model.price(profile.region) if model and profile.region else None
         return scaled(price, profile.price_factor) if price else None
 
     @property

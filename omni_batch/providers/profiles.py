@@ -27,8 +27,7 @@ class Profile:
     api_key_env: str | None = None
     """None: no key is sent unless the config names a variable."""
     region: str | None = None
-    """Of the catalogue's price list."""
-    currency: str | None = None
+    """Of the catalogue's price list, in its own currency."""
     price_factor: float = 1.0
     storage_url: str | None = None
     """Whose temporary storage takes its files, where that is another host of the same vendor."""
@@ -44,14 +43,7 @@ _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
     Profile("simulator", _DASHSCOPE, region="singapore", embedded=True),
-    Profile(
-        "dashscope-beijing",
-        _DASHSCOPE,
-        _BEIJING,
-        _KEY,
-        "beijing",
-        "CNY",
-    ),
+    Profile("dashscope-beijing", _DASHSCOPE, _BEIJING, _KEY, "beijing"),
     Profile(
         "dashscope-singapore",
         _DASHSCOPE,
@@ -66,7 +58,6 @@ _PROFILES = (
         "https://batch.dashscope.aliyuncs.com/compatible-mode/v1",
         _KEY,
         "beijing",
-        "CNY",
         price_factor=0.5,
         storage_url=_BEIJING,
     ),
