@@ -119,7 +119,7 @@ class QuotaConfig(Frozen):
     max_in_flight: int | None = Field(default=None, ge=1, le=4096)
     """None takes the endpoint's: 16, or more where answers wait in a queue."""
     adaptive: bool = True
-    """Take the numbers as a start and find out what is let through; false keeps to them."""
+    """Start from the numbers and learn what is let through; false keeps to them."""
 
 
 class EndpointConfig(Frozen):
@@ -287,7 +287,7 @@ def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses duplicate keys, of which YAML would keep the last."""
+    """Refuses a duplicate key, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -296,7 +296,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise ValueError(f"line {line}: duplicate key {key.value}")
+                raise ValueError(f"line {line}: duplicate key {key.value}; keep one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

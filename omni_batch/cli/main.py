@@ -234,15 +234,15 @@ def status(
 ) -> None:
     """How far a run is, also while it goes on in another terminal."""
     from omni_batch.cli import render_run
+    from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
-    from omni_batch.store.record import read_record
 
     directory = RunDir(run_dir)
-    read_record(directory.record)
+    current_record(directory)
     if watch:
         render_run.watch(directory)
     if as_json:
-        service.print_json(read_record(directory.record))
+        service.print_json(current_record(directory))
     else:
         render_run.show(directory)
 
@@ -279,9 +279,9 @@ def list_(
 ) -> None:
     """All runs in a folder, the newest first."""
     from omni_batch.cli.render import out, runs_table
-    from omni_batch.store.read import list_runs
+    from omni_batch.progress.current import current_runs
 
-    runs = list(list_runs(folder))
+    runs = current_runs(folder)
     if as_json:
         service.print_json([record for _, record in runs])
     else:
@@ -344,9 +344,10 @@ def _work(directory: Any, prefect: bool) -> None:
 def _print_summary(directory: Any) -> None:
     from omni_batch.cli.render import out
     from omni_batch.cli.render_run import summary
+    from omni_batch.progress.current import current_record
 
     out.print()
-    out.print(summary(directory))
+    out.print(summary(directory, current_record(directory)))
 
 
 @contextmanager

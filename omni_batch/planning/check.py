@@ -49,7 +49,7 @@ class CheckReport:
     completion_tokens: int = 0
     """A first guess: the usual length of an answer for each item."""
     cost: float | None = None
-    """Prompts by estimate, completions by that guess; None where no price is known."""
+    """Prompts by estimate, completions by that guess; None where no price is known, or several currencies are."""
     currency: str | None = None
     shortest_time_s: float | None = None
     """Under the quota."""
@@ -151,7 +151,7 @@ def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
         price, usage = plan.endpoint(name).price, estimated_usage(prompt, completion)
         costs.append(cost_of(usage, price, wants_audio=spoken) if price else None)
     known = [cost for cost in costs if cost]
-    if costs and len(known) == len(costs) and len({cost.currency for cost in known}) == 1:
+    if costs and len(known) == len(costs) and len(plan.currencies) == 1:
         report.cost, report.currency = sum(cost.amount for cost in known), known[0].currency
     report.shortest_time_s = _shortest_time_s(report, plan)
 

@@ -195,8 +195,8 @@ def _warnings(plan: Plan) -> Iterator[str]:
         yield f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
     if len(plan.currencies) > 1:
         yield (
-            f"endpoints are paid in {' and '.join(plan.currencies)}, which the run's total mixes; "
-            "add up the column cost by currency"
+            f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
+            "and its cost can't be estimated"
         )
 
 

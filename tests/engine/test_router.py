@@ -119,6 +119,19 @@ async def test_each_endpoint_has_its_quota_its_price_and_its_pace(
     assert limits == {"a": 1e9, "b": 60_000}
 
 
+async def test_costs_in_two_currencies_stay_apart(
+    two: tuple[Simulator, Simulator], make: Callable[..., Config]
+) -> None:
+    a, b = two
+    regions = (a.base_url, {"name": "dashscope-beijing"}), (b.base_url, {"name": "simulator"})
+    record, rows, _ = await finished(make(12, *regions))
+    currency_of = {"a": "CNY", "b": "USD"}
+    assert {(row["endpoint"], row["currency"]) for row in rows} == set(currency_of.items())
+    for currency in currency_of.values():
+        paid = sum(row["cost"] for row in rows if row["currency"] == currency)
+        assert record.counts.cost[currency] == pytest.approx(paid)
+
+
 def test_currencies_that_do_not_add_up_are_said_and_can_not_bound_a_budget(
     make: Callable[..., Config],
 ) -> None:
@@ -362,9 +375,8 @@ def test_a_secret_in_one_of_several_endpoints_is_not_shown() -> None:
 async def test_the_next_run_starts_with_what_this_one_learned(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
-    simulator.change(requests_per_minute=6000)
-    quota = {"requests_per_minute": 60_000, "max_in_flight": 64}
-    config = make_config(prompts(450), quota=quota)
+    simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
+    config = make_config(prompts(5), quota={"requests_per_minute": 60_000})
     record = await omni_batch.run_batch(config)
     learned = record.endpoints[0].learned.requests_per_minute
     assert learned is not None
