@@ -49,7 +49,8 @@ class CheckReport:
     completion_tokens: int = 0
     """A first guess: the usual length of an answer for each item."""
     cost: float | None = None
-    """Prompts by estimate, completions by that guess; None where no price is known, or several currencies are."""
+    """Prompts by estimate, completions by that guess; None without a price, or with several
+    currencies."""
     currency: str | None = None
     shortest_time_s: float | None = None
     """Under the quota."""
