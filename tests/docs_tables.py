@@ -122,7 +122,6 @@ class Key:
 
 _LINE = re.compile(r"^( *)([a-z_]+):(?: +(\S.*?))??(?: +# (.*))?$")
 _MORE = re.compile(r"^ +# (.*)$")
-_ENTRY = re.compile(r"^  ([a-z_]+): (\S+) +(.*)$")
 
 
 def config_keys() -> list[Key]:
@@ -143,15 +142,12 @@ def config_keys() -> list[Key]:
 
 def _continue(found: list[Key], text: str) -> None:
     last = found[-1]
-    if entry := _ENTRY.match(text):
-        found.append(Key("endpoints", entry[1], entry[2], entry[3]))
-    else:
-        found[-1] = Key(last.group, last.name, last.default, f"{last.text} {text.strip()}".strip())
+    found[-1] = Key(last.group, last.name, last.default, f"{last.text} {text.strip()}".strip())
 
 
 def config(group: str) -> str:
     """The keys of one group."""
-    prefix = {"": "", "endpoints": "endpoints[]."}.get(group, f"{group}.")
+    prefix = f"{group}." if group else ""
     rows = (
         [f"`{prefix}{key.name}`", f"`{key.default}`", key.text.rstrip(":")]
         for key in config_keys()
@@ -386,7 +382,7 @@ def attribute_docstrings(described: type) -> dict[str, str]:
     return texts
 
 
-_GROUPS = ("manifest", "endpoint", "endpoints", "request", "media", "quota", "retry", "budget")
+_GROUPS = ("manifest", "endpoint", "request", "media", "quota", "retry", "budget")
 TABLES: dict[str, Callable[[], str]] = {
     "columns:results": partial(columns, RESULT_COLUMNS),
     "columns:attempts": partial(columns, ATTEMPT_COLUMNS),

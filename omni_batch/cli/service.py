@@ -1,12 +1,12 @@
 """Commands that concern no run: the catalogue of models, and the simulated service."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from omni_batch.errors import ConfigError
+from omni_batch.text import did_you_mean
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -32,8 +32,7 @@ def models(
         return
     model = known.model(name)
     if model is None:
-        nearest = known.nearest(name)
-        hint = f"did you mean {nearest}?" if nearest else f"known: {', '.join(known.names())}"
+        hint = did_you_mean(name, known.names())
         raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
     print_json(model) if as_json else out.print(model_page(model, known.date))
 
@@ -102,7 +101,6 @@ def _simulator_options(pairs: list[str]) -> dict[str, Any]:
     known = SimulatorOptions.__dataclass_fields__
     for name in given:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            hint = did_you_mean(name, known)
             raise ConfigError(f"--set {name}: the simulator has no such option; {hint}")
     return given
