@@ -30,7 +30,7 @@ def test_readme_lists_every_column() -> None:
         assert columns_markdown(table) in README
 
 
-def columns_markdown(columns: tuple[Column, ...]) -> str:  # type: ignore[type-arg]
+def columns_markdown(columns: tuple[Column, ...]) -> str:
     """The table of a README; after a change of columns, paste what this returns."""
     rows = [
         f"| `{column.name}` | {_type(column)} | {column.description}{_unit(column)} |"
@@ -39,12 +39,12 @@ def columns_markdown(columns: tuple[Column, ...]) -> str:  # type: ignore[type-a
     return "\n".join(["| column | type | holds |", "|---|---|---|", *rows])
 
 
-def _type(column: Column) -> str:  # type: ignore[type-arg]
+def _type(column: Column) -> str:
     names = {"timestamp[us, tz=UTC]": "timestamp", "list<item: string>": "list of string"}
     return names.get(str(column.type), str(column.type))
 
 
-def _unit(column: Column) -> str:  # type: ignore[type-arg]
+def _unit(column: Column) -> str:
     return f" ({column.unit})" if column.unit and column.unit not in column.description else ""
 
 

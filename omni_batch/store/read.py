@@ -6,7 +6,6 @@ Tables of another version are given today's columns: what they lack is null, wha
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,7 +107,7 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"{path} can't be read: {exc}") from exc
 
 
-def conformed(columns: Iterable[Column[Any]], found: pa.Table) -> pa.Table:
+def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
     """A table that another version has written, with today's columns."""
     wanted = schema(columns)
     arrays = [
@@ -120,5 +119,5 @@ def conformed(columns: Iterable[Column[Any]], found: pa.Table) -> pa.Table:
     return pa.table(arrays, schema=wanted)
 
 
-def _table(written: Path | pa.Table, columns: Iterable[Column[Any]]) -> pa.Table:
+def _table(written: Path | pa.Table, columns: Iterable[Column]) -> pa.Table:
     return conformed(columns, read_part(written) if isinstance(written, Path) else written)
