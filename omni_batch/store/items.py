@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import ManifestError, StorageError
+from omni_batch.store.read import part_batches
 from omni_batch.types import Item
 
 GROUP_ROWS = 500
@@ -162,9 +163,8 @@ def _to_item(row: dict[str, Any]) -> Item:
 
 
 def _ids(path: Path) -> Iterator[str]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["item_id"]):
-            yield from batch.column("item_id").to_pylist()
+    for batch in part_batches(path, GROUP_ROWS, ["item_id"]):
+        yield from batch["item_id"].to_pylist()
 
 
 def _hash(item_id: str) -> bytes:
