@@ -7,12 +7,16 @@ names it), so that it survives the loss of power.
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+from omni_batch.errors import StorageError
 
 T = TypeVar("T")
 
@@ -85,6 +89,27 @@ class Disk:
 
 
 PROCESS = Disk()
+
+
+@contextmanager
+def draft_of(final: Path) -> Iterator[Path]:
+    """Where to write a file or a folder; becomes `final` when the block succeeds, else removed.
+
+    For reports and exports, which can be made again. A run's own files go through a `Disk`.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    draft = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield draft
+        draft.replace(final)
+    except OSError as exc:
+        raise StorageError(f"{final} can't be written: {exc}") from exc
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        PROCESS.remove(draft)
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:

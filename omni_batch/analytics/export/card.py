@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from omni_batch.analytics.export.rows import Counts
+from omni_batch.analytics.export.rows import ExportCounts
 from omni_batch.store import RunRecord
 
 _MEDIA = {
@@ -18,7 +18,9 @@ _MEDIA = {
 }
 
 
-def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence: str | None) -> str:
+def dataset_card(
+    record: RunRecord, counts: ExportCounts, columns: pa.Schema, licence: str | None
+) -> str:
     """README.md of a dataset, with the header that the Hugging Face Hub reads."""
     header: dict[str, Any] = {
         "license": licence or "unknown",
@@ -42,7 +44,7 @@ def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence:
     return "\n".join(["---", *lines, "---", ""]) + "\n\n".join(body) + "\n"
 
 
-def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
+def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
     spent = record.counts
     cost = f"{spent.cost:.4f} {spent.currency}" if spent.currency else "unknown"
     facts = {

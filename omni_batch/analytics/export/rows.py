@@ -1,4 +1,7 @@
-"""Results with the files that belong to them, one row at a time, in manifest order."""
+"""Results with the files that belong to them, one row at a time, in manifest order.
+
+And when one file of an export ends and the next begins.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,7 +50,7 @@ class Medium:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExportRow:
     """One result and its media."""
 
     values: dict[str, Any]
@@ -73,7 +76,7 @@ class Inputs:
 
 
 @dataclass(slots=True)
-class Counts:
+class ExportCounts:
     """What an export did."""
 
     items: int = 0
@@ -92,6 +95,39 @@ class Counts:
             self.missing.append(reason)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """The next file begins when either is reached."""
+
+    items: int | None = None
+    size_bytes: int = 500_000_000
+
+
+class ShardCounter:
+    """Numbers files, and says when a new one is due."""
+
+    def __init__(self, limits: ShardLimits) -> None:
+        self._limits = limits
+        self._items = self._bytes = 0
+        self.number = -1
+
+    def is_due(self) -> bool:
+        """Does the next item begin a new file?"""
+        full = self._limits.items is not None and self._items >= self._limits.items
+        return self.number < 0 or full or self._bytes >= self._limits.size_bytes
+
+    def begin(self) -> int:
+        """Begin a file; return its number, from 0."""
+        self._items = self._bytes = 0
+        self.number += 1
+        return self.number
+
+    def add(self, size_bytes: int) -> None:
+        """Take an item."""
+        self._items += 1
+        self._bytes += size_bytes
+
+
 class RunReader:
     """Reads one run for export; holds a few hundred rows.
 
@@ -102,7 +138,7 @@ class RunReader:
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
         self.directory = directory
         self.record: RunRecord = read_record(directory.record)
-        self.counts = Counts()
+        self.counts = ExportCounts()
         self._failed_too = failed_too
         self._loader = _loader(self.record)
 
@@ -118,7 +154,7 @@ class RunReader:
             self.counts.left_out += len(batch) - len(kept)
             yield kept
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ExportRow]:
         """Results with their media; URLs stay URLs, files must lie in `media.roots`.
 
         Raises:
@@ -157,8 +193,8 @@ class RunReader:
                 return row
         raise StorageError(f"{self.directory.items} has no row {row_number}; it was changed")
 
-    def _row(self, values: dict[str, Any], item: dict[str, Any]) -> Row:
-        return Row(
+    def _row(self, values: dict[str, Any], item: dict[str, Any]) -> ExportRow:
+        return ExportRow(
             values,
             speech=self._speech(values["audio_path"]),
             image=tuple(self._medium(reference) for reference in item["image"] or ()),
