@@ -17,7 +17,7 @@ _PIECE_BYTES = 3 * 64 * 1024  # a multiple of 3: each piece becomes base64 witho
 
 @dataclass(frozen=True, slots=True)
 class Base64File:
-    """A file as it stands in the JSON: encoded, without quotes."""
+    """A file as part of the JSON: encoded, without quotes."""
 
     path: Path
     size_bytes: int
@@ -36,7 +36,7 @@ class Inlined:
     _nonce: str = ""
 
     def placeholder(self, path: Path, size_bytes: int) -> str:
-        """A text that stands for the file; no prompt can contain it by chance or by guess."""
+        """A text in place of the file; no prompt can contain it by chance or by guess."""
         self._nonce = self._nonce or secrets.token_hex(16)
         self.files.append(Base64File(path, size_bytes))
         return f"{self._nonce}{len(self.files) - 1}."
@@ -60,13 +60,13 @@ class Body:
 
     segments: tuple[bytes | Base64File, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What the request must say of its body."""
+    """Headers that the body requires."""
 
     @classmethod
     def of(
         cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
     ) -> "Body":
-        """Encode a tree whose placeholders stand for files."""
+        """Encode a tree that has placeholders for files."""
         return cls(tuple(inlined.split(msgspec.json.encode(tree))), headers or {})
 
     @property

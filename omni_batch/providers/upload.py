@@ -36,7 +36,7 @@ _NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class _Policy:
-    """Leave to upload for some minutes, in the names of the wire; three of them are secrets."""
+    """Permission to upload for some minutes, in the names of the wire; three fields are secrets."""
 
     upload_host: str
     upload_dir: str
@@ -62,8 +62,8 @@ class _Policy:
             "success_action_status": "200",
         }
 
-    def said(self, answer: bytes) -> bytes:
-        """A refusal as `classify` reads it: the storage speaks XML and quotes the secrets in it."""
+    def redacted_error(self, answer: bytes) -> bytes:
+        """A refusal as `classify` reads it: the storage sends XML that quotes the secrets."""
         text = answer.decode("utf-8", "replace")
         for secret in filter(None, (self.policy, self.signature, self.oss_access_key_id)):
             text = text.replace(secret, "…")
@@ -106,14 +106,14 @@ class Uploader:
         self._stored: dict[str, tuple[str, float]] = {}
 
     async def upload(self, path: Path, *, sha256: str, size_bytes: int, mime_type: str = "") -> str:
-        """The file's "oss://…" URL, good for an hour at least; sends the file where there is none.
+        """The file's "oss://…" URL, valid for an hour at least; uploads the file if it has none.
 
-        Who asks for the same file meanwhile waits, and tries for himself if that fails.
+        Concurrent requests for the same file share one upload; if it fails, each tries itself.
 
         Raises:
             MediaError: the file is too large, can't be read, or is not of `size_bytes`.
             EndpointError: the service or its storage refused.
-            Unavailable: either can't be reached, or its answer makes no sense.
+            Unavailable: either can't be reached, or its answer is invalid.
         """
         lock = self._sending.setdefault(sha256, asyncio.Lock())
         async with lock:
@@ -121,7 +121,7 @@ class Uploader:
             if not url or self._clock() >= valid_until_s:
                 policy = await self._usable_policy()
                 url = await self._store(policy, path, sha256, size_bytes, mime_type)
-                self._stored.pop(sha256, None)  # so that the oldest stands first
+                self._stored.pop(sha256, None)  # so that the oldest comes first
                 self._stored[sha256] = url, policy.asked_at_s + _URL_VALID_S
                 if len(self._stored) > _KEPT_URLS:
                     del self._stored[next(iter(self._stored))]
@@ -154,9 +154,11 @@ class Uploader:
         return f"oss://{key}"
 
     def _refused(self, policy: _Policy, response: httpx.Response, answer: bytes) -> None:
-        error = classify(response.status_code, policy.said(answer), dict(response.headers))
+        error = classify(
+            response.status_code, policy.redacted_error(answer), dict(response.headers)
+        )
         if error.code == "FileAlreadyExists":
-            return  # the answer to an earlier try was lost; the name stands for the content
+            return  # the answer to an earlier try was lost; the name is made of the content
         if self._policy is policy:
             self._policy = None  # the next try begins with another one
         if response.status_code == 403:

@@ -1,8 +1,8 @@
-"""What is done to the disk of a run. All that must survive a crash comes through here, in order.
+"""Writes to a run directory. All that must survive a crash goes through here, in order.
 
-`durability: process` hands everything to the operating system, so that it survives the death of our
+`durability: process` hands everything to the operating system, so that it survives a crash of our
 process. `durability: disk` waits for the disk as well (fsync of a file, and of the folder that
-names it), so that it survives the loss of power.
+contains it), so that it survives the loss of power.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ class Disk:
     """
 
     durable: bool = False
-    """Whether what is done must survive the loss of power."""
+    """Whether writes must survive a loss of power."""
 
     def append(self, file: int, data: bytes) -> None:
-        """Hand all of it to the system."""
+        """Write all of it to an open file."""
         while data:
             data = data[os.write(file, data) :]
 
     def cut(self, file: int, size_bytes: int) -> None:
-        """Drop what stands behind a size."""
+        """Truncate an open file."""
         os.ftruncate(file, size_bytes)
 
     def sync(self, file: int) -> None:
@@ -57,7 +57,7 @@ class Disk:
             os.close(file)
 
     def publish(self, draft: Path, final: Path) -> None:
-        """Give a whole draft its name in one step, in the place of what had it."""
+        """Rename a whole draft in one step, replacing the file that had the name."""
         self.sync_path(draft)  # else a name could survive whose content does not
         draft.replace(final)
         self.sync_path(final.parent)
@@ -113,7 +113,7 @@ def draft_of(final: Path) -> Iterator[Path]:
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """`asyncio.to_thread`, but a cancellation waits: no thread still writes when we have left."""
+    """`asyncio.to_thread`, but a cancellation waits: no thread still writes afterwards."""
     future = asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments))
     try:
         return await asyncio.shield(future)

@@ -1,6 +1,6 @@
-"""What is written of a run at this moment, from its parts and its journals. The one reader of both.
+"""A run's tables as written so far, from its parts and its journals. The one reader of both.
 
-Tables of another version are given today's columns: what they lack is null, what we lack is left.
+Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -19,7 +19,7 @@ from omni_batch.store.run_dir import RunDir
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Both tables of a shard: paths of its parts, or what its journal holds so far."""
+    """Both tables of a shard: paths of its parts, or the content of its journal so far."""
 
     results: Path | pa.Table
     attempts: Path | pa.Table
@@ -33,12 +33,12 @@ def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
         try:
             records.append((directory, read_record(directory.record)))
         except ConfigError:
-            continue  # somebody else's run.json
+            continue  # another program's run.json
     yield from sorted(records, key=lambda pair: pair[1].created_at, reverse=True)
 
 
 def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
-    """All shards of which something is written, in manifest order.
+    """All shards with any rows written, in manifest order.
 
     Raises:
         StorageError: a journal can't be read.

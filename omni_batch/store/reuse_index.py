@@ -1,6 +1,6 @@
-"""Answers that earlier runs have paid for: found by fingerprint, read when they are asked for.
+"""Answers that earlier runs have paid for: found by fingerprint, read when they are needed.
 
-Held in memory are 24 bytes for each different question. Rows stay in their parts and journals; the
+Memory takes 24 bytes for each different request. Rows stay in their parts and journals; the
 last parts read are kept, because a manifest seldom changes its order.
 """
 
@@ -43,12 +43,12 @@ Columns = dict[str, list[Any]]
 
 
 class ReuseIndex:
-    """An index over the succeeded rows of earlier runs; of equal questions the newest counts.
+    """An index of the succeeded rows of earlier runs; of equal requests the newest counts.
 
     Args:
-        globs: of run directories; what is no run directory is passed over.
-        model: runs of other models can't hold the answer and are not read.
-        own: a run that is no earlier one.
+        globs: of run directories; other folders are skipped.
+        model: runs of other models are not read.
+        own: the present run, which is skipped.
     """
 
     def __init__(self, globs: Iterable[str], model: str, own: RunDir | None = None) -> None:
@@ -60,7 +60,7 @@ class ReuseIndex:
         self._reading = asyncio.Lock()
         for directory in _directories(globs, own):
             try:
-                self._take(directory, model)
+                self._add_run(directory, model)
             except (OmniBatchError, OSError, ValueError, pa.ArrowException) as exc:
                 self.warnings.append(f"reuse: run {directory.root} can't be read: {exc}")
 
@@ -71,7 +71,7 @@ class ReuseIndex:
         return self._find(fingerprint) is not None
 
     async def row(self, fingerprint: str) -> tuple[RunDir, dict[str, Any]] | None:
-        """The run and the row of `results` that answer a question; None where none does."""
+        """The run and its row of `results` that answer a request; None where there is none."""
         place = self._find(fingerprint)
         if place is None:
             return None
@@ -80,7 +80,7 @@ class ReuseIndex:
         part = await self._part(number, row_number // record.shard_size)
         position = bisect_left(part["row_number"], row_number)
         row = {name: values[position] for name, values in part.items() if position < len(values)}
-        # The index knows a part of the fingerprint only, and a retry may have changed the row.
+        # The index has only a part of the fingerprint, and a retry may have changed the row.
         if [row.get(name) for name in _KEY] != ["succeeded", fingerprint, row_number]:
             return None
         return directory, row
@@ -110,7 +110,7 @@ class ReuseIndex:
             found = read_results(self._runs[number][0], shard_number, _ANSWER).to_pydict()
         return found
 
-    def _take(self, directory: RunDir, model: str) -> None:
+    def _add_run(self, directory: RunDir, model: str) -> None:
         record = read_record(directory.record)
         if record.config.get("model") != model:
             return
@@ -125,7 +125,7 @@ class ReuseIndex:
         self._merge(*found[:, :count])
 
     def _merge(self, first: Words, second: Words, place: Words) -> None:
-        """Runs come newest first, so that the lowest place of equal questions is the newest."""
+        """Runs come newest first, so that the lowest place of equal requests is the newest."""
         self._first = np.concatenate([self._first, first])
         self._second = np.concatenate([self._second, second])
         self._place = np.concatenate([self._place, place])
@@ -141,10 +141,10 @@ class ReuseIndex:
 def link_speech(
     run: RunDir, row: dict[str, Any], target: Path, draft: Path, disk: Disk = PROCESS
 ) -> bool:
-    """Give an earlier run's speech a second name, or copy it where that can't be.
+    """Link an earlier run's speech into this run, or copy it where links don't work.
 
     Returns:
-        False when it is not there any more, or not as it was written.
+        False when the file is gone or was changed.
 
     Raises:
         StorageError: the copy can't be written.

@@ -1,4 +1,4 @@
-"""The card of a dataset: what it holds, who answered, what was asked, what it cost."""
+"""The card of a dataset: content, model, prompts, cost."""
 
 import re
 from typing import Any
@@ -35,7 +35,7 @@ def dataset_card(
         f"# {_plain(header['pretty_name'])}",
         f"Answers of a model to {counts.items:,} items, made by omni-batch.",
         _facts(record, counts, licence),
-        "## What was asked",
+        "## Prompts",
         *_asked(record.config.get("request") or {}),
         "## Columns",
         _columns(columns),
@@ -66,7 +66,7 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
 def _asked(request: dict[str, Any]) -> list[str]:
     shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
     blocks = [f"{name}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
-    return [*blocks, "A row's own prompt stands in `prompt`, as it was sent."]
+    return [*blocks, "A row's own prompt is in `prompt`, as it was sent."]
 
 
 def _columns(columns: pa.Schema) -> str:

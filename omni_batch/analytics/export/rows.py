@@ -27,7 +27,7 @@ _INPUTS = ["row_number", "image", "audio", "frames"]
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A file to embed, its bytes, or only the name of what is no file of ours."""
+    """A file to embed, its bytes, or only a name."""
 
     reference: str
     """As it may be shown: URLs and paths as they are, data URIs cut short."""
@@ -89,7 +89,7 @@ class ExportCounts:
     missing_files: int = 0
 
     def miss(self, reason: str) -> None:
-        """Count a file that is not there any more."""
+        """Count a file that is gone."""
         self.missing_files += 1
         if len(self.missing) < 5:
             self.missing.append(reason)
@@ -104,7 +104,7 @@ class ShardLimits:
 
 
 class ShardCounter:
-    """Numbers files, and says when a new one is due."""
+    """Numbers files, and decides when a new one begins."""
 
     def __init__(self, limits: ShardLimits) -> None:
         self._limits = limits
@@ -129,10 +129,10 @@ class ShardCounter:
 
 
 class RunReader:
-    """Reads one run for export; holds a few hundred rows.
+    """Reads one run for export; keeps a few hundred rows in memory.
 
     Raises:
-        ConfigError: no run directory.
+        ConfigError: not a run directory.
     """
 
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
@@ -176,7 +176,7 @@ class RunReader:
 
     @property
     def speech(self) -> bool:
-        """Was speech asked for?"""
+        """Was speech requested?"""
         request = self.record.config.get("request") or {}
         return "audio" in (request.get("modalities") or ())
 
@@ -188,10 +188,10 @@ class RunReader:
             yield from batch.to_pylist()
 
     def _input_of(self, row_number: int, inputs: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        for row in inputs:  # both stand in manifest order
+        for row in inputs:  # both are in manifest order
             if row["row_number"] == row_number:
                 return row
-        raise StorageError(f"{self.directory.items} has no row {row_number}; it was changed")
+        raise StorageError(f"{self.directory.items} has no row {row_number}; the file was changed")
 
     def _row(self, values: dict[str, Any], item: dict[str, Any]) -> ExportRow:
         return ExportRow(
@@ -220,7 +220,7 @@ class RunReader:
             return Medium(reference)
         try:
             if self._loader is None:
-                raise MediaError(f"{reference}: the folder of the manifest is gone")
+                raise MediaError(f"{reference}: the folder of the manifest does not exist any more")
             path = self._loader.find(reference)
         except MediaError as exc:
             self.counts.miss(str(exc))

@@ -36,7 +36,7 @@ def export_run(
     """Write the results there are so far to `dest`, whole or not at all.
 
     Raises:
-        ConfigError: no run directory, or `dest` exists and is not empty.
+        ConfigError: not a run directory, or `dest` exists and is not empty.
         StorageError: not readable or writable, disk full.
     """
     options = options or ExportOptions()

@@ -41,7 +41,7 @@ def messages(request: Request, inlined: Inlined) -> list[dict[str, Any]]:
 
 
 def headers(request: Request) -> dict[str, str]:
-    """What a request with temporary uploads must say of itself."""
+    """The header that temporary uploads need."""
     uploaded = any((media.url or "").startswith("oss://") for media in request.media())
     return dict(_RESOLVE_OSS) if uploaded else {}
 
@@ -68,7 +68,7 @@ def _part(part: Part, inlined: Inlined) -> dict[str, Any]:
 
 
 def _options(part: Part, request: Request) -> dict[str, float]:
-    """Pixels and frames a second stand beside the URL, not inside it."""
+    """Pixels and frames a second go beside the URL, not inside it."""
     match part:
         case Media(kind="image"):
             names: tuple[str, ...] = _IMAGE_OPTIONS
