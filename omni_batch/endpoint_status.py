@@ -1,10 +1,9 @@
 """How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(msgspec.Struct, frozen=True):
     """What a run found out about an endpoint's limits; None where what is stated holds."""
 
     requests_per_minute: float | None = None
@@ -13,8 +12,7 @@ class Learned:
     """Seconds in which the rate of starts may double."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointStatus:
+class EndpointStatus(msgspec.Struct, frozen=True):
     """How an endpoint is used at a moment."""
 
     name: str
@@ -29,7 +27,7 @@ class EndpointStatus:
     """Until requests start again, because the service said 429."""
     down_s: float = 0.0
     """How long it has not answered."""
-    rate_limited: dict[str, int] = field(default_factory=dict)
+    rate_limited: dict[str, int] = {}
     """Answers of 429 by the limit they named."""
     closed: str | None = None
     """Why it is no longer asked."""
