@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from omni_batch.errors import ConfigError, StorageError
+from omni_batch.errors import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -128,7 +128,7 @@ def export(
     csv: the table alone; in csv, cells that a spreadsheet would take for a formula begin with an
     apostrophe. DEST must be new; it appears when it is whole.
     """
-    from omni_batch.analytics.export.shards import ShardLimits
+    from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
     from omni_batch.store import RunDir
 
@@ -192,11 +192,8 @@ def compare(
 def _write_page(path: Path, comparison: Any) -> None:
     from omni_batch.analytics.report.page import render
     from omni_batch.cli.render_compare import comparison_facts
+    from omni_batch.store.disk import draft_of
 
     page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
-    draft = path.with_name(f".{path.name}.part")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc

@@ -1,10 +1,11 @@
 """What earlier runs have found out about an endpoint's limits, for the next one to start with."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from omni_batch.config import Config, EndpointConfig, QuotaConfig, parse_config
 from omni_batch.endpoint_status import EndpointStatus, Learned

@@ -1,7 +1,7 @@
 """Which limits were in force when, so that the use of a quota can be drawn later. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from msgspec.structs import replace
 from datetime import datetime
 
 from omni_batch.endpoint_status import EndpointStatus, LimitsInForce

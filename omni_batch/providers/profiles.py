@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One endpoint: where it is, how it is talked to, which variable holds its key, its prices."""
+    """One endpoint: its address, its dialect, the variable with its key, its prices."""
 
     name: str
     dialect: Dialect
@@ -103,7 +103,7 @@ def resolve_profile(config: EndpointConfig) -> Profile:
 def _known(name: str, table: Mapping[str, T], key: str, what: str) -> T:
     if name in table:
         return table[name]
-    raise ConfigError(f"{key} = {name!r}: unknown {what}; {did_you_mean(name, table)}")
+    raise ConfigError(f"{key} = {name!r} is not a known {what}; {did_you_mean(name, table)}")
 
 
 def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
@@ -125,7 +125,7 @@ def read_api_key(profile: Profile) -> ApiKey | None:
     """The key from the environment; None where the endpoint needs none; a simulator's is known.
 
     Raises:
-        ConfigError: the variable is missing, empty or holds no header value.
+        ConfigError: the variable is missing, empty or not a header value.
     """
     if profile.api_key_env is None:
         return SIMULATED_KEY if profile.embedded else None
@@ -140,7 +140,7 @@ def read_api_key(profile: Profile) -> ApiKey | None:
         )
     if not re.fullmatch("[!-~]+", key.value):
         raise ConfigError(
-            f"the environment variable {profile.api_key_env} holds characters that no API key "
-            "has; set it again"
+            f"the environment variable {profile.api_key_env} contains characters that are "
+            "invalid in an API key; set it again"
         )
     return key

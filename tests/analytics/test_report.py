@@ -158,7 +158,7 @@ async def test_the_command_writes_the_page_and_says_the_same(
     assert "<!doctype html>" in (directory.root / "report.html").read_text()
     assert not list(directory.root.glob(".report*")), "no draft is left"
 
-    with pytest.raises(ConfigError, match="no run directory"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         write_report(RunDir(directory.root / "audio"))
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ConfigError, match=r"omni-batch\[report\]"):

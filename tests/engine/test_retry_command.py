@@ -128,9 +128,9 @@ async def test_a_run_that_is_not_finished_or_not_free_is_refused(make_config: Ma
     with pytest.raises(ConfigError, match="is prepared; finish it with: omni-batch resume"):
         reopen_failed(directory)
     await execute(directory)
-    with directory.owned(), pytest.raises(ConfigError, match="belongs to"):
+    with directory.owned(), pytest.raises(ConfigError, match="in use by"):
         reopen_failed(directory)
-    with pytest.raises(ConfigError, match=r"no run directory"):
+    with pytest.raises(ConfigError, match=r"not a run directory"):
         reopen_failed(RunDir(directory.root / "results"))
     assert not (directory.root / "results" / "run.lock").exists()
 

@@ -163,12 +163,12 @@ def test_what_is_only_doubtful_is_a_warning(config: Make) -> None:
 
 def test_ids_that_stand_there_twice_are_refused_with_both_rows(config: Make) -> None:
     message = refusal(config(ROWS + "b,,twice\n"), ManifestError)
-    assert "item_id 'b' stands in rows 2 and 4" in message
+    assert "item_id 'b' appears in rows 2 and 4" in message
 
 
 def test_rows_of_the_same_content_need_ids(config: Make) -> None:
     message = refusal(config("subject\ncat\ndog\ncat\n"), ManifestError)
-    assert "stands in rows 1 and 3" in message
+    assert "appears in rows 1 and 3" in message
 
 
 def test_a_variable_that_is_no_column_is_refused_with_the_nearest(config: Make) -> None:

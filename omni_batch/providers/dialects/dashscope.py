@@ -40,7 +40,7 @@ def messages(request: Request, inlined: Inlined) -> list[dict[str, Any]]:
 
 
 def headers(request: Request) -> dict[str, str]:
-    """What a request with temporary uploads must say of itself."""
+    """The header that temporary uploads need."""
     uploaded = any((media.url or "").startswith("oss://") for media in request.media())
     return dict(_RESOLVE_OSS) if uploaded else {}
 
