@@ -3,8 +3,10 @@
     python -m flows.batch CONFIG
 
 Deployments name it `flows/batch.py:batch` in a checkout and `omni_batch.flows.batch:batch` where a
-wheel is installed; its own imports are relative, so that both work. A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
-been done stands in the run directory alone; Prefect's states, caches and retries decide nothing.
+wheel is installed; its own imports are relative, so that both work.
+
+A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
+been done is in the run directory alone; Prefect's states, caches and retries decide nothing.
 """
 
 import argparse

@@ -9,8 +9,13 @@ import sys
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from omni_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 _PACKAGE = Path(__file__).parent
 _FLOWS = "omni_batch.flows"
@@ -44,6 +49,5 @@ def import_flows(name: str) -> ModuleType:
 def _load_from_checkout() -> None:
     path = package_file("flows/__init__.py")
     spec = util.spec_from_file_location(_FLOWS, path, submodule_search_locations=[str(path.parent)])
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a path that ends in .py
-    sys.modules[_FLOWS] = util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[_FLOWS])
+    sys.modules[_FLOWS] = module = util.module_from_spec(cast("ModuleSpec", spec))
+    cast("Loader", module.__loader__).exec_module(module)
