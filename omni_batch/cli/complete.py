@@ -36,7 +36,10 @@ def settings(incomplete: str) -> list[str]:
     """
     key, separator, _ = incomplete.partition("=")
     if not separator:
-        return [f"{name}=" for name in _keys(_reference())]
+        from omni_batch.config import parse_config
+
+        default = parse_config({"manifest": {"path": "rows.csv"}})
+        return [f"{name}=" for name in _keys(default.model_dump())]
     return [f"{key}={name}" for name in _values(key)]
 
 
@@ -48,16 +51,6 @@ def _values(key: str) -> list[str]:
 
         return sorted(PROFILES)
     return []
-
-
-def _reference() -> Mapping[str, Any]:
-    import yaml
-
-    from omni_batch.package_files import package_file
-
-    text = package_file("configs/reference.yaml").read_text(encoding="utf-8")
-    tree: Mapping[str, Any] = yaml.safe_load(text)
-    return tree
 
 
 def _keys(tree: Mapping[str, Any], above: str = "") -> Iterator[str]:

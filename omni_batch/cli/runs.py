@@ -23,7 +23,6 @@ from omni_batch.cli.options import (
     example,
     print_json,
 )
-from omni_batch.errors import ConfigError
 
 if TYPE_CHECKING:
     from omni_batch.config import Config
@@ -75,11 +74,8 @@ def resume(
     from omni_batch.cli.execute import print_outcome, run_to_its_end
     from omni_batch.planning.prepare import change_run
     from omni_batch.store import RunDir
-    from omni_batch.store.record import read_record
 
     directory = RunDir(run_dir)
-    if read_record(directory.record).state == "finished":
-        raise ConfigError(f"run {run_dir} is finished; there is nothing to resume")
     change_run(directory, set_ or [])
     run_to_its_end(directory, prefect=prefect)
     print_outcome(directory, as_json=as_json)
