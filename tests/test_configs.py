@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import omni_batch as ob
-from omni_batch.cli.start import _STARTER
+from omni_batch.cli.start import STARTER
 from tests.conftest import SAMPLE, write_csv
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -51,6 +51,6 @@ def test_the_second_night_pays_only_for_what_is_new(
 
 
 def test_the_starter_s_files_are_all_handed_out() -> None:
-    handed_out = set(_STARTER.values())
+    handed_out = set(STARTER.values())
     starter = {f"configs/starter/{path.name}" for path in (CONFIGS / "starter").iterdir()}
     assert starter <= handed_out

@@ -10,7 +10,7 @@ from omni_batch.cli.options import Prefect, app, example
 from omni_batch.errors import ConfigError
 from omni_batch.package_files import package_file
 
-_STARTER = {
+STARTER = {
     "batch.yaml": "configs/starter/batch.yaml",
     "rows.csv": "configs/starter/rows.csv",
     "media/coffee.jpg": "data/sample/photos/coffee.jpg",
@@ -63,11 +63,11 @@ def init(
 
     They run as they are, against the bundled simulator: no key, no network.
     """
-    taken = [name for name in _STARTER if os.path.lexists(folder / name)]
+    taken = [name for name in STARTER if os.path.lexists(folder / name)]
     if taken:
         raise ConfigError(f"{folder / taken[0]} exists; move it, or name another folder")
     try:
-        for name, source in _STARTER.items():
+        for name, source in STARTER.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (folder / name).open("xb") as file:
                 file.write(package_file(source).read_bytes())
@@ -75,6 +75,6 @@ def init(
         raise ConfigError(f"{folder} can't be written: {exc}") from exc
     where = "" if folder == Path() else f"cd {folder}\n"
     typer.echo(
-        f"Wrote {', '.join(str(folder / name) for name in _STARTER)}. Next:\n\n{where}"
+        f"Wrote {', '.join(str(folder / name) for name in STARTER)}. Next:\n\n{where}"
         "omni-batch check batch.yaml\nomni-batch run batch.yaml"
     )

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from omni_batch.errors import ConfigError, ManifestError
+from omni_batch.store.disk import PROCESS
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +46,7 @@ def write_rows(rows: Rows, folder: Path) -> Path:
     except OSError as exc:
         raise ConfigError(f"{folder} can't be written: {exc}") from exc
     finally:
-        draft.unlink(missing_ok=True)
+        PROCESS.remove(draft)
 
 
 def _mappings(rows: Rows) -> Iterator[Mapping[str, Any]]:
