@@ -16,8 +16,6 @@ from omni_batch.errors import ConfigError, ManifestError, QueryError
 from omni_batch.simulator import Simulator, SimulatorOptions
 from tests.conftest import KEY, KEY_ENV, SAMPLE, MakeConfig, prompts, write_csv
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +103,7 @@ def test_a_stopped_run_is_resumed_from_another_folder(
 def test_failed_items_are_retried(simulator: Simulator, make_config: MakeConfig) -> None:
     from omni_batch.simulator import reply
 
-    simulator.script(reply.status(400, "InvalidParameter", "The request is wrong."))
+    simulator.script(reply.status(400, code="InvalidParameter"))
     run = ob.run(make_config(prompts(2)))
     assert run.counts.failed == 1
     run.retry("media_error")
@@ -156,7 +154,7 @@ def test_a_notebook_s_stop_button_ends_the_run_in_order(
     (tmp_path / "cell.py").write_text(NOTEBOOK)
     with Simulator(SimulatorOptions(**slow)) as server:  # type: ignore[arg-type]
         command = [sys.executable, "cell.py", server.base_url, KEY_ENV]
-        environment = {**os.environ, KEY_ENV: KEY, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, KEY_ENV: KEY}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as cell:
             while len(server.requests) < 2:
                 assert cell.poll() is None

@@ -7,9 +7,9 @@ import pytest
 
 import omni_batch as ob
 from omni_batch.cli.start import STARTER
-from tests.conftest import SAMPLE, write_csv
+from tests.conftest import ROOT, SAMPLE, write_csv
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 PHOTOS = [{"item_id": name, "image": str(SAMPLE / "photos" / name)} for name in ("coffee.jpg",)]
 ROWS: dict[str, list[Mapping[str, str]]] = {
     "captions": [{**row, "subject": "the cup"} for row in PHOTOS],

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import omni_batch as ob
-from tests.conftest import SAMPLE
+from tests.conftest import ROOT, SAMPLE
 
-PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
