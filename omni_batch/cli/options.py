@@ -45,13 +45,13 @@ def _open_log(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def run_argument(metavar: str, text: str) -> Any:
+    """An argument that names a run; the shell completes it."""
+    return typer.Argument(metavar=metavar, help=text, autocompletion=complete.run_folders)
+
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")]
-RunPath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN_DIR", help="Directory of a run.", autocompletion=complete.run_folders
-    ),
-]
+RunPath = Annotated[Path, run_argument("RUN_DIR", "Directory of a run.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omni_batch.cli import complete
-from omni_batch.cli.options import AsJson, RunPath, app, example, print_json
+from omni_batch.cli.options import AsJson, RunPath, app, example, print_json, run_argument
 from omni_batch.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -40,14 +39,7 @@ class Shape(StrEnum):
 
 @app.command(epilog=example('sql data/runs "select status, count(*) from results group by 1"'))
 def sql(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN_DIR...",
-            help="Runs, folders of runs or patterns.",
-            autocompletion=complete.run_folders,
-        ),
-    ],
+    runs: Annotated[list[str], run_argument("RUN_DIR...", "Runs, folders of runs or patterns.")],
     query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT, or - for stdin.")],
     to: Annotated[Shape, typer.Option("--to", help="How rows are written.")] = Shape.table,
     output: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
@@ -159,16 +151,8 @@ def _print_export(dest: Path, counts: "Counts") -> None:
 
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
-    left: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_A", help="The earlier run.", autocompletion=complete.run_folders
-        ),
-    ],
-    right: Annotated[
-        Path,
-        typer.Argument(metavar="RUN_B", help="The later run.", autocompletion=complete.run_folders),
-    ],
+    left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
+    right: Annotated[Path, run_argument("RUN_B", "The later run.")],
     limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
