@@ -216,8 +216,8 @@ def _plan(
 ) -> Plan:
     if rows is None:
         return make_plan(_config(source, _pairs(overrides)), needs_key=needs_key)
-    # A config that comes without a manifest is still checked whole, before the rows are read.
     config = _config(source, [*_pairs(overrides), 'manifest.path="rows"'])
+    make_plan(config, Path.cwd(), needs_key=needs_key)  # a wrong config writes nothing
     path = write_rows(rows, folder or Path(config.output) / _ROWS_FOLDER)
     manifest = config.manifest.model_copy(update={"path": str(path)})
     config = config.model_copy(update={"manifest": manifest})

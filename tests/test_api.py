@@ -35,7 +35,10 @@ def test_a_config_is_a_dict_a_file_or_a_config(tmp_path: Path) -> None:
 
 def test_rows_take_the_place_of_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("manifest: {path: not-there.csv, id_column: name}")
-    rows = [{"name": "a", "prompt": "Say a.", "note": None}, {"name": "b", "prompt": "Say b."}]
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "prompt": "Say a.", "note": None},
+        {"name": "b", "prompt": "Say b."},
+    ]
     run = ob.run("config.yaml", rows, run_id="mine")
     assert run.path == Path("data/runs/mine")
     assert list(run.results()["item_id"]) == ["a", "b"]
@@ -67,9 +70,13 @@ async def test_run_works_where_a_loop_is_running_already() -> None:
     assert again.counts.succeeded == 2
 
 
-def test_errors_are_the_same_in_a_thread_and_leave_no_run() -> None:
+def test_what_is_wrong_is_raised_and_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="did you mean max_in_flight"):
         ob.run({"quota": {"max_inflight": 3}}, prompts(1))
+    with pytest.raises(ConfigError, match="DASHSCOPE_API_KEY"):
+        ob.run({"endpoint": {"name": "dashscope-beijing"}}, prompts(1))
+    assert not Path("data").exists()
     with pytest.raises(ManifestError, match="rows is empty"):
         ob.run({}, [])
     with pytest.raises(ManifestError, match="line 2: the row is empty"):

@@ -10,7 +10,9 @@ from omni_batch.cli.start import STARTER
 from tests.conftest import ROOT, SAMPLE, write_csv
 
 CONFIGS = ROOT / "configs"
-PHOTOS = [{"item_id": name, "image": str(SAMPLE / "photos" / name)} for name in ("coffee.jpg",)]
+PHOTOS: list[Mapping[str, str]] = [
+    {"item_id": name, "image": str(SAMPLE / "photos" / name)} for name in ("coffee.jpg",)
+]
 ROWS: dict[str, list[Mapping[str, str]]] = {
     "captions": [{**row, "subject": "the cup"} for row in PHOTOS],
     "transcribe": [{"item_id": "train", "audio": str(SAMPLE / "audio" / "announcement.mp3")}],
@@ -42,7 +44,7 @@ def test_the_second_night_pays_only_for_what_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    new = {"item_id": "cat", "image": str(SAMPLE / "photos" / "cat.webp")}
+    new: Mapping[str, str] = {"item_id": "cat", "image": str(SAMPLE / "photos" / "cat.webp")}
     sample = {"media.roots": [".", str(SAMPLE)]}
     for rows in (PHOTOS, [*PHOTOS, new]):
         write_csv(tmp_path / "rows.csv", rows)
