@@ -1,6 +1,7 @@
 """Commands for the first minutes: a demonstration, and files to begin with."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def init(
                 file.write(package_file(source).read_bytes())
     except OSError as exc:
         raise ConfigError(f"{folder} can't be written: {exc}") from exc
-    where = "" if folder == Path() else f"cd {folder}\n"
+    where = "" if folder == Path() else f"cd {shlex.quote(str(folder))}\n"
     typer.echo(
         f"Wrote {', '.join(str(folder / name) for name in STARTER)}. Next:\n\n{where}"
         "omni-batch check batch.yaml\nomni-batch run batch.yaml"
