@@ -1,4 +1,4 @@
-"""What a run shows on Prefect's pages: a progress bar while it goes on, a summary at its end.
+"""What a run shows on Prefect's pages: a progress bar, and a summary at its end.
 
 All of it is best effort: a Prefect server that is slow or gone never costs an item.
 """
@@ -48,35 +48,17 @@ async def publish_summary(directory: RunDir) -> None:
 
 def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureGroup]) -> str:
     """The final artifact's text."""
-    counts = record.counts
-    cost = f"{counts.cost:.4f} {counts.currency}" if counts.currency else "unknown"
-    rows = [
-        ("state", record.state),
-        ("items", f"{record.items:,}"),
-        ("succeeded", f"{counts.succeeded:,}"),
-        ("of these reused", f"{counts.reused:,}"),
-        ("failed", f"{counts.failed:,}"),
-        ("requests", f"{counts.requests:,}"),
-        ("of these retries", f"{counts.retries:,}"),
-        ("of these answered 429", f"{counts.rate_limited:,}"),
-        ("prompt tokens", f"{counts.prompt_tokens:,}"),
-        ("completion tokens", f"{counts.completion_tokens:,}"),
-        ("speech", f"{counts.audio_s:,.1f} s"),
-        ("cost", cost),
-        ("cost of cut answers, estimated", f"{counts.estimated_cost:.4f}"),
-        ("working time", f"{counts.elapsed_s:,.1f} s"),
-    ]
     root = directory.root.resolve()
     links = [f"- [{name}]({(root / name).as_uri()})" for name in ("results", "audio", "run.json")]
     return "\n".join(
         [
             f"# {record.run_id}",
             "",
-            f"{record.config['model']} at {record.config['endpoint']['name']}",
+            f"{record.config['model']} at {record.endpoint_names}",
             "",
             "| | |",
             "|---|---:|",
-            *(f"| {name} | {value} |" for name, value in rows),
+            *(f"| {name} | {value} |" for name, value in phrases.facts(record)),
             "",
             *_endpoints(record),
             *_failures(groups),
@@ -114,7 +96,7 @@ def _cell(text: str) -> str:
 
 
 def progress_text(record: RunRecord) -> str:
-    """What stands below the progress bar: how far, how fast, and how each endpoint is used."""
+    """The text below the progress bar: how far, how fast, and how each endpoint is used."""
     counts = record.counts
     facts = (
         f"{counts.done:,} of {record.items:,} items",

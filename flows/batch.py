@@ -21,11 +21,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from omni_batch.config import load_config
-from omni_batch.engine.pipeline import active_run, execute, process_shard
+from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
+from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
 
@@ -67,7 +69,7 @@ async def batch(
 async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
-    counts = active_run().counters.counts
+    counts = active_run().ledger.counts
     get_run_logger().info(
         "shard %d of %s ended; so far %d succeeded, %d failed",
         shard_number,
@@ -94,11 +96,10 @@ def _prepare(config: str | None, overrides: list[str]) -> RunDir:
 
 
 def _state(record: RunRecord) -> State[None]:
-    counts = record.counts
-    message = f"{counts.succeeded} succeeded, {counts.failed} failed of {record.items}"
+    message = phrases.outcome(record)
     if record.state != "finished":
         return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
-    return Completed(name="PartiallyFailed" if counts.failed else None, message=message)
+    return Completed(name="PartiallyFailed" if record.counts.failed else None, message=message)
 
 
 def main() -> int:

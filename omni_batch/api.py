@@ -21,10 +21,9 @@ from omni_batch.engine.supervise import interrupt
 from omni_batch.planning.check import CheckReport, check_manifest
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
+from omni_batch.progress.current import current_record, current_runs
 from omni_batch.requests.python_rows import Rows, write_rows
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store import read as store
-from omni_batch.store.record import read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -51,7 +50,7 @@ class RunHandle:
     @property
     def record(self) -> RunRecord:
         """State, counts, endpoints and config: the content of run.json."""
-        return read_record(self._directory.record)
+        return current_record(self._directory)
 
     @property
     def counts(self) -> Counts:
@@ -203,7 +202,7 @@ def read_run(path: str | Path) -> RunHandle:
 
 def list_runs(folder: str | Path = "data/runs") -> list[RunHandle]:
     """All runs in a folder, the newest first."""
-    return [RunHandle(directory.root) for directory, _ in store.list_runs(Path(folder))]
+    return [RunHandle(directory.root) for directory, _ in current_runs(Path(folder))]
 
 
 def _plan(

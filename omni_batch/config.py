@@ -104,7 +104,7 @@ class RequestConfig(Frozen):
     total_pixels: int | None = Field(default=None, ge=1)
     """For each image and video; the model's defaults are in its documents."""
     extra: dict[str, Any] = {}
-    """Further top-level members of the request, sent as they stand."""
+    """Further top-level members of the request, sent unchanged."""
 
     @field_validator("modalities")
     @classmethod
@@ -154,7 +154,7 @@ class QuotaConfig(Frozen):
     max_in_flight: int | None = Field(default=None, ge=1, le=4096)
     """None takes the endpoint's: 16, or more where answers wait in a queue."""
     adaptive: bool = True
-    """Take the numbers as a start and find out what is let through; false keeps to them."""
+    """Start from the numbers and learn what is let through; false keeps to them."""
 
 
 class EndpointEntry(EndpointConfig):
@@ -291,7 +291,7 @@ def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands there twice, of which YAML would keep the last."""
+    """Refuses a duplicate key, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -300,7 +300,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise ValueError(f"line {line}: the key {key.value} stands there twice; keep one")
+                raise ValueError(f"line {line}: duplicate key {key.value}; keep one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -1,13 +1,26 @@
-"""How far a run has come, and where it is going. What run.json holds of a run under way."""
+"""How far a run has come, what it took, and where it is going, as run.json holds it.
+
+These are the figures of a run. Every surface (terminal, report, SQL, Prefect's pages, dataset
+cards) renders them and computes none of them again.
+"""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+Money = dict[str, float]
+"""Amount by currency (ISO 4217). Amounts of different currencies are never added."""
+
 
 class Counts(msgspec.Struct, frozen=True):
-    """What was done. Two of them add up: an item, an attempt or a table counts like a run."""
+    """What was done. Two of them add up: an item, an attempt or a table counts like a run.
+
+    Items and speech are those of results. Requests, tokens and money are those of attempts: a
+    failed attempt may be on the bill as well, and an answer that an earlier run has paid for is
+    not.
+    """
 
     succeeded: int = 0
     failed: int = 0
@@ -19,14 +32,15 @@ class Counts(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     audio_s: float = 0.0
-    cost: float = 0.0
+    """Speech, without that of reused answers."""
+    cost: Money = {}
+    """By the bill; empty where no price is known."""
     estimated_tokens: int = 0
     """Of attempts that were cut before their usage came."""
-    estimated_cost: float = 0.0
+    estimated_cost: Money = {}
     """The same as money; not in `cost`."""
     elapsed_s: float = 0.0
     """Working time of all processes that worked on the run."""
-    currency: str | None = None
     failures: dict[str, int] = {}
     """Items that failed, by the kind of their error."""
 
@@ -36,23 +50,36 @@ class Counts(msgspec.Struct, frozen=True):
         return self.succeeded + self.failed
 
     @property
-    def spent(self) -> float:
+    def spent(self) -> Money:
         """Money, with what cut attempts may have cost."""
-        return self.cost + self.estimated_cost
+        return add_money(self.cost, self.estimated_cost)
 
     def __add__(self, more: "Counts") -> "Counts":
         failures = self.failures
         if more.failures:
             failures = dict(Counter(failures) + Counter(more.failures))
         sums: dict[str, Any] = {name: getattr(self, name) + getattr(more, name) for name in _SUMS}
-        return Counts(**sums, currency=more.currency or self.currency, failures=failures)
+        return Counts(
+            **sums,
+            cost=add_money(self.cost, more.cost),
+            estimated_cost=add_money(self.estimated_cost, more.estimated_cost),
+            failures=failures,
+        )
 
 
-_SUMS = tuple(name for name in Counts.__struct_fields__ if name not in ("currency", "failures"))
+_APART = ("cost", "estimated_cost", "failures")
+_SUMS = tuple(name for name in Counts.__struct_fields__ if name not in _APART)
+
+
+def add_money(one: Money, other: Mapping[str, float]) -> Money:
+    """The sum, currency by currency."""
+    if not other:
+        return one
+    return one | {currency: one.get(currency, 0.0) + amount for currency, amount in other.items()}
 
 
 class Projection(msgspec.Struct, frozen=True):
-    """How fast a run goes, and what it comes to. None: nothing is known yet."""
+    """How fast a run goes, and what it comes to. None or empty: nothing is known yet."""
 
     items_per_minute: float | None = None
     """Over the last minute of this process."""
@@ -60,5 +87,5 @@ class Projection(msgspec.Struct, frozen=True):
     """Over all of this process."""
     left_s: float | None = None
     """Until the run ends."""
-    cost: float | None = None
+    cost: Money = {}
     """Of the whole run, with what cut attempts may cost."""

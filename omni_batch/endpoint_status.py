@@ -1,11 +1,12 @@
-"""How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
+"""How an endpoint is used, and what was learned of its limits. What run.json holds of it."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a run found out about an endpoint's limits; None where what is stated holds."""
+    """What a run learned about an endpoint's limits; None where what is stated holds."""
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
@@ -14,12 +15,21 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The limits that held from a moment on; None: none was known."""
+
+    since: datetime
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointStatus:
     """How an endpoint is used at a moment."""
 
     name: str
     requests_per_minute: float | None = None
-    """The limit in force: stated, told or learned; None: none is known."""
+    """The limit in force: stated or learned; None: none is known."""
     tokens_per_minute: float | None = None
     requests_last_minute: int = 0
     tokens_last_minute: float = 0.0
@@ -32,8 +42,10 @@ class EndpointStatus:
     rate_limited: dict[str, int] = field(default_factory=dict)
     """Answers of 429 by the limit they named."""
     closed: str | None = None
-    """Why it is no longer asked."""
+    """Why it is no longer used."""
     learned: Learned = Learned()
     stated_requests_per_minute: float | None = None
     stated_tokens_per_minute: float | None = None
     """By the configuration or the catalogue."""
+    limits: tuple[LimitsInForce, ...] = ()
+    """What was in force over time, the oldest first."""

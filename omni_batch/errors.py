@@ -9,15 +9,15 @@ OmniBatchError
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
-│   │   ├── NoResponse         it has not begun to answer in time
+│   │   ├── NoResponse         it did not begin to answer in time
 │   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
-├── StreamError            the reply broke off or made no sense
-├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
+├── StreamError            the reply was cut or made no sense
+├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
@@ -48,7 +48,7 @@ class OmniBatchError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class in snake case, as it stands in the column `error_kind`."""
+        """The class in snake case, as in the column `error_kind`."""
         return _snake_case(type(self).__name__)
 
 
@@ -87,7 +87,7 @@ class InvalidRequest(OmniBatchError):
         super().__init__("; ".join(violation.message for violation in broken))
         self.broken = tuple(broken)
         self.code = broken[0].rule
-        """The first rule's id, as it stands in the column `error_code`."""
+        """The first rule's id, as in the column `error_code`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Unavailable(EndpointError):
 
 
 class NoResponse(Unavailable):
-    """It took the request and has not begun to answer in time; perhaps it was at work."""
+    """It took the request and did not begin to answer in time; it may have been at work."""
 
 
 class TimedOut(Unavailable):

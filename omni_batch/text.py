@@ -45,7 +45,7 @@ def is_url(reference: str) -> bool:
 
 
 def display_name(reference: str) -> str:
-    """As it stands in tables and messages: data URIs cut short, URLs without their secrets."""
+    """As tables and messages show it: data URIs cut short, URLs without their secrets."""
     if not is_data_uri(reference):
         return redacted(reference)
     return f"{reference[:40]}… ({len(reference)} characters)"

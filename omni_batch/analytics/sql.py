@@ -19,10 +19,10 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from omni_batch.errors import ConfigError, QueryError, StorageError
+from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
 from omni_batch.store.read import list_runs, written_shards
-from omni_batch.store.record import read_record
 
 BATCH_ROWS = 2048
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
@@ -43,8 +43,11 @@ _RUN_COLUMNS = pa.schema(
         ("prompt_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
         ("audio_s", pa.float64()),
+        ("reused", pa.int64()),
         ("cost", pa.float64()),
         ("currency", pa.string()),
+        ("estimated_tokens", pa.int64()),
+        ("estimated_cost", pa.float64()),
         ("elapsed_s", pa.float64()),
         ("created_at", _TIME),
         ("finished_at", _TIME),
@@ -57,7 +60,7 @@ _RUN_COLUMNS = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """The rows of a query; they come as they are asked for, once."""
 
     schema: pa.Schema
@@ -140,7 +143,7 @@ class RunDatabase:
             ConfigError: one of them is no run directory.
             StorageError: a table can't be read.
         """
-        records = [read_record(run.record) for run in runs]
+        records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
         shards = [shard for run, record in pairs for shard in written_shards(run, record.shards)]
         self._view(f"{prefix}results", [shard.results for shard in shards], RESULT_COLUMNS)
@@ -173,7 +176,7 @@ class RunDatabase:
         body = " union all by name ".join(selects)
         self._connection.execute(f"create view {name} as {body}")
 
-    def ask(self, statement: str) -> Answer:
+    def ask(self, statement: str) -> QueryResult:
         """Run one query.
 
         Raises:
@@ -184,7 +187,7 @@ class RunDatabase:
             reader = self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as exc:
             raise QueryError(str(exc)) from None
-        return Answer(reader.schema, _rows(reader))
+        return QueryResult(reader.schema, _rows(reader))
 
     def rows(self, statement: str) -> Iterator[dict[str, Any]]:
         """The same as plain dictionaries."""
@@ -228,7 +231,13 @@ def _schemas(paths: list[Path]) -> list[pa.Schema]:
 def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
     known = msgspec.structs.asdict(record) | msgspec.structs.asdict(record.counts)
     row = {name: known.get(name) for name in _RUN_COLUMNS.names}
+    counts, money = record.counts, record.counts.spent
+    # Amounts of several currencies have no sum; `attempts` holds each.
+    currency = next(iter(money)) if len(money) == 1 else None
     return row | {
+        "cost": counts.cost.get(currency, 0.0) if currency else None,
+        "currency": currency,
+        "estimated_cost": counts.estimated_cost.get(currency, 0.0) if currency else None,
         "path": str(run.root),
         "model": record.config.get("model"),
         "endpoint": record.endpoint_names,

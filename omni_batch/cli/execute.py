@@ -14,6 +14,7 @@ from omni_batch.cli import render_run
 from omni_batch.cli.options import debugging, print_json
 from omni_batch.cli.render import err, out, print_line
 from omni_batch.package_files import import_flows
+from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
@@ -50,7 +51,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
 def print_summary(directory: RunDir) -> None:
     """Counts, cost and failures of a run."""
     out.print()
-    out.print(render_run.summary(directory))
+    out.print(render_run.summary(directory, current_record(directory)))
 
 
 class _Notes(logging.Handler):

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.planning.check import CheckReport
@@ -59,7 +60,7 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
             f"{record.items:,}",
             f"{counts.failed:,}",
             f"{counts.prompt_tokens + counts.completion_tokens:,}",
-            phrases.money(counts.cost, counts.currency),
+            phrases.cost(counts),
         )
     return table
 
@@ -67,7 +68,7 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
 def check_report(report: CheckReport) -> RenderableType:
     """What a run would do: refused rows, tokens by modality, cost and time."""
     prompt = report.prompt
-    cost = None if report.cost is None else f"{report.cost:.4f} {report.currency}"
+    cost = None if report.cost is None else fmt.amount(report.cost, report.currency)
     time_s = report.shortest_time_s
     facts = pairs_table(
         [
@@ -81,7 +82,7 @@ def check_report(report: CheckReport) -> RenderableType:
             ("  video", prompt.video),
             ("completion tokens, a first guess", report.completion_tokens),
             ("cost by both", cost),
-            ("time under the quota", "no quota" if time_s is None else phrases.duration(time_s)),
+            ("time under the quota", "no quota" if time_s is None else fmt.duration(time_s)),
         ]
     )
     refused = [
@@ -179,7 +180,7 @@ def _thousands(tokens: int | None) -> str:
 
 
 def _seconds(limit_s: float | None) -> str | None:
-    return f"up to {phrases.duration(limit_s)}" if limit_s else None
+    return f"up to {fmt.duration(limit_s)}" if limit_s else None
 
 
 def _price(rates: Any) -> str:

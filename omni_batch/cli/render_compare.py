@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omni_batch.analytics.compare import Comparison, TextChange
-from omni_batch.analytics.report.format import NOTHING, count, duration, money
+from omni_batch.format import NOTHING, amount, count, duration
 
 _LEFT = "red strike"
 _RIGHT = "green"
@@ -145,11 +145,11 @@ def _costs(comparison: Comparison) -> Iterator[Fact]:
     left, right = comparison.left, comparison.right
     if left.currency == right.currency:
 
-        def show(amount: float | None) -> str:
-            return money(amount, left.currency)
+        def show(value: float | None) -> str:
+            return amount(value, left.currency)
 
         yield _fact("cost", left.cost, right.cost, show)
         yield _fact("cost of an item, median", left.cost_median, right.cost_median, show)
         return
-    costs = money(left.cost, left.currency), money(right.cost, right.currency)
+    costs = amount(left.cost, left.currency), amount(right.cost, right.currency)
     yield Fact("cost", *costs, "in other money")

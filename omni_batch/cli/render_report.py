@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from omni_batch.analytics.report import format as figures
+from omni_batch import format as fmt
 from omni_batch.analytics.report.facts import Facts, QuotaUse
 from omni_batch.cli.render import pairs_table
 
@@ -33,16 +33,16 @@ def _pairs(facts: Facts) -> Iterator[tuple[str, Any]]:
     yield "cost", costs(facts)
     yield (
         "tokens",
-        f"{figures.count(facts.prompt_tokens)} in, {figures.count(facts.completion_tokens)} out",
+        f"{fmt.count(facts.prompt_tokens)} in, {fmt.count(facts.completion_tokens)} out",
     )
-    yield "speech", figures.duration(facts.audio_s or None)
-    yield "working time", figures.duration(facts.elapsed_s or None)
+    yield "speech", fmt.duration(facts.audio_s or None)
+    yield "working time", fmt.duration(facts.elapsed_s or None)
     for use in facts.quotas:
         yield f"{use.what} a minute", _quota(use)
     for wait in facts.waits:
         spread = wait.spread
         times = (spread.p50, spread.p90, spread.p99)
-        shown = ", ".join(figures.duration(seconds) for seconds in times)
+        shown = ", ".join(fmt.duration(seconds) for seconds in times)
         yield f"{wait.what}, {wait.endpoint}", f"{shown} (p50, p90, p99)"
     yield (
         "exchanges",
@@ -52,15 +52,14 @@ def _pairs(facts: Facts) -> Iterator[tuple[str, Any]]:
 
 def costs(facts: Facts) -> str:
     """Money in all currencies."""
-    amounts = [figures.money(amount, currency) for currency, amount in facts.costs.items()]
-    return " + ".join(amounts) or "unknown"
+    return fmt.money(facts.costs) if facts.costs else "unknown"
 
 
 def _quota(use: QuotaUse) -> str:
     mean = f"{use.mean_per_minute:,.0f} in the mean, {use.peak_per_minute:,.0f} at most"
     if not use.limit_per_minute:
         return f"{mean}; no limit"
-    return f"{mean}; {figures.share(use.used, 1)} of {use.limit_per_minute:,.0f} used"
+    return f"{mean}; {fmt.share(use.used, 1)} of {use.limit_per_minute:,.0f} used"
 
 
 def _failures(facts: Facts) -> Iterator[Text]:

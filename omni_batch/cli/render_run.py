@@ -1,4 +1,4 @@
-"""What a person sees of a run: while it goes on and at its end. Pictures of run.json."""
+"""What a person sees of a run, during it and at its end: run.json in words and bars."""
 
 import threading
 import time
@@ -14,17 +14,19 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
+from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.cli.render import err, out
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
 from omni_batch.progress import phrases
+from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line
 
 _PLAIN_EVERY_S = 10.0
-_STALE_S = 20.0
+_SILENT_S = 20.0
 _WIDEST_CHARS = 100
 _NAME_CHARS = 24
 _QUOTA_BAR_CHARS = 20
@@ -63,20 +65,21 @@ def watching(directory: RunDir) -> Iterator[Callable[[str], None]]:
 def watch(directory: RunDir) -> None:
     """Show a run of another process until it ends."""
     with watching(directory):
-        while read_record(directory.record).state == "running":
+        while current_record(directory).state == "running":
             time.sleep(1.0)
 
 
 def show(directory: RunDir) -> None:
-    """How a run stands, on stdout."""
-    record = read_record(directory.record)
+    """The state of a run, on stdout."""
+    record = current_record(directory)
     if record.state != "running":
         out.print()
-        out.print(summary(directory))
+        out.print(summary(directory, record))
         return
     out.print(progress(record))
-    if age := _silent_s(directory):
-        out.print(Text(_silence(directory, age), style="yellow"))
+    if (silent_s := time.time() - directory.record.stat().st_mtime) > _SILENT_S:
+        silence = f"No update for {fmt.duration(silent_s)}, though its process holds the run."
+        out.print(Text(silence, style="yellow"))
 
 
 def _live(directory: RunDir, spinner: Spinner) -> RenderableType:
@@ -98,19 +101,6 @@ def _record(directory: RunDir) -> RunRecord | None:
         return None
 
 
-def _silent_s(directory: RunDir) -> float | None:
-    """How long run.json of a run under way has not been written, where that is too long."""
-    silent_s = time.time() - directory.record.stat().st_mtime
-    return silent_s if silent_s > _STALE_S else None
-
-
-def _silence(directory: RunDir, silent_s: float) -> str:
-    return (
-        f"Nothing was heard of it for {phrases.duration(silent_s)}. If its process has died, "
-        f"go on with: omni-batch resume {directory.root}"
-    )
-
-
 def progress(record: RunRecord) -> RenderableType:
     """What, how far, how fast, at what cost; fits 80 columns, and takes no more than 100."""
     counts = record.counts
@@ -122,7 +112,7 @@ def progress(record: RunRecord) -> RenderableType:
         _endpoint(endpoint, alone=len(record.endpoints) == 1) for endpoint in record.endpoints
     ]
     took = [phrases.tokens(counts), phrases.bill(record)]
-    lines += map(_line, took if counts.currency else [", ".join(took)])
+    lines += map(_line, took if counts.spent else [", ".join(took)])
     if counts.failed:
         lines.append(_line(("failed: ", "red"), phrases.failures(counts)))
     return Constrain(Group(*lines), _WIDEST_CHARS)
@@ -158,7 +148,7 @@ def _items(record: RunRecord) -> RenderableType:
 
 
 def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
-    """How one endpoint is used: its quota as a bar, and what stands in the way."""
+    """How one endpoint is used: its quota as a bar, and what keeps requests waiting."""
     row = Table.grid(
         Column(no_wrap=True, overflow="ellipsis", max_width=_NAME_CHARS),
         Column(width=_QUOTA_BAR_CHARS),
@@ -175,10 +165,10 @@ def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
         bar = ProgressBar(1.0, min(share, 1.0), complete_style=style, finished_style=style)
         row.add_row(name, bar, said)
     waiting = f", {endpoint.waiting:,} waiting" if endpoint.waiting else ""
-    stands = one_line(phrases.standing(endpoint))
+    obstacle = one_line(phrases.standing(endpoint))
     style = "red" if endpoint.closed or endpoint.down_s else "yellow"
     parts: list[str | tuple[str, str]] = [f"{endpoint.in_flight:,} in flight{waiting}"]
-    for text, look in ((stands, style), (phrases.refusals(endpoint), "yellow")):
+    for text, look in ((obstacle, style), (phrases.refusals(endpoint), "yellow")):
         if text:
             parts += ["; ", (text, look)]
     return Group(row, Padding(_line(*parts), (0, 0, 0, 2)))
@@ -207,9 +197,8 @@ def progress_line(record: RunRecord) -> str:
     return one_line(f"{record.run_id}: {', '.join(filter(None, facts))}")
 
 
-def summary(directory: RunDir) -> RenderableType:
+def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     """How a run ended: counts, what it took, what it learned, failures with an example each."""
-    record = read_record(directory.record)
     counts = record.counts
     lines: list[RenderableType] = [
         Text.assemble(
@@ -218,9 +207,9 @@ def summary(directory: RunDir) -> RenderableType:
             f" ({counts.reused:,} reused)" if counts.reused else "",
             ", ",
             (f"{counts.failed:,} failed", "red" if counts.failed else ""),
-            f" of {record.items:,} items in {phrases.duration(counts.elapsed_s)}",
+            f" of {record.items:,} items in {fmt.duration(counts.elapsed_s)}",
         ),
-        Text(_requests(record)),
+        Text(f"requests: {phrases.requests(counts)}"),
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
     lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
@@ -228,16 +217,10 @@ def summary(directory: RunDir) -> RenderableType:
         lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
     lines += _endpoint_notes(record)
     if record.state in ("prepared", "interrupted", "stopped"):
-        lines.append(Text(record.reason or "it was broken off", style="yellow"))
+        lines.append(Text(record.reason or "it did not finish", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
     return Group(*lines, *_failure_notes(directory, counts.failed))
-
-
-def _requests(record: RunRecord) -> str:
-    counts = record.counts
-    limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
-    return f"{counts.requests:,} requests, {counts.retries:,} of them retries{limited}"
 
 
 def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:

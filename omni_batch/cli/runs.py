@@ -150,15 +150,15 @@ def status(
 ) -> None:
     """Show how far a run is, also while it is working in another terminal."""
     from omni_batch.cli import render_run
+    from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
-    from omni_batch.store.record import read_record
 
     directory = RunDir(run_dir)
-    read_record(directory.record)
+    current_record(directory)
     if watch:
         render_run.watch(directory)
     if as_json:
-        print_json(read_record(directory.record))
+        print_json(current_record(directory))
     else:
         render_run.show(directory)
 
@@ -172,9 +172,9 @@ def list_(
 ) -> None:
     """List all runs in a folder, the newest first."""
     from omni_batch.cli.render import out, runs_table
-    from omni_batch.store.read import list_runs
+    from omni_batch.progress.current import current_runs
 
-    runs = list(list_runs(folder))
+    runs = current_runs(folder)
     if as_json:
         print_json([record for _, record in runs])
     else:

@@ -16,7 +16,7 @@ from omni_batch.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from omni_batch.analytics.compare import Comparison
     from omni_batch.analytics.export.rows import Counts
-    from omni_batch.analytics.sql import Answer
+    from omni_batch.analytics.sql import QueryResult
 
 
 class Format(StrEnum):
@@ -68,7 +68,7 @@ def sql(
             _write_rows(answer, to, output)
 
 
-def _print_rows(answer: "Answer") -> None:
+def _print_rows(answer: "QueryResult") -> None:
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
@@ -78,7 +78,7 @@ def _print_rows(answer: "Answer") -> None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
 
 
-def _write_rows(answer: "Answer", to: Shape, output: Path | None) -> None:
+def _write_rows(answer: "QueryResult", to: Shape, output: Path | None) -> None:
     from omni_batch.analytics import table_files
 
     write = {Shape.csv: table_files.write_csv, Shape.json: table_files.write_json}.get(

@@ -1,4 +1,4 @@
-"""A finished run is opened again for items that failed. What succeeded stands as it is."""
+"""Reopens a finished run for items that failed. What succeeded stays as it is."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -22,7 +22,7 @@ def reopen_failed(
     their failures.
 
     Args:
-        kinds: values of `error_kind`; none stands for all.
+        kinds: values of `error_kind`; none means all.
         overrides: `a.b=value` pairs, as for `resume`.
 
     Returns:
@@ -33,7 +33,7 @@ def reopen_failed(
         StorageError: disk full, or not readable or writable.
     """
     _check_kinds(kinds)
-    read_record(directory.record)  # no lock is made in a folder that is no run
+    read_record(directory.record)  # no lock file is made in a folder that is not a run
     with directory.owned():
         record = read_record(directory.record)
         if record.state != "finished":
@@ -45,7 +45,7 @@ def reopen_failed(
         chosen = {n: failed_rows(directory, n, kinds) for n in range(record.shards)}
         items = sum(map(len, chosen.values()))
         if items:
-            reason = f"a retry of {items} failed items was begun"
+            reason = f"a retry of {items} failed items was started"
             marked = msgspec.structs.replace(
                 record,
                 state="prepared",

@@ -1,55 +1,11 @@
-"""The running counts of a run, kept while results come in."""
+"""What an attempt, a result or a table counts for: each is `Counts`, and they add up. Pure."""
 
-import time
-from dataclasses import dataclass, field
-
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omni_batch.counts import Counts
+from omni_batch.counts import Counts, Money, add_money
 from omni_batch.errors import RateLimited, error_kind
-from omni_batch.types import Attempt, Result
-
-
-@dataclass(slots=True)
-class Counters:
-    """What earlier processes did, and what this one does.
-
-    Tokens and money are those of attempts: what a failed one took is on the bill as well, and an
-    answer of an earlier run is not.
-    """
-
-    counts: Counts = field(default_factory=Counts)
-    started_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def done(self) -> int:
-        """Items with a result."""
-        return self.counts.done
-
-    def add_result(self, result: Result) -> None:
-        """Count one item that has just been finished."""
-        self.counts += of_result(result)
-
-    def add_attempt(self, attempt: Attempt) -> None:
-        """Count one HTTP exchange that has just ended."""
-        self.counts += of_attempt(attempt)
-
-    def add_tables(self, results: pa.Table, attempts: pa.Table) -> None:
-        """Count what an earlier process has written."""
-        self.counts += of_tables(results, attempts)
-
-    def snapshot(self, now_s: float) -> Counts:
-        """The counts with the time worked until now."""
-        counts = self.counts
-        return msgspec.structs.replace(
-            counts,
-            audio_s=round(counts.audio_s, 3),
-            cost=round(counts.cost, 9),
-            estimated_cost=round(counts.estimated_cost, 9),
-            elapsed_s=round(counts.elapsed_s + now_s - self.started_s, 3),
-        )
+from omni_batch.types import Attempt, Cost, Result
 
 
 def of_result(result: Result) -> Counts:
@@ -61,24 +17,24 @@ def of_result(result: Result) -> Counts:
         failed=int(not result.succeeded),
         reused=int(reused),
         audio_s=spoken,
-        currency=result.cost.currency if result.cost else None,
+        # A reused answer costs nothing, and says in which currency.
+        cost={result.cost.currency: 0.0} if result.cost else {},
         failures={} if result.succeeded else {error_kind(result.error) or "unknown": 1},
     )
 
 
 def of_attempt(attempt: Attempt) -> Counts:
     """One HTTP exchange."""
-    usage, money = attempt.usage, attempt.cost or attempt.estimated_cost
+    usage = attempt.usage
     return Counts(
         requests=1,
         retries=int(attempt.number > 1),
         rate_limited=int(isinstance(attempt.error, RateLimited)),
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
-        cost=attempt.cost.amount if attempt.cost else 0.0,
+        cost=_money(attempt.cost),
         estimated_tokens=attempt.estimated_tokens or 0,
-        estimated_cost=attempt.estimated_cost.amount if attempt.estimated_cost else 0.0,
-        currency=money.currency if money else None,
+        estimated_cost=_money(attempt.estimated_cost),
     )
 
 
@@ -87,7 +43,6 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
     failed = results.filter(pc.equal(results["status"], "failed"))
     asked = results.filter(pc.is_null(results["reused_from"]))
     kinds = pc.value_counts(failed["error_kind"]).to_pylist()
-    currencies = (pc.max(table["currency"]).as_py() for table in (attempts, results))
     return Counts(
         succeeded=results.num_rows - failed.num_rows,
         failed=failed.num_rows,
@@ -98,12 +53,22 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
         prompt_tokens=_sum(attempts["prompt_tokens"]),
         completion_tokens=_sum(attempts["completion_tokens"]),
         audio_s=_sum(asked["audio_s"]),
-        cost=_sum(attempts["cost"]),
+        cost=add_money(dict.fromkeys(_money_of(results, "cost"), 0.0), _money_of(attempts, "cost")),
         estimated_tokens=_sum(attempts["estimated_tokens"]),
-        estimated_cost=_sum(attempts["estimated_cost"]),
-        currency=next(filter(None, currencies), None),
+        estimated_cost=_money_of(attempts, "estimated_cost"),
         failures={kind["values"] or "unknown": kind["counts"] for kind in kinds},
     )
+
+
+def _money(cost: Cost | None) -> Money:
+    return {cost.currency: cost.amount} if cost else {}
+
+
+def _money_of(table: pa.Table, column: str) -> Money:
+    """The sum of a column of amounts by the currency beside it."""
+    known = table.select([column, "currency"]).filter(pc.is_valid(table[column]))
+    sums = known.group_by("currency").aggregate([(column, "sum")]).to_pylist()
+    return {row["currency"]: row[f"{column}_sum"] for row in sums}
 
 
 def _sum(values: pa.ChunkedArray) -> int:

@@ -1,4 +1,4 @@
-"""What a run's past says of its future: rate, time left, cost. Pure; it is told the time.
+"""Rate, time left and cost of a run, estimated from its past. Pure: the caller brings the time.
 
 Left are the items without a result, at the rate of the later half of this process's time: that half
 leaves out a slow start, is long enough for long items, and follows what changes. Pauses are taken
@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from omni_batch.counts import Counts, Projection
+from omni_batch.counts import Counts, Money, Projection
 from omni_batch.endpoint_status import EndpointStatus
 
 _LATER_SHARE = 1 / 2
@@ -75,7 +75,7 @@ class ProgressEstimator:
         first = self._samples[0]
         asked = [endpoint for endpoint in endpoints if endpoint.closed is None]
         if asked and all(endpoint.down_s for endpoint in asked):
-            return None  # nobody knows when it is up again
+            return None  # it is unknown when one is up again
         window_s = max(_LEAST_WINDOW_S, now.worked_s * _LATER_SHARE)
         begin_s = now.worked_s - window_s
         position = bisect_right(self._samples, begin_s, key=lambda sample: sample.worked_s)
@@ -91,13 +91,16 @@ class ProgressEstimator:
         )
         return round((self._items - now.done) / (per_s * at_work) + pause_s, 1)
 
-    def _cost(self, counts: Counts) -> float | None:
+    def _cost(self, counts: Counts) -> Money:
         """What is left costs by the item what this process has paid by the item."""
-        here = counts.done - self._before.done
-        if not here or counts.currency is None:
-            return None
-        each = (counts.spent - self._before.spent) / here
-        return round(counts.spent + (self._items - counts.done) * each, 9)
+        here, left = counts.done - self._before.done, self._items - counts.done
+        before = self._before.spent
+        if not here:
+            return {}
+        return {
+            currency: round(spent + left * (spent - before.get(currency, 0.0)) / here, 9)
+            for currency, spent in counts.spent.items()
+        }
 
     def _thin_out(self) -> None:
         """Of an old past every other sample is enough."""

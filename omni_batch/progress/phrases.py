@@ -1,7 +1,8 @@
-"""What is said of a run: in the terminal, in logs, on Prefect's pages. Words for run.json."""
+"""The figures of a run in words, for the terminal, logs, the report and Prefect's pages."""
 
 import math
 
+from omni_batch import format as fmt
 from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.store.record import RunRecord
@@ -9,29 +10,13 @@ from omni_batch.store.record import RunRecord
 _KINDS_SHOWN = 4
 
 
-def duration(seconds: float) -> str:
-    """A time of any length."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_of_hour = divmod(minutes, 60)
-    return f"{hours}:{minutes_of_hour:02} h" if hours else f"{minutes}:{rest:02} min"
-
-
-def money(amount: float, currency: str | None) -> str:
-    """An amount, with as many places as it needs."""
-    if currency is None:
-        return "cost unknown"
-    return f"{amount:,.2f} {currency}" if amount >= 100 else f"{amount:,.4f} {currency}"
-
-
 def rate(record: RunRecord) -> str:
     """Items a minute, now and on average."""
     now, mean = record.projection.items_per_minute, record.projection.mean_items_per_minute
     if now is None or mean is None:
         return "no item done yet" if record.state == "running" else ""
-    average = f" ({_count(mean)} on average)" if abs(now - mean) > 0.05 * mean else ""
-    return f"{_count(now)} items a minute{average}"
+    average = f" ({fmt.rate(mean)} on average)" if abs(now - mean) > 0.05 * mean else ""
+    return f"{fmt.rate(now)} items a minute{average}"
 
 
 def left(record: RunRecord) -> str:
@@ -45,33 +30,69 @@ def left(record: RunRecord) -> str:
     return "" if left_s is None else f"{_about(left_s)} left"
 
 
+def facts(record: RunRecord) -> list[tuple[str, str]]:
+    """A run in ten lines, as names and values."""
+    counts = record.counts
+    reused = f" ({counts.reused:,} reused)" if counts.reused else ""
+    return [
+        ("state", record.state),
+        ("items", f"{record.items:,}"),
+        ("succeeded", f"{counts.succeeded:,}{reused}"),
+        ("failed", f"{counts.failed:,}"),
+        ("requests", requests(counts)),
+        ("tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out"),
+        ("speech", fmt.duration(counts.audio_s or None)),
+        ("cost", cost(counts)),
+        *([("cut answers", cut(counts))] if counts.estimated_tokens else []),
+        ("working time", fmt.duration(counts.elapsed_s or None)),
+    ]
+
+
+def outcome(record: RunRecord) -> str:
+    """How many items there are and how they ended."""
+    counts = record.counts
+    return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {record.items:,}"
+
+
+def requests(counts: Counts) -> str:
+    """Requests, retries and answers of 429."""
+    retries = "1 retry" if counts.retries == 1 else f"{counts.retries:,} retries"
+    limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
+    return f"{counts.requests:,}, with {retries}{limited}"
+
+
 def tokens(counts: Counts) -> str:
     """Tokens and speech."""
-    speech = f", {duration(counts.audio_s)} of speech" if counts.audio_s else ""
+    speech = f", {fmt.duration(counts.audio_s)} of speech" if counts.audio_s else ""
     return f"{counts.prompt_tokens:,} tokens in, {counts.completion_tokens:,} out{speech}"
+
+
+def cost(counts: Counts) -> str:
+    """What the service has billed so far."""
+    return fmt.money(counts.cost) if counts.cost else "cost unknown"
+
+
+def cut(counts: Counts) -> str:
+    """What answers that were cut may cost besides, by estimate."""
+    money = f": {fmt.money(counts.estimated_cost)}" if counts.estimated_cost else ""
+    return f"about {counts.estimated_tokens:,} more tokens for cut answers{money}"
 
 
 def spent(counts: Counts) -> str:
     """Money so far, with what cut answers may cost."""
-    told = money(counts.cost, counts.currency)
-    if not counts.estimated_tokens:
-        return told
-    guess = f"{counts.estimated_tokens:,} more for cut answers"
-    if not counts.currency:
-        return f"{told} (about {guess})"
-    return f"{told} (about {guess}: {money(counts.estimated_cost, counts.currency)})"
+    return f"{cost(counts)} ({cut(counts)})" if counts.estimated_tokens else cost(counts)
 
 
 def bill(record: RunRecord) -> str:
     """Money so far and in all, what cut answers may cost included."""
-    cost, counts = record.projection.cost, record.counts
-    if counts.currency is None:
+    counts, in_all = record.counts, record.projection.cost
+    if not counts.spent:
         return spent(counts)
-    facts = [f"{money(counts.spent, counts.currency)} so far"]
-    if cost is not None:
-        facts.append(f"about {money(cost, counts.currency)} in all")
-    guess = money(counts.estimated_cost, counts.currency)
-    return ", ".join(facts) + (f" (cut answers: {guess})" if counts.estimated_tokens else "")
+    shown = [f"{fmt.money(counts.spent)} so far"]
+    if in_all:
+        shown.append(f"about {fmt.money(in_all)} in all")
+    guess = f" (cut answers: {fmt.money(counts.estimated_cost)})" if counts.estimated_cost else ""
+    return ", ".join(shown) + guess
 
 
 def failures(counts: Counts) -> str:
@@ -93,7 +114,7 @@ def use(endpoint: EndpointStatus) -> tuple[float, str] | None:
     if not known:
         return None
     share, used, limit, unit = max(known)
-    return share, f"{_count(used)} of {_count(limit)} {unit} a minute"
+    return share, f"{fmt.rate(used)} of {fmt.rate(limit)} {unit} a minute"
 
 
 def standing(endpoint: EndpointStatus) -> str:
@@ -113,13 +134,14 @@ def refusals(endpoint: EndpointStatus) -> str:
 
 
 def learned(endpoint: EndpointStatus) -> str:
-    """What was found out of an endpoint's limits: `588 requests a minute (stated 1,200)`."""
+    """What was learned of an endpoint's limits: `588 requests a minute (stated 1,200)`."""
     known = (
         (endpoint.learned.requests_per_minute, endpoint.stated_requests_per_minute, "requests"),
         (endpoint.learned.tokens_per_minute, endpoint.stated_tokens_per_minute, "tokens"),
     )
     said = [
-        f"{_count(found)} {unit} a minute ({f'stated {_count(stated)}' if stated else 'unstated'})"
+        f"{fmt.rate(found)} {unit} a minute "
+        f"({f'stated {fmt.rate(stated)}' if stated else 'none stated'})"
         for found, stated, unit in known
         if found is not None
     ]
@@ -128,14 +150,10 @@ def learned(endpoint: EndpointStatus) -> str:
     return ", ".join(said)
 
 
-def _count(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
-
-
 def _whole(seconds: float) -> str:
-    return f"{math.ceil(seconds)} s" if seconds < 60 else duration(seconds)
+    return f"{math.ceil(seconds)} s" if seconds < 60 else fmt.duration(seconds)
 
 
 def _about(seconds: float) -> str:
     """No more exact than it can be."""
-    return f"{max(5, 5 * round(seconds / 5))} s" if seconds < 60 else duration(seconds)
+    return f"{max(5, 5 * round(seconds / 5))} s" if seconds < 60 else fmt.duration(seconds)

@@ -14,6 +14,7 @@ from omni_batch.store.disk import PROCESS, Disk
 from omni_batch.store.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
+_LOCK_WAIT_S = 0.5  # whoever only asks whether the run is owned holds the lock for an instant
 _HASH_DIGITS = 16  # 64 bits: a million ids do not meet
 _LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -40,6 +41,11 @@ class RunDir:
     def record(self) -> Path:
         """Config, state and counts."""
         return self.root / "run.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run, for as long as it lives."""
+        return self.root / "run.lock"
 
     @property
     def items(self) -> Path:
@@ -95,7 +101,7 @@ class RunDir:
         Raises:
             ConfigError: another process owns it.
         """
-        lock = FileLock(self.root / "run.lock", timeout=0)
+        lock = FileLock(self.lock, timeout=_LOCK_WAIT_S, poll_interval=_LOCK_WAIT_S / 10)
         try:
             lock.acquire()
         except Timeout:
@@ -108,6 +114,18 @@ class RunDir:
             yield
         finally:
             lock.release()
+
+    def is_owned(self) -> bool:
+        """Whether a process works on this run. The lock is held for an instant to find out."""
+        if not self.lock.exists():
+            return False
+        lock = FileLock(self.lock, timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, OSError):  # where it can't be asked, what run.json says holds
+            return True
+        lock.release()
+        return False
 
     def _owner(self) -> str:
         with suppress(ConfigError):

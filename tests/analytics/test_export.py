@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import tarfile
 import wave
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_the_card_says_what_it_is_and_injects_nothing(run: RunDir, tmp_path: Pat
     assert parsed.data.pretty_name == "a | b\n---\n<script>"
     assert "````text\nDescribe.\n```\n# Not a heading\n````" in card
     assert "<script>" not in parsed.text.replace("\\<script\\>", "")
-    for fact in ("qwen3-omni-flash", "0.5000 USD", "| items here | 5 |", "left out | 1 |"):
+    for fact in ("qwen3-omni-flash", "0.0050 USD", "| items here | 5 |", "left out | 1 |"):
         assert fact in card
 
 
@@ -220,7 +221,9 @@ def test_csv_gives_back_the_table_without_a_formula(run: RunDir, tmp_path: Path)
     for column in ("item_id", "text", "error_message", "source", "prompt"):
         assert [unguard(cell) for cell in frame[column]] == [row[column] or "" for row in table]
     assert [json.loads(cell) for cell in frame["media"]] == [row["media"] for row in table]
-    assert [float(cell) for cell in frame["cost"]] == [row["cost"] for row in table]
+    assert [float(cell or "nan") for cell in frame["cost"]] == pytest.approx(
+        [math.nan if row["cost"] is None else row["cost"] for row in table], nan_ok=True
+    )
     assert not frame.map(lambda cell: cell.startswith(tuple("=+-@\t\r"))).any(axis=None)
 
 

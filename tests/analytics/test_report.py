@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import omni_batch
-from omni_batch.analytics.report import format as figures
+from omni_batch import format as fmt
 from omni_batch.analytics.report import write_report
 from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.report.distribution import Distribution
@@ -230,14 +230,14 @@ def test_a_rate_counts_the_minute_up_to_each_moment() -> None:
 
 
 def test_numbers_are_written_with_units() -> None:
-    assert [figures.duration(s) for s in (0.0123, 3.44, 125, 12_000, 190_000)] == [
+    assert [fmt.duration(s) for s in (0.0123, 3.44, 125, 12_000, 190_000)] == [
         *("12 ms", "3.4 s", "2:05 min", "3:20 h", "2 d 4 h")
     ]
-    assert [figures.share(part, 10_000) for part in (1, 9_876, 9_999, 10_000)] == [
+    assert [fmt.share(part, 10_000) for part in (1, 9_876, 9_999, 10_000)] == [
         *("under 0.1 %", "98.8 %", "over 99.9 %", "100 %")
     ]
-    assert figures.short(12_345) == "12.3 k"
-    assert figures.money(0.0012345, "USD") == "0.001234 USD"
+    assert fmt.short(12_345) == "12.3 k"
+    assert fmt.amount(0.0012345, "USD") == "0.0012 USD"
 
 
 # --- gallery ---

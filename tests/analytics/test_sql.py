@@ -60,8 +60,8 @@ def test_views_hold_all_runs(database: RunDatabase) -> None:
         assert rows == [{"run_id": "first", "n": 3}, {"run_id": "second", "n": 502}], view
     states = database.rows("select run_id, state, items, cost, currency from runs order by 1")
     assert [tuple(row.values()) for row in states] == [
-        ("first", "finished", 3, 0.5, "USD"),
-        ("second", "running", 502, 0.5, "USD"),
+        ("first", "finished", 3, pytest.approx(0.002), "USD"),
+        ("second", "interrupted", 502, pytest.approx(0.502), "USD"),
     ]
 
 

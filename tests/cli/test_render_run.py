@@ -29,10 +29,9 @@ COUNTS = Counts(
     prompt_tokens=8_123_456,
     completion_tokens=2_345_678,
     audio_s=45_000.0,
-    cost=123.456,
+    cost={"CNY": 123.456},
     estimated_tokens=12_000,
-    estimated_cost=0.5,
-    currency="CNY",
+    estimated_cost={"CNY": 0.5},
     elapsed_s=7_300.0,
     failures=FAILURES,
 )
@@ -55,7 +54,7 @@ RUN = RunRecord(
     shard_size=500,
     created_at=datetime(2026, 11, 21, tzinfo=UTC),
     counts=COUNTS,
-    projection=Projection(58, 52, 13_260.0, 402.5),
+    projection=Projection(58, 52, 13_260.0, {"CNY": 402.5}),
     endpoints=(BUSY,),
     config={"model": "qwen3-omni-flash", "endpoint": {"name": "dashscope-singapore"}},
 )
@@ -171,30 +170,39 @@ def test_prefect_shows_the_same(tmp_path: Path) -> None:
 def test_a_finished_run_says_what_it_learned(tmp_path: Path) -> None:
     tokens = EndpointStatus("b", learned=Learned(None, 5000.0, 4.0))
     one = replace(RUN, state="finished", counts=Counts(succeeded=40_000))
-    write_record(tmp_path / "run.json", one)
-    alone = shown(summary(RunDir(tmp_path)), 80)
+    alone = shown(summary(RunDir(tmp_path), one), 80)
     assert "learned: 588 requests a minute (stated 1,200)" in alone
-    write_record(
-        tmp_path / "run.json", replace(one, endpoints=(BUSY, tokens, EndpointStatus("quiet")))
-    )
-    several = shown(summary(RunDir(tmp_path)), 120)
-    assert [line for line in several if "learned" in line] == [
+    several = replace(one, endpoints=(BUSY, tokens, EndpointStatus("quiet")))
+    lines = shown(summary(RunDir(tmp_path), several), 120)
+    assert [line for line in lines if "learned" in line] == [
         "dashscope-singapore learned: 588 requests a minute (stated 1,200)",
-        "b learned: 5,000 tokens a minute (unstated), starts may double in 4 s",
+        "b learned: 5,000 tokens a minute (none stated), starts may double in 4 s",
     ]
 
 
-def test_status_says_when_nothing_was_heard_of_a_run(
+def test_status_says_when_a_run_that_is_held_is_silent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(width=200)
     monkeypatch.setattr(render_run, "out", console)
     write_record(tmp_path / "run.json", RUN)
+    with RunDir(tmp_path).owned():
+        render_run.show(RunDir(tmp_path))
+        assert "No update" not in capsys.readouterr().out
+        os.utime(tmp_path / "run.json", (1e9, 1e9))
+        render_run.show(RunDir(tmp_path))
+        assert "No update for" in capsys.readouterr().out
+
+
+def test_a_run_whose_process_died_is_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_run, "out", Console(width=200))
+    write_record(tmp_path / "run.json", RUN)
     render_run.show(RunDir(tmp_path))
-    assert "Nothing was heard" not in capsys.readouterr().out
-    os.utime(tmp_path / "run.json", (1e9, 1e9))
-    render_run.show(RunDir(tmp_path))
-    assert f"omni-batch resume {tmp_path}" in capsys.readouterr().out.replace("\n", " ")
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "interrupted: 0 succeeded, 0 failed of 40,000 items" in shown
+    assert f"omni-batch resume {tmp_path}" in shown
 
 
 def test_watching_a_run_that_has_ended_ends_at_once(tmp_path: Path) -> None:

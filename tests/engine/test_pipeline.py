@@ -223,7 +223,7 @@ async def test_a_run_that_was_broken_off_sends_only_what_was_in_flight_again(
     directory = prepare_run(make_plan(config))
 
     async def break_off(run: Run) -> None:
-        while run.counters.done < at:  # noqa: ASYNC110  a moment, not an event
+        while run.ledger.counts.done < at:  # noqa: ASYNC110  a moment, not an event
             await asyncio.sleep(0)
         work.cancel()
 
@@ -298,4 +298,4 @@ async def test_the_embedded_simulator_needs_neither_key_nor_url(
 ) -> None:
     config = make_config(prompts(2), endpoint={"name": "simulator"})
     _, record = await finish(config)
-    assert (record.counts.succeeded, record.counts.currency) == (2, "USD")
+    assert (record.counts.succeeded, list(record.counts.cost)) == (2, ["USD"])

@@ -25,6 +25,7 @@ from omni_batch.errors import (
     StreamError,
     Unavailable,
 )
+from omni_batch.format import money
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
@@ -74,11 +75,11 @@ async def test_a_cut_answer_leaves_its_text_its_sound_and_an_estimate(
     assert (whole["cost"], whole["currency"]) == (result["cost"], "USD")
     counts = record.counts
     assert (counts.cost, counts.estimated_cost) == (
-        pytest.approx(result["cost"]),
-        pytest.approx(cut["estimated_cost"]),
+        pytest.approx({"USD": result["cost"]}),
+        pytest.approx({"USD": cut["estimated_cost"]}),
     )
     assert counts.estimated_tokens == cut["estimated_tokens"]
-    assert f"(cut answers: {counts.estimated_cost:.4f} USD)" in progress_line(record)
+    assert f"(cut answers: {money(counts.estimated_cost)})" in progress_line(record)
 
 
 async def test_what_was_refused_costs_nothing(
@@ -96,7 +97,7 @@ async def test_what_was_refused_costs_nothing(
     assert len(rows) == 5
     for row in rows:
         assert [row[name] for name in ("text", "cost", "estimated_cost", "currency")] == [None] * 4
-    assert (record.counts.cost, record.counts.estimated_cost) == (0, 0)
+    assert (record.counts.cost, record.counts.estimated_cost) == ({}, {})
 
 
 async def test_an_answer_that_never_began_may_be_on_the_bill_with_its_prompt(
@@ -121,7 +122,7 @@ async def test_a_failed_attempt_with_usage_is_billed(
     assert (attempt["text"], attempt["total_tokens"]) == ("all text", 1500)
     assert attempt["cost"] > 0
     assert attempt["estimated_cost"] is None
-    assert record.counts.cost == pytest.approx(attempt["cost"])
+    assert record.counts.cost == pytest.approx({"USD": attempt["cost"]})
     assert (record.counts.prompt_tokens, record.counts.completion_tokens) == (1000, 500)
 
 

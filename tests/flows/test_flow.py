@@ -176,7 +176,7 @@ def test_the_summary_says_what_failed_and_text_can_not_break_its_table(tmp_path:
         items=2,
         shard_size=500,
         created_at=datetime.now(UTC),
-        counts=Counts(succeeded=1, failed=1, cost=0.5, currency="CNY"),
+        counts=Counts(succeeded=1, failed=1, cost={"CNY": 0.5}),
         config={"model": "m", "endpoint": {"name": "e"}},
     )
     groups = [FailureGroup("media_error", 1, "a|b", "<script>\n| x |")]

@@ -21,6 +21,7 @@ from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.record import read_record
 from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Usage
 from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
@@ -76,7 +77,7 @@ async def test_a_nightly_increment_sends_new_and_changed_rows_only(
     tokens = sum(row["total_tokens"] for name, row in found.items() if name in asked)
     assert counts.prompt_tokens + counts.completion_tokens == tokens
     assert counts.audio_s == pytest.approx(sum(found[name]["audio_s"] for name in asked), abs=0.01)
-    shown = summary(tuesday)
+    shown = summary(tuesday, read_record(tuesday.record))
     assert "21 succeeded (19 reused)" in "".join(str(line) for line in shown.renderables)
 
 
@@ -90,7 +91,11 @@ async def test_the_third_night_names_the_run_that_paid(
         rows = read_table(directory.root)
         assert [row["reused_from"] for row in rows] == ["monday"] * 3
         assert [(row["cost"], row["currency"]) for row in rows] == [(0.0, "USD")] * 3
-        assert (record.counts.cost, record.counts.requests, record.exit_code) == (0.0, 0, 0)
+        assert (record.counts.cost, record.counts.requests, record.exit_code) == (
+            {"USD": 0.0},
+            0,
+            0,
+        )
         assert record.text_factor == 1.0  # nothing is learned from what was learned before
     shutil.rmtree(Path(config.output) / "monday")
     _, record = await finish(config, "thursday")

@@ -65,9 +65,8 @@ class Story:
         """So many items, at 0.01 each and as much again for those that are paid twice."""
         return Counts(
             succeeded=done,
-            cost=0.01 * done,
-            estimated_cost=0.01 * self.repeats * done,
-            currency="USD" if done else None,
+            cost={"USD": 0.01 * done} if done else {},
+            estimated_cost={"USD": 0.01 * self.repeats * done} if done else {},
         )
 
 
@@ -108,8 +107,8 @@ def test_time_left_is_right_within_a_fifth_after_a_tenth(name: str) -> None:
 
 
 def test_before_the_first_item_nothing_is_said() -> None:
-    estimator = ProgressEstimator(100, 0.0, Counts(succeeded=20, cost=1.0, currency="USD"))
-    assert estimator.update(30.0, Counts(succeeded=20, cost=1.0, currency="USD")) == Projection()
+    estimator = ProgressEstimator(100, 0.0, Counts(succeeded=20, cost={"USD": 1.0}))
+    assert estimator.update(30.0, Counts(succeeded=20, cost={"USD": 1.0})) == Projection()
 
 
 def test_the_rate_is_that_of_the_last_minute_and_of_the_whole_process() -> None:
@@ -133,19 +132,19 @@ def test_the_cost_of_the_whole_holds_what_cut_answers_may_cost(repeats: float) -
     story = Story(600, repeats=repeats)
     for _, counts, projection in story.told(0):
         if counts.done:
-            assert projection.cost == pytest.approx(600 * 0.01 * (1 + repeats))
+            assert projection.cost["USD"] == pytest.approx(600 * 0.01 * (1 + repeats))
 
 
 def test_what_earlier_processes_paid_says_nothing_of_what_is_left() -> None:
     """A retry: the first 90 items took three attempts each, the others take one."""
-    before = Counts(succeeded=90, cost=2.7, currency="USD")
+    before = Counts(succeeded=90, cost={"USD": 2.7})
     estimator = ProgressEstimator(100, 0.0, before)
-    now = before + Counts(succeeded=5, cost=0.05, currency="USD")
-    assert estimator.update(10.0, now).cost == pytest.approx(2.7 + 0.1)
+    now = before + Counts(succeeded=5, cost={"USD": 0.05})
+    assert estimator.update(10.0, now).cost == pytest.approx({"USD": 2.7 + 0.1})
 
 
 def test_without_a_price_no_cost_is_made_up() -> None:
-    assert ProgressEstimator(10, 0.0, Counts()).update(5.0, Counts(succeeded=5)).cost is None
+    assert ProgressEstimator(10, 0.0, Counts()).update(5.0, Counts(succeeded=5)).cost == {}
 
 
 def test_in_a_pause_the_time_left_is_longer_by_the_pause() -> None:

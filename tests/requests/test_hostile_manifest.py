@@ -111,7 +111,7 @@ async def test_a_terminal_obeys_no_id_and_no_answer(
     record = await run_batch(make_config(rows, quota={"max_in_flight": 1}))
     console = Console(file=io.StringIO(), width=200)
     console.print(results_table(RunDir(tmp_path / "runs" / record.run_id)))
-    console.print(summary(RunDir(tmp_path / "runs" / record.run_id)))
+    console.print(summary(RunDir(tmp_path / "runs" / record.run_id), record))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("[/]") >= 4
@@ -387,9 +387,9 @@ async def test_a_template_in_a_rows_data_stays_text(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: the key model stands there twice"),
-        ("manifest:\n  path: a\n  path: b\n", "line 3: the key path stands there twice"),
-        ("manifest: {path: a, path: b}\n", "line 1: the key path stands there twice"),
+        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: duplicate key model"),
+        ("manifest:\n  path: a\n  path: b\n", "line 3: duplicate key path"),
+        ("manifest: {path: a, path: b}\n", "line 1: duplicate key path"),
         ("a: " + "[" * 5000, "nested too deeply"),
         ("!!python/object/apply:os.system [id]", "can't be read as YAML"),
         ("a: \0", "can't be read as YAML"),

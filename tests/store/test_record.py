@@ -20,7 +20,7 @@ RECORD = RunRecord(
     warnings=("look",),
     base_folder="/data",
     owner=Owner(17, "host", datetime(2026, 11, 21, 2, 1, tzinfo=UTC)),
-    counts=Counts(succeeded=3, failed=1, cost=0.25, currency="CNY"),
+    counts=Counts(succeeded=3, failed=1, cost={"CNY": 0.25}),
     config={"name": "é", "request": {"voice": None}},
     versions={"python": "3.11"},
 )
@@ -36,7 +36,7 @@ def test_a_record_is_json_that_people_can_read(tmp_path: Path) -> None:
     text = (tmp_path / "run.json").read_text(encoding="utf-8")
     assert text.endswith("}\n")
     assert text.count("\n") > 20
-    assert json.loads(text)["counts"]["cost"] == 0.25
+    assert json.loads(text)["counts"]["cost"] == {"CNY": 0.25}
 
 
 def test_whoever_reads_sees_the_old_record_or_the_new_one(tmp_path: Path) -> None:

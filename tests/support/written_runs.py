@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from omni_batch.errors import Rejected
+from omni_batch.progress.counters import of_tables
 from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
 from omni_batch.store.columns import RunFacts, attempt_rows, result_row
 from omni_batch.store.items import ItemsWriter
 from omni_batch.store.parts import write_parts
+from omni_batch.store.read import read_tables
 from omni_batch.store.record import write_record
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
 
@@ -66,7 +68,7 @@ def write_run(
             shard_size=SHARD_SIZE,
             created_at=TIME,
             base_folder=str(base_folder),
-            counts=Counts(succeeded=items, cost=0.5, currency="USD"),
+            counts=sum((of_tables(*tables) for tables in read_tables(run, shards)), Counts()),
             config={
                 "name": "test",
                 "model": "qwen3-omni-flash",
@@ -92,7 +94,16 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
     response = Response(row.text or "", None, "stop", usage, None, "chat-1")
     failed = row.text is None
     error = Rejected("=no", code="InvalidParameter") if failed else None
-    attempt = Attempt(1, TIME, row.latency_s, http_status=400 if failed else 200, error=error)
+    cost = Cost(row.cost, "USD")
+    attempt = Attempt(
+        1,
+        TIME,
+        row.latency_s,
+        http_status=400 if failed else 200,
+        error=error,
+        usage=None if failed else usage,
+        cost=None if failed else cost,
+    )
     result = Result(
         item=item,
         started_at=TIME,
@@ -100,7 +111,7 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
         attempts=(attempt,),
         answer=None if failed else Answer(response, _speech(run, row)),
         error=error,
-        cost=Cost(row.cost, "USD"),
+        cost=None if failed else cost,
     )
     facts = RunFacts(run.run_id, "qwen3-omni-flash", "simulator")
     return Entry(

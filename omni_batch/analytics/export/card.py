@@ -7,6 +7,7 @@ import msgspec
 import pyarrow as pa
 
 from omni_batch.analytics.export.rows import Counts
+from omni_batch.progress import phrases
 from omni_batch.store import RunRecord
 
 _MEDIA = {
@@ -44,7 +45,6 @@ def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence:
 
 def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
     spent = record.counts
-    cost = f"{spent.cost:.4f} {spent.currency}" if spent.currency else "unknown"
     facts = {
         "run": record.run_id,
         "begun": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
@@ -52,9 +52,8 @@ def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
         "endpoint": record.endpoint_names,
         "items here": f"{counts.items:,}",
         "failed items left out": f"{counts.left_out:,}",
-        "tokens in and out": f"{spent.prompt_tokens:,} and {spent.completion_tokens:,}",
-        "speech": f"{spent.audio_s:,.0f} s",
-        "cost of the run": cost,
+        "tokens of the run": phrases.tokens(spent),
+        "cost of the run": phrases.spent(spent),
         "licence": licence or "not stated: name one before you publish this",
     }
     rows = [f"| {name} | {_plain(value)} |" for name, value in facts.items()]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from omni_batch.analytics.report import format as figures
+from omni_batch import format as fmt
 from omni_batch.analytics.report.drawing import Picture, Spec, draw
 from omni_batch.analytics.report.facts import Estimate, Facts, Percentiles, QuotaUse, TimeBucket
 from omni_batch.analytics.report.timeline import joined
@@ -80,7 +80,7 @@ def _limit(use: QuotaUse) -> list[Spec]:
     limit = use.limit_per_minute
     if not limit or limit > _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1):
         return []
-    data = {"values": [{"limit": limit, "says": f"limit {figures.count(limit)}"}]}
+    data = {"values": [{"limit": limit, "says": f"limit {fmt.count(limit)}"}]}
     y = {"field": "limit", "type": "quantitative"}
     rule = {"type": "rule", "color": "var(--bad-fill)", "strokeDash": [5, 3]}
     text = {"type": "text", "align": "right", "x": "width", "dy": -7, "color": "var(--bad)"}
@@ -102,8 +102,8 @@ def _touch() -> Spec:
 
 def _says_rate(moment: TimeBucket, use: QuotaUse) -> str:
     rate = getattr(moment, f"{use.what}_per_minute")
-    limit = f" of {figures.count(use.limit_per_minute)}" if use.limit_per_minute else ""
-    return f"{moment.end:%H:%M:%S} UTC: {figures.count(rate)}{limit} {use.what} a minute"
+    limit = f" of {fmt.count(use.limit_per_minute)}" if use.limit_per_minute else ""
+    return f"{moment.end:%H:%M:%S} UTC: {fmt.count(rate)}{limit} {use.what} a minute"
 
 
 # --- outcomes over time ---
@@ -164,7 +164,7 @@ def _histogram(spread: Percentiles) -> Spec:
             "to": bar.end,
             "count": bar.count,
             "none": 0,
-            "says": f"{figures.duration(bar.start)} to {figures.duration(bar.end)}: {bar.count:,}",
+            "says": f"{fmt.duration(bar.start)} to {fmt.duration(bar.end)}: {bar.count:,}",
         }
         for bar in spread.bins
     ]
@@ -181,8 +181,7 @@ def _histogram(spread: Percentiles) -> Spec:
 def _percentiles(spread: Percentiles, x: Spec) -> Spec:
     values = {"p50": spread.p50, "p90": spread.p90, "p99": spread.p99}
     marks = [
-        {"at": value, "says": f"{name}: {figures.duration(value)}"}
-        for name, value in values.items()
+        {"at": value, "says": f"{name}: {fmt.duration(value)}"} for name, value in values.items()
     ]
     rule = {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}
     encoding = {"x": {**x, "field": "at"}, "description": {"field": "says"}}

@@ -18,6 +18,7 @@ are no `style=` and `onclick=` attributes.
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -26,8 +27,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from omni_batch import format as fmt
 from omni_batch._version import __version__
-from omni_batch.analytics.report import format as figures
 
 _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -61,6 +62,27 @@ def render(template_name: str, **context: Any) -> str:
     )
 
 
+def _share_bar(part: float | None, whole: float | None) -> Markup:
+    """A small bar beside a number; the number itself says it, so it is hidden from readers."""
+    width = 100 * min(1.0, (part or 0) / whole) if whole else 0
+    return Markup(
+        '<svg class="bar" aria-hidden="true"><rect class="rest" width="100%" height="100%"/>'
+        '<rect width="{:.2f}%" height="100%"/></svg>'
+    ).format(width)
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "count": fmt.count,
+    "short": fmt.short,
+    "share": fmt.share,
+    "amount": fmt.amount,
+    "money": fmt.money,
+    "duration": fmt.duration,
+    "moment": fmt.moment,
+    "share_bar": _share_bar,
+}
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -70,7 +92,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figures.FILTERS)
+    environment.filters.update(_FILTERS)
     return environment
 
 
