@@ -39,7 +39,7 @@ def demo(prefect: Prefect = True) -> None:
     out.print(
         "12 sample rows (text, images, sound, video, frames, a conversation) go to a\n"
         "simulated Qwen-Omni service, whose answers only describe what arrived.\n"
-        "Two rows fail on purpose: a truncated photo and one that does not exist.\n"
+        "Two rows fail on purpose: a photo that is cut off and one that does not exist.\n"
     )
     directory = prepare_run(make_plan(config.model_copy(update={"manifest": source})))
     run_to_its_end(directory, prefect=prefect)
