@@ -57,7 +57,7 @@ class ConfigError(OmniBatchError):
 
 
 class ManifestError(OmniBatchError):
-    """The manifest can't be used. Raised before anything is sent."""
+    """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
 
 class QueryError(OmniBatchError):
@@ -81,7 +81,7 @@ class BrokenRule(Protocol):
 
 
 class InvalidRequest(OmniBatchError):
-    """The request would be refused by the service. Found out before sending."""
+    """The request breaks a rule of the model or the server, so it is not sent."""
 
     def __init__(self, broken: Sequence[BrokenRule]) -> None:
         super().__init__("; ".join(violation.message for violation in broken))
@@ -141,24 +141,24 @@ class Unavailable(EndpointError):
 
 
 class NoResponse(Unavailable):
-    """It took the request and did not begin to answer in time; it may have been at work."""
+    """The service took the request and did not begin to answer in time."""
 
 
 class TimedOut(Unavailable):
-    """The service gave up on the answer. Each try takes minutes, so there are few (error codes)."""
+    """The service stopped at its own time limit. Attempts take minutes, so there are few."""
 
     attempts_at_most = 3
 
 
 class MediaUnreachable(EndpointError):
-    """The service could not download the media. Worth two more tries (Model Studio error codes)."""
+    """The service could not download the media. Worth two more attempts (its error codes)."""
 
     retryable = True
     attempts_at_most = 3
 
 
 class Rejected(EndpointError):
-    """The request itself is wrong; it would be refused again."""
+    """The service refused the request and would refuse it again."""
 
 
 class ContentRefused(EndpointError):
@@ -178,27 +178,27 @@ class Outage(EndpointError):
 
 
 class StreamError(OmniBatchError):
-    """The reply was cut, stalled or was no valid stream. Never a success."""
+    """The reply was cut, stalled or invalid. It never counts as a success."""
 
     retryable = True
 
 
 class AbnormalFinish(OmniBatchError):
-    """A finish_reason that is neither stop nor length. Asking again would cost again."""
+    """The answer ended with a finish_reason other than stop or length."""
 
 
 class SpeechMissing(OmniBatchError):
-    """Text came, speech did not. Asking again would cost again, so it is not retried."""
+    """Text came, speech did not. Another attempt would cost again, so there is none."""
 
 
 class BudgetReached(OmniBatchError):
-    """`budget` is spent; what is in flight may end."""
+    """A limit of `budget` is reached. Requests in flight may end."""
 
     stops_run = True
 
 
 class ItemTimeout(OmniBatchError):
-    """The item's attempts took `retry.item_timeout_s` together."""
+    """All attempts of the item together took `retry.item_timeout_s`."""
 
 
 class Interrupted(OmniBatchError):

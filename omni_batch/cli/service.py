@@ -1,6 +1,5 @@
 """Commands that concern no run: the catalogue of models, and the simulated service."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from omni_batch.cli import complete
 from omni_batch.cli.options import AsJson, app, example, print_json
 from omni_batch.errors import ConfigError
+from omni_batch.text import did_you_mean
 
 
 @app.command(epilog=example("models qwen3-omni-flash"))
@@ -27,8 +27,7 @@ def models(
         return
     model = known.model(name)
     if model is None:
-        nearest = known.nearest(name)
-        hint = f"did you mean {nearest}?" if nearest else f"known: {', '.join(known.names())}"
+        hint = did_you_mean(name, known.names())
         raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
     print_json(model) if as_json else out.print(model_page(model, known.date))
 
@@ -93,7 +92,6 @@ def _simulator_options(pairs: list[str]) -> dict[str, Any]:
     known = SimulatorOptions.__dataclass_fields__
     for name in given:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            hint = did_you_mean(name, known)
             raise ConfigError(f"--set {name}: unknown option of the simulator; {hint}")
     return given

@@ -1,6 +1,5 @@
 """Reopens a finished run for items that failed. What succeeded stays as it is."""
 
-import difflib
 from collections.abc import Collection, Iterable
 
 import msgspec
@@ -11,6 +10,7 @@ from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import failed_rows, reopen
+from omni_batch.text import did_you_mean
 
 
 def reopen_failed(
@@ -66,6 +66,4 @@ def _check_kinds(kinds: Iterable[str]) -> None:
     known = sorted(item_kinds() | {"internal_error"})
     for kind in kinds:
         if kind not in known:
-            nearest = difflib.get_close_matches(kind, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
-            raise ConfigError(f"--error {kind}: no such kind; {hint}")
+            raise ConfigError(f"--error {kind}: no such kind; {did_you_mean(kind, known)}")

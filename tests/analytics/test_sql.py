@@ -305,9 +305,9 @@ async def test_the_cookbook_counts_429_and_what_a_retry_saved(
     record = (await omni_batch.run_batch(config)).record
     with RunDatabase() as database:
         database.add([RunDir(Path(config.output) / record.run_id)])
-        (minute,) = database.rows(QUERIES["Refusals for quota (429) by minute"])
+        (minute,) = database.rows(QUERIES["Rejections for quota (429) by minute"])
         errors = list(database.rows(QUERIES["Retries by error"]))
-    assert (minute["requests"], minute["refused"]) == (3, 1)
+    assert (minute["requests"], minute["rejected"]) == (3, 1)
     assert {(row["error_kind"], row["items_saved"]) for row in errors} == {
         ("rate_limited", 1),
         ("stream_error", 1),

@@ -140,7 +140,7 @@ async def test_what_decides_the_answers_can_not_be_changed(
 ) -> None:
     simulator.script(reply.status(503))
     directory, record = await finish(make_config(prompts(1), retry={"max_attempts": 1}))
-    with pytest.raises(ConfigError, match="--set request: a run keeps"):
+    with pytest.raises(ConfigError, match="--set request: this key can't change"):
         reopen_failed(directory, overrides=["request.temperature=1"])
     assert read_record(directory.record) == record
     assert reopen_failed(directory, overrides=["retry.max_attempts=2"]) == 1

@@ -11,7 +11,7 @@ import pytest
 
 import omni_batch
 from omni_batch.catalogue import Price
-from omni_batch.catalogue.bill import Pricing, with_cost
+from omni_batch.catalogue.prices import Pricing, with_cost
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.cli.render_run import progress_line
 from omni_batch.config import Config
