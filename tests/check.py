@@ -28,8 +28,10 @@ SLOW = (
     "tests/requests/test_hostile_manifest.py",
     "tests/simulator",
     "tests/stream/test_hostile_streams.py",
+    "tests/test_api.py",  # notebooks that are interrupted
     "tests/test_one_story.py",
     "tests/test_secrets.py",
+    "tests/test_wheel.py",  # builds a wheel
 )
 """What only the whole suite runs."""
 

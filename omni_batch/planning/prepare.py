@@ -101,9 +101,11 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
         overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
 
     Raises:
-        ConfigError: a wrong key or value, or one that would change the answers.
+        ConfigError: it is finished, or a key or value is wrong or would change the answers.
     """
     record = read_record(directory.record)
+    if record.state == "finished":
+        raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
     changed = changed_config(record, overrides)
     disk = Disk(durable=changed["durability"] == "disk")
     with directory.owned():

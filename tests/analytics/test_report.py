@@ -41,7 +41,7 @@ from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
 
 
 async def run_rows(config: Config) -> RunDir:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id)
 
 

@@ -303,7 +303,7 @@ async def test_the_cookbook_counts_429_and_what_a_retry_saved(
 ) -> None:
     simulator.script(reply.fault("rate_limit"), reply.fault("cut"), reply.text("hello"))
     config = make_config(prompts(1))
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     with RunDatabase() as database:
         database.add([RunDir(Path(config.output) / record.run_id)])
         (minute,) = database.rows(QUERIES["Rejections for quota (429) by minute"])

@@ -31,7 +31,7 @@ from tests.conftest import KEY, KEY_ENV, SAMPLE, MakeConfig, prompts, read_table
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 

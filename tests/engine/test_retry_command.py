@@ -26,7 +26,7 @@ SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 

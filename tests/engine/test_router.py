@@ -64,7 +64,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Confi
 
 
 async def finished(config: Config) -> tuple[RunRecord, list[dict[str, Any]], list[dict[str, Any]]]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     folder = Path(config.output) / record.run_id
     return record, read_table(folder), read_table(folder, "attempts")
 
@@ -205,7 +205,7 @@ async def test_when_every_key_is_revoked_the_run_stops(
     a, b = two
     for server in two:
         server.script(*[reply.status(401)] * 20)
-    record = await omni_batch.run_batch(make(20, (a.base_url, {}), (b.base_url, {})))
+    record = (await omni_batch.run_batch(make(20, (a.base_url, {}), (b.base_url, {})))).record
     assert (record.state, record.exit_code) == ("stopped", 3)
     assert "401" in (record.reason or "")
 
@@ -254,7 +254,7 @@ async def test_an_outage_is_waited_out_and_costs_no_item_its_attempts(
     """Seven answers of 503, five of them before it is called an outage."""
     simulator.script(*[reply.status(503)] * 7)
     config = make_config(prompts(3), retry={"max_attempts": 3}, quota={"max_in_flight": 1})
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     assert (record.exit_code, record.counts.succeeded) == (0, 3)
     assert record.counts.requests == 10
 
@@ -312,7 +312,7 @@ async def test_an_outage_of_the_only_endpoint_that_speaks_stops_the_run(
         retry={"outage_timeout_s": 0},
     )
     async with asyncio.timeout(20):
-        record = await omni_batch.run_batch(config)
+        record = (await omni_batch.run_batch(config)).record
     assert (record.exit_code, record.counts.failed) == (3, 0)
     assert "b has not answered" in (record.reason or "")
 
@@ -377,7 +377,7 @@ async def test_the_next_run_starts_with_what_this_one_learned(
 ) -> None:
     simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
     config = make_config(prompts(5), quota={"requests_per_minute": 60_000})
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     learned = record.endpoints[0].learned.requests_per_minute
     assert learned is not None
     assert learned < 50_000
@@ -410,9 +410,11 @@ async def test_an_item_that_takes_too_long_fails_in_time(
     """Bytes come all the time, so no other timeout ends it."""
     simulator.change(chunk_interval_s=0.05)
     async with asyncio.timeout(10):
-        record = await omni_batch.run_batch(
-            make_config(prompts(1), retry={"item_timeout_s": 0.2, "max_attempts": 5})
-        )
+        record = (
+            await omni_batch.run_batch(
+                make_config(prompts(1), retry={"item_timeout_s": 0.2, "max_attempts": 5})
+            )
+        ).record
     assert (record.counts.failed, record.counts.requests) == (1, 1)
 
 

@@ -51,7 +51,7 @@ def make_priced(simulator: Simulator, make_config: MakeConfig) -> MakeConfig:
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 
