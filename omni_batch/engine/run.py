@@ -1,11 +1,9 @@
 """A run under way: what its items share. One process, one event loop."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from omni_batch.config import Config, parse_config
@@ -78,16 +76,7 @@ class Run:
 
     def update_record(self, state: State) -> RunRecord:
         """Bring the record up to date. In the event loop, where all that it counts is counted."""
-        now_s = time.monotonic()
-        return self.publisher.update(
-            state,
-            datetime.now(UTC),
-            now_s,
-            self.ledger.snapshot(now_s),
-            self.router.statuses(),
-            self.ledger.estimates.text_factor,
-            self.stopping.reason,
-        )
+        return self.publisher.update(state, self.stopping.reason)
 
     def write_record(self, state: State) -> None:
         """Write run.json as of now."""
@@ -115,7 +104,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
             sender=Sender(router, directory, plan, ledger, stopping),
             ledger=ledger,
-            publisher=Publisher(directory, record, observers, ledger.started_s, ledger.counts),
+            publisher=Publisher(directory, record, ledger, router.statuses),
             stopping=stopping,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )

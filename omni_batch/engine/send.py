@@ -62,7 +62,7 @@ class Sender:
     def expected_tokens(self, prepared: PreparedItem) -> float:
         """What an item will take, by what bills have taught so far."""
         spoken = prepared.request.wants_audio
-        return self.ledger.estimates.tokens(prepared.estimate, spoken=spoken).total
+        return self.ledger.estimates.tokens(prepared.estimate, spoken=spoken)
 
     def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
         """Put an exchange on the books, whatever came of it; returns it with its bill."""

@@ -4,8 +4,6 @@ Media follow published rules, text does not: no tokenizer is public. So the text
 factor, and the length of answers is their mean so far.
 """
 
-from dataclasses import dataclass
-
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.types import Usage
 
@@ -13,19 +11,6 @@ FIRST_GUESS_TOKENS = {False: 250.0, True: 600.0}
 """Completion tokens of one item before any answer has come: text only, with speech."""
 _MEMORY = 50  # answers that the mean looks back on
 _FACTOR_BOUNDS = (0.25, 4.0)  # beyond them something else was counted as text
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedTokens:
-    """What an item will take, for the quota."""
-
-    prompt: float
-    completion: float
-
-    @property
-    def total(self) -> float:
-        """Both."""
-        return self.prompt + self.completion
 
 
 class TokenEstimates:
@@ -45,11 +30,10 @@ class TokenEstimates:
         least, most = _FACTOR_BOUNDS
         return min(max(self._billed_text / self._estimated_text, least), most)
 
-    def tokens(self, estimate: PromptEstimate, *, spoken: bool) -> ExpectedTokens:
-        """Of an item to come."""
-        text = estimate.text * self.text_factor
-        prompt = estimate.total - estimate.text + text
-        return ExpectedTokens(prompt, self._completion_tokens[spoken])
+    def tokens(self, estimate: PromptEstimate, *, spoken: bool) -> float:
+        """Of an item to come, prompt and answer together."""
+        media, text = estimate.total - estimate.text, estimate.text * self.text_factor
+        return media + text + self._completion_tokens[spoken]
 
     def learn(self, estimated_text_tokens: int | None, usage: Usage, *, spoken: bool) -> None:
         """Take in the bill of one answer."""

@@ -8,7 +8,8 @@ of them count.
 
 from bisect import bisect_right
 from collections.abc import Collection
-from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from omni_batch.counts import Counts, Money, Projection
 from omni_batch.endpoint_status import EndpointStatus
@@ -21,8 +22,7 @@ _DOUBT_S = 60.0  # so much time without a pause is taken for granted
 _MOST_SAMPLES = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
+class _Sample(NamedTuple):
     at_s: float
     worked_s: float
     """Time without pauses."""
@@ -48,21 +48,23 @@ class ProgressEstimator:
         self, now_s: float, counts: Counts, endpoints: Collection[EndpointStatus] = ()
     ) -> Projection:
         """What can be said now."""
-        last = self._samples[-1]
+        last, asked = self._samples[-1], [e for e in endpoints if e.closed is None]
         worked_s = last.worked_s + (0.0 if self._paused else now_s - last.at_s)
         now = _Sample(now_s, worked_s, counts.done)
         self._samples.append(now)
-        self._paused = _stands_still(endpoints)
-        self._thin_out()
+        self._paused = bool(asked) and all(e.paused_s or e.down_s for e in asked)
+        if len(self._samples) > _MOST_SAMPLES:  # of an old past every other one is enough
+            del self._samples[1 : _MOST_SAMPLES // 2 : 2]
         return Projection(
-            items_per_minute=self._rate(self._minute_ago(now_s), now),
+            items_per_minute=self._rate(self._until("at_s", now_s - _MINUTE_S), now),
             mean_items_per_minute=self._rate(self._samples[0], now),
-            left_s=self._left_s(now, endpoints),
+            left_s=self._left_s(now, asked),
             cost=self._cost(counts),
         )
 
-    def _minute_ago(self, now_s: float) -> _Sample:
-        position = bisect_right(self._samples, now_s - _MINUTE_S, key=lambda sample: sample.at_s)
+    def _until(self, clock: str, moment_s: float) -> _Sample:
+        """The last sample up to a moment of one of its two clocks, or the first of all."""
+        position = bisect_right(self._samples, moment_s, key=attrgetter(clock))
         return self._samples[max(0, position - 1)]
 
     def _rate(self, then: _Sample, now: _Sample) -> float | None:
@@ -71,24 +73,17 @@ class ProgressEstimator:
             return None
         return round(60 * (now.done - then.done) / (now.at_s - then.at_s), 2)
 
-    def _left_s(self, now: _Sample, endpoints: Collection[EndpointStatus]) -> float | None:
+    def _left_s(self, now: _Sample, asked: Collection[EndpointStatus]) -> float | None:
         first = self._samples[0]
-        asked = [endpoint for endpoint in endpoints if endpoint.closed is None]
-        if asked and all(endpoint.down_s for endpoint in asked):
-            return None  # it is unknown when one is up again
+        if now.done == first.done or (asked and all(e.down_s for e in asked)):
+            return None  # it is unknown how fast items end, or when an endpoint is up again
         window_s = max(_LEAST_WINDOW_S, now.worked_s * _LATER_SHARE)
-        begin_s = now.worked_s - window_s
-        position = bisect_right(self._samples, begin_s, key=lambda sample: sample.worked_s)
-        then = self._samples[max(0, position - 1)]
+        then = self._until("worked_s", now.worked_s - window_s)
         if now.done == then.done:  # an item takes longer than the window
             then = first
-        if now.done == then.done:
-            return None
         per_s = (now.done - then.done) / max(now.worked_s - then.worked_s, _LEAST_S)
         at_work = (now.worked_s + _DOUBT_S) / (now.at_s - first.at_s + _DOUBT_S)
-        pause_s = (
-            min((endpoint.paused_s for endpoint in asked), default=0.0) if self._paused else 0.0
-        )
+        pause_s = min((e.paused_s for e in asked), default=0.0)
         return round((self._items - now.done) / (per_s * at_work) + pause_s, 1)
 
     def _cost(self, counts: Counts) -> Money:
@@ -101,15 +96,3 @@ class ProgressEstimator:
             currency: round(spent + left * (spent - before.get(currency, 0.0)) / here, 9)
             for currency, spent in counts.spent.items()
         }
-
-    def _thin_out(self) -> None:
-        """Of an old past every other sample is enough."""
-        if len(self._samples) > _MOST_SAMPLES:
-            old, new = self._samples[: _MOST_SAMPLES // 2], self._samples[_MOST_SAMPLES // 2 :]
-            self._samples = old[::2] + new
-
-
-def _stands_still(endpoints: Collection[EndpointStatus]) -> bool:
-    """Whether nothing is sent anywhere for now."""
-    asked = [endpoint for endpoint in endpoints if endpoint.closed is None]
-    return bool(asked) and all(endpoint.paused_s or endpoint.down_s for endpoint in asked)

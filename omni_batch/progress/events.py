@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import astuple
+
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.errors import EndpointError, error_kind, error_message
 from omni_batch.progress import phrases
@@ -20,6 +22,7 @@ from omni_batch.types import Attempt, Item, Result
 log = logging.getLogger("omni_batch")
 log.addHandler(logging.NullHandler())  # without a handler nothing is printed
 
+_SUMS = ("succeeded", "failed", "reused", "requests", "retries", "rate_limited", "cost")
 _MOVED = 0.1  # share by which a limit has to change to be worth a line
 Line = tuple[str, str, dict[str, Any]]
 """Event, message, fields."""
@@ -65,9 +68,8 @@ class RunLog:
 
     def on_snapshot(self, before: RunRecord, now: RunRecord) -> None:
         """Log what has changed, at INFO."""
-        for event, message, fields in (*_run_events(before, now), *self._learned(before, now)):
-            self._log(logging.INFO, event, message, fields)
-        for event, message, fields in _standing_events(before, now):
+        of_endpoints = (*self._learned(before, now), *_standing_events(before, now))
+        for event, message, fields in (*_run_events(before, now), *of_endpoints):
             self._log(logging.INFO, event, message, fields)
 
     def _learned(self, before: RunRecord, now: RunRecord) -> Iterator[Line]:
@@ -107,40 +109,25 @@ def _run_events(before: RunRecord, now: RunRecord) -> Iterator[Line]:
     if reason and not before.reason and now.state == "running":
         yield "run_stopping", f"stops: {reason}", {"reason": reason}
     if before.state == "running" and now.state != "running":
-        fields = {
-            **{name: getattr(counts, name) for name in ("succeeded", "failed", "reused")},
-            **{name: getattr(counts, name) for name in ("requests", "retries", "rate_limited")},
-            "cost": counts.cost,
-            "reason": reason,
-        }
-        outcome = f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {now.items:,}"
-        yield f"run_{now.state}", f"{now.state}: {outcome}" + (f"; {reason}" * bool(reason)), fields
+        fields = {**{name: getattr(counts, name) for name in _SUMS}, "reason": reason}
+        message = f"{now.state}: {phrases.outcome(now)}" + (f"; {reason}" if reason else "")
+        yield f"run_{now.state}", message, fields
 
 
 def _standing_events(before: RunRecord, now: RunRecord) -> Iterator[Line]:
     known = {endpoint.name: endpoint for endpoint in before.endpoints}
     for endpoint in now.endpoints if now.state == "running" else ():
-        last, fields = (
-            known.get(endpoint.name, EndpointStatus(endpoint.name)),
-            {"endpoint": endpoint.name},
-        )
+        name, last = endpoint.name, known.get(endpoint.name, EndpointStatus(endpoint.name))
         if endpoint.closed and not last.closed:
             reason = one_line(endpoint.closed)
-            yield (
-                "endpoint_closed",
-                f"{endpoint.name} is closed: {reason}",
-                fields | {"reason": reason},
-            )
+            fields = {"endpoint": name, "reason": reason}
+            yield "endpoint_closed", f"{name} is closed: {reason}", fields
         if endpoint.down_s and not last.down_s:
-            yield "endpoint_down", f"{endpoint.name} is down", fields
+            yield "endpoint_down", f"{name} is down", {"endpoint": name}
         if last.down_s and not endpoint.down_s:
-            yield "endpoint_up", f"{endpoint.name} is up again", fields
+            yield "endpoint_up", f"{name} is up again", {"endpoint": name}
 
 
 def _differs(said: Learned, learned: Learned) -> bool:
-    pairs = (
-        (said.requests_per_minute, learned.requests_per_minute),
-        (said.tokens_per_minute, learned.tokens_per_minute),
-        (said.burst_doubling_s, learned.burst_doubling_s),
-    )
+    pairs = zip(astuple(said), astuple(learned), strict=True)
     return any(now and (not last or abs(now - last) > _MOVED * last) for last, now in pairs)

@@ -34,24 +34,25 @@ class Ledger:
         self.counts = before
         self.estimates = TokenEstimates()
         self.started_s = time.monotonic()
-        self._budget, self._observers, self._stop = budget, observers, stop
+        self.observers = observers
+        self._budget, self._stop = budget, stop
 
     def attempt_ended(self, item: Item, attempt: Attempt) -> None:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
-        self._observers.on_attempt_end(item, attempt)
+        self.observers.on_attempt_end(item, attempt)
         self.check_budget()
 
     def item_ended(self, result: Result) -> None:
         """An item has its result, and it is written."""
         self.counts += of_result(result)
-        self._observers.on_item_end(result)
+        self.observers.on_item_end(result)
         self._learn(result)
         self.check_budget()
 
     def item_left(self, unfinished: Result) -> None:
         """An item is left without a result because the run stops."""
-        self._observers.on_item_end(unfinished)
+        self.observers.on_item_end(unfinished)
 
     def check_budget(self) -> None:
         """Stop the run where it has spent what it may."""

@@ -33,26 +33,17 @@ def _continued(
     now = LimitsInForce(at, status.requests_per_minute, status.tokens_per_minute)
     if history and not _differs(history[-1], now):
         return history
-    return (*_thinned(history), now)
+    if len(history) >= _MOST_ENTRIES:  # of an old past every other entry is enough
+        history = (*history[: _MOST_ENTRIES // 2 : 2], *history[_MOST_ENTRIES // 2 :])
+    return (*history, now)
 
 
 def _differs(last: LimitsInForce, now: LimitsInForce) -> bool:
-    pairs = (
-        (last.requests_per_minute, now.requests_per_minute),
-        (last.tokens_per_minute, now.tokens_per_minute),
-    )
-    return any(_changed(*pair) for pair in pairs)
+    requests = _changed(last.requests_per_minute, now.requests_per_minute)
+    return requests or _changed(last.tokens_per_minute, now.tokens_per_minute)
 
 
 def _changed(last: float | None, now: float | None) -> bool:
     if last is None or now is None:
         return last is not now
     return abs(now - last) > _WORTH_KEEPING * last
-
-
-def _thinned(history: tuple[LimitsInForce, ...]) -> tuple[LimitsInForce, ...]:
-    """Of an old past every other entry is enough."""
-    if len(history) < _MOST_ENTRIES:
-        return history
-    half = _MOST_ENTRIES // 2
-    return (*history[:half:2], *history[half:])

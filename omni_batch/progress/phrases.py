@@ -57,13 +57,8 @@ def outcome(record: RunRecord) -> str:
 def requests(counts: Counts) -> str:
     """Requests, retries and answers of 429."""
     requests = "1 request" if counts.requests == 1 else f"{counts.requests:,} requests"
-    retries = (
-        "1 retry"
-        if counts.retries == 1
-        else f"{counts.retries:,} retries"
-        if counts.retries
-        else "no retries"
-    )
+    few = {0: "no retries", 1: "1 retry"}
+    retries = few.get(counts.retries, f"{counts.retries:,} retries")
     limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
     return f"{requests}, {retries}{limited}"
 

@@ -1,15 +1,15 @@
 """What run.json says of a run under way: made anew each second, handed to observers, written."""
 
-from collections.abc import Iterable
-from datetime import datetime
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 import msgspec
 
-from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.progress.eta import ProgressEstimator
+from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.limit_history import with_history
-from omni_batch.progress.observers import Observers
 from omni_batch.store.record import Owner, RunRecord, State, write_record
 from omni_batch.store.run_dir import RunDir
 
@@ -19,52 +19,43 @@ class Publisher:
 
     Args:
         record: as the last process left it.
-        now_s: when this process began to work on the run (monotonic seconds).
-        before: what was done by then.
+        ledger: of this process, in which nothing has been sent yet.
+        statuses: tells how each endpoint is used.
     """
 
     def __init__(
         self,
         directory: RunDir,
         record: RunRecord,
-        observers: Observers,
-        now_s: float,
-        before: Counts,
+        ledger: Ledger,
+        statuses: Callable[[], tuple[EndpointStatus, ...]],
     ) -> None:
         self.record = msgspec.structs.replace(record, owner=Owner.this_process())
-        self._directory, self._observers = directory, observers
-        self._eta = ProgressEstimator(record.items, now_s, before)
+        self._directory, self._ledger, self._statuses = directory, ledger, statuses
+        self._eta = ProgressEstimator(record.items, ledger.started_s, ledger.counts)
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Put on record what is worth knowing, once."""
         together = dict.fromkeys((*self.record.warnings, *warnings))
         self.record = msgspec.structs.replace(self.record, warnings=tuple(together))
 
-    def update(
-        self,
-        state: State,
-        at: datetime,
-        now_s: float,
-        counts: Counts,
-        endpoints: tuple[EndpointStatus, ...],
-        text_factor: float,
-        reason: Exception | None,
-    ) -> RunRecord:
-        """Bring the record up to date; nothing is written yet."""
-        before, ended = self.record, state not in ("prepared", "running")
-        endpoints = with_history(before.endpoints, endpoints, at)
+    def update(self, state: State, reason: Exception | None) -> RunRecord:
+        """Bring the record up to date, in the event loop; nothing is written yet."""
+        before, at, now_s = self.record, datetime.now(UTC), time.monotonic()
+        counts, running = self._ledger.snapshot(now_s), state == "running"
+        endpoints = with_history(before.endpoints, self._statuses(), at)
         self.record = msgspec.structs.replace(
             before,
             state=state,
             counts=counts,
             endpoints=endpoints,
             projection=self._eta.update(now_s, counts, endpoints),
-            text_factor=round(text_factor, 3),
-            owner=None if ended else before.owner,
-            finished_at=at if ended else None,
+            text_factor=round(self._ledger.estimates.text_factor, 3),
+            owner=before.owner if running else None,
+            finished_at=None if running else at,
             reason=str(reason) if reason else None,
         )
-        self._observers.on_snapshot(before, self.record)
+        self._ledger.observers.on_snapshot(before, self.record)
         return self.record
 
     def write(self) -> None:

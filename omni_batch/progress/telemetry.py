@@ -13,16 +13,17 @@ spans.
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from omni_batch._version import __version__
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import RateLimited, error_kind
 from omni_batch.store.record import RunRecord
-from omni_batch.types import Attempt, Cost, Item, Result
+from omni_batch.types import Attempt, Cost, Item, Result, Usage
 
 log = logging.getLogger("omni_batch")
 
@@ -34,14 +35,22 @@ SWITCHES = (
 _SECONDS = [0.01 * 2**step for step in range(14)]
 _TOKENS = [4**step for step in range(14)]
 """Bounds of the histograms, as the conventions ask for them."""
-_KINDS = (
-    *("prompt_text_tokens", "prompt_audio_tokens", "prompt_image_tokens", "prompt_video_tokens"),
-    *("completion_text_tokens", "completion_audio_tokens", "reasoning_tokens"),
-    *("cached_tokens", "cache_creation_tokens"),
+_KINDS = tuple(Usage.__dataclass_fields__)[3:]  # all but the sums
+_GAUGES = (
+    ("requests.in_flight", "in_flight", "{request}"),
+    ("requests.waiting", "waiting", "{request}"),
+    ("limit.requests", "requests_per_minute", "{request}/min"),
+    ("limit.tokens", "tokens_per_minute", "{token}/min"),
 )
+"""Name, field of an endpoint's status, unit."""
+_CURE = "pip install omni-batch[telemetry]"
 _EXPORT_S = 3
 """Most time for one export, retries included, where `OTEL_EXPORTER_OTLP_TIMEOUT` says nothing: the
 default of ten seconds would keep every run waiting whose collector is gone."""
+
+_Attributes = dict[str, Any]
+_Providers = tuple[Any, Any, list[Any]]
+"""Traces, metrics, those of them that are ours to end."""
 
 
 def open_telemetry(run_id: str, model: str, dialects: Mapping[str, str]) -> "Telemetry | None":
@@ -52,23 +61,17 @@ def open_telemetry(run_id: str, model: str, dialects: Mapping[str, str]) -> "Tel
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
-    wanted = any(os.environ.get(name) for name in SWITCHES)
-    if not wanted and "opentelemetry.sdk" not in sys.modules:
+    switch = next((name for name in SWITCHES if os.environ.get(name)), None)
+    if switch is None and "opentelemetry.sdk" not in sys.modules:
         return None
     try:
-        traces, meters, owned = _providers(wanted)
+        return Telemetry(run_id, model, dialects, _providers(wanted=switch is not None))
     except ImportError as exc:
-        log.warning(
-            "%s is set, but OpenTelemetry is not installed (%s): pip install omni-batch[telemetry]",
-            next(name for name in SWITCHES if os.environ.get(name)),
-            exc,
-        )
+        log.warning("%s is set, but OpenTelemetry is not installed (%s): %s", switch, exc, _CURE)
         return None
-    return Telemetry(run_id, model, dialects, traces, meters, owned)
 
 
-def _providers(wanted: bool) -> tuple[Any, Any, list[Any]]:
-    """(traces, metrics, those of them that are ours to end)."""
+def _providers(*, wanted: bool) -> _Providers:
     from opentelemetry import metrics, trace
 
     traces, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
@@ -115,19 +118,21 @@ class Telemetry:
     """An observer that measures and traces."""
 
     def __init__(
-        self,
-        run_id: str,
-        model: str,
-        dialects: Mapping[str, str],
-        traces: Any,
-        meters: Any,
-        owned: Iterable[Any] = (),
+        self, run_id: str, model: str, dialects: Mapping[str, str], providers: _Providers
     ) -> None:
-        self._run_id, self._model = run_id, model
+        traces, meters, self._owned = providers
+        self._model = model
         self._meters = _Meters(meters.get_meter("omni_batch", __version__))
         self._spans = _Spans(traces.get_tracer("omni_batch", __version__), run_id)
-        self._owned = tuple(owned)
-        self._labels = {name: _label(name, dialect, model) for name, dialect in dialects.items()}
+        self._labels = {
+            name: {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": dialect,
+                "gen_ai.request.model": model,
+                "omni_batch.endpoint": name,
+            }
+            for name, dialect in dialects.items()
+        }
 
     def on_attempt_end(self, item: Item, attempt: Attempt) -> None:
         """Count and time one HTTP exchange."""
@@ -155,15 +160,6 @@ class Telemetry:
                 pool.submit(provider.shutdown)
 
 
-def _label(endpoint: str, dialect: str, model: str) -> dict[str, Any]:
-    return {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": dialect,
-        "gen_ai.request.model": model,
-        "omni_batch.endpoint": endpoint,
-    }
-
-
 class _Meters:
     """The instruments."""
 
@@ -182,29 +178,19 @@ class _Meters:
         self._tokens = count("omni_batch.tokens", "{token}", "Billed tokens, by kind")
         self._cost = count("omni_batch.cost", "1", "Money, by currency")
         self._items = count("omni_batch.items", "{item}", "Items that ended, by status")
-        gauge = meter.create_observable_gauge
-        for name, field, unit in (
-            ("requests.in_flight", "in_flight", "{request}"),
-            ("requests.waiting", "waiting", "{request}"),
-            ("limit.requests", "requests_per_minute", "{request}/min"),
-            ("limit.tokens", "tokens_per_minute", "{token}/min"),
-        ):
-            gauge(f"omni_batch.{name}", [self._observer(field)], unit)
+        for name, field, unit in _GAUGES:
+            observe = partial(self._observe, field)
+            meter.create_observable_gauge(f"omni_batch.{name}", [observe], unit)
 
-    def _observer(self, field: str) -> Callable[[Any], Iterator[Any]]:
+    def _observe(self, field: str, _: Any) -> Iterator[Any]:
         from opentelemetry.metrics import Observation
 
-        def observe(_: Any) -> Iterator[Any]:
-            for endpoint in self.endpoints:
-                value = getattr(endpoint, field)
-                if value is not None:
-                    yield Observation(value, {"omni_batch.endpoint": endpoint.name})
+        for endpoint in self.endpoints:
+            if (value := getattr(endpoint, field)) is not None:
+                yield Observation(value, {"omni_batch.endpoint": endpoint.name})
 
-        return observe
-
-    def attempt(self, attempt: Attempt, label: dict[str, Any]) -> None:
-        kind = error_kind(attempt.error)
-        self._duration.record(attempt.latency_s, label | ({"error.type": kind} if kind else {}))
+    def attempt(self, attempt: Attempt, label: _Attributes) -> None:
+        self._duration.record(attempt.latency_s, label | _failure(attempt.error))
         self._requests.add(1, label)
         if attempt.first_chunk_s is not None:
             self._first.record(attempt.first_chunk_s, label)
@@ -213,28 +199,26 @@ class _Meters:
         if isinstance(attempt.error, RateLimited):
             self._limited.add(1, label | {"omni_batch.limit": attempt.error.limit})
         if attempt.usage is not None:
-            self._usage.record(attempt.usage.prompt_tokens, label | _INPUT)
-            self._usage.record(attempt.usage.completion_tokens, label | _OUTPUT)
-            for name in _KINDS:
-                if number := getattr(attempt.usage, name):
-                    self._tokens.add(number, label | {"omni_batch.token.kind": name[:-7]})
+            self._bill(attempt.usage, label)
         self._spend(attempt.cost, label | {"omni_batch.estimated": False})
         self._spend(attempt.estimated_cost, label | {"omni_batch.estimated": True})
 
-    def _spend(self, cost: Cost | None, label: dict[str, Any]) -> None:
+    def _bill(self, usage: Usage, label: _Attributes) -> None:
+        self._usage.record(usage.prompt_tokens, label | {"gen_ai.token.type": "input"})
+        self._usage.record(usage.completion_tokens, label | {"gen_ai.token.type": "output"})
+        for name in _KINDS:
+            if number := getattr(usage, name):
+                kind = name.removesuffix("_tokens")
+                self._tokens.add(number, label | {"omni_batch.token.kind": kind})
+
+    def _spend(self, cost: Cost | None, label: _Attributes) -> None:
         if cost is not None:
             self._cost.add(cost.amount, label | {"omni_batch.currency": cost.currency})
 
-    def item(self, result: Result, label: dict[str, Any]) -> None:
+    def item(self, result: Result, label: _Attributes) -> None:
         status = _status(result)
         if status != "unfinished":
-            kind = error_kind(result.error)
-            more = {"omni_batch.status": status, **({"error.type": kind} if kind else {})}
-            self._items.add(1, label | more)
-
-
-_INPUT = {"gen_ai.token.type": "input"}
-_OUTPUT = {"gen_ai.token.type": "output"}
+            self._items.add(1, label | {"omni_batch.status": status} | _failure(result.error))
 
 
 class _Spans:
@@ -267,30 +251,25 @@ class _Spans:
             run.set_status(self._trace.StatusCode.ERROR)
         run.end()
 
-    def item(self, result: Result, labels: dict[str, dict[str, Any]]) -> None:
+    def item(self, result: Result, labels: Mapping[str, _Attributes]) -> None:
         """An item that has just ended; its times are known."""
-        started_ns = _nanoseconds(result.started_at)
         attributes = {
             "omni_batch.run_id": self._run_id,
             "omni_batch.item_id": result.item.item_id,
             "omni_batch.row_number": result.item.row_number,
             "omni_batch.status": _status(result),
             "omni_batch.reused_from": result.reused_from,
-            "error.type": error_kind(result.error),
         }
-        run = [self._trace.Link(self._run.get_span_context())] if self._run else []
-        span = self._span("item", started_ns, attributes, links=run)
+        links = [self._trace.Link(self._run.get_span_context())] if self._run else []
+        span = self._begin("item", result, attributes, links=links)
         if span.is_recording():
             inside = self._trace.set_span_in_context(span)
             for attempt in result.attempts:
-                self._attempt(attempt, result, labels, inside)
-        self._end(span, started_ns, result.latency_s, result.error)
+                self._attempt(attempt, result, labels.get(attempt.endpoint or "", {}), inside)
+        self._end(span, result)
 
-    def _attempt(
-        self, attempt: Attempt, result: Result, labels: dict[str, Any], inside: Any
-    ) -> None:
-        started_ns, usage = _nanoseconds(attempt.started_at), attempt.usage
-        label = labels.get(attempt.endpoint or "", {})
+    def _attempt(self, attempt: Attempt, result: Result, label: _Attributes, inside: Any) -> None:
+        usage = attempt.usage
         spoken = result.request is not None and result.request.wants_audio
         attributes = label | {
             "omni_batch.item_id": result.item.item_id,
@@ -302,21 +281,25 @@ class _Spans:
             "gen_ai.usage.input_tokens": usage.prompt_tokens if usage else None,
             "gen_ai.usage.output_tokens": usage.completion_tokens if usage else None,
             "http.response.status_code": attempt.http_status,
-            "error.type": error_kind(attempt.error),
         }
         name = f"chat {label.get('gen_ai.request.model', '')}".rstrip()
         kind = self._trace.SpanKind.CLIENT
-        span = self._span(name, started_ns, attributes, kind=kind, context=inside)
-        self._end(span, started_ns, attempt.latency_s, attempt.error)
+        self._end(self._begin(name, attempt, attributes, kind=kind, context=inside), attempt)
 
-    def _span(self, name: str, started_ns: int, attributes: dict[str, Any], **more: Any) -> Any:
-        known = {key: value for key, value in attributes.items() if value is not None}
-        return self._tracer.start_span(name, start_time=started_ns, attributes=known, **more)
+    def _begin(self, name: str, of: Result | Attempt, known: _Attributes, **more: Any) -> Any:
+        attributes = {key: value for key, value in known.items() if value is not None}
+        attributes |= _failure(of.error)
+        started_ns = _nanoseconds(of.started_at)
+        return self._tracer.start_span(name, start_time=started_ns, attributes=attributes, **more)
 
-    def _end(self, span: Any, started_ns: int, took_s: float, error: Exception | None) -> None:
-        if error is not None:
+    def _end(self, span: Any, of: Result | Attempt) -> None:
+        if of.error is not None:
             span.set_status(self._trace.StatusCode.ERROR)
-        span.end(started_ns + int(took_s * 1e9))
+        span.end(_nanoseconds(of.started_at) + int(of.latency_s * 1e9))
+
+
+def _failure(error: Exception | None) -> _Attributes:
+    return {"error.type": error_kind(error)} if error else {}
 
 
 def _status(result: Result) -> str:

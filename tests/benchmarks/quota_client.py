@@ -10,7 +10,7 @@ from omni_batch.config import RetryConfig
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.engine.retry import with_retries
 from omni_batch.errors import OmniBatchError, StreamError
-from omni_batch.progress.estimates import ExpectedTokens, TokenEstimates
+from omni_batch.progress.estimates import TokenEstimates
 from omni_batch.types import Usage
 from tests.benchmarks.quota_service import Service, now_s
 from tests.benchmarks.quota_terms import Diary, Item
@@ -82,12 +82,14 @@ async def ask(item: Item, quota: Door, service: Service, forecast: TokenEstimate
     """One item until it is answered or can't be."""
     estimate = PromptEstimate(text=item.estimated_prompt_tokens)
 
-    def expected() -> ExpectedTokens:
-        return forecast.tokens(estimate, spoken=False)
+    def prompt_tokens() -> float:
+        return estimate.text * forecast.text_factor
 
     async def attempt(number: int) -> None:
         async with (
-            quota.permit(lambda: expected().total, item_id=item.number) as permit,
+            quota.permit(
+                lambda: forecast.tokens(estimate, spoken=False), item_id=item.number
+            ) as permit,
             service.exchange(item) as stream,
         ):
             permit.admitted()
@@ -98,10 +100,10 @@ async def ask(item: Item, quota: Door, service: Service, forecast: TokenEstimate
                 async with asyncio.timeout(IDLE_TIMEOUT_S):
                     permit.used(await stream.rest())
             except TimeoutError:
-                permit.used(expected().prompt + stream.written)
+                permit.used(prompt_tokens() + stream.written)
                 raise StreamError("stalled") from None
             except StreamError:
-                permit.used(expected().prompt + stream.written)
+                permit.used(prompt_tokens() + stream.written)
                 raise
 
     await with_retries(attempt, RetryConfig())
