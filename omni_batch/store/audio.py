@@ -8,8 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from omni_batch.errors import StorageError
-from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.disk import PROCESS, Disk, storage_errors
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Item
 
@@ -29,17 +28,17 @@ class SpeechFile:
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
         self._started = False
-        self._lock = threading.Lock()  # a cancelled item may discard while a thread still writes
+        self._lock = threading.RLock()  # a cancelled item may discard while a thread still writes
 
     async def write(self, sound: bytes, sample_rate_hz: int) -> None:
         """Take whole 16-bit mono samples."""
         self._buffer += sound
         if len(self._buffer) >= _BUFFER_BYTES:
-            await asyncio.to_thread(self._locked_flush, sample_rate_hz)
+            await asyncio.to_thread(self._flush, sample_rate_hz)
 
     async def commit(self, final: Path, sample_rate_hz: int) -> str:
         """Give the whole file its name; return its SHA-256."""
-        return await asyncio.to_thread(self._locked_commit, final, sample_rate_hz)
+        return await asyncio.to_thread(self._commit, final, sample_rate_hz)
 
     def discard(self) -> None:
         """Forget what was written; harmless after `commit`."""
@@ -51,30 +50,21 @@ class SpeechFile:
             if self._started:
                 self._disk.remove(self._temporary)
 
-    def _locked_flush(self, sample_rate_hz: int) -> None:
-        with self._lock:
-            self._flush(sample_rate_hz)
-
-    def _locked_commit(self, final: Path, sample_rate_hz: int) -> str:
-        with self._lock:
-            return self._commit(final, sample_rate_hz)
-
     def _flush(self, sample_rate_hz: int) -> None:
-        try:
+        # libsndfile reports a full disk as too few samples written, an AssertionError
+        met = soundfile.LibsndfileError, AssertionError
+        with self._lock, storage_errors(self._temporary, "written", *met):
             if self._file is None:
                 self._started = True
                 self._file = soundfile.SoundFile(
                     self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
                 )
             self._file.buffer_write(bytes(self._buffer), dtype="int16")
-        except (OSError, soundfile.LibsndfileError, AssertionError) as exc:
-            # libsndfile reports a full disk as too few samples written, an AssertionError
-            raise StorageError(f"{self._temporary} can't be written: {exc}") from exc
-        self._buffer.clear()
+            self._buffer.clear()
 
     def _commit(self, final: Path, sample_rate_hz: int) -> str:
-        self._flush(sample_rate_hz)
-        try:
+        with self._lock, storage_errors(final, "written", soundfile.LibsndfileError):
+            self._flush(sample_rate_hz)
             if self._file is not None:
                 self._file.close()
                 self._file = None
@@ -82,8 +72,6 @@ class SpeechFile:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._disk.publish(self._temporary, final)
             self._started = False  # nothing is left to be discarded
-        except (OSError, soundfile.LibsndfileError) as exc:
-            raise StorageError(f"{final} can't be written: {exc}") from exc
         return sha256
 
 

@@ -3,7 +3,7 @@
 A new column is one line. Rows are plain values, so that the journal can hold them as JSON.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -217,16 +217,12 @@ def attempt_rows(facts: RunFacts, result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def table(columns: Iterable[Column], rows: list[dict[str, Any]]) -> pa.Table:
+def table(columns: Sequence[Column], rows: list[dict[str, Any]]) -> pa.Table:
     """Rows from the journal as an Arrow table; times come as ISO 8601 texts or datetimes."""
-    columns = tuple(columns)
-    arrays = [
-        pa.array([_typed(row.get(column.name), column) for row in rows], type=column.type)
-        for column in columns
-    ]
+    arrays = []
+    for column in columns:
+        values = [row.get(column.name) for row in rows]
+        if column.type == _TIME:
+            values = [datetime.fromisoformat(v) if isinstance(v, str) else v for v in values]
+        arrays.append(pa.array(values, type=column.type))
     return pa.table(arrays, schema=schema(columns))
-
-
-def _typed(value: Any, column: Column) -> Any:
-    written = column.type == _TIME and isinstance(value, str)
-    return datetime.fromisoformat(value) if written else value

@@ -65,11 +65,8 @@ class Disk:
     def replace(self, final: Path, draft: Path, data: bytes) -> None:
         """Write a small file whole; readers see the old one or the new one."""
         try:
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            try:
-                self.append(file, data)
-            finally:
-                os.close(file)
+            with draft.open("wb", buffering=0) as file:
+                self.append(file.fileno(), data)
             self.publish(draft, final)
         except OSError:
             self.remove(draft)  # on a full disk it would stay, and take room
@@ -92,6 +89,16 @@ PROCESS = Disk()
 
 
 @contextmanager
+def storage_errors(path: Path, done: str, *others: type[Exception]) -> Iterator[None]:
+    """Ends errors of the system, and others, as StorageError: "<path> can't be <done>: …"."""
+    met: tuple[type[Exception], ...] = (OSError, *others)
+    try:
+        yield
+    except met as exc:
+        raise StorageError(f"{path} can't be {done}: {exc}") from exc
+
+
+@contextmanager
 def draft_of(final: Path) -> Iterator[Path]:
     """Where to write a file or a folder; becomes `final` when the block succeeds, else removed.
 
@@ -102,10 +109,9 @@ def draft_of(final: Path) -> Iterator[Path]:
     """
     draft = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
-        yield draft
-        draft.replace(final)
-    except OSError as exc:
-        raise StorageError(f"{final} can't be written: {exc}") from exc
+        with storage_errors(final, "written"):
+            yield draft
+            draft.replace(final)
     finally:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omni_batch.errors import ManifestError, StorageError
+from omni_batch.errors import ManifestError
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.read import part_batches
 from omni_batch.types import Item
 
@@ -115,21 +115,17 @@ class ItemsWriter:
         self._ids.refuse_duplicates(_ids(self._path))
         return len(self._ids)
 
-    def __enter__(self) -> "ItemsWriter":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _flush(self) -> None:
         if not self._rows:
             return
-        try:
+        with storage_errors(self._path, "written"):
             self._file.write_table(pa.Table.from_pylist(self._rows, schema=_SCHEMA))
-        except OSError as exc:
-            raise StorageError(f"{self._path} can't be written: {exc}") from exc
         self._rows = []
 
 
@@ -140,14 +136,13 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
         StorageError: the file can't be read.
     """
     start = shard_number * shard_size
-    try:
-        with pq.ParquetFile(path, metadata=_metadata(path, path.stat().st_mtime_ns)) as file:
-            group_rows = file.metadata.row_group(0).num_rows
+    with storage_errors(path, "read", pa.ArrowException):
+        metadata = _metadata(path, path.stat().st_mtime_ns)
+        with pq.ParquetFile(path, metadata=metadata) as file:
+            group_rows = metadata.row_group(0).num_rows
             first, last = start // group_rows, -(-(start + shard_size) // group_rows)
             table = file.read_row_groups(list(range(first, min(last, file.num_row_groups))))
-            rows = table.slice(start - first * group_rows, shard_size).to_pylist()
-    except (OSError, pa.ArrowException) as exc:
-        raise StorageError(f"{path} can't be read: {exc}") from exc
+    rows = table.slice(start - first * group_rows, shard_size).to_pylist()
     return [_to_item(row) for row in rows]
 
 

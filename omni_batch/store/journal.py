@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from omni_batch.errors import StorageError
-from omni_batch.store.disk import PROCESS, Disk, in_thread
+from omni_batch.store.disk import PROCESS, Disk, in_thread, storage_errors
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -43,14 +42,10 @@ class Journal:
         self._disk = disk
         self._syncing = asyncio.Lock()
         self._synced_bytes = -1  # not even its name is on the disk
-        try:
-            self._file = path.open(
-                "ab", buffering=0
-            )  # each line reaches the operating system at once
-            self._whole_bytes = _whole_bytes(path)
+        with storage_errors(path, "opened"):
+            self._file = path.open("ab", buffering=0)  # each line reaches the system at once
+            self._whole_bytes = path.read_bytes().rfind(b"\n") + 1
             disk.cut(self._file.fileno(), self._whole_bytes)
-        except OSError as exc:
-            raise StorageError(f"{path} can't be opened: {exc}") from exc
 
     def append(self, entry: Entry) -> None:
         """Write one finished item; when this returns, a crash of ours can't lose it."""
@@ -79,19 +74,15 @@ class Journal:
             self._synced_bytes = covered_bytes
 
     def _sync(self) -> None:
-        try:
+        with storage_errors(self._path, "written"):
             self._disk.sync(self._file.fileno())
             if self._synced_bytes < 0:
                 self._disk.sync_path(self._path.parent)
-        except OSError as exc:
-            raise StorageError(f"{self._path} can't be written: {exc}") from exc
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
@@ -103,16 +94,7 @@ def read_journal(path: Path) -> Iterator[Entry]:
     """
     if not path.exists():
         return
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield _decoder.decode(line)
-    except (OSError, msgspec.DecodeError) as exc:
-        raise StorageError(f"{path} can't be read: {exc}") from exc
-
-
-def _whole_bytes(path: Path) -> int:
-    """Length up to the last newline."""
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1
+    with storage_errors(path, "read", msgspec.DecodeError), path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield _decoder.decode(line)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.journal import read_journal
 from omni_batch.store.run_dir import RunDir
 
@@ -42,11 +43,10 @@ def drop_leftovers(directory: RunDir, shards: int) -> None:
 
 def _drop_journal(directory: RunDir, shard_number: int) -> None:
     for part in (directory.attempts(shard_number), directory.results(shard_number)):
-        try:  # its process may have been killed before all of it was on the disk
+        with storage_errors(part, "read"):
+            # Its process may have been killed before all of it was on the disk.
             directory.disk.sync_path(part)
             directory.disk.sync_path(part.parent)
-        except OSError as exc:
-            raise StorageError(f"{part} can't be read: {exc}") from exc
     directory.disk.remove(directory.journal(shard_number))
 
 

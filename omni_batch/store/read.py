@@ -1,17 +1,20 @@
 """A run's tables as written so far, from its parts and its journals. The one reader of both.
 
 Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
+A part or a journal that can't be read is a StorageError.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omni_batch.errors import ConfigError, StorageError
+from omni_batch.errors import ConfigError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.parts import journaled
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -27,22 +30,15 @@ class Shard:
 
 def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
     """All runs below a folder, the newest first."""
-    found = [RunDir(path.parent) for path in folder.glob("[!.]*/run.json")]
-    records = []
-    for directory in found:
-        try:
-            records.append((directory, read_record(directory.record)))
-        except ConfigError:
-            continue  # another program's run.json
-    yield from sorted(records, key=lambda pair: pair[1].created_at, reverse=True)
+    found = []
+    for path in folder.glob("[!.]*/run.json"):
+        with suppress(ConfigError):  # another program's
+            found.append((RunDir(path.parent), read_record(path)))
+    yield from sorted(found, key=lambda pair: pair[1].created_at, reverse=True)
 
 
 def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
-    """All shards with any rows written, in manifest order.
-
-    Raises:
-        StorageError: a journal can't be read.
-    """
+    """All shards with any rows written, in manifest order."""
     found = (_written_shard(directory, shard_number) for shard_number in range(shards))
     yield from (shard for shard in found if shard)
 
@@ -60,32 +56,20 @@ def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """(results, attempts) of each written shard, in manifest order.
-
-    Raises:
-        StorageError: a part or a journal can't be read.
-    """
+    """(results, attempts) of each written shard, in manifest order."""
     for shard in written_shards(directory, shards):
         yield _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
-    """Some columns of a shard's results so far; no rows where none is written.
-
-    Raises:
-        StorageError: the part or the journal can't be read.
-    """
+    """Some columns of a shard's results so far; no rows where none is written."""
     columns = tuple(column for column in RESULT_COLUMNS if column.name in names)
     shard = _written_shard(directory, shard_number)
     return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
 def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """`results` in manifest order, at most `rows` rows at a time.
-
-    Raises:
-        StorageError: a part or a journal can't be read.
-    """
+    """`results` in manifest order, at most `rows` rows at a time."""
     for shard in written_shards(directory, shards):
         if isinstance(shard.results, Path):
             batches = part_batches(shard.results, rows)
@@ -98,29 +82,15 @@ def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.Rec
 def part_batches(
     path: Path, rows: int, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """A Parquet file of a run, at most `rows` rows at a time, whole or some columns of it.
-
-    Raises:
-        StorageError: it can't be read.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=rows, columns=columns)
-    except (OSError, pa.ArrowException) as exc:
-        raise StorageError(f"{path} can't be read: {exc}") from exc
+    """A Parquet file of a run, at most `rows` rows at a time, whole or some columns of it."""
+    with storage_errors(path, "read", pa.ArrowException), pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """The same at once.
-
-    Raises:
-        StorageError: it can't be read.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.read(columns=columns)
-    except (OSError, pa.ArrowException) as exc:
-        raise StorageError(f"{path} can't be read: {exc}") from exc
+    """The same at once."""
+    with storage_errors(path, "read", pa.ArrowException), pq.ParquetFile(path) as file:
+        return file.read(columns=columns)
 
 
 def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:

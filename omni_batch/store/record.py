@@ -10,8 +10,8 @@ import msgspec
 
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.errors import ConfigError, StorageError
-from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.errors import ConfigError
+from omni_batch.store.disk import PROCESS, Disk, storage_errors
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
@@ -100,7 +100,5 @@ def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
         StorageError: disk full or not writable.
     """
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    try:
+    with storage_errors(path, "written"):
         disk.replace(path, path.with_suffix(".json.part"), text)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc

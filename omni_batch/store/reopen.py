@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omni_batch.errors import StorageError
-from omni_batch.store.disk import Disk
+from omni_batch.store.disk import Disk, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.read import read_part
 from omni_batch.store.run_dir import RunDir
@@ -67,7 +66,7 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
     attempts: dict[int, list[dict[str, Any]]] = {}
     for attempt in read_part(directory.attempts(shard_number)).to_pylist():
         attempts.setdefault(attempt["row_number"], []).append(attempt)
-    try:
+    with storage_errors(journal, "written"):
         draft.unlink(missing_ok=True)
         with Journal(draft) as file:
             for entry in _entries(results, attempts, rows):
@@ -75,8 +74,6 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
         # Rows that were safe in a part stay so, whatever `durability` says.
         Disk(durable=True).publish(draft, journal)
         directory.results(shard_number).unlink()
-    except OSError as exc:
-        raise StorageError(f"{journal} can't be written: {exc}") from exc
 
 
 def _entries(

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_batch.errors import OmniBatchError, StorageError
-from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.disk import PROCESS, Disk, storage_errors
 from omni_batch.store.read import read_results
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -55,7 +55,8 @@ class ReuseIndex:
         self.warnings: list[str] = []
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
-        self._first = self._second = self._place = np.empty(0, np.uint64)
+        self._index = np.empty((3, 0), np.uint64)
+        """First and second word of the fingerprint, place; in the order of the words."""
         self._parts: dict[tuple[int, int], Columns] = {}
         self._reading = asyncio.Lock()
         for directory in _directories(globs, own):
@@ -65,7 +66,7 @@ class ReuseIndex:
                 self.warnings.append(f"reuse: run {directory.root} can't be read: {exc}")
 
     def __len__(self) -> int:
-        return len(self._place)
+        return self._index.shape[1]
 
     def __contains__(self, fingerprint: str) -> bool:
         return self._find(fingerprint) is not None
@@ -87,10 +88,11 @@ class ReuseIndex:
 
     def _find(self, fingerprint: str) -> int | None:
         first, second = np.frombuffer(bytes.fromhex(fingerprint)[:16], ">u8").astype(np.uint64)
-        index = int(np.searchsorted(self._first, first))
-        while index < len(self._first) and self._first[index] == first:
-            if self._second[index] == second:
-                return int(self._place[index])
+        firsts, seconds, places = self._index
+        index = int(np.searchsorted(firsts, first))
+        while index < len(firsts) and firsts[index] == first:
+            if seconds[index] == second:
+                return int(places[index])
             index += 1
         return None
 
@@ -122,20 +124,16 @@ class ReuseIndex:
             count += keys.shape[1]
         found[2] |= np.uint64(len(self._runs) << _ROW_BITS)
         self._runs.append((directory, record))
-        self._merge(*found[:, :count])
+        self._merge(found[:, :count])
 
-    def _merge(self, first: Words, second: Words, place: Words) -> None:
+    def _merge(self, found: Words) -> None:
         """Runs come newest first, so that the lowest place of equal requests is the newest."""
-        self._first = np.concatenate([self._first, first])
-        self._second = np.concatenate([self._second, second])
-        self._place = np.concatenate([self._place, place])
-        order = np.lexsort((self._place, self._second, self._first))
+        self._index = index = np.concatenate([self._index, found], axis=1)
+        order = np.lexsort(index[::-1])
         new = np.ones(len(order), bool)
-        new[1:] = np.diff(self._first[order]) != 0
-        new[1:] |= np.diff(self._second[order]) != 0
-        kept = order[new]
-        self._first, self._second = self._first[kept], self._second[kept]
-        self._place = self._place[kept]
+        new[1:] = np.diff(index[0, order]) != 0
+        new[1:] |= np.diff(index[1, order]) != 0
+        self._index = index.take(order[new], axis=1)
 
 
 def link_speech(
@@ -153,7 +151,7 @@ def link_speech(
     source = (root / row["audio_path"]).resolve()
     if not source.is_relative_to(root) or not _is_whole(source, row["audio_sha256"]):
         return False
-    try:
+    with storage_errors(target, "written"):
         draft.unlink(missing_ok=True)
         try:
             draft.hardlink_to(source)
@@ -161,8 +159,6 @@ def link_speech(
             shutil.copyfile(source, draft)
         disk.publish(draft, target)
         draft.unlink(missing_ok=True)  # renaming one name of a file to another leaves both
-    except OSError as exc:
-        raise StorageError(f"{target} can't be written: {exc}") from exc
     return True
 
 
@@ -198,4 +194,4 @@ def _keys(table: pa.Table) -> Words:
         raise ValueError("its fingerprints have an unknown format")
     words = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)
     rows = table["row_number"].to_numpy().astype(np.uint64)  # mixed signs would become floats
-    return np.stack([words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64), rows])
+    return np.vstack([words[:, :2].T, rows])

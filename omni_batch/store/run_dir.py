@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from omni_batch.errors import ConfigError, StorageError
-from omni_batch.store.disk import PROCESS, Disk
+from omni_batch.store.disk import PROCESS, Disk, storage_errors
 from omni_batch.store.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
@@ -88,11 +88,9 @@ class RunDir:
         Raises:
             StorageError: not writable.
         """
-        try:
+        with storage_errors(self.root, "written"):
             for name in ("results", "attempts", "audio", "journal"):
                 self.disk.make_folders(self.root / name)
-        except OSError as exc:
-            raise StorageError(f"{self.root} can't be written: {exc}") from exc
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -119,13 +117,11 @@ class RunDir:
         """Whether a process works on this run. The lock is held for an instant to find out."""
         if not self.lock.exists():
             return False
-        lock = FileLock(self.lock, timeout=0)
         try:
-            lock.acquire()
+            with FileLock(self.lock, timeout=0):
+                return False
         except (Timeout, OSError):  # where it can't be asked, what run.json says holds
             return True
-        lock.release()
-        return False
 
     def _owner(self) -> str:
         with suppress(ConfigError):

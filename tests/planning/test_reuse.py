@@ -305,7 +305,7 @@ def test_the_index_knows_all_of_them_and_the_newest_counts(
     for night, marks in enumerate(nights):
         words = np.array([[int(m[:16], 16), int(m[16:32], 16)] for m in marks], np.uint64)
         words = words.reshape(-1, 2)
-        index._merge(words[:, 0], words[:, 1], np.full(len(marks), night, np.uint64))
+        index._merge(np.vstack([words.T, np.full(len(marks), night, np.uint64)]))
         newest |= {mark[:32]: night for mark in marks if mark[:32] not in newest}
     assert len(index) == len(newest)
     assert all(index._find(mark + "0" * 32) == night for mark, night in newest.items())
