@@ -1,23 +1,22 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
-from omni_batch.catalogue.prices import cost_of, estimated_usage
+from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
-from omni_batch.errors import InvalidRequest, ManifestError, OmniBatchError
+from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepare import check_row
+from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.estimates import FIRST_GUESS_TOKENS
 from omni_batch.requests.fingerprint import fingerprint
-from omni_batch.requests.manifest import read_items
 from omni_batch.requests.media import MediaLoader
 from omni_batch.store.items import UniqueIds
-from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Item
 
 _AT_ONCE = 64
@@ -62,7 +61,9 @@ class CheckReport:
         return asdict(self)
 
 
-async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = None) -> CheckReport:
+async def check_manifest(
+    plan: Plan, on_rows: Callable[[int], None] = lambda rows: None
+) -> CheckReport:
     """Read every row, probe all its media, hold it against every rule.
 
     Raises:
@@ -74,35 +75,27 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
     if earlier:
         report.warnings |= dict.fromkeys(earlier.warnings, 0)
     for items in _batches(plan):
-        found = await asyncio.gather(*(_try(plan, loader, item) for item in items))
-        for item, outcome in zip(items, found, strict=True):
-            if isinstance(outcome, PreparedItem) and _is_known(plan, earlier, outcome):
-                report.items += 1
+        outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
+        for item, outcome in zip(items, outcomes, strict=True):
+            report.items += 1
+            if isinstance(outcome, OmniBatchError):
+                _refuse(report, item, outcome)
+            elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
                 report.reused_items += 1
             else:
-                _count(report, groups, item, outcome)
-        if on_rows:
-            on_rows(report.items)
-    if report.items == 0:
-        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
+                _accept(report, groups, outcome)
+        on_rows(report.items)
     _forecast(report, plan, groups)
     return report
 
 
-def _batches(plan: Plan) -> Iterable[list[Item]]:
-    batch: list[Item] = []
-    ids = UniqueIds()
-    for row, item in read_items(plan.config.manifest):
-        check_row(plan, row, item)
-        ids.add(item.item_id)
-        batch.append(item)
-        if len(batch) == _AT_ONCE:
-            yield batch
-            batch = []
-        if item.row_number + 1 == plan.config.limit:
-            break
-    ids.refuse_duplicates(item.item_id for _, item in read_items(plan.config.manifest))
-    yield batch
+def _batches(plan: Plan) -> Iterator[list[Item]]:
+    items, ids = checked_items(plan), UniqueIds()
+    while batch := list(islice(items, _AT_ONCE)):
+        for item in batch:
+            ids.add(item.item_id)
+        yield batch
+    ids.refuse_duplicates(item.item_id for item in checked_items(plan))
 
 
 async def _try(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem | OmniBatchError:
@@ -112,34 +105,22 @@ async def _try(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem | Om
         return exc
 
 
-def _is_known(plan: Plan, earlier: ReuseIndex | None, prepared: PreparedItem) -> bool:
-    if earlier is None:
-        return False
-    return fingerprint(prepared.request, plan.endpoint_names) in earlier
-
-
-def _count(
-    report: CheckReport, groups: _Groups, item: Item, outcome: PreparedItem | OmniBatchError
-) -> None:
-    report.items += 1
-    if isinstance(outcome, PreparedItem):
-        report.prompt += outcome.estimate
-        group = (outcome.endpoints[0], outcome.request.wants_audio)
-        items, prompt = groups.get(group, (0, PromptEstimate()))
-        groups[group] = (items + 1, prompt + outcome.estimate)
-        for warning in outcome.warnings:
-            report.warnings[warning] = report.warnings.get(warning, 0) + 1
-        return
+def _refuse(report: CheckReport, item: Item, error: OmniBatchError) -> None:
     report.refused_items += 1
-    reasons = (
-        [(broken.rule, broken.message) for broken in outcome.broken]
-        if isinstance(outcome, InvalidRequest)
-        else [(None, str(outcome))]
-    )
-    report.refused += [
-        Refused(item.item_id, item.row_number, outcome.kind, rule, message)
-        for rule, message in reasons
-    ]
+    reasons: list[tuple[str | None, str]] = [(None, str(error))]
+    if isinstance(error, InvalidRequest):
+        reasons = [(broken.rule, broken.message) for broken in error.broken]
+    for reason in reasons:
+        report.refused.append(Refused(item.item_id, item.row_number, error.kind, *reason))
+
+
+def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> None:
+    report.prompt += prepared.estimate
+    group = (prepared.endpoints[0], prepared.request.wants_audio)
+    items, prompt = groups.get(group, (0, PromptEstimate()))
+    groups[group] = (items + 1, prompt + prepared.estimate)
+    for warning in prepared.warnings:
+        report.warnings[warning] = report.warnings.get(warning, 0) + 1
 
 
 def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
@@ -149,25 +130,21 @@ def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
         most = plan.config.request.max_tokens or float("inf")
         completion = round(items * min(FIRST_GUESS_TOKENS[spoken], most))
         report.completion_tokens += completion
-        price, usage = plan.endpoint(name).price, estimated_usage(prompt, completion)
-        costs.append(cost_of(usage, price, wants_audio=spoken) if price else None)
+        costs.append(plan.tariff(name, spoken=spoken).cost(estimated_usage(prompt, completion)))
     known = [cost for cost in costs if cost]
-    if costs and len(known) == len(costs) and len(plan.currencies) == 1:
+    if known and len(known) == len(costs) and len(plan.currencies) == 1:
         report.cost, report.currency = sum(cost.amount for cost in known), known[0].currency
-    report.shortest_time_s = _shortest_time_s(report, plan)
-
-
-def _shortest_time_s(report: CheckReport, plan: Plan) -> float | None:
-    """With all endpoints used to the full; None where one of them has no limit."""
+    sent = report.items - report.refused_items - report.reused_items
+    tokens = report.prompt.total + report.completion_tokens
     quotas = [endpoint.quota for endpoint in plan.endpoints]
-    bounds = []
-    for used, limits in (
-        (
-            report.items - report.refused_items - report.reused_items,
-            [quota.requests_per_minute for quota in quotas],
-        ),
-        (report.prompt.total + report.completion_tokens, [q.tokens_per_minute for q in quotas]),
-    ):
-        if known := [limit for limit in limits if limit]:
-            bounds.append(60 * used / sum(known) if len(known) == len(limits) else 0.0)
-    return max(bounds, default=None)
+    bounds_s = (
+        *_shortest_times_s(sent, [quota.requests_per_minute for quota in quotas]),
+        *_shortest_times_s(tokens, [quota.tokens_per_minute for quota in quotas]),
+    )
+    report.shortest_time_s = max(bounds_s, default=None)
+
+
+def _shortest_times_s(used: float, limits: Sequence[float | None]) -> Iterator[float]:
+    """With all endpoints used to the full; nothing where no limit is known, 0 where one is not."""
+    if known := [limit for limit in limits if limit]:
+        yield 60 * used / sum(known) if len(known) == len(limits) else 0.0

@@ -1,7 +1,9 @@
 """What earlier runs have found out about an endpoint's limits, for the next one to start with."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,8 @@ _NUMBERS = ("requests_per_minute", "tokens_per_minute")
 
 def load_learned(plan: Plan, output: Path) -> tuple[EndpointStatus, ...]:
     """One entry for each endpoint of the plan of which something is known."""
-    found = (
-        (endpoint, _latest(endpoint, plan.config.model, output)) for endpoint in plan.endpoints
-    )
-    return tuple(
-        EndpointStatus(endpoint.name, learned=learned) for endpoint, learned in found if learned
-    )
+    found = ((endpoint.name, _latest(endpoint, output)) for endpoint in plan.endpoints)
+    return tuple(EndpointStatus(name, learned=learned) for name, learned in found if learned)
 
 
 def carry_over(record: RunRecord, changed: Mapping[str, Any]) -> tuple[EndpointStatus, ...]:
@@ -44,19 +42,15 @@ def carry_over(record: RunRecord, changed: Mapping[str, Any]) -> tuple[EndpointS
     )
 
 
-def _latest(endpoint: ResolvedEndpoint, model: str, output: Path) -> Learned | None:
+def _latest(endpoint: ResolvedEndpoint, output: Path) -> Learned | None:
     """By the newest run that asked the same endpoint for the same model."""
-    for record in _records(output):
-        config = _config(record, model)
-        entry = (
-            next((e for e in config.all_endpoints if _same(e, endpoint.entry)), None)
-            if config
-            else None
-        )
-        if config and entry:
-            name, stated = entry.label or entry.name, endpoint.entry.quota or endpoint.config.quota
-            learned = next((p.learned for p in record.endpoints if p.name == name), None)
-            return learned and _unless_restated(learned, entry.quota or config.quota, stated)
+    stated = endpoint.entry.quota or endpoint.config.quota
+    for record, config in _earlier_runs(endpoint.config.model, output):
+        for entry in config.all_endpoints:
+            if _same(entry, endpoint.entry):
+                name, quota = entry.label or entry.name, entry.quota or config.quota
+                learned = next((s.learned for s in record.endpoints if s.name == name), None)
+                return learned and _unless_restated(learned, quota, stated)
     return None
 
 
@@ -66,21 +60,15 @@ def _unless_restated(learned: Learned, before: QuotaConfig, now: QuotaConfig) ->
     return replace(learned, **dict.fromkeys(restated))
 
 
-def _records(output: Path) -> Iterator[RunRecord]:
+def _earlier_runs(model: str, output: Path) -> Iterator[tuple[RunRecord, Config]]:
     oldest = datetime.now(UTC) - _KNOWN_FOR
-    for number, (_, record) in enumerate(list_runs(output)):
-        if number == _LOOKED_AT or record.created_at < oldest:
+    for _, record in islice(list_runs(output), _LOOKED_AT):
+        if record.created_at < oldest:
             return
-        if record.endpoints:
-            yield record
-
-
-def _config(record: RunRecord, model: str) -> Config | None:
-    try:
-        config = parse_config(record.config)
-    except ConfigError:
-        return None  # written by another version
-    return config if config.model == model else None
+        with suppress(ConfigError):  # written by another version
+            config = parse_config(record.config)
+            if record.endpoints and config.model == model:
+                yield record, config
 
 
 def _same(one: EndpointConfig, other: EndpointConfig) -> bool:

@@ -102,13 +102,10 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         if profile.api_key_block is None:  # else a flow reads it when it runs
             read_api_key(profile)
     known = _catalogue(config.catalogue)
-    pairs = zip(config.all_endpoints, profiles, strict=True)
+    model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
     plan = Plan(
         config,
-        tuple(
-            ResolvedEndpoint(entry, profile, config, known.model(config.model))
-            for entry, profile in pairs
-        ),
+        tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
         base_folder or _base_folder(config.manifest.path),
@@ -145,7 +142,11 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
-    yield from _money_problems(plan)
+    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
+        yield (
+            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
+            "set budget.max_tokens instead, or give prices of your own with catalogue"
+        )
     for endpoint in plan.endpoints:
         yield from _endpoint_problems(endpoint)
 
@@ -164,14 +165,6 @@ def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
         yield f"endpoint {endpoint.name} has rows: spoken, but does not speak; set rows: silent"
 
 
-def _money_problems(plan: Plan) -> Iterator[str]:
-    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
-        yield (
-            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
-            "set budget.max_tokens instead, or give prices of your own with catalogue"
-        )
-
-
 def _row_problems(plan: Plan) -> Iterator[str]:
     """Rows of a kind that no endpoint takes."""
     request = plan.config.request
@@ -182,9 +175,7 @@ def _row_problems(plan: Plan) -> Iterator[str]:
         if any(endpoint.dialect.speaks for endpoint in plan.endpoints):
             yield "every endpoint that speaks has rows: silent, but spoken rows need one; add one"
             return
-        names = ", ".join(
-            f"{endpoint.name} ({endpoint.dialect.name})" for endpoint in plan.endpoints
-        )
+        names = ", ".join(f"{e.name} ({e.dialect.name})" for e in plan.endpoints)
         yield f"endpoint {names} does not speak; set request.modalities: [text]"
 
 

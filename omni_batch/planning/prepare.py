@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from importlib.metadata import version
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,22 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     return changed
 
 
-def check_row(plan: Plan, row: ManifestRow, item: Item) -> None:
-    """Refuse a row whose request can't be put together.
+def checked_items(plan: Plan) -> Iterator[Item]:
+    """The rows to send. One whose request can't be put together refuses all.
 
     Raises:
-        ConfigError: the template needs a column that the row lacks.
-        ManifestError: nothing to send, or `messages` is not a list of turns.
+        ConfigError: the template needs a column that a row lacks.
+        ManifestError: nothing to send, in a row or at all, or `messages` is not a list of turns.
     """
+    item: Item | None = None
+    for row, item in islice(read_items(plan.config.manifest), plan.config.limit):
+        _check_row(plan, row, item)
+        yield item
+    if item is None:
+        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
+
+
+def _check_row(plan: Plan, row: ManifestRow, item: Item) -> None:
     try:
         if plan.template is not None and item.prompt is None:
             plan.template.check_columns({*row.cells, "item_id"})
@@ -150,16 +160,11 @@ def _read_manifest(
 ) -> RunRecord:
     wanted = plan.config.shard_size
     with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
-        for row, item in read_items(plan.config.manifest):
-            check_row(plan, row, item)
+        for item in checked_items(plan):
             writer.add(item)
             if item.row_number % _TELL_EVERY_ROWS == 0:
                 on_rows(item.row_number)
-            if item.row_number + 1 == plan.config.limit:
-                break
         items = writer.close()
-    if items == 0:
-        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
     return RunRecord(
         run_id=run_id,
         state="prepared",
@@ -188,16 +193,11 @@ def _as_kept(config: Config) -> dict[str, Any]:
 
 def _new_run_id(name: str, output: Path) -> str:
     stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    taken = {path.name for path in output.glob(f"{stamp}*")} if output.is_dir() else set()
-    candidates = [stamp, *(f"{stamp}-{number}" for number in range(2, len(taken) + 3))]
-    return next(candidate for candidate in candidates if candidate not in taken)
+    candidates = chain([stamp], (f"{stamp}-{number}" for number in count(2)))
+    return next(candidate for candidate in candidates if not (output / candidate).exists())
 
 
 def _versions(plan: Plan) -> dict[str, str]:
+    ours = {"omni_batch": __version__, "python": platform.python_version()}
     libraries = {name: version(name) for name in ("httpx", "aiohttp", "pyarrow", "prefect")}
-    return {
-        "omni_batch": __version__,
-        "python": platform.python_version(),
-        "catalogue": str(plan.catalogue.date),
-        **libraries,
-    }
+    return {**ours, "catalogue": plan.catalogue.date, **libraries}

@@ -36,7 +36,7 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
         MediaError: media are missing, broken or have no way to the endpoint; names all of them.
         InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
     """
-    turns = messages_of(item, fill_in(plan.template, item))
+    turns = messages_of(item, _fill_in(plan.template, item))
     media = await _load_all(loader, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config
@@ -54,12 +54,8 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
     return PreparedItem(item, request, estimate, tuple(fit), warnings[fit[0]])
 
 
-def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
-    """The config's prompt for a row, from all its columns; None where the row has its own.
-
-    Raises:
-        ManifestError: the template can't be filled in with this row.
-    """
+def _fill_in(template: PromptTemplate | None, item: Item) -> str | None:
+    """The config's prompt for a row, from all its columns; None where the row has its own."""
     if template is None or item.prompt is not None:
         return None
     own = {name: getattr(item, name) for name in COLUMNS}

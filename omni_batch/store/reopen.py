@@ -1,6 +1,7 @@
 """Progress of a shard by its journal, and how a finished shard is reopened."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class ShardProgress:
     """What a shard's journal contains, by row number."""
 
     done: set[int] = field(default_factory=set)
-    attempts: dict[int, int] = field(default_factory=dict)
+    attempts: Counter[int] = field(default_factory=Counter)
     """How many were made for an item that has no result yet."""
 
 
@@ -30,10 +31,8 @@ def read_progress(journal: Path) -> ShardProgress:
     for entry in read_journal(journal):
         if entry.result is not None:
             progress.done.add(entry.result["row_number"])
-            continue
-        for attempt in entry.attempts:
-            row = attempt["row_number"]
-            progress.attempts[row] = progress.attempts.get(row, 0) + 1
+        else:
+            progress.attempts.update(attempt["row_number"] for attempt in entry.attempts)
     return progress
 
 
@@ -69,21 +68,11 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
     with storage_errors(journal, "written"):
         draft.unlink(missing_ok=True)
         with Journal(draft) as file:
-            for entry in _entries(results, attempts, rows):
-                file.append(entry)
+            for result in results:
+                row = result["row_number"]
+                kept = None if row in rows else result
+                if kept or row in attempts:
+                    file.append(Entry(kept, attempts.get(row, [])))
         # Rows that were safe in a part stay so, whatever `durability` says.
         Disk(durable=True).publish(draft, journal)
         directory.results(shard_number).unlink()
-
-
-def _entries(
-    results: list[dict[str, Any]],
-    attempts: Mapping[int, list[dict[str, Any]]],
-    reopened: Collection[int],
-) -> Iterator[Entry]:
-    for result in results:
-        row = result["row_number"]
-        if row not in reopened:
-            yield Entry(result, attempts.get(row, []))
-        elif row in attempts:
-            yield Entry(None, attempts[row])
