@@ -124,16 +124,9 @@ def _replaced(part: Part, loaded: Mapping[Media, Media]) -> Part:
 
 def media_of(messages: Iterable[Message]) -> tuple[Media, ...]:
     """All media in their order; a frame list counts as its images."""
-    found: list[Media] = []
-    for part in (part for message in messages for part in message.parts):
-        match part:
-            case Media():
-                found.append(part)
-            case Frames(images):
-                found.extend(images)
-            case str():
-                pass
-    return tuple(found)
+    parts = (part for message in messages for part in message.parts if not isinstance(part, str))
+    lists = (part.images if isinstance(part, Frames) else (part,) for part in parts)
+    return tuple(chain.from_iterable(lists))
 
 
 @dataclass(frozen=True, slots=True)

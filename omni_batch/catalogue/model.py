@@ -41,42 +41,37 @@ class ModelQuota(CatalogueEntry, frozen=True):
 
 
 class ModelLimits(CatalogueEntry, frozen=True):
-    """What the service refuses by size, length or number. MB is 1024 * 1024 bytes."""
+    """What the service refuses by size, length or number. MB is 1024 * 1024 bytes.
+
+    Bytes, seconds and pixels are those of one file; `files` and `frames` are counted in a request.
+    """
 
     data_uri_max_bytes: Count | None = None
     """Bytes of one `data:` item as sent, that is base64-encoded."""
     data_uri_raw_advised_bytes: Count | None = None
     """Bytes of a file before encoding that the vendor advises to stay below."""
     base64_files_max: Count | None = None
-    """Files sent as `data:` in one request."""
+    """Those sent as `data:`."""
     image_max_bytes: Count | None = None
-    """Bytes of one image file."""
     image_min_px: Count | None = None
     """Smallest allowed length of either side, in pixels."""
     image_max_ratio: Amount | None = None
     """Longer side over shorter side."""
     audio_max_bytes: Count | None = None
-    """Bytes of one sound file behind a URL."""
+    """Behind a URL."""
     audio_max_s: Amount | None = None
-    """Seconds of one sound."""
     audio_files_max: Count | None = None
-    """Sounds in one request."""
     audio_containers: tuple[str, ...] = ()
     """Documented file types in lower case; the vendor adds "and other common ones"."""
     video_max_bytes: Count | None = None
-    """Bytes of one video file behind a URL."""
+    """Behind a URL."""
     video_min_s: Amount | None = None
-    """Seconds of the shortest video."""
     video_max_s: Amount | None = None
-    """Seconds of the longest video."""
     video_files_max: Count | None = None
-    """Videos in one request."""
     video_containers: tuple[str, ...] = ()
     """Documented file types in lower case."""
     frames_min: Count | None = None
-    """Fewest images in a frame list."""
     frames_max: Count | None = None
-    """Most images in a frame list."""
 
 
 class TokenRules(CatalogueEntry, frozen=True, kw_only=True):
@@ -113,9 +108,7 @@ class TokenRules(CatalogueEntry, frozen=True, kw_only=True):
     video_total_patches: Count
     """Patches of all frames of one video together."""
     video_frames_min: Count
-    """Fewest frames taken from a video."""
     video_frames_max: Count
-    """Most frames taken from a video."""
 
 
 class Rates(CatalogueEntry, frozen=True):

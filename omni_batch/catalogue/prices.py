@@ -22,12 +22,9 @@ _TOKENS_PER_CHAR = 0.25  # of an answer that is not at hand
 
 def scaled(price: Price, factor: float) -> Price:
     """The same price list at a discount."""
-    amounts = {
-        name: value * factor
-        for name, value in msgspec.structs.asdict(price).items()
-        if isinstance(value, float)
-    }
-    return msgspec.structs.replace(price, **amounts)
+    facts = msgspec.structs.asdict(price).items()
+    rates = {name: value * factor for name, value in facts if isinstance(value, float)}
+    return msgspec.structs.replace(price, **rates)
 
 
 def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:

@@ -98,24 +98,16 @@ def audio_tokens(duration_s: float, rules: TokenRules) -> int:
 def image_tokens(height_px: int, width_px: int, rules: TokenRules) -> int:
     """One image, after the service has resized it."""
     factor = rules.image_factor_px
-    patch = factor * factor
-    height, width = _resize(
-        height_px,
-        width_px,
-        factor,
-        least_px2=rules.image_min_tokens * patch,
-        most_px2=rules.image_max_tokens * patch,
-    )
-    return height * width // patch + rules.image_extra_tokens
+    least_px2, most_px2 = rules.image_min_tokens * factor**2, rules.image_max_tokens * factor**2
+    return _patches(height_px, width_px, factor, least_px2, most_px2) + rules.image_extra_tokens
 
 
 def video_tokens(
     height_px: int, width_px: int, duration_s: float, frames_per_s: float, rules: TokenRules
 ) -> int:
     """The pictures of a video file; its sound is counted by `audio_tokens`."""
-    return _sampled_tokens(
-        height_px, width_px, _sampled_frames(duration_s, frames_per_s, rules), rules
-    )
+    frames = _sampled_frames(duration_s, frames_per_s, rules)
+    return _sampled_tokens(height_px, width_px, frames, rules)
 
 
 def frames_tokens(images: tuple[Media, ...], rules: TokenRules) -> int:
@@ -142,10 +134,8 @@ def _media(media: Media, rules: TokenRules) -> PromptEstimate:
             )
 
 
-def _resize(
-    height: int, width: int, factor: int, *, least_px2: float, most_px2: float
-) -> tuple[int, int]:
-    """Round both sides to the factor, then shrink or grow into the pixel budget.
+def _patches(height: int, width: int, factor: int, least_px2: float, most_px2: float) -> int:
+    """Round both sides to the factor, then shrink or grow into the pixel budget; count patches.
 
     Python's round (half to even) is what the published code uses.
     """
@@ -159,7 +149,7 @@ def _resize(
         scale = math.sqrt(least_px2 / (height * width))
         new_height = math.ceil(height * scale / factor) * factor
         new_width = math.ceil(width * scale / factor) * factor
-    return new_height, new_width
+    return new_height * new_width // factor**2
 
 
 def _sampled_frames(duration_s: float, frames_per_s: float, rules: TokenRules) -> int:
@@ -180,6 +170,5 @@ def _sampled_tokens(height: int, width: int, frames: int, rules: TokenRules) -> 
     least = rules.video_min_patches * patch
     share = rules.video_total_patches * patch / frames * rules.video_frames_per_token
     most = max(min(rules.video_max_patches * patch, share), int(least * 1.05))
-    new_height, new_width = _resize(height, width, factor, least_px2=least, most_px2=most)
     pairs = math.ceil(frames / rules.video_frames_per_token)
-    return pairs * (new_height * new_width // patch) + rules.image_extra_tokens
+    return pairs * _patches(height, width, factor, least, most) + rules.image_extra_tokens

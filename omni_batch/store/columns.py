@@ -3,7 +3,7 @@
 A new column is one line. Rows are plain values, so that the journal can hold them as JSON.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -193,10 +193,13 @@ def _prompt(request: Request) -> str:
     return "\n".join(part for part in request.messages[-1].parts if isinstance(part, str))
 
 
-_RESULT_NAMES = tuple(column.name for column in RESULT_COLUMNS)
-_ATTEMPT_NAMES = tuple(column.name for column in ATTEMPT_COLUMNS)
-_result_values = attrgetter(*(column.path for column in RESULT_COLUMNS))
-_attempt_values = attrgetter(*(column.path for column in ATTEMPT_COLUMNS))
+def _row_of(columns: Sequence[Column]) -> Callable[[SimpleNamespace], dict[str, Any]]:
+    names = [column.name for column in columns]
+    values = attrgetter(*(column.path for column in columns))
+    return lambda fields: dict(zip(names, values(fields), strict=True))
+
+
+_to_result_row, _to_attempt_row = _row_of(RESULT_COLUMNS), _row_of(ATTEMPT_COLUMNS)
 
 
 def schema(columns: Iterable[Column]) -> pa.Schema:
@@ -206,15 +209,13 @@ def schema(columns: Iterable[Column]) -> pa.Schema:
 
 def result_row(facts: RunFacts, result: Result) -> dict[str, Any]:
     """One row of `results`, as plain values."""
-    return dict(zip(_RESULT_NAMES, _result_values(_result_fields(facts, result)), strict=True))
+    return _to_result_row(_result_fields(facts, result))
 
 
 def attempt_rows(facts: RunFacts, result: Result) -> list[dict[str, Any]]:
     """The rows of `attempts` that belong to one item."""
-    return [
-        dict(zip(_ATTEMPT_NAMES, _attempt_values(_attempt_fields(facts, result, a)), strict=True))
-        for a in result.attempts
-    ]
+    attempts = result.attempts
+    return [_to_attempt_row(_attempt_fields(facts, result, attempt)) for attempt in attempts]
 
 
 def table(columns: Sequence[Column], rows: list[dict[str, Any]]) -> pa.Table:
