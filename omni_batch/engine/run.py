@@ -117,9 +117,9 @@ async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observer
     dialects = {endpoint.name: endpoint.dialect.name for endpoint in plan.endpoints}
     telemetry = await asyncio.to_thread(open_telemetry, run_id, plan.config.model, dialects)
     if telemetry is None:
-        return Observers((RunLog(run_id),))
+        return (RunLog(run_id),)
     stack.push_async_callback(asyncio.to_thread, telemetry.close)
-    return Observers((RunLog(run_id), telemetry))
+    return (RunLog(run_id), telemetry)
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:

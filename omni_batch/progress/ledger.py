@@ -11,7 +11,7 @@ from omni_batch.errors import BudgetReached
 from omni_batch.progress.budget import check_budget
 from omni_batch.progress.counters import of_attempt, of_result
 from omni_batch.progress.estimates import TokenEstimates
-from omni_batch.progress.observers import Observers
+from omni_batch.progress.observers import Observers, tell
 from omni_batch.types import Attempt, Item, Result
 
 
@@ -40,19 +40,19 @@ class Ledger:
     def attempt_ended(self, item: Item, attempt: Attempt) -> None:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
-        self.observers.on_attempt_end(item, attempt)
+        tell(self.observers, lambda observer: observer.on_attempt_end(item, attempt))
         self.check_budget()
 
     def item_ended(self, result: Result) -> None:
         """An item has its result, and it is written."""
         self.counts += of_result(result)
-        self.observers.on_item_end(result)
+        tell(self.observers, lambda observer: observer.on_item_end(result))
         self._learn(result)
         self.check_budget()
 
     def item_left(self, unfinished: Result) -> None:
         """An item is left without a result because the run stops."""
-        self.observers.on_item_end(unfinished)
+        tell(self.observers, lambda observer: observer.on_item_end(unfinished))
 
     def check_budget(self) -> None:
         """Stop the run where it has spent what it may."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from omni_batch.store.record import RunRecord
@@ -24,27 +23,13 @@ class Observer(Protocol):
         """A second has passed, or the run has begun or ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observers:
-    """All of a run's observers as one."""
+Observers = tuple[Observer, ...]
 
-    observers: tuple[Observer, ...] = ()
 
-    def on_attempt_end(self, item: Item, attempt: Attempt) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.on_attempt_end(item, attempt))
-
-    def on_item_end(self, result: Result) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.on_item_end(result))
-
-    def on_snapshot(self, before: RunRecord, now: RunRecord) -> None:
-        """Tell all."""
-        self._tell(lambda observer: observer.on_snapshot(before, now))
-
-    def _tell(self, tell: Callable[[Observer], None]) -> None:
-        for observer in self.observers:
-            try:
-                tell(observer)
-            except Exception:  # a bug of an observer costs neither a row nor the batch
-                log.exception("%s failed; the run goes on", type(observer).__name__)
+def tell(observers: Observers, news: Callable[[Observer], None]) -> None:
+    """Call a hook of each, such as `lambda observer: observer.on_item_end(result)`."""
+    for observer in observers:
+        try:
+            news(observer)
+        except Exception:  # a bug of an observer costs neither a row nor the batch
+            log.exception("%s failed; the run goes on", type(observer).__name__)

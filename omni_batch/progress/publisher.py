@@ -10,6 +10,7 @@ from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.progress.eta import ProgressEstimator
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.limit_history import with_history
+from omni_batch.progress.observers import tell
 from omni_batch.store.record import Owner, RunRecord, State, write_record
 from omni_batch.store.run_dir import RunDir
 
@@ -55,13 +56,10 @@ class Publisher:
             finished_at=None if running else at,
             reason=str(reason) if reason else None,
         )
-        self._ledger.observers.on_snapshot(before, self.record)
-        return self.record
+        now = self.record
+        tell(self._ledger.observers, lambda observer: observer.on_snapshot(before, now))
+        return now
 
     def write(self) -> None:
-        """Write run.json.
-
-        Raises:
-            StorageError: disk full or not writable.
-        """
+        """Write run.json; StorageError where the disk is full or not writable."""
         write_record(self._directory.record, self.record, self._directory.disk)

@@ -27,11 +27,8 @@ from omni_batch.types import Attempt, Cost, Item, Result, Usage
 
 log = logging.getLogger("omni_batch")
 
-SWITCHES = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-)
+_SIGNALS = ("", "TRACES_", "METRICS_")
+SWITCHES = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in _SIGNALS)
 _SECONDS = [0.01 * 2**step for step in range(14)]
 _TOKENS = [4**step for step in range(14)]
 """Bounds of the histograms, as the conventions ask for them."""
@@ -110,7 +107,7 @@ def _exported_metrics(resource: Any) -> Any:
 
 
 def _timeout_s() -> int | None:
-    names = (f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT" for signal in ("", "TRACES_", "METRICS_"))
+    names = (f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT" for signal in _SIGNALS)
     return None if any(os.environ.get(name) for name in names) else _EXPORT_S
 
 

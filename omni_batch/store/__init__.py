@@ -1,4 +1,7 @@
-"""The run directory: the only place that a run writes, and all that remains of it."""
+"""The run directory: the only place that a run writes, and all that remains of it.
+
+What reads or writes its files raises StorageError: disk full, not readable or not writable.
+"""
 
 from omni_batch.counts import Counts
 from omni_batch.store.audio import SpeechFile

@@ -16,11 +16,7 @@ _BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to 
 
 
 class SpeechFile:
-    """The speech of one attempt. Memory stays below the buffer, however long the reply.
-
-    Raises:
-        StorageError: disk full or not writable.
-    """
+    """The speech of one attempt. Memory stays below the buffer, however long the reply."""
 
     def __init__(self, temporary: Path, disk: Disk = PROCESS) -> None:
         self._temporary = temporary

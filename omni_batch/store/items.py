@@ -89,7 +89,6 @@ class ItemsWriter:
 
     Raises:
         ManifestError: on `close`, when an id appears twice.
-        StorageError: disk full or not writable.
     """
 
     def __init__(self, path: Path, group_rows: int) -> None:
@@ -130,11 +129,7 @@ class ItemsWriter:
 
 
 def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
-    """The items of one shard.
-
-    Raises:
-        StorageError: the file can't be read.
-    """
+    """The items of one shard."""
     start = shard_number * shard_size
     with storage_errors(path, "read", pa.ArrowException):
         metadata = _metadata(path, path.stat().st_mtime_ns)

@@ -31,11 +31,7 @@ _decoder = msgspec.json.Decoder(Entry)
 
 
 class Journal:
-    """The journal of one shard, open for appending.
-
-    Raises:
-        StorageError: disk full, or not readable or writable.
-    """
+    """The journal of one shard, open for appending."""
 
     def __init__(self, path: Path, disk: Disk = PROCESS) -> None:
         self._path = path
@@ -89,8 +85,7 @@ class Journal:
 def read_journal(path: Path) -> Iterator[Entry]:
     """All whole entries, in the order they were finished; none when there is no journal.
 
-    Raises:
-        StorageError: it can't be read, or a whole line is not an entry.
+    A whole line that is not an entry is a StorageError.
     """
     if not path.exists():
         return

@@ -14,11 +14,7 @@ from omni_batch.store.run_dir import RunDir
 
 
 def write_parts(directory: RunDir, shard_number: int) -> None:
-    """Write both parts in manifest order, then drop the journal they came from.
-
-    Raises:
-        StorageError: disk full or not writable; the journal stays.
-    """
+    """Write both parts in manifest order, then drop the journal, which stays if one fails."""
     journal = directory.journal(shard_number)
     results, attempts = journaled(journal)
     # Attempts first: the part of results marks the shard as done.
@@ -28,11 +24,7 @@ def write_parts(directory: RunDir, shard_number: int) -> None:
 
 
 def drop_leftovers(directory: RunDir, shards: int) -> None:
-    """Remove what a killed process left incomplete or duplicate.
-
-    Raises:
-        StorageError: not readable.
-    """
+    """Remove what a killed process left incomplete or duplicate."""
     for shard_number in range(shards):
         if directory.results(shard_number).exists() and directory.journal(shard_number).exists():
             _drop_journal(directory, shard_number)
@@ -62,11 +54,7 @@ def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
 
 
 def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
-    """(results, attempts) of a journal, in manifest order.
-
-    Raises:
-        StorageError: it can't be read, or a line of it is not an item.
-    """
+    """(results, attempts) of a journal, in manifest order. Each line must be a finished item."""
     try:
         entries = list(read_journal(journal))
         results = [entry.result for entry in entries if entry.result is not None]

@@ -1,7 +1,6 @@
 """A run's tables as written so far, from its parts and its journals. The one reader of both.
 
 Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
-A part or a journal that can't be read is a StorageError.
 """
 
 from collections.abc import Collection, Iterable, Iterator

@@ -94,11 +94,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
-    """Replace run.json in one step; readers see the old one or the new one.
-
-    Raises:
-        StorageError: disk full or not writable.
-    """
+    """Replace run.json in one step; readers see the old one or the new one."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     with storage_errors(path, "written"):
         disk.replace(path, path.with_suffix(".json.part"), text)

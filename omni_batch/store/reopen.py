@@ -22,11 +22,7 @@ class ShardProgress:
 
 
 def read_progress(journal: Path) -> ShardProgress:
-    """The progress of a shard's items.
-
-    Raises:
-        StorageError: the journal can't be read.
-    """
+    """The progress of a shard's items."""
     progress = ShardProgress()
     for entry in read_journal(journal):
         if entry.result is not None:
@@ -37,11 +33,7 @@ def read_progress(journal: Path) -> ShardProgress:
 
 
 def failed_rows(directory: RunDir, shard_number: int, kinds: Collection[str]) -> set[int]:
-    """Row numbers of a finished shard's failed items, of some kinds or (none given) of all.
-
-    Raises:
-        StorageError: the part can't be read.
-    """
+    """Row numbers of a finished shard's failed items, of some kinds or (none given) of all."""
     found = read_part(directory.results(shard_number), ["row_number", "error_kind"]).to_pylist()
     return {
         row["row_number"]
@@ -55,9 +47,6 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
 
     The journal is complete before the part of `results`, which takes precedence, is removed: every
     row is in one of the two at any time. The part of `attempts` stays until it is rewritten.
-
-    Raises:
-        StorageError: disk full, or not readable or writable.
     """
     journal = directory.journal(shard_number)
     draft = journal.with_name(f"{journal.name}.part")

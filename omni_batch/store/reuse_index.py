@@ -143,9 +143,6 @@ def link_speech(
 
     Returns:
         False when the file is gone or was changed.
-
-    Raises:
-        StorageError: the copy can't be written.
     """
     root = run.root.resolve()
     source = (root / row["audio_path"]).resolve()

@@ -83,11 +83,7 @@ class RunDir:
         return self.journals / f"{file_name(item_id)}.{attempt}.wav.part"
 
     def make_folders(self) -> None:
-        """Create the folders of a run that are missing.
-
-        Raises:
-            StorageError: not writable.
-        """
+        """Create the folders of a run that are missing."""
         with storage_errors(self.root, "written"):
             for name in ("results", "attempts", "audio", "journal"):
                 self.disk.make_folders(self.root / name)

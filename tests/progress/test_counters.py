@@ -13,7 +13,6 @@ from omni_batch.config import BudgetConfig
 from omni_batch.errors import BudgetReached, RateLimited, Rejected, SpeechMissing, StreamError
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.ledger import Ledger
-from omni_batch.progress.observers import Observers
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
     RESULT_COLUMNS,
@@ -71,7 +70,7 @@ RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3)), BILLED
 
 
 def ledger(before: Counts | None = None) -> Ledger:
-    return Ledger(before or Counts(), BudgetConfig(), Observers(), pytest.fail)
+    return Ledger(before or Counts(), BudgetConfig(), (), pytest.fail)
 
 
 def keep(ledger: Ledger, *results: Result) -> Ledger:
@@ -150,7 +149,7 @@ def test_amounts_of_two_currencies_are_never_added() -> None:
 
 def test_the_budget_stops_the_run_and_estimates_count() -> None:
     reasons: list[BudgetReached] = []
-    books = Ledger(Counts(), BudgetConfig(max_cost=0.375), Observers(), reasons.append)
+    books = Ledger(Counts(), BudgetConfig(max_cost=0.375), (), reasons.append)
     keep(books, SPOKEN)
     assert "reached budget.max_cost 0.375" in str(reasons[0])
 
