@@ -119,11 +119,8 @@ def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Tabl
 
 def _owner(alias: str, known: dict[str, Table]) -> str | None:
     """The table that lists an alias; anything but a list is refused later, with its path."""
-    for name, table in known.items():
-        aliases = table.get("aliases")
-        if isinstance(aliases, list) and alias in aliases:
-            return name
-    return None
+    lists = ((name, table.get("aliases")) for name, table in known.items())
+    return next((name for name, names in lists if isinstance(names, list) and alias in names), None)
 
 
 def _merge(under: Table, over: Table) -> Table:

@@ -26,18 +26,16 @@ def current_record(directory: RunDir) -> RunRecord:
     if record.state != "running" or directory.is_owned():
         return record
     record = read_record(directory.record)  # it may have ended in an orderly way just now
-    return _interrupted(directory, record) if record.state == "running" else record
-
-
-def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
-    """All runs below a folder, the newest first."""
-    return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]
-
-
-def _interrupted(directory: RunDir, record: RunRecord) -> RunRecord:
+    if record.state != "running":
+        return record
     counts = Counts(elapsed_s=record.counts.elapsed_s)
     for results, attempts in read_tables(directory, record.shards):
         counts += of_tables(results, attempts)
     return msgspec.structs.replace(
         record, state="interrupted", reason=record.reason or DEAD, counts=counts, owner=None
     )
+
+
+def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
+    """All runs below a folder, the newest first."""
+    return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -19,22 +20,10 @@ from omni_batch.types import Item
 
 GROUP_ROWS = 500
 _MOST_SHARDS = 2000  # Prefect loses records of larger bursts of task runs (measured)
-_SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("row_number", pa.int64()),
-        ("prompt", pa.string()),
-        ("system", pa.string()),
-        ("voice", pa.string()),
-        ("image", pa.list_(pa.string())),
-        ("audio", pa.string()),
-        ("video", pa.string()),
-        ("frames", pa.list_(pa.string())),
-        ("messages", pa.string()),
-        ("source", pa.string()),
-    ]
-)
 _LISTS = ("image", "frames")
+_TYPES = {"row_number": pa.int64(), **dict.fromkeys(_LISTS, pa.list_(pa.string()))}
+_SCHEMA = pa.schema([(f.name, _TYPES.get(f.name, pa.string())) for f in fields(Item)])
+"""A column for each field of an item; `source` is JSON."""
 
 
 def choose_shard_size(items: int, wanted: int | str) -> int:
