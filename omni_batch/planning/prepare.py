@@ -21,7 +21,7 @@ from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan
-from omni_batch.requests.manifest import ManifestRow, read_items
+from omni_batch.requests.manifest import read_items
 from omni_batch.requests.messages import messages_of
 from omni_batch.store.disk import Disk
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
@@ -64,7 +64,6 @@ def prepare_run(
         with _draft(RunDir(output, disk), directory.run_id) as draft:
             draft.make_folders()
             record = _read_manifest(plan, draft, directory.run_id, on_rows)
-            record = msgspec.structs.replace(record, endpoints=load_learned(plan, output))
             disk.sync_path(draft.items)
             write_record(draft.record, record, disk)
             disk.publish(draft.root, directory.root)
@@ -140,19 +139,15 @@ def checked_items(plan: Plan) -> Iterator[Item]:
     """
     item: Item | None = None
     for row, item in islice(read_items(plan.config.manifest), plan.config.limit):
-        _check_row(plan, row, item)
+        try:
+            if plan.template is not None and item.prompt is None:
+                plan.template.check_columns({*row.cells, "item_id"})
+            messages_of(item, plan.config.request.prompt)
+        except (ConfigError, ManifestError) as exc:
+            raise type(exc)(f"{row.where}: {exc}") from None
         yield item
     if item is None:
         raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
-
-
-def _check_row(plan: Plan, row: ManifestRow, item: Item) -> None:
-    try:
-        if plan.template is not None and item.prompt is None:
-            plan.template.check_columns({*row.cells, "item_id"})
-        messages_of(item, plan.config.request.prompt)
-    except (ConfigError, ManifestError) as exc:
-        raise type(exc)(f"{row.where}: {exc}") from None
 
 
 def _read_manifest(
@@ -173,6 +168,7 @@ def _read_manifest(
         created_at=datetime.now(UTC),
         warnings=plan.warnings,
         base_folder=str(plan.base_folder.resolve()),
+        endpoints=load_learned(plan, Path(plan.config.output)),
         config=_as_kept(plan.config),
         versions=_versions(plan),
     )
