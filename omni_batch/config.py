@@ -358,14 +358,8 @@ def _explain(error: Any) -> str:
 def _nearest_key(parents: list[str], leaf: str) -> str:
     model: type[BaseModel] = Config
     for parent in parents:
-        model = _group(model, parent)
+        if not parent.isdigit():  # a number is one of a list of groups
+            annotation = model.model_fields[parent].annotation
+            kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+            model = next(kind for kind in kinds if issubclass(kind, BaseModel))
     return did_you_mean(leaf, model.model_fields, "known keys")
-
-
-def _group(model: type[BaseModel], name: str) -> type[BaseModel]:
-    """The model of a group of keys; a number is one of a list of groups."""
-    if name.isdigit():
-        return model
-    annotation = model.model_fields[name].annotation
-    groups = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-    return next(kind for kind in groups if issubclass(kind, BaseModel))
