@@ -108,7 +108,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             stopping=stopping,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
-        if run.reuse_index:
+        if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.warnings)
         yield run
 

@@ -72,7 +72,7 @@ async def check_manifest(
     report = CheckReport(warnings=dict.fromkeys(plan.warnings, 0))
     loader, groups = plan.loader(), _Groups()
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
-    if earlier:
+    if earlier is not None:
         report.warnings |= dict.fromkeys(earlier.warnings, 0)
     for items in _batches(plan):
         outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
