@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_batch.errors import ConfigError
+from omni_batch.requests.media import MediaLoader
 from omni_batch.store.columns import RESULT_COLUMNS, schema
 from omni_batch.store.read import read_tables
-from omni_batch.store.record import read_record
+from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -49,6 +51,15 @@ def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Tab
     shards = read_record(directory.record).shards
     parts = [results.select(names) for results, _ in read_tables(directory, shards)]
     return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
+
+
+def input_files(directory: RunDir, record: RunRecord) -> MediaLoader | None:
+    """Finds the run's media that still lie in media.roots; None where these have gone."""
+    roots = (record.config.get("media") or {}).get("roots") or ["."]
+    try:
+        return MediaLoader(directory.root / record.base_folder, roots, keep_folders=True)
+    except ConfigError:
+        return None
 
 
 def failure_groups(directory: RunDir) -> list[FailureGroup]:

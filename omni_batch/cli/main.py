@@ -258,7 +258,7 @@ def report(
     It opens from disk, offline, and works for a run in progress as well.
     """
     from omni_batch.analytics.report import write_report
-    from omni_batch.cli.render_report import summary
+    from omni_batch.cli.render_report import report_summary
     from omni_batch.store import RunDir
 
     page, facts = write_report(RunDir(run_dir))
@@ -267,7 +267,7 @@ def report(
     else:
         from omni_batch.cli.render import out
 
-        out.print(summary(facts, page))
+        out.print(report_summary(facts, page))
     if open_:
         typer.launch(page.resolve().as_uri())
 

@@ -1,8 +1,10 @@
 """Reference → Media: URLs pass through, files are found, kept inside the roots and probed."""
 
 import asyncio
+import os
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from omni_batch.types import Media
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
+_FOLDERS_KEPT = 4096
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
 
 
@@ -25,17 +28,25 @@ class MediaLoader:
         base: folder that relative references start from (the manifest's).
         roots: folders that files may lie in, relative to `base`.
         max_bytes: larger files are refused before a byte of them is read.
+        keep_folders: remember where folders lead, which is faster for files that are only shown; a
+            folder that becomes a link later would go unnoticed.
 
     Raises:
         ConfigError: a root does not exist.
     """
 
     def __init__(
-        self, base: Path, roots: Iterable[str], max_bytes: int = LARGEST_FILE_BYTES
+        self,
+        base: Path,
+        roots: Iterable[str],
+        max_bytes: int = LARGEST_FILE_BYTES,
+        *,
+        keep_folders: bool = False,
     ) -> None:
         self._max_bytes = max_bytes
         self._base = base.resolve()
         self._roots = tuple((self._base / root).resolve() for root in roots)
+        self._resolved = lru_cache(_FOLDERS_KEPT if keep_folders else 0)(os.path.realpath)
         for root in self._roots:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is no folder")
@@ -95,7 +106,7 @@ class MediaLoader:
             name = display_name(reference)[:200]
             raise MediaError(f"{name} is no http(s) or oss URL; give one of these, or a path")
         try:
-            path = (self._base / reference).resolve()
+            path = self._resolve(reference)
             inside = any(path.is_relative_to(root) for root in self._roots)
             if not inside:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
@@ -112,6 +123,11 @@ class MediaLoader:
         except (OSError, ValueError, RuntimeError) as exc:
             raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
         return path
+
+    def _resolve(self, reference: str) -> Path:
+        folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118, PTH206
+        path = Path(self._resolved(folder), name)
+        return path.resolve() if path.is_symlink() else path
 
 
 def _ending(url: str) -> str:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from omni_batch.analytics.report.charts import draw_run
 from omni_batch.analytics.report.collect import collect
-from omni_batch.analytics.report.facts import Facts
-from omni_batch.analytics.report.gallery import FIELDS
-from omni_batch.analytics.report.page import render
-from omni_batch.errors import StorageError
+from omni_batch.analytics.report.facts import RunReport
+from omni_batch.analytics.report.gallery import FIELDS, make_gallery
+from omni_batch.analytics.report.page import render, write_page
 from omni_batch.store import RunDir
 
 __all__ = ["write_report"]
@@ -15,7 +14,7 @@ __all__ = ["write_report"]
 PAGE = "report.html"
 
 
-def write_report(directory: RunDir) -> tuple[Path, Facts]:
+def write_report(directory: RunDir) -> tuple[Path, RunReport]:
     """Write report.html into a run directory, also while the run goes on.
 
     Returns:
@@ -25,21 +24,15 @@ def write_report(directory: RunDir) -> tuple[Path, Facts]:
         ConfigError: no run directory, or the drawing library is not installed.
         StorageError: a table can't be read, or the page can't be written.
     """
-    collected = collect(directory)
-    facts, gallery = collected.facts, collected.gallery
+    report = collect(directory)
     page = render(
         "report.html.j2",
-        facts=facts,
-        pictures=draw_run(facts),
-        gallery=gallery,
+        report=report,
+        pictures=draw_run(report),
+        gallery=make_gallery(directory, report.record),
         fields=FIELDS,
         run_dir=str(directory.root),
     )
     path = directory.root / PAGE
-    draft = path.with_name(f".{PAGE}.part")
-    try:
-        draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-        draft.replace(path)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc
-    return path, facts
+    write_page(path, page)
+    return path, report
