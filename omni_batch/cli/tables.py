@@ -191,9 +191,9 @@ def compare(
 
 def _write_page(path: Path, comparison: Any) -> None:
     from omni_batch.analytics.report.page import render
-    from omni_batch.cli.render_compare import comparison_facts
+    from omni_batch.cli.render_compare import comparison_lines
 
-    page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
+    page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_text(page, encoding="utf-8")

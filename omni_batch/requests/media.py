@@ -125,7 +125,7 @@ class MediaLoader:
         return path
 
     def _resolve(self, reference: str) -> Path:
-        folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118, PTH206
+        folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118
         path = Path(self._resolved(folder), name)
         return path.resolve() if path.is_symlink() else path
 

@@ -87,12 +87,14 @@ def _limit(buckets: Sequence[TimeBucket], use: QuotaUse) -> list[Spec]:
     """The limits in force as steps, with the last one's number."""
     start, end = buckets[0].start, buckets[-1].end
     moments = [start, *(step.since for step in use.limits if start < step.since < end), end]
-    points = [{"at": _iso(at), "limit": at_limit(use.limits, at)} for at in moments]
-    known = [point for point in points if point["limit"] is not None]
+    limits = [at_limit(use.limits, at) for at in moments]
+    known = [(at, limit) for at, limit in zip(moments, limits, strict=True) if limit is not None]
     in_sight = _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1)
-    if not known or max(point["limit"] for point in known) > in_sight:
+    if not known or max(limit for _, limit in known) > in_sight:
         return []
-    last = {**known[-1], "says": f"limit {fmt.count(known[-1]['limit'])}"}
+    points = [{"at": _iso(at), "limit": x} for at, x in zip(moments, limits, strict=True)]
+    at, limit = known[-1]
+    last = {"at": _iso(at), "limit": limit, "says": f"limit {fmt.count(limit)}"}
     place = {"x": _time(buckets), "y": {"field": "limit", "type": "quantitative"}}
     steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)"}
     text = {"type": "text", "align": "right", "dy": -7, "color": "var(--bad)"}

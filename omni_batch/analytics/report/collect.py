@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -92,11 +91,11 @@ def _counts(cell: Mapping[str, Any]) -> Counts:
 
 def _token_kinds(tokens: Mapping[str, int | None], counts: Counts) -> Iterator[TokenKind]:
     """What the bill is made of; kinds that did not occur are left out."""
-    named = {", ".join(queries.TOKEN_COLUMNS[name]): tokens[name] for name in queries.TOKEN_COLUMNS}
+    named = {", ".join(kind): tokens[name] or 0 for name, kind in queries.TOKEN_COLUMNS.items()}
     billed = tokens["billed"] or 0
-    named["not broken down by the service"] = billed - sum(filter(None, named.values()))
+    named["not broken down by the service"] = billed - sum(named.values())
     named["failed and retried requests"] = counts.prompt_tokens + counts.completion_tokens - billed
-    yield from (TokenKind(name, number) for name, number in named.items() if (number or 0) > 0)
+    yield from (TokenKind(name, number) for name, number in named.items() if number > 0)
 
 
 # --- time ---
@@ -133,8 +132,9 @@ def _quotas(
 
 
 def _starts(row: Mapping[str, Any], what: str) -> Starts | None:
-    first: datetime | None = row["first"]
-    return first and Starts(row["requests"], row[what], first, row["last"])
+    if not row["requests"]:
+        return None
+    return Starts(row["requests"], row[what], row["first"], row["last"])
 
 
 def _percentiles(values: dict[str, Any]) -> Percentiles | None:

@@ -90,13 +90,16 @@ RESPONSE_TIMES = f"""
                count(value) as count
         from seconds join spread using (endpoint, what) where value is not null group by all
     ), bars as (
-        select endpoint, what, list({{'start': start, 'end': "end", 'count': count}} order by slot) as bins
+        select endpoint, what,
+               list({{'start': start, 'end': "end", 'count': count}} order by slot) as bins
         from bar group by endpoint, what
     )
     select endpoint, what, seconds, bins from spread join bars using (endpoint, what)
     order by endpoint, what
 """
-WAITS = f"select {_PERCENTILES} as seconds from ({ITEM_WAITS.format(prefix='')}) t(row_number, value)"
+WAITS = (
+    f"select {_PERCENTILES} as seconds from ({ITEM_WAITS.format(prefix='')}) t(row_number, value)"
+)
 ESTIMATES = f"""
     select modality, sum(estimated_prompt_tokens)::bigint as estimated_tokens,
            sum(prompt_tokens)::bigint as billed_tokens, {_PERCENTILES} as ratio
@@ -121,15 +124,17 @@ def starts(since: datetime | None = None) -> str:
 
 BUSIEST_MINUTES = f"""
     with second as (
-        select epoch_us(started_at) // 1000000 as slot, count(*) as requests, sum({_TOKENS}) as tokens
+        select epoch_us(started_at) // 1000000 as slot, count(*) as requests,
+               sum({_TOKENS}) as tokens
         from attempts where started_at is not null group by slot
     ), minute as (
         select slot, sum(requests) over minute as requests, sum(tokens) over minute as tokens
         from second
         window minute as (order by slot range between {_MINUTE_S - 1} preceding and current row)
     )
-    select max(requests)::double as requests, to_timestamp(arg_max(slot, requests) + 1) as requests_end,
-           max(tokens)::double as tokens, to_timestamp(arg_max(slot, tokens) + 1) as tokens_end
+    select max(requests)::double as requests, max(tokens)::double as tokens,
+           to_timestamp(arg_max(slot, requests) + 1) as requests_end,
+           to_timestamp(arg_max(slot, tokens) + 1) as tokens_end
     from minute
 """
 
@@ -148,7 +153,8 @@ def timeline(width_s: int) -> str:
                    sum({_TOKENS}) as tokens
             from attempts where started_at is not null group by slot
         ), every as (select unnest(range(min(slot), max(slot) + 1)) as slot from sent)
-        select to_timestamp(slot * {width_s}) as start, to_timestamp((slot + 1) * {width_s}) as "end",
+        select to_timestamp(slot * {width_s}) as start,
+               to_timestamp((slot + 1) * {width_s}) as "end",
                coalesce(answered, 0) as answered, coalesce(retried, 0) as retried,
                coalesce(rate_limited, 0) as rate_limited, coalesce(broken, 0) as broken,
                coalesce(sum(requests) over minute, 0) / {minutes} as requests_per_minute,
