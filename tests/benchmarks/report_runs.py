@@ -30,8 +30,6 @@ SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 _PHOTOS = ("astronaut.jpg", "brick.jpg", "cat.webp", "coffee.jpg", "gravel.jpg", "photographer.png")
 _FAULTS = {
     "error_503": 0.05,
-    "rate_limit": 0.03,
-    "burst": 0.02,
     "cut": 0.05,
     "html_502": 0.01,
     "in_band_error": 0.01,
@@ -50,7 +48,12 @@ def mixed_run(folder: Path, items: int, *, speech_every: int = 3) -> RunDir:
         writer.writerows(_mixed_rows(items))
     os.environ[KEY_ENV] = "sk-benchmark"
     options = SimulatorOptions(
-        seed=7, first_chunk_s=0.2, chunk_interval_s=0.01, faults=_FAULTS, keep_requests=0
+        seed=7,
+        first_chunk_s=0.2,
+        chunk_interval_s=0.01,
+        faults=_FAULTS,
+        keep_requests=0,
+        requests_per_minute=600,
     )
     with Simulator(options) as simulator:
         config = parse_config(
@@ -65,8 +68,8 @@ def mixed_run(folder: Path, items: int, *, speech_every: int = 3) -> RunDir:
                 },
                 "request": {"modalities": ["text", "audio"], "voice": "Cherry"},
                 "quota": {
-                    "requests_per_minute": 2400,
-                    "tokens_per_minute": 1_500_000,
+                    "requests_per_minute": 660,
+                    "tokens_per_minute": 200_000,
                     "max_in_flight": 32,
                 },
                 "retry": {"first_wait_s": 0.1, "max_wait_s": 0.5, "max_attempts": 2},

@@ -16,8 +16,9 @@ from omni_batch.analytics.report.facts import (
 from omni_batch.analytics.report.quota_use import at_limit
 
 _BARS_WIDE, _BARS_NARROW = 60, 30
-_LIMIT_IN_SIGHT = 12.0
-"""A limit this many times above the highest point would press the curve to the floor."""
+_LIMIT_IN_SIGHT = 2.5
+"""A limit this many times above the highest point would press the curve to the floor; such a part of
+its line is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +74,39 @@ def _rate(buckets: Sequence[TimeBucket], use: QuotaUse) -> Spec:
     ]
     line = {"type": "area", "line": {"color": "var(--fill)", "strokeWidth": 1.5}}
     area = {**line, "color": "var(--fill)", "fillOpacity": 0.18, "interpolate": "monotone"}
+    limits = _limits(buckets, use)
+    in_sight = _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1)
+    seen = [limit for _, limit in limits if limit is not None and limit <= in_sight]
+    top = 1.08 * max(use.peak_per_minute, *seen, 1)
+    rate = {**_amount("rate"), "scale": {"zero": True, "domainMax": top}}
     return {
         "data": {"values": points},
         "layer": [
-            {"mark": area, "encoding": {"x": _time(buckets), "y": _amount("rate")}},
-            *_limit(buckets, use),
+            {"mark": area, "encoding": {"x": _time(buckets), "y": rate}},
+            *(_limit_line(buckets, limits, top) if seen else ()),
             _touch(),
         ],
     }
 
 
-def _limit(buckets: Sequence[TimeBucket], use: QuotaUse) -> list[Spec]:
-    """The limits in force as steps, with the last one's number."""
+def _limits(
+    buckets: Sequence[TimeBucket], use: QuotaUse
+) -> list[tuple[datetime, float | None]]:
+    """The limits in force, as the corners of a line of steps."""
     start, end = buckets[0].start, buckets[-1].end
     moments = [start, *(step.since for step in use.limits if start < step.since < end), end]
-    limits = [at_limit(use.limits, at) for at in moments]
-    known = [(at, limit) for at, limit in zip(moments, limits, strict=True) if limit is not None]
-    in_sight = _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1)
-    if not known or max(limit for _, limit in known) > in_sight:
-        return []
-    points = [{"at": _iso(at), "limit": x} for at, x in zip(moments, limits, strict=True)]
-    at, limit = known[-1]
+    return [(at, at_limit(use.limits, at)) for at in moments]
+
+
+def _limit_line(
+    buckets: Sequence[TimeBucket], limits: Sequence[tuple[datetime, float | None]], top: float
+) -> list[Spec]:
+    """Steps, with the number of the last one in sight."""
+    at, limit = [(at, limit) for at, limit in limits if limit is not None and limit <= top][-1]
     last = {"at": _iso(at), "limit": limit, "says": f"limit {fmt.count(limit)}"}
+    points = [{"at": _iso(at), "limit": limit} for at, limit in limits]
     place = {"x": _time(buckets), "y": {"field": "limit", "type": "quantitative"}}
-    steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)"}
+    steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)", "clip": True}
     text = {"type": "text", "align": "right", "dy": -7, "color": "var(--bad)"}
     return [
         {
@@ -218,6 +228,7 @@ _SECONDS: Spec = {
     "labelExpr": "datum.value < 1 ? format(datum.value * 1000, ',') + ' ms'"
     " : format(datum.value, ',') + ' s'",
     "labelOverlap": True,
+    "labelSeparation": 12,
     "tickCount": 6,
 }
 
