@@ -17,7 +17,7 @@ from omni_batch.analytics.report.quota_use import at_limit
 
 _BARS_WIDE, _BARS_NARROW = 60, 30
 _LIMIT_IN_SIGHT = 2.5
-"""A limit this many times above the highest point would press the curve to the floor; such a part of
+"""A limit this many times above the highest point would press the curve to the floor: that part of
 its line is left out."""
 
 
@@ -77,7 +77,7 @@ def _rate(buckets: Sequence[TimeBucket], use: QuotaUse) -> Spec:
     limits = _limits(buckets, use)
     in_sight = _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1)
     seen = [limit for _, limit in limits if limit is not None and limit <= in_sight]
-    top = 1.08 * max(use.peak_per_minute, *seen, 1)
+    top = 1.2 * max(use.peak_per_minute, *seen, 1)  # room for the label
     rate = {**_amount("rate"), "scale": {"zero": True, "domainMax": top}}
     return {
         "data": {"values": points},
@@ -89,9 +89,7 @@ def _rate(buckets: Sequence[TimeBucket], use: QuotaUse) -> Spec:
     }
 
 
-def _limits(
-    buckets: Sequence[TimeBucket], use: QuotaUse
-) -> list[tuple[datetime, float | None]]:
+def _limits(buckets: Sequence[TimeBucket], use: QuotaUse) -> list[tuple[datetime, float | None]]:
     """The limits in force, as the corners of a line of steps."""
     start, end = buckets[0].start, buckets[-1].end
     moments = [start, *(step.since for step in use.limits if start < step.since < end), end]
@@ -102,23 +100,19 @@ def _limit_line(
     buckets: Sequence[TimeBucket], limits: Sequence[tuple[datetime, float | None]], top: float
 ) -> list[Spec]:
     """Steps, with the number of the last one in sight."""
-    at, limit = [(at, limit) for at, limit in limits if limit is not None and limit <= top][-1]
-    last = {"at": _iso(at), "limit": limit, "says": f"limit {fmt.count(limit)}"}
+    last = [limit for _, limit in limits if limit is not None and limit <= top][-1]
     points = [{"at": _iso(at), "limit": limit} for at, limit in limits]
     place = {"x": _time(buckets), "y": {"field": "limit", "type": "quantitative"}}
     steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)", "clip": True}
-    text = {"type": "text", "align": "right", "dy": -7, "color": "var(--bad)"}
+    corner = {"align": "right", "baseline": "top", "x": "width", "y": 2}
+    text = {"type": "text", "color": "var(--bad)", "text": f"limit {fmt.count(last)}", **corner}
     return [
         {
             "data": {"values": points},
             "mark": {**steps, "strokeDash": [5, 3], "strokeWidth": 1.2},
             "encoding": place,
         },
-        {
-            "data": {"values": [last]},
-            "mark": text,
-            "encoding": {**place, "text": {"field": "says"}},
-        },
+        {"data": {"values": [{}]}, "mark": text},
     ]
 
 
@@ -283,7 +277,13 @@ def _time(buckets: Sequence[TimeBucket]) -> Spec:
         "type": "temporal",
         "title": "UTC",
         "scale": {"type": "utc"},
-        "axis": {"format": pattern, "tickCount": 5, "labelOverlap": True, "labelFlush": True},
+        "axis": {
+            "format": pattern,
+            "tickCount": 5,
+            "labelOverlap": True,
+            "labelSeparation": 12,
+            "labelFlush": True,
+        },
     }
 
 

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,7 +30,6 @@ from markupsafe import Markup
 from omni_batch import format as fmt
 from omni_batch._version import __version__
 from omni_batch.analytics.report.quota_use import limits_in_words
-from omni_batch.errors import StorageError
 from omni_batch.progress import phrases
 
 _POLICY = (
@@ -64,20 +62,6 @@ def render(template_name: str, **context: Any) -> str:
             **context,
         )
     )
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page in one step: readers see the old one or the new one.
-
-    Raises:
-        StorageError: it can't be written.
-    """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-        draft.replace(path)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc
 
 
 def _share_bar(part: float | None, whole: float | None) -> Markup:
