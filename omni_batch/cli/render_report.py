@@ -8,7 +8,7 @@ from rich.text import Text
 
 from omni_batch import format as fmt
 from omni_batch.analytics.report.facts import Percentiles, QuotaUse, RunReport
-from omni_batch.analytics.report.quota_use import limits_in_words
+from omni_batch.analytics.report.quota_use import limits_in_words, used_in_words
 from omni_batch.cli.render import pairs_table
 from omni_batch.progress import phrases
 
@@ -27,13 +27,10 @@ def report_summary(report: RunReport, page: Path) -> RenderableType:
 def _quotas(report: RunReport) -> Iterator[tuple[str, str]]:
     for use in report.quotas:
         yield f"{use.what} a minute", _rates(use)
-        if use.used is not None:
-            nearer = ", the nearer limit" if use is report.nearer_quota else ""
-            peak = fmt.share(use.peak_used)
-            yield (
-                f"{use.what} quota",
-                f"{fmt.share(use.used)} used, {peak} in the busiest minute{nearer}",
-            )
+        if used := used_in_words(use):
+            yield f"{use.what} quota", used
+    if report.nearer_quota:
+        yield "nearer limit", f"{report.nearer_quota.what} a minute"
 
 
 def _rates(use: QuotaUse) -> str:

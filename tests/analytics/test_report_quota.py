@@ -150,7 +150,7 @@ def test_limits_over_time() -> None:
     )
     steps = combined(both, "requests")
     assert steps == (
-        *(LimitStep(at(0), None), LimitStep(at(10), 120)),
+        *(LimitStep(at(0), None), LimitStep(at(5), None), LimitStep(at(10), 120)),
         *(LimitStep(at(30), None), LimitStep(at(40), 120)),
     )
     assert known_since(steps) == at(40)

@@ -58,9 +58,8 @@ class Gallery:
         self.records = 0
         self.seen = 0
         self._failed = 0
-        self._every = -(-record.items // (_MOST_RECORDS - _FAILED_FIRST))
-        if record.items <= _MOST_RECORDS:
-            self._every = 1
+        many = record.items > _MOST_RECORDS
+        self._every = -(-record.items // (_MOST_RECORDS - _FAILED_FIRST)) if many else 1
         self._thumbnail_every = max(1, record.items // _THUMBNAILS)
         # Text takes about half of a record and packs to half of its size.
         fair_bytes = _PACKED_BYTES // max(1, min(record.items, _MOST_RECORDS))
