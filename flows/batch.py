@@ -2,8 +2,11 @@
 
     python -m flows.batch CONFIG
 
+Deployments name it `flows/batch.py:batch` in a checkout and `omni_batch.flows.batch:batch` where a
+wheel is installed; its own imports are relative, so that both work.
+
 A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
-been done stands in the run directory alone; Prefect's states, caches and retries decide nothing.
+been done is in the run directory alone; Prefect's states, caches and retries decide nothing.
 """
 
 import argparse
@@ -17,17 +20,19 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.artifacts import keep_progress, publish_summary
-from flows.secrets import load_keys
 from omni_batch.config import load_config
-from omni_batch.engine.pipeline import active_run, execute, process_shard
+from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
+
+from .artifacts import keep_progress, publish_summary
+from .secrets import load_keys
 
 
 def _run_name() -> str:
@@ -64,7 +69,7 @@ async def batch(
 async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
-    counts = active_run().counters.counts
+    counts = active_run().ledger.counts
     get_run_logger().info(
         "shard %d of %s ended; so far %d succeeded, %d failed",
         shard_number,

@@ -9,15 +9,15 @@ OmniBatchError
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
-│   │   ├── NoResponse         it has not begun to answer in time
+│   │   ├── NoResponse         it did not begin to answer in time
 │   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
-├── StreamError            the reply broke off or made no sense
-├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
+├── StreamError            the reply was cut or made no sense
+├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
@@ -50,7 +50,7 @@ class OmniBatchError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class in snake case, as it stands in the column `error_kind`."""
+        """The class in snake case, as in the column `error_kind`."""
         return _snake_case(type(self).__name__)
 
 
@@ -59,7 +59,7 @@ class ConfigError(OmniBatchError):
 
 
 class ManifestError(OmniBatchError):
-    """The manifest can't be used. Raised before anything is sent."""
+    """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
     remedy = (
         "The prompt could not be filled in from this row. Correct the row, or the template in "
@@ -93,7 +93,7 @@ class BrokenRule(Protocol):
 
 
 class InvalidRequest(OmniBatchError):
-    """The request would be refused by the service. Found out before sending."""
+    """The request breaks a rule of the model or the server, so it is not sent."""
 
     remedy = (
         "The request breaks a rule of the model and was not sent. The message names the value and "
@@ -104,7 +104,7 @@ class InvalidRequest(OmniBatchError):
         super().__init__("; ".join(violation.message for violation in broken))
         self.broken = tuple(broken)
         self.code = broken[0].rule
-        """The first rule's id, as it stands in the column `error_code`."""
+        """The first rule's id, as in the column `error_code`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Unavailable(EndpointError):
 
 
 class NoResponse(Unavailable):
-    """It took the request and has not begun to answer in time; perhaps it was at work."""
+    """The service took the request and did not begin to answer in time."""
 
     remedy = (
         "The service took the request and never began to answer. Run these rows again; if it "
@@ -175,7 +175,7 @@ class NoResponse(Unavailable):
 
 
 class TimedOut(Unavailable):
-    """The service gave up on the answer. Each try takes minutes, so there are few (error codes)."""
+    """The service stopped at its own time limit. Attempts take minutes, so there are few."""
 
     remedy = (
         "The service gave up on the answer after its own time limit. Ask for less at once: "
@@ -185,7 +185,7 @@ class TimedOut(Unavailable):
 
 
 class MediaUnreachable(EndpointError):
-    """The service could not download the media. Worth two more tries (Model Studio error codes)."""
+    """The service could not download the media. Worth two more attempts (its error codes)."""
 
     remedy = (
         "The service could not download the medium. Check that the URL is public and has not "
@@ -196,7 +196,7 @@ class MediaUnreachable(EndpointError):
 
 
 class Rejected(EndpointError):
-    """The request itself is wrong; it would be refused again."""
+    """The service refused the request and would refuse it again."""
 
     remedy = (
         "The service rejects this request and would reject it again. Read its message; most often "
@@ -223,11 +223,12 @@ class AccountError(EndpointError):
 class Outage(EndpointError):
     """The service has not answered for `retry.outage_timeout_s`. The run can be resumed."""
 
+    remedy = "Wait until the service is back, then resume."
     stops_run = True
 
 
 class StreamError(OmniBatchError):
-    """The reply was cut, stalled or was no valid stream. Never a success."""
+    """The reply was cut, stalled or invalid. It never counts as a success."""
 
     remedy = (
         "The reply broke off or was not valid at every attempt. Run these rows again; if it "
@@ -238,7 +239,7 @@ class StreamError(OmniBatchError):
 
 
 class AbnormalFinish(OmniBatchError):
-    """A finish_reason that is neither stop nor length. Asking again would cost again."""
+    """The answer ended with a finish_reason other than stop or length."""
 
     remedy = (
         "The answer ended for a reason that is not a success, such as a filter. Read the message; "
@@ -247,7 +248,7 @@ class AbnormalFinish(OmniBatchError):
 
 
 class SpeechMissing(OmniBatchError):
-    """Text came, speech did not. Asking again would cost again, so it is not retried."""
+    """Text came, speech did not. Another attempt would cost again, so there is none."""
 
     remedy = (
         "Text came without the speech that was asked for. Check that the model and the server "
@@ -256,13 +257,14 @@ class SpeechMissing(OmniBatchError):
 
 
 class BudgetReached(OmniBatchError):
-    """`budget` is spent; what is in flight may end."""
+    """A limit of `budget` is reached. Requests in flight may end."""
 
+    remedy = "Raise the limit with `--set budget.max_cost=…` when you resume."
     stops_run = True
 
 
 class ItemTimeout(OmniBatchError):
-    """The item's attempts took `retry.item_timeout_s` together."""
+    """All attempts of the item together took `retry.item_timeout_s`."""
 
     remedy = (
         "All attempts together took longer than retry.item_timeout_s. Ask for less at once, or "
@@ -273,18 +275,21 @@ class ItemTimeout(OmniBatchError):
 class Interrupted(OmniBatchError):
     """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
 
+    remedy = "Resume when you like."
     stops_run = True
 
 
 class OutOfMemory(OmniBatchError):
     """The system gave this process no more memory or threads. No item is at fault."""
 
+    remedy = "Lower quota.max_in_flight, or free memory, then resume."
     stops_run = True
 
 
 class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
+    remedy = "Free space or mend the permissions, then resume."
     stops_run = True
 
 

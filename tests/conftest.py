@@ -1,6 +1,7 @@
 """A real simulator on a free port, and runs over manifests that a test writes down."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ settings.load_profile("unhurried")
 
 KEY_ENV = "OMNI_BATCH_TEST_KEY"
 KEY = "sk-0123456789-test"
-SAMPLE = Path(__file__).parent.parent / "data" / "sample"
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "data" / "sample"
+os.environ["PYTHONPATH"] = str(
+    ROOT
+)  # processes that tests start run this checkout, from any folder
 
 MakeConfig = Callable[..., Config]
 

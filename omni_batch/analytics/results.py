@@ -53,11 +53,13 @@ def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Tab
     return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
 
 
-def input_files(directory: RunDir, record: RunRecord) -> MediaLoader | None:
-    """Finds the run's media that still lie in media.roots; None where these have gone."""
+def input_files(
+    directory: RunDir, record: RunRecord, *, keep_folders: bool = False
+) -> MediaLoader | None:
+    """Finds the run's media that are still in media.roots; None where these are gone."""
     roots = (record.config.get("media") or {}).get("roots") or ["."]
     try:
-        return MediaLoader(directory.root / record.base_folder, roots, keep_folders=True)
+        return MediaLoader(directory.root / record.base_folder, roots, keep_folders=keep_folders)
     except ConfigError:
         return None
 

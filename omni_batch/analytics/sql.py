@@ -29,7 +29,7 @@ _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 # fmt: off
-_RUN_COLUMNS = pa.schema([
+RUN_COLUMNS = pa.schema([
     pa.field(name, kind, metadata={"description": description})
     for name, kind, description in (
         ("run_id", _TEXT, "id of the run"),
@@ -62,6 +62,7 @@ _RUN_COLUMNS = pa.schema([
     )
 ])
 # fmt: on
+"""The view `runs`: the figures of each run and how it was made."""
 
 ITEM_WAITS = """
     select r.row_number, greatest(0, r.latency_s - sum(a.latency_s)) as wait_s
@@ -170,8 +171,8 @@ class RunDatabase:
         attempts = [shard.attempts for shard in shards]
         self._view(f"{prefix}attempts", attempts, schema(ATTEMPT_COLUMNS))
         rows = [_run_row(run, record) for run, record in pairs]
-        table = pa.Table.from_pylist(rows, schema=_RUN_COLUMNS)
-        self._view(f"{prefix}runs", [table], _RUN_COLUMNS)
+        table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
+        self._view(f"{prefix}runs", [table], RUN_COLUMNS)
         self._view_items(f"{prefix}items", runs)
         return records
 
@@ -253,7 +254,7 @@ def _schemas(paths: list[Path]) -> list[pa.Schema]:
 
 def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
     known = msgspec.structs.asdict(record) | msgspec.structs.asdict(record.counts)
-    row = {name: known.get(name) for name in _RUN_COLUMNS.names}
+    row = {name: known.get(name) for name in RUN_COLUMNS.names}
     counts, money = record.counts, record.counts.spent
     # Amounts of several currencies have no sum; `attempts` holds each.
     currency = next(iter(money)) if len(money) == 1 else None

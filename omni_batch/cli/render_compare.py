@@ -147,7 +147,8 @@ def _costs(left: Side, right: Side) -> Iterator[Line]:
     both = left.counts.cost, right.counts.cost
     currencies = set(both[0]) | set(both[1])
     if len(currencies) > 1:
-        yield Line("cost", money(both[0]), money(both[1]), "different currencies")
+        difference = f"{'several' if both[0].keys() == both[1].keys() else 'different'} currencies"
+        yield Line("cost", money(both[0]), money(both[1]), difference)
         return
     currency = next(iter(currencies), None)
 

@@ -1,4 +1,4 @@
-"""What goes on beside the items: the report of progress, and an end in good order."""
+"""Background tasks of a run: its progress is published, and it stops in an orderly way."""
 
 import asyncio
 import logging
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted, StorageError
 from omni_batch.store.disk import in_thread
-from omni_batch.store.record import write_record
 
 log = logging.getLogger("omni_batch")
 
@@ -43,8 +42,8 @@ async def _run_in_background(task: Background, run: Run) -> None:
 async def _report(run: Run) -> None:
     while True:
         try:
-            record = run.update_record("running")
-            await in_thread(write_record, run.directory.record, record, run.directory.disk)
+            run.update_record("running")
+            await in_thread(run.publisher.write)
         except StorageError as exc:
             run.stop(exc)
         await asyncio.sleep(_SNAPSHOT_S)
@@ -56,27 +55,26 @@ async def _end_in_time(run: Run) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(run.config.shutdown_grace_s):
             await run.router.drained()
-    for task in tuple(run.tasks):
-        task.cancel()
+    run.stopping.abort()
+
+
+def interrupt(run: Run) -> None:
+    """At the first call the run stops in order, at the second at once."""
+    if run.stopping.is_on:
+        run.stopping.abort()
+    else:
+        run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
 
 
 @contextmanager
 def _stop_on_signals(run: Run) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: stop in order. Second: at once."""
+    """Take Ctrl-C and SIGTERM as interrupts of the run."""
     loop = asyncio.get_running_loop()
-
-    def handle() -> None:
-        if run.stop_reason is None:
-            run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
-        else:
-            for task in tuple(run.tasks):
-                task.cancel()
-
     handled = []
     # Only the main thread hears of signals, and not on every system.
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, handle)
+            loop.add_signal_handler(number, interrupt, run)
             handled.append(number)
     try:
         yield

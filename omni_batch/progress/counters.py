@@ -1,55 +1,11 @@
-"""The running counts of a run, kept while results come in."""
+"""What an attempt, a result or a table counts for: each is `Counts`, and they add up. Pure."""
 
-import time
-from dataclasses import dataclass, field
-
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_batch.counts import Counts, Money, add_money
 from omni_batch.errors import RateLimited, error_kind
 from omni_batch.types import Attempt, Cost, Result
-
-
-@dataclass(slots=True)
-class Counters:
-    """What earlier processes did, and what this one does.
-
-    Tokens and money are those of attempts: what a failed one took is on the bill as well, and an
-    answer of an earlier run is not.
-    """
-
-    counts: Counts = field(default_factory=Counts)
-    started_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def done(self) -> int:
-        """Items with a result."""
-        return self.counts.done
-
-    def add_result(self, result: Result) -> None:
-        """Count one item that has just been finished."""
-        self.counts += of_result(result)
-
-    def add_attempt(self, attempt: Attempt) -> None:
-        """Count one HTTP exchange that has just ended."""
-        self.counts += of_attempt(attempt)
-
-    def add_tables(self, results: pa.Table, attempts: pa.Table) -> None:
-        """Count what an earlier process has written."""
-        self.counts += of_tables(results, attempts)
-
-    def snapshot(self, now_s: float) -> Counts:
-        """The counts with the time worked until now."""
-        counts = self.counts
-        return msgspec.structs.replace(
-            counts,
-            audio_s=round(counts.audio_s, 3),
-            cost=_rounded(counts.cost),
-            estimated_cost=_rounded(counts.estimated_cost),
-            elapsed_s=round(counts.elapsed_s + now_s - self.started_s, 3),
-        )
 
 
 def of_result(result: Result) -> Counts:
@@ -113,10 +69,6 @@ def _money_of(table: pa.Table, column: str) -> Money:
     known = table.select([column, "currency"]).filter(pc.is_valid(table[column]))
     sums = known.group_by("currency").aggregate([(column, "sum")]).to_pylist()
     return {row["currency"]: row[f"{column}_sum"] for row in sums}
-
-
-def _rounded(money: Money) -> Money:
-    return {currency: round(amount, 9) for currency, amount in money.items()}
 
 
 def _sum(values: pa.ChunkedArray) -> int:

@@ -1,4 +1,4 @@
-"""The line in front of one endpoint: who goes next. The event loop is its clock.
+"""The queue in front of one endpoint: which request starts next. The event loop is its clock.
 
 Items are served in the order they came, so a large one is not passed over for ever. What a request
 will use is charged before it starts and corrected when it ends; a request larger than a whole
@@ -31,19 +31,19 @@ class RateLimiter:
         self._limits = LimiterPolicy(config, learned)
         self._queue: deque[tuple[asyncio.Future[None], Permit]] = deque()
         self._queued_tokens = 0.0
-        self._flying: set[Permit] = set()
+        self._in_flight: set[Permit] = set()
         self._estimated_at_s = 0.0
-        self._alarm: asyncio.TimerHandle | None = None
-        self._freed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._released = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
         """Requests under way."""
-        return len(self._flying)
+        return len(self._in_flight)
 
     @property
     def waiting(self) -> int:
-        """Requests in the line."""
+        """Requests in the queue."""
         return len(self._queue)
 
     @property
@@ -65,7 +65,7 @@ class RateLimiter:
         return self._limits.backlog_s(now_s, self.in_flight, self.waiting, self._queued_tokens)
 
     def wants_probe(self, now_s: float) -> bool:
-        """Whether it is down and nobody in the line would find out that it is not any more."""
+        """Whether it is down and no waiting request would find out that it is up again."""
         breaker = self.breaker
         return breaker.is_open and not self.waiting and breaker.wait_s(now_s) == 0
 
@@ -74,17 +74,17 @@ class RateLimiter:
         return self._limits.learned()
 
     def status(self, endpoint: str, now_s: float, closed: str | None = None) -> EndpointStatus:
-        """How things stand."""
+        """How the endpoint is used at this moment."""
         return self._limits.status(endpoint, now_s, self.in_flight, self.waiting, closed)
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
         while self.in_flight:
-            self._freed.clear()
-            await self._freed.wait()
+            self._released.clear()
+            await self._released.wait()
 
     def reject_waiting(self, reason: Exception) -> None:
-        """Send everybody in the line away with this error."""
+        """End the wait of all requests in the queue with this error."""
         while self._queue:
             future, permit = self._queue.popleft()
             self._queued_tokens -= permit.queued_tokens
@@ -94,7 +94,7 @@ class RateLimiter:
     # --- For Permit ---
 
     async def enter(self, permit: "Permit") -> None:
-        """Wait in the line until it is the permit's turn."""
+        """Wait in the queue until it is the permit's turn."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((future, permit))
         self._queued_tokens += permit.queued_tokens
@@ -103,34 +103,34 @@ class RateLimiter:
         try:
             await future
         except asyncio.CancelledError:
-            if permit in self._flying:  # it was served and cancelled in the same moment
+            if permit in self._in_flight:  # it was served and cancelled in the same moment
                 permit.used(0)
                 self.leave(permit)
             raise
 
     def leave(self, permit: "Permit") -> None:
-        """Give the place back."""
-        self._flying.discard(permit)
-        self._freed.set()
+        """The request has ended."""
+        self._in_flight.discard(permit)
+        self._released.set()
         self.serve()
 
     def serve(self) -> None:
-        """Start all that may start now, and set the alarm for the next."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        """Start all that may start now, and set a timer for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._estimate_again()
         while self._queue and self.in_flight < self._limits.limit:
             now_s = _now_s()
             if (wait_s := self._limits.wait_s(now_s)) > 0:
-                alarm_s = now_s + max(wait_s, _LEAST_WAIT_S)
-                self._alarm = asyncio.get_running_loop().call_at(alarm_s, self.serve)
+                timer_s = now_s + max(wait_s, _LEAST_WAIT_S)
+                self._timer = asyncio.get_running_loop().call_at(timer_s, self.serve)
                 return
             future, permit = self._queue.popleft()
             self._queued_tokens -= permit.queued_tokens
             if not future.done():
                 permit.start(now_s)
-                self._flying.add(permit)
+                self._in_flight.add(permit)
                 future.set_result(None)
 
     def _estimate_again(self) -> None:
@@ -138,7 +138,7 @@ class RateLimiter:
         now_s = _now_s()
         if now_s - self._estimated_at_s >= _ESTIMATE_AGAIN_S:
             self._estimated_at_s = now_s
-            self._limits.correct(sum(permit.gap() for permit in self._flying))
+            self._limits.correct(sum(permit.gap() for permit in self._in_flight))
 
 
 class Permit:

@@ -1,7 +1,7 @@
 """When the next request may start, by all that is known of an endpoint. Pure.
 
-Each part beside this file knows one reason to wait; here they are asked in turn, and told what the
-service did.
+Each module beside this one knows one reason to wait. Here they are asked in turn, and each learns
+from what the service did.
 """
 
 from collections import Counter
@@ -53,33 +53,33 @@ class LimiterPolicy:
         self._token_rate = _rate(config.tokens_per_minute, known.tokens_per_minute, config, 1.0)
         self._requests = Pacer(self._request_rate.per_s, _REQUESTS_TOLERANCE_S)
         self._tokens = Pacer(self._token_rate.per_s, _TOKENS_TOLERANCE_S)
-        self._ramp = SlowStart(self._request_rate.per_s, known.burst_doubling_s)
+        self._slow_start = SlowStart(self._request_rate.per_s, known.burst_doubling_s)
         paced = self._request_rate.per_s is not None or self._token_rate.per_s is not None
-        self._room = ConcurrencyLimit(
+        self._concurrency = ConcurrencyLimit(
             config.max_in_flight or _IN_FLIGHT, bounded=config.adaptive and not paced
         )
-        self._pause = Backoff()
+        self._backoff = Backoff()
         self._recent = Recent()
         self._rate_limited: Counter[str] = Counter()
-        self._pressed: tuple[RateEstimator | None, float] | None = None
+        self._saturated: tuple[RateEstimator | None, float] | None = None
         self._surged = False
         self.breaker = CircuitBreaker()
 
     @property
     def limit(self) -> int:
         """Requests that may be in flight."""
-        return self._room.limit
+        return self._concurrency.limit
 
     def wait_s(self, now_s: float) -> float:
         """How long the next request must wait."""
         wait_s, rate = self._longest_wait(now_s)
         if wait_s > 0:
-            self._pressed = self._pressed or (rate, now_s)
+            self._saturated = self._saturated or (rate, now_s)
         return wait_s
 
     def backlog_s(self, now_s: float, in_flight: int, waiting: int, tokens: float) -> float:
         """About how long one more request would wait behind those that wait, with their tokens."""
-        waits_s = [self._pause.wait_s(now_s), self.breaker.wait_s(now_s)]
+        waits_s = [self._backoff.wait_s(now_s), self.breaker.wait_s(now_s)]
         for pacer, rate, queued in (
             (self._requests, self._request_rate, float(waiting)),
             (self._tokens, self._token_rate, tokens),
@@ -94,14 +94,14 @@ class LimiterPolicy:
 
     def start(self, tokens: float, now_s: float) -> Start:
         """A request starts that is expected to use so many tokens."""
-        self._press(now_s)
+        self._note_saturation(now_s)
         self._requests.charge(1, now_s)
         self._tokens.charge(tokens, now_s)
         self._request_rate.accepted(1)
         self._recent.started(tokens, now_s)
-        self._ramp.start(now_s)
+        self._slow_start.start(now_s)
         self.breaker.start(now_s)
-        return Start(now_s, self._pause.over(), _HELD_S if self._surged else None)
+        return Start(now_s, self._backoff.over(), _HELD_S if self._surged else None)
 
     def correct(self, tokens: float) -> None:
         """Requests under way will use so many tokens more than was charged, or fewer."""
@@ -120,8 +120,8 @@ class LimiterPolicy:
     def admitted(self, server_limits: ServerLimits | None, now_s: float) -> None:
         """A request was let in."""
         self.breaker.answered()
-        self._room.admitted()
-        self._hear(server_limits, now_s)
+        self._concurrency.admitted()
+        self._take_in_limits(server_limits, now_s)
 
     def refused(self, start: Start, item_id: object, error: EndpointError, now_s: float) -> None:
         """A request was not let in."""
@@ -135,7 +135,7 @@ class LimiterPolicy:
                     error.uses_attempt = False
             case _:
                 self.breaker.answered()
-        self._hear(error.server_limits, now_s)
+        self._take_in_limits(error.server_limits, now_s)
 
     # --- What is known ---
 
@@ -144,13 +144,13 @@ class LimiterPolicy:
         return Learned(
             _per_minute(self._request_rate.learned_per_s),
             _per_minute(self._token_rate.learned_per_s),
-            self._ramp.learned_doubling_s,
+            self._slow_start.learned_doubling_s,
         )
 
     def status(
         self, endpoint: str, now_s: float, in_flight: int, waiting: int, closed: str | None
     ) -> EndpointStatus:
-        """How things stand."""
+        """How the endpoint is used at this moment."""
         requests, tokens = self._recent.last_minute(now_s)
         return EndpointStatus(
             name=endpoint,
@@ -160,7 +160,7 @@ class LimiterPolicy:
             tokens_last_minute=tokens,
             in_flight=in_flight,
             waiting=waiting,
-            paused_s=round(self._pause.wait_s(now_s), 1),
+            paused_s=round(self._backoff.wait_s(now_s), 1),
             down_s=round(self.breaker.down_s(now_s), 1),
             rate_limited=dict(self._rate_limited),
             closed=closed,
@@ -175,7 +175,7 @@ class LimiterPolicy:
         """With the limit that it is due to; None where it is something else."""
         requests_s, tokens_s = self._requests.wait_s(now_s), self._tokens.wait_s(now_s)
         others_s = max(
-            self._pause.wait_s(now_s), self.breaker.wait_s(now_s), self._ramp.wait_s(now_s)
+            self._backoff.wait_s(now_s), self.breaker.wait_s(now_s), self._slow_start.wait_s(now_s)
         )
         if others_s >= requests_s and others_s >= tokens_s:
             return others_s, None
@@ -183,25 +183,25 @@ class LimiterPolicy:
             return requests_s, self._request_rate
         return tokens_s, self._token_rate
 
-    def _press(self, now_s: float) -> None:
+    def _note_saturation(self, now_s: float) -> None:
         """Tell the limit that was waited for how long that was; it may grow by it."""
-        if self._pressed is None:
+        if self._saturated is None:
             return
-        (rate, since_s), self._pressed = self._pressed, None
+        (rate, since_s), self._saturated = self._saturated, None
         if rate is not None:
             rate.saturated_for(now_s - since_s, now_s)
-            self._keep_pace(now_s)
+            self._apply_rates(now_s)
 
     def _throttle(self, start: Start, error: RateLimited, now_s: float) -> None:
         self._rate_limited[error.limit] += 1
         self._request_rate.accepted(-1)
-        self._ramp.refused()
-        # What is under way goes on to use tokens for as long as a request takes.
+        self._slow_start.refused()
+        # Requests in flight use tokens for as long as they take.
         lag_s = self._recent.usual_latency_s
         lags = error.limit == "tokens" and self._token_rate.settling(now_s, lag_s)
         pause_s = _LAG_PAUSE_S if lags and error.retry_after_s is None else error.retry_after_s
         again = start.first_after_pause
-        cause = self._pause.refused(now_s, start.at_s, pause_s, again=again)
+        cause = self._backoff.refused(now_s, start.at_s, pause_s, again=again)
         if cause == "first" and not lags:
             self._slow_down(error, now_s)
 
@@ -211,7 +211,7 @@ class LimiterPolicy:
         match error.limit:
             case "burst":
                 self._surged = True
-                self._ramp.surged()
+                self._slow_start.surged()
                 return
             case "tokens":
                 rate = self._token_rate
@@ -222,17 +222,17 @@ class LimiterPolicy:
                 pass  # perhaps there are too many at once
         rate.refused(now_s)
         if rate.per_s is None and self._adaptive:
-            self._room.refused()
+            self._concurrency.refused()
         else:
-            self._room.lift()
-        self._keep_pace(now_s)
+            self._concurrency.lift()
+        self._apply_rates(now_s)
 
-    def _keep_pace(self, now_s: float) -> None:
+    def _apply_rates(self, now_s: float) -> None:
         for pacer, rate in ((self._requests, self._request_rate), (self._tokens, self._token_rate)):
             if rate.per_s is not None:
                 pacer.change(rate.per_s, now_s)
 
-    def _hear(self, server_limits: ServerLimits | None, now_s: float) -> None:
+    def _take_in_limits(self, server_limits: ServerLimits | None, now_s: float) -> None:
         """Take in what the service says of its limits."""
         if server_limits is None:
             return
@@ -241,8 +241,8 @@ class LimiterPolicy:
         if server_limits.tokens_per_minute:
             self._token_rate.stated_by_server(server_limits.tokens_per_minute / 60)
         if server_limits.wait_s:
-            self._pause.until(now_s + server_limits.wait_s)
-        self._keep_pace(now_s)
+            self._backoff.until(now_s + server_limits.wait_s)
+        self._apply_rates(now_s)
 
 
 def _rate(

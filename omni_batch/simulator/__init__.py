@@ -1,12 +1,13 @@
-"""A server that behaves like the Qwen-Omni chat API, as far as its documents and traffic tell.
+"""A server that behaves like the Qwen-Omni chat API, as far as its documents and traffic show.
 
 It reads the API independently of the client: it shares no code with the rest of omni_batch, so
 that one misreading cannot hide on both sides.
 """
 
 from omni_batch.simulator import reply
-from omni_batch.simulator.books import Counters, Recorded
-from omni_batch.simulator.choices import (
+from omni_batch.simulator.api.upload_store import Stored
+from omni_batch.simulator.metrics import Counters, Recorded
+from omni_batch.simulator.option_values import (
     BASE64_CUTS,
     DIALECTS,
     FAULTS,
@@ -19,7 +20,6 @@ from omni_batch.simulator.choices import (
 )
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.server import Simulator, serve
-from omni_batch.simulator.uploads import Stored
 
 __all__ = [
     "BASE64_CUTS",

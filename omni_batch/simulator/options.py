@@ -1,55 +1,32 @@
-"""What a simulator is told before it starts, or while it runs."""
-
-from __future__ import annotations
+"""Options of a simulator, set before it starts or while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from typing import Self
 
 import msgspec
 
-from omni_batch.simulator.choices import (
-    BASE64_CUTS,
-    DIALECTS,
-    FAULTS,
-    FRAMINGS,
-    REASONING_COUNTED,
-    REASONING_KEYS,
-    USAGE_DETAILS,
-    USAGE_PLACES,
-    WAV_HEADERS,
-    known,
-)
+from omni_batch.simulator import option_values as values
+from omni_batch.simulator.option_values import FAULTS, one_of
 
-_CHOICES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "dialect": DIALECTS,
-        "framing": FRAMINGS,
-        "wav_headers": WAV_HEADERS,
-        "base64_cut": BASE64_CUTS,
-        "usage_in": USAGE_PLACES,
-        "usage_details": USAGE_DETAILS,
-        "reasoning_counted": REASONING_COUNTED,
-        "reasoning_key": REASONING_KEYS,
-    }
-)
+_CHOICES: Mapping[str, Mapping[str, str]] = {
+    "dialect": values.DIALECTS,
+    "framing": values.FRAMINGS,
+    "wav_headers": values.WAV_HEADERS,
+    "base64_cut": values.BASE64_CUTS,
+    "usage_in": values.USAGE_PLACES,
+    "usage_details": values.USAGE_DETAILS,
+    "reasoning_counted": values.REASONING_COUNTED,
+    "reasoning_key": values.REASONING_KEYS,
+}
 """Options that are chosen by name."""
 
-_LEAST: Mapping[str, float] = MappingProxyType(
-    {
-        "audio_chunk_bytes": 1,
-        "speech_rate_hz": 8000,
-        "media_per_kind": 1,
-        "max_file_size_mb": 1,
-        "upload_valid_s": 0,
-        "policy_valid_s": 0,
-        "burst_growth_per_s": 1,
-        "batch_wait_s": 0,
-        "batch_most_waiting": 0,
-        "first_chunk_s": 0,
-        "chunk_interval_s": 0,
-    }
-)
+_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("audio_chunk_bytes", "media_per_kind", "max_file_size_mb"), 1),
+    **dict.fromkeys(("upload_valid_s", "policy_valid_s", "first_chunk_s", "chunk_interval_s"), 0),
+    **dict.fromkeys(("batch_wait_s", "batch_most_waiting"), 0),
+    **{"speech_rate_hz": 8000, "burst_growth_per_s": 1},
+}
 """Smallest values of options that are numbers."""
 
 FIXED = frozenset({"host", "port", "seed", "keep_requests", "scriptable", "dialect"})
@@ -145,18 +122,18 @@ class SimulatorOptions:
         if not 0 <= self.port <= 65_535:  # the system would take another one without a word
             raise ValueError(f"port is {self.port}; give 0 to 65535")
         for name, words in _CHOICES.items():
-            known(getattr(self, name), words, name)
+            one_of(getattr(self, name), words, name)
         for name, least in _LEAST.items():
             if (number := getattr(self, name)) is not None and number < least:
                 raise ValueError(f"{name} is {number}; give {least:g} or more")
         for kind, probability in self.faults.items():
-            known(kind, FAULTS, "fault")
+            one_of(kind, FAULTS, "fault")
             if not 0 <= probability <= 1:
                 raise ValueError(f"fault {kind!r} has probability {probability}; give 0 to 1")
         if sum(self.faults.values()) > 1 + 1e-9:
             raise ValueError(f"fault probabilities add up to {sum(self.faults.values())}, above 1")
 
-    def changed(self, changes: Mapping[str, object]) -> SimulatorOptions:
+    def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options but for some, while a simulator runs.
 
         Raises:
@@ -164,9 +141,9 @@ class SimulatorOptions:
         """
         now = self.members()
         for name in changes:
-            if known(name, now, "option") in FIXED:
+            if one_of(name, now, "option") in FIXED:
                 raise ValueError(f"{name} can't change while the simulator runs")
-        return msgspec.convert({**now, **changes}, SimulatorOptions)
+        return msgspec.convert({**now, **changes}, type(self))
 
     def members(self) -> dict[str, object]:
         """All options by name, in types that JSON knows."""

@@ -1,59 +1,56 @@
 """Scripted replies: what the next chat request is answered with, for `Simulator.script`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, get_args
 
 import msgspec
 
-from omni_batch.simulator.choices import FAULTS, known
+from omni_batch.simulator.option_values import FAULTS, one_of
 
 End = Literal["close", "cut", "stall"]
 """How a stream ends: properly, broken off without the last HTTP chunk, or never."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An HTTP error."""
 
     status: int
-    code: str | None
-    message: str | None
-    retry_after_s: float | None
-    body: bytes | None
+    code: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+    body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A good reply that says a given text; the request is still checked."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
+class Frames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Raw bytes as the body of a 200."""
 
-    writes: tuple[bytes, ...]
-    end: End
+    frames: tuple[bytes, ...]
+    end: End = "close"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the simulator's faults."""
 
-    kind: str
+    fault: str
+
+    def __post_init__(self) -> None:
+        one_of(self.fault, FAULTS, "fault")
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
+class Normal(msgspec.Struct, frozen=True):
     """No exception at all: keeps a place in a longer script."""
 
 
 Reply = Status | Text | Frames | Fault | Normal
+_BY_KEY: Mapping[str, type[Status | Text | Frames | Fault]] = {
+    kind.__struct_fields__[0]: kind for kind in (Status, Text, Frames, Fault)
+}
 
 
 def status(
@@ -90,7 +87,7 @@ def frames(writes: Sequence[bytes], *, end: End = "close") -> Frames:
     Raises:
         ValueError: an unknown `end`.
     """
-    known(end, get_args(End), "end")
+    one_of(end, get_args(End), "end")
     return Frames(tuple(writes), end)
 
 
@@ -100,7 +97,7 @@ def fault(kind: str) -> Fault:
     Raises:
         ValueError: an unknown kind; the message names the nearest.
     """
-    return Fault(known(kind, FAULTS, "fault"))
+    return Fault(kind)
 
 
 def normal() -> Normal:
@@ -108,7 +105,7 @@ def normal() -> Normal:
     return Normal()
 
 
-def from_json(told: Mapping[str, object]) -> Reply:
+def from_json(written: Mapping[str, object]) -> Reply:
     """A reply as it is written in JSON: one of `status`, `text`, `frames`, `fault`, or nothing.
 
     The other keys are the arguments of the function of that name; bytes are in base64.
@@ -116,45 +113,7 @@ def from_json(told: Mapping[str, object]) -> Reply:
     Raises:
         ValueError: no such reply, or a value that does not fit.
     """
-    kinds = [kind for kind in _FROM_JSON if kind in told]
-    if told and len(kinds) != 1:
-        raise ValueError(f"a reply has one of {', '.join(_FROM_JSON)}, or is empty: {told}")
-    return msgspec.convert(told, _FROM_JSON[kinds[0]]).reply() if kinds else normal()
-
-
-class _Status(msgspec.Struct, forbid_unknown_fields=True):
-    status: int
-    code: str | None = None
-    message: str | None = None
-    retry_after_s: float | None = None
-    body: bytes | None = None
-
-    def reply(self) -> Reply:
-        return Status(self.status, self.code, self.message, self.retry_after_s, self.body)
-
-
-class _Text(msgspec.Struct, forbid_unknown_fields=True):
-    text: str
-
-    def reply(self) -> Reply:
-        return Text(self.text)
-
-
-class _Frames(msgspec.Struct, forbid_unknown_fields=True):
-    frames: list[bytes]
-    end: End = "close"
-
-    def reply(self) -> Reply:
-        return Frames(tuple(self.frames), self.end)
-
-
-class _Fault(msgspec.Struct, forbid_unknown_fields=True):
-    fault: str
-
-    def reply(self) -> Reply:
-        return fault(self.fault)
-
-
-_FROM_JSON: Mapping[str, type[_Status | _Text | _Frames | _Fault]] = MappingProxyType(
-    {"status": _Status, "text": _Text, "frames": _Frames, "fault": _Fault}
-)
+    kinds = [kind for kind in _BY_KEY if kind in written]
+    if written and len(kinds) != 1:
+        raise ValueError(f"a reply has one of {', '.join(_BY_KEY)}, or is empty: {written}")
+    return msgspec.convert(written, _BY_KEY[kinds[0]]) if kinds else Normal()

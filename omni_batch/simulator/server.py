@@ -1,36 +1,34 @@
 """The simulator as a running server: in the background of a program, or on its own."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from omni_batch.simulator.api.upload_store import Stored
 from omni_batch.simulator.app import App
-from omni_batch.simulator.books import Counters, Recorded
 from omni_batch.simulator.dialects import BY_NAME, BatchChat, DashScope
+from omni_batch.simulator.metrics import Counters, Recorded
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.reply import Reply
-from omni_batch.simulator.uploads import Stored
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that lets the application break its connection, which ASGI has no word for."""
+    """HTTP/1.1 that lets the application break its connection, which ASGI can't express."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: clients that offer HTTP/2 get HTTP/1.1, and all is well."""
+        """Log nothing: clients that offer HTTP/2 get HTTP/1.1, as they should."""
 
 
 class _Server(uvicorn.Server):
@@ -55,8 +53,8 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        # Time for the loop to tell the requests that their clients are gone; what still runs
-        # after that is asleep, and is cancelled when the loop closes.
+        # Time for the requests to notice that their clients are gone; what still runs after
+        # that sleeps, and is cancelled when the loop closes.
         await asyncio.sleep(0.01)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -73,8 +71,8 @@ class _Server(uvicorn.Server):
 def _server(app: App) -> _Server:
     config = uvicorn.Config(
         app,
-        host=app.options.host,
-        port=app.options.port,
+        host=app.service.options.host,
+        port=app.service.options.port,
         http=_Protocol,
         ws="none",
         loop="asyncio",
@@ -135,12 +133,7 @@ class Simulator:
             raise RuntimeError("the simulator did not start; its thread's traceback says why")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
         self._thread.join(10)
 
@@ -164,7 +157,7 @@ class Simulator:
     @property
     def options(self) -> SimulatorOptions:
         """How it behaves now."""
-        return self._app.options
+        return self._app.service.options
 
     def change(self, **changes: object) -> None:
         """Set other options for the requests that come from now on.
@@ -173,30 +166,30 @@ class Simulator:
             ValueError: an unknown name, a value that does not fit, or an option that can't change
                 while the simulator runs.
         """
-        self._app.change(changes)
+        self._app.service.change(changes)
 
     def script(self, *replies: Reply) -> None:
         """Answer the next chat requests with these, one each, first come first served."""
-        self._app.script.extend(replies)
+        self._app.service.script.extend(replies)
 
     @property
     def files(self) -> dict[str, Stored]:
         """What was uploaded, by key."""
-        return self._app.service.uploads.files
+        return self._app.service.upload_store.files
 
     @property
     def requests(self) -> list[Recorded]:
         """The latest chat requests, oldest first, at most `keep_requests` of them."""
-        return self._app.books.requests
+        return self._app.service.metrics.requests
 
     @property
     def counters(self) -> Counters:
         """How many requests there were so far, by outcome."""
-        return self._app.books.counters
+        return self._app.service.metrics.counters
 
 
 def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until interrupted. No request is kept, since nobody could ask for it.
+    """Serve until interrupted. No request is kept: another process can't read them.
 
     Args:
         options: host, port and behaviour.

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 import omni_batch
@@ -22,6 +24,7 @@ from omni_batch.analytics.report import write_report
 from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.report.facts import FailureKind, Group, RunReport
 from omni_batch.cli.main import app
+from omni_batch.cli.render_report import report_summary
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.errors import ConfigError, Rejected, item_kinds, remedy_of
@@ -38,7 +41,7 @@ SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 
 
 async def run_rows(config: Config) -> RunDir:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id)
 
 
@@ -264,14 +267,16 @@ async def test_the_command_writes_the_page_and_says_the_same(
     output = shown("report", directory)
     for expected in ("2 succeeded, 1 failed of 3", "1 x media_error", "report.html"):
         assert expected in output
-    assert max(map(len, output.splitlines())) <= 80
+    console = Console(width=80, file=StringIO())
+    console.print(report_summary(collect(directory), Path("report.html")))
+    assert max(map(len, console.file.getvalue().splitlines())) <= 80
     told = json.loads(shown("report", directory, "--json"))
     assert told["record"]["counts"]["succeeded"] == 2
     assert told["failures"][0]["kind"] == "media_error"
     assert "<!doctype html>" in (directory.root / "report.html").read_text()
     assert not list(directory.root.glob(".report*")), "no draft is left"
 
-    with pytest.raises(ConfigError, match="no run directory"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         write_report(RunDir(directory.root / "audio"))
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ConfigError, match=r"omni-batch\[report\]"):

@@ -52,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "quota": {"requests_per_minute": 1000, "tokens_per_minute": 1_000_000},
             }
         )
-        record = asyncio.run(omni_batch.run_batch(config))
+        record = asyncio.run(omni_batch.run_batch(config)).record
     return write_report(RunDir(folder / "runs" / record.run_id))[0]
 
 

@@ -25,7 +25,7 @@ def main(items: int) -> None:
 
     async def sample(run: Run) -> None:
         while True:
-            samples.append((run.counters.done, _resident_mb()))
+            samples.append((run.ledger.counts.done, _resident_mb()))
             await asyncio.sleep(0.02)
 
     with tempfile.TemporaryDirectory() as folder, simulator(first_chunk_s=0.05) as base_url:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from omni_batch.errors import EndpointError, Limit, RateLimited, StreamError, Unavailable
-from omni_batch.simulator.quota import Allowance, Growth
+from omni_batch.simulator.checks.quota import BurstLimit, TokenBucket
 from tests.benchmarks.quota_terms import Diary, Item, Terms
 
 TRAVEL_S = (0.020, 0.030)
@@ -22,7 +22,7 @@ _FIRST_BYTE_AFTER = 0.1
 
 
 class Law(Protocol):
-    """Counts one thing; `Allowance` is one, too."""
+    """Counts one thing; `TokenBucket` is one, too."""
 
     def has(self, amount: float, now_s: float) -> bool:
         """Whether so much is left."""
@@ -68,7 +68,7 @@ def laws(terms: Terms, per_minute: float | None) -> list[Law]:
     minute = Window(60, per_minute)
     match terms.law:
         case "leaky":
-            return [Allowance(per_minute)]
+            return [TokenBucket(per_minute)]
         case "minute":
             return [minute]
         case "second":
@@ -83,7 +83,7 @@ class Service:
         self._rng = random.Random(f"{seed}/service")
         self._requests = laws(terms, terms.requests_per_minute)
         self._tokens = laws(terms, terms.tokens_per_minute)
-        self._growth = Growth(terms.burst_growth_per_s)
+        self._growth = BurstLimit(terms.burst_growth_per_s)
         self._in_flight = 0
 
     @asynccontextmanager

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from omni_batch.engine.pipeline import execute, process_shard
+from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, Interrupted, OmniBatchError, StorageError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
@@ -152,7 +153,7 @@ def interrupted(directory: RunDir) -> RunDir:
             await process_shard(run, shard_number)
 
     async def enough(run: Run) -> None:
-        while run.counters.done < 4:  # noqa: ASYNC110  a moment, not an event
+        while run.ledger.counts.done < 4:  # noqa: ASYNC110  a moment, not an event
             await asyncio.sleep(0)
         run.stop(Interrupted("enough"))
 
@@ -250,7 +251,7 @@ def test_a_second_process_is_refused_while_a_run_goes_on(
         run.stop(Interrupted("enough"))
 
     asyncio.run(execute(directory, background=intrude))
-    assert f"belongs to process {os.getpid()}".encode() in told
+    assert f"in use by process {os.getpid()}".encode() in told
     simulator.change(first_chunk_s=0)
     finish(directory)
 
@@ -289,10 +290,10 @@ def test_two_signals_end_a_run_at_once_and_lose_nothing(
         directory = prepare_run(make_plan(config.model_copy(update={"endpoint": endpoint})))
 
         async def signalled(run: Run) -> None:
-            while run.counters.done < 12:  # noqa: ASYNC110  a moment, not an event
+            while run.ledger.counts.done < 12:  # noqa: ASYNC110  a moment, not an event
                 await asyncio.sleep(0)
             slow.change(first_chunk_s=30)
-            while not run.stopping.is_set():
+            while not run.stopping.is_on:
                 signal.raise_signal(number)
                 await asyncio.sleep(0.01)
             signal.raise_signal(number)
@@ -337,7 +338,7 @@ from omni_batch.engine.pipeline import execute
 from omni_batch.store import RunDir
 
 async def tighten(run):
-    while run.counters.done < 3:
+    while run.ledger.counts.done < 3:
         await asyncio.sleep(0)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), used + int(sys.argv[2])))

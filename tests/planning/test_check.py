@@ -129,7 +129,7 @@ def test_a_limit_holds_for_a_check_as_well(folder: Path, address: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "error", "reason"),
     [
-        ([], ManifestError, "holds no rows"),
+        ([], ManifestError, "has no rows"),
         ([{"item_id": "a"}, {"item_id": "b"}, {"item_id": "a"}], ManifestError, "rows 1 and 3"),
         ([{"item_id": "a", "prompt": 5}], ManifestError, "line 1: prompt is 5"),
         ([{"item_id": "a", "messages": "no"}], ManifestError, "line 1: messages"),

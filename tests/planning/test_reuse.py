@@ -30,7 +30,7 @@ SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 
 
 async def finish(config: Config, run_id: str | None = None) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config, run_id=run_id)
+    record = (await omni_batch.run_batch(config, run_id=run_id)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 

@@ -4,12 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from omni_batch.errors import RateLimited, Rejected, SpeechMissing, StreamError
-from omni_batch.progress.counters import Counters
+from omni_batch.config import BudgetConfig
+from omni_batch.errors import BudgetReached, RateLimited, Rejected, SpeechMissing, StreamError
+from omni_batch.progress.counters import of_tables
+from omni_batch.progress.ledger import Ledger
+from omni_batch.progress.observers import Observers
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
     RESULT_COLUMNS,
@@ -66,21 +70,27 @@ REUSED = replace(SPOKEN, item=Item("f", 5), attempts=(), reused_from="run-0", co
 RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3)), BILLED, REUSED]
 
 
-def live(*results: Result) -> Counters:
-    tally = Counters()
+def ledger(before: Counts | None = None) -> Ledger:
+    return Ledger(before or Counts(), BudgetConfig(), Observers(), pytest.fail)
+
+
+def keep(ledger: Ledger, *results: Result) -> Ledger:
     for result in results:
-        list(map(tally.add_attempt, result.attempts))
-        tally.add_result(result)
-    return tally
+        for attempt in result.attempts:
+            ledger.attempt_ended(result.item, attempt)
+        ledger.item_ended(result)
+    return ledger
 
 
-def resumed(*results: Result) -> Counters:
-    tally = Counters(Counts(elapsed_s=60.0))
-    tally.add_tables(
+def live(*results: Result) -> Counts:
+    return keep(ledger(), *results).counts
+
+
+def resumed(*results: Result) -> Counts:
+    return Counts(elapsed_s=60.0) + of_tables(
         table(RESULT_COLUMNS, [result_row(FACTS, result) for result in results]),
         table(ATTEMPT_COLUMNS, [row for result in results for row in attempt_rows(FACTS, result)]),
     )
-    return tally
 
 
 def timeless(counts: Counts) -> dict[str, object]:
@@ -105,36 +115,48 @@ EXPECTED = {
 
 
 def test_counts_grow_with_every_result() -> None:
-    assert timeless(live(*RESULTS).counts) == EXPECTED
+    assert timeless(live(*RESULTS)) == EXPECTED
     assert live(*RESULTS).done == 6
 
 
 def test_a_resumed_run_counts_from_its_tables() -> None:
-    assert timeless(resumed(*RESULTS).counts) == EXPECTED
+    assert timeless(resumed(*RESULTS)) == EXPECTED
 
 
 def test_a_run_may_stop_anywhere_and_count_on() -> None:
     for cut in range(len(RESULTS) + 1):
-        tally = resumed(*RESULTS[:cut])
-        for result in RESULTS[cut:]:
-            list(map(tally.add_attempt, result.attempts))
-            tally.add_result(result)
-        assert timeless(tally.counts) == EXPECTED
+        counts = keep(ledger(resumed(*RESULTS[:cut])), *RESULTS[cut:]).counts
+        assert timeless(counts) == EXPECTED
 
 
 def test_nothing_counts_nothing() -> None:
-    for tally in (live(), resumed()):
-        assert timeless(tally.counts) == timeless(Counts())
+    for counts in (live(), resumed()):
+        assert timeless(counts) == timeless(Counts())
 
 
 def test_the_time_worked_is_that_of_all_processes() -> None:
-    tally = Counters(Counts(elapsed_s=60.0), started_s=100.0)
-    assert tally.snapshot(130.0).elapsed_s == 90
-    assert tally.snapshot(131.0).elapsed_s == 91
+    books = ledger(Counts(elapsed_s=60.0))
+    assert books.snapshot(books.started_s + 30).elapsed_s == 90
+    assert books.snapshot(books.started_s + 31).elapsed_s == 91
+
+
+def test_amounts_of_two_currencies_are_never_added() -> None:
+    dollars = replace(SPOKEN, attempts=(attempt(1, None, cost=Cost(0.5, "USD")),))
+    counts = live(SPOKEN, dollars)
+    assert counts.cost == {"CNY": 0.25, "USD": 0.5}
+    assert (counts + counts).cost == {"CNY": 0.5, "USD": 1.0}
+    assert resumed(SPOKEN, dollars).cost == counts.cost
+
+
+def test_the_budget_stops_the_run_and_estimates_count() -> None:
+    reasons: list[BudgetReached] = []
+    books = Ledger(Counts(), BudgetConfig(max_cost=0.375), Observers(), reasons.append)
+    keep(books, SPOKEN)
+    assert "reached budget.max_cost 0.375" in str(reasons[0])
 
 
 @given(st.lists(st.sampled_from(RESULTS), max_size=4), st.lists(st.sampled_from(RESULTS)))
 def test_counts_add_up_in_any_order(some: list[Result], more: list[Result]) -> None:
-    one, other = live(*some).counts, live(*more).counts
-    assert one + other == other + one == live(*some, *more).counts
+    one, other = live(*some), live(*more)
+    assert one + other == other + one == live(*some, *more)
     assert one + Counts() == one

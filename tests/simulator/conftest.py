@@ -1,7 +1,5 @@
 """Simulators that are kept for all tests that change nothing about them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any

@@ -1,7 +1,5 @@
 """A client of a few lines, so that these tests rest on no code of ours."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time

@@ -1,7 +1,5 @@
 """Small real files, made when they are needed, and the message parts that carry them."""
 
-from __future__ import annotations
-
 import base64
 import io
 import wave

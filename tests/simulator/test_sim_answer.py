@@ -1,7 +1,5 @@
 """What is said: proof that the input arrived, and JSON where JSON is asked for."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Batch Chat, and the page of quotas."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """The rule of growth, waiting instead of being refused, and Retry-After."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,17 +8,17 @@ import pytest
 from sim_client import HEADERS, body, post, refusal, until
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
-from omni_batch.simulator.quota import Growth, Quota
+from omni_batch.simulator.checks.quota import BurstLimit, Quota
 
 MODEL = "qwen3-omni-flash"
 PATIENT = {**HEADERS, "X-DashScope-Wait-Timeout": "30"}
 
 
-def admitted(growth: Growth, times_s: list[float]) -> list[bool]:
+def admitted(growth: BurstLimit, times_s: list[float]) -> list[bool]:
     return [growth.fits(MODEL, 100.0 + time_s) for time_s in times_s]
 
 
-def per_second(growth: Growth, wanted: list[int]) -> list[int]:
+def per_second(growth: BurstLimit, wanted: list[int]) -> list[int]:
     """How many get in when so many come in each second, evenly."""
     return [
         sum(admitted(growth, [second + number / count for number in range(count)]))
@@ -29,31 +27,31 @@ def per_second(growth: Growth, wanted: list[int]) -> list[int]:
 
 
 def test_the_first_second_takes_no_more_than_the_growth() -> None:
-    assert admitted(Growth(3), [0, 0, 0, 0, 0.5]) == [True, True, True, False, False]
+    assert admitted(BurstLimit(3), [0, 0, 0, 0, 0.5]) == [True, True, True, False, False]
 
 
 def test_a_client_that_ramps_up_slowly_is_never_refused() -> None:
     ramp = [2, 4, 6, 8, 10, 10, 10]
-    assert per_second(Growth(3), ramp) == ramp
+    assert per_second(BurstLimit(3), ramp) == ramp
 
 
 def test_a_client_that_jumps_is_slowed_down() -> None:
-    came_in = per_second(Growth(3), [50, 50, 50])
+    came_in = per_second(BurstLimit(3), [50, 50, 50])
     assert came_in[0] == 3
     assert came_in[0] < came_in[1] < came_in[2] < 20
 
 
 def test_after_a_pause_growth_begins_anew() -> None:
-    growth = Growth(3)
+    growth = BurstLimit(3)
     per_second(growth, [3, 6, 9])
     assert admitted(growth, [20.0] * 5) == [True, True, True, False, False]
 
 
 def test_models_grow_apart_and_without_a_limit_all_come_in() -> None:
-    growth = Growth(1)
+    growth = BurstLimit(1)
     assert growth.fits(MODEL, 0.0)
     assert growth.fits("qwen-omni-turbo", 0.0)
-    assert all(admitted(Growth(None), [0.0] * 100))
+    assert all(admitted(BurstLimit(None), [0.0] * 100))
 
 
 def test_a_burst_is_429_limit_burst_rate() -> None:
@@ -110,10 +108,10 @@ def test_a_quota_knows_how_long_to_wait() -> None:
     for _ in range(2):
         quota.request_fits(MODEL, 100.0)
     quota.spend(MODEL, 700, 100.0)
-    assert quota.request_wait_s(MODEL, 100.0) == pytest.approx(1)
-    assert quota.request_wait_s(MODEL, 100.4) == pytest.approx(0.6)
-    assert quota.tokens_wait_s(MODEL, 100.0) == pytest.approx(5.01)
-    assert Quota(None, None).request_wait_s(MODEL, 100.0) == 0
+    assert quota.wait_s("requests", MODEL, 100.0) == pytest.approx(1)
+    assert quota.wait_s("requests", MODEL, 100.4) == pytest.approx(0.6)
+    assert quota.wait_s("tokens", MODEL, 100.0) == pytest.approx(5.01)
+    assert Quota(None, None).wait_s("requests", MODEL, 100.0) == 0
 
 
 @pytest.mark.parametrize(

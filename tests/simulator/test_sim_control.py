@@ -1,7 +1,5 @@
 """Scripting from another process, and options that change at run time."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -13,7 +11,7 @@ from sim_client import CLIENT, ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.simulator.app import App
-from omni_batch.simulator.control import _is_local, answer
+from omni_batch.simulator.control import is_local
 
 
 @pytest.fixture
@@ -140,23 +138,24 @@ def test_nobody_scripts_what_is_not_scriptable(sim: Simulator) -> None:
     ],
 )
 def test_only_clients_on_the_same_machine_may(host: str, local: bool) -> None:
-    assert _is_local(host) == local
+    assert is_local(host) == local
 
 
 async def test_strangers_are_refused() -> None:
-    class Stranger:
-        client_host = "10.0.0.7"
-        told = 0
+    app, sent = App(SimulatorOptions(scriptable=True)), list[Any]()
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/simulator/script", "headers": []},
+        **{"client": ("10.0.0.7", 1), "state": {"transport": None}},
+    }
 
-        async def read_body(self) -> bytes:
-            return b'[{"text": "x"}]'
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b'[{"text": "x"}]'}
 
-        async def respond(self, status: int, headers: Any, content: bytes) -> None:
-            self.told = status
+    async def send(message: Any) -> None:
+        sent.append(message)
 
-    app, stranger = App(SimulatorOptions(scriptable=True)), Stranger()
-    await answer(stranger, app)  # type: ignore[arg-type]
-    assert (stranger.told, len(app.script)) == (403, 0)
+    await app(scope, receive, send)
+    assert (sent[0]["status"], len(app.service.script)) == (403, 0)
 
 
 def test_other_paths_are_refused(fresh: Simulator) -> None:

@@ -1,7 +1,5 @@
 """What all dialects share, and SGLang-Omni."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """Each fault as a client sees it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """OpenAI's audio models."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is sent as a data URI is decoded and measured; what is named by URL is made up."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ import sim_media as media
 from sim_client import ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator
-from omni_batch.simulator.models import FLASH_RULES
+from omni_batch.simulator.checks.models import FLASH_RULES
 
 MAX_DATA_URI_BYTES = FLASH_RULES.data_uri_max_bytes
 GREEN = media.jpeg(640, 427)

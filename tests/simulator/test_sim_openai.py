@@ -1,7 +1,5 @@
 """The official SDK, which we did not write, must find the simulator to its liking."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 from typing import Any

@@ -1,12 +1,10 @@
 """Limits: what is refused, and when it is admitted again. Time is a number here, not a wait."""
 
-from __future__ import annotations
-
 import pytest
 from sim_client import body, post, refusal
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
-from omni_batch.simulator.quota import Quota
+from omni_batch.simulator.checks.quota import Quota
 
 MODEL = "qwen3-omni-flash"
 

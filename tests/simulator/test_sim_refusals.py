@@ -1,7 +1,5 @@
 """Each mistake gets the status, the code and the words that the service has for it."""
 
-from __future__ import annotations
-
 import base64
 import json
 from typing import Any

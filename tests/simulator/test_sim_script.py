@@ -1,7 +1,5 @@
 """Scripted replies, recorded requests and counters."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

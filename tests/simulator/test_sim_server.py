@@ -1,7 +1,5 @@
 """Starting, stopping, and standing on its own feet."""
 
-from __future__ import annotations
-
 import ast
 import logging
 import socket
@@ -18,8 +16,11 @@ from sim_client import HEADERS, ask, body, post, text, until
 import omni_batch.simulator
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 
+PACKAGE = "omni_batch.simulator"
 SOURCE = Path(omni_batch.simulator.__file__).parent
-ALLOWED = {"uvicorn", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(sys.stdlib_module_names)
+ALLOWED = {"uvicorn", "starlette", "numpy", "msgspec", "pybase64", "PIL", "av"} | set(
+    sys.stdlib_module_names
+)
 
 
 def test_it_imports_nothing_of_the_client_side() -> None:
@@ -32,6 +33,30 @@ def test_it_imports_nothing_of_the_client_side() -> None:
             for name in names:
                 ours = name.startswith("omni_batch.simulator")
                 assert ours or name.split(".")[0] in ALLOWED, f"{path.name} imports {name}"
+
+
+ROOMS = (
+    "app control server",
+    "api",
+    "dialects",
+    "replies",
+    "checks",
+    "metrics option_values options reply",
+)
+"""From the top down; only the face of the package is above them."""
+
+
+def test_imports_between_its_rooms_run_downwards() -> None:
+    height = {name: -level for level, names in enumerate(ROOMS) for name in names.split()}
+    for path in SOURCE.rglob("*.py"):
+        if path == SOURCE / "__init__.py":
+            continue
+        own = height[path.relative_to(SOURCE).parts[0].removesuffix(".py")]
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+                inner = str(node.module).removeprefix(PACKAGE).strip(".").split(".")[0]
+                rooms = [inner] if inner else [alias.name for alias in node.names]
+                assert all(height[room] <= own for room in rooms), f"{path}, line {node.lineno}"
 
 
 def test_media_libraries_are_not_loaded_before_they_are_needed() -> None:

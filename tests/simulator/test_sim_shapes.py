@@ -1,7 +1,5 @@
 """Oddities of replies that were seen or feared, one option each; the meaning stays the same."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Speech: its length, its loudness, and how it is cut."""
 
-from __future__ import annotations
-
 import base64
 import io
 import time
@@ -12,8 +10,8 @@ import pytest
 from sim_client import SPEECH, ask, deltas, pcm, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
-from omni_batch.simulator.babble import LOOP_S, RATE_HZ, loop
-from omni_batch.simulator.speech import SpeechForm, speak
+from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm, speak
+from omni_batch.simulator.replies.synth_speech import LOOP_S, loop
 
 FORM = SpeechForm(19_200)
 RATES = [("qwen3-omni-flash", 12.5), ("qwen-omni-turbo", 25), ("qwen3.5-omni-plus", 12.5)]
@@ -65,24 +63,26 @@ def test_speech_of_more_than_the_loop_goes_on(sim: Simulator) -> None:
 
 @pytest.mark.parametrize("voice", ["Cherry", "Ethan", "Radio Gol"])
 def test_the_sound_is_like_speech(voice: str) -> None:
-    samples = np.frombuffer(loop(voice).pcm, "<i2") / 32768
+    samples = np.frombuffer(loop(voice, RATE_HZ).pcm, "<i2") / 32768
     assert len(samples) == LOOP_S * RATE_HZ
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.01)
     assert abs(samples.mean()) < 0.001
     loudness = np.abs(samples).reshape(-1, 1200).max(axis=1)
     assert 0.1 < (loudness < 0.01).mean() < 0.5  # pauses
     assert samples[0] == samples[-1] == 0
-    for start in loop(voice).phrase_starts:
+    for start in loop(voice, RATE_HZ).phrase_starts:
         assert start % 2 == 0
         assert abs(samples[start // 2]) < 0.01
 
 
 def test_voices_differ_in_pitch() -> None:
     def pitch_hz(voice: str) -> float:
-        samples = np.frombuffer(loop(voice).pcm, "<i2")[:RATE_HZ].astype(float)
-        correlation = np.correlate(samples, samples[: RATE_HZ // 2], "valid")
-        lags = slice(RATE_HZ // 300, RATE_HZ // 80)
-        return RATE_HZ / (lags.start + int(np.argmax(correlation[lags])))
+        samples = np.frombuffer(loop(voice, RATE_HZ).pcm, "<i2")[:RATE_HZ].astype(float)
+        half = samples[: RATE_HZ // 2]
+        lags = range(RATE_HZ // 300, RATE_HZ // 80)
+        return RATE_HZ / max(
+            lags, key=lambda lag: float((samples[lag : lag + len(half)] * half).sum())
+        )
 
     assert pitch_hz("Ethan") < 150 < pitch_hz("Cherry")
 

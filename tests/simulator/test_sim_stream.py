@@ -1,7 +1,5 @@
 """The order of frames, their headers, and the ways they are put on the wire."""
 
-from __future__ import annotations
-
 import json
 import random
 
@@ -22,8 +20,8 @@ from sim_client import (
 )
 
 from omni_batch.simulator import FRAMINGS, Simulator, SimulatorOptions
-from omni_batch.simulator.delivery import plan
-from omni_batch.simulator.frames import Frame
+from omni_batch.simulator.replies.frames import Frame
+from omni_batch.simulator.replies.writes import to_writes
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
@@ -158,7 +156,7 @@ def test_tiny_writes_arrive_in_tiny_pieces() -> None:
 
 def test_the_first_frame_goes_out_on_its_own() -> None:
     frames = [Frame(b"data: %d\n\n" % number) for number in range(9)]
-    writes = plan(frames, SimulatorOptions(), random.Random(0))
+    writes = to_writes(frames, SimulatorOptions(), random.Random(0))
     assert [write.data for write in writes] == [
         frames[0].data,
         b"".join(frame.data for frame in frames[1:]),

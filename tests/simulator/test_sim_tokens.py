@@ -1,14 +1,12 @@
 """Token counts, held against the numbers that the published formulas give."""
 
-from __future__ import annotations
-
 import pytest
 import sim_media as media
 from sim_client import ask, usage
 
 from omni_batch.simulator import Simulator
-from omni_batch.simulator.models import FLASH_RULES, TURBO_RULES, WIDE_RULES, MediaRules
-from omni_batch.simulator.tokens import (
+from omni_batch.simulator.checks.models import FLASH_RULES, TURBO_RULES, WIDE_RULES, MediaRules
+from omni_batch.simulator.replies.tokens import (
     audio_tokens,
     image_tokens,
     sampled_frames,
@@ -34,7 +32,7 @@ def test_images(height: int, width: int, expected: tuple[int, ...], sharp: int) 
         for rules in FAMILIES
     ]
     assert tuple(counts) == expected
-    most = WIDE_RULES.sharp_max_patches
+    most = WIDE_RULES.high_resolution_max_patches
     assert image_tokens(width, height, WIDE_RULES, most_patches=most) == sharp
 
 

@@ -1,10 +1,10 @@
 """Files go up by form, and come back as oss:// references."""
 
-from __future__ import annotations
-
 import hashlib
+import io
+import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -13,9 +13,10 @@ import sim_media as media
 from sim_client import CLIENT, HEADERS, body, events, post, refusal, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
-from omni_batch.simulator.multipart import Form, Malformed
+from omni_batch.simulator.api.form_data import Malformed, read_form
 
 FLASH = "qwen3-omni-flash"
+FORM = "multipart/form-data; boundary=xx"
 RESOLVE = {**HEADERS, "X-DashScope-OssResourceResolve": "enable"}
 
 
@@ -73,7 +74,7 @@ def test_only_facts_hash_and_length_are_kept(fresh: Simulator) -> None:
     stored = fresh.files[key]
     assert (stored.model, stored.length_bytes) == (FLASH, len(data))
     assert stored.sha256 == hashlib.sha256(data).hexdigest()
-    assert set(stored.facts) == {"image"}
+    assert set(stored.media) == {"image"}
     assert (fresh.counters.uploads, fresh.counters.stored, fresh.counters.requests) == (1, 1, 0)
 
 
@@ -162,36 +163,53 @@ BODY = (
 )
 
 
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_form_is_the_same_however_it_is_cut(size: int) -> None:
-    import io
-
+async def test_a_form_is_the_same_however_it_is_cut(size: int) -> None:
     file = io.BytesIO()
-    form = Form("multipart/form-data; boundary=xx", file)
-    for start in range(0, len(BODY), size):
-        form.feed(BODY[start : start + size])
-    assert (form.complete, form.order, form.fields["key"]) == (True, ["key", "file"], "value")
+    cut = [BODY[start : start + size] for start in range(0, len(BODY), size)]
+    form = await read_form(FORM, pieces(*cut), file, 100)
+    assert (form.names, form.fields) == (["key", "file"], {"key": "value"})
     assert file.getvalue() == b"ab\r\n--x\r\n-\r\ncd"
+    assert form.file_bytes == len(file.getvalue())
 
 
-def test_a_form_without_boundary_is_refused() -> None:
-    import io
+@pytest.mark.parametrize(
+    ("content_type", "content", "said"),
+    [
+        ("multipart/form-data", BODY, "boundary"),
+        ("text/plain; boundary=xx", BODY, "boundary"),
+        (FORM, BODY[:-8], "cut off"),
+        (FORM, b"--xx\r\nContent-Type: text/plain\r\n\r\n1\r\n--xx--", "no name"),
+        (FORM, b"--xx??", "neither a line nor the end"),
+        (
+            FORM,
+            b'--xx\r\nContent-Disposition: form-data; name="key"\r\n\r\n' + b"v" * 70_000,
+            "long",
+        ),
+    ],
+)
+async def test_a_malformed_form_is_refused(content_type: str, content: bytes, said: str) -> None:
+    with pytest.raises(Malformed, match=said):
+        await read_form(content_type, pieces(content), io.BytesIO(), 100)
 
-    with pytest.raises(Malformed):
-        Form("multipart/form-data", io.BytesIO())
 
-
-def test_a_large_file_is_not_held_in_memory() -> None:
-    import tempfile
+async def test_a_large_file_is_not_held_in_memory() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--xx\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+        for _ in range(320):
+            yield bytes(65_536)
+        yield b"\r\n--xx--\r\n"
 
     with tempfile.TemporaryFile() as file:
-        form = Form("multipart/form-data; boundary=xx", file)
-        form.feed(b'--xx\r\nContent-Disposition: form-data; name="file"\r\n\r\n')
-        piece = bytes(65_536)
         tracemalloc.start()
-        for _ in range(320):
-            form.feed(piece)
+        form = await read_form(FORM, body(), file, 10_000_000)
         peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert form.length_bytes > 20_000_000
+        assert 10_000_000 < file.tell() < 10_100_000
+    assert form.file_bytes == 320 * 65_536
     assert peak_bytes < 2_000_000

@@ -1,7 +1,5 @@
 """vLLM, and vLLM-Omni, which speaks."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -81,7 +81,7 @@ class Guard:
             _REAL["write"](arguments[0], arguments[1][: len(arguments[1]) // 2])
         if self._point.death == "torn" and name == "replace" and Path(arguments[0]).is_file():
             os.truncate(arguments[0], Path(arguments[0]).stat().st_size // 2)
-        done = self.run.counters.done if self.run else 0
+        done = self.run.ledger.counts.done if self.run else 0
         self._point.witness.write_text(f"{name} {done}")
         try:  # the lock is ours for ever: no other thread changes anything any more
             if self._disk:

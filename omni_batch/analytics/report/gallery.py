@@ -17,7 +17,7 @@ from omni_batch.analytics.report.thumbnails import Thumbnails
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.read import result_batches
+from omni_batch.store.read import read_results
 from omni_batch.text import display_name, is_data_uri, is_url
 
 FIELDS = (
@@ -49,7 +49,7 @@ class Gallery:
     """Takes results in manifest order; gives packs of records that a browser can read."""
 
     def __init__(self, directory: RunDir, record: RunRecord) -> None:
-        self._files = input_files(directory, record)
+        self._files = input_files(directory, record, keep_folders=True)
         self._page_folder = directory.root.resolve()
         self._link = lru_cache(_FOLDERS_KEPT)(self._folder_link)
         self.thumbnails = Thumbnails()
@@ -72,9 +72,9 @@ class Gallery:
         """Items that have a result but no record."""
         return self.seen - self.records
 
-    def add(self, results: pa.RecordBatch) -> None:
-        """Take some rows."""
-        for row in results.select(_COLUMNS).to_pylist():
+    def add(self, results: pa.Table) -> None:
+        """Take the rows of one shard."""
+        for row in results.to_pylist():
             if self._wanted(row):
                 self._waiting.append(self._record(row))
                 self.records += 1
@@ -187,8 +187,8 @@ def make_gallery(directory: RunDir, record: RunRecord) -> Gallery:
         StorageError: a part can't be read.
     """
     gallery = Gallery(directory, record)
-    for results in result_batches(directory, record.shards, _PACK_RECORDS):
-        gallery.add(results)
+    for shard_number in range(record.shards):
+        gallery.add(read_results(directory, shard_number, _COLUMNS))
     gallery.pack()
     return gallery
 

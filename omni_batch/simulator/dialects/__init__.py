@@ -1,9 +1,6 @@
-"""The servers whose API can be spoken, one class each."""
-
-from __future__ import annotations
+"""The servers whose API can be simulated, one class each."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from omni_batch.simulator.dialects.base import Dialect
 from omni_batch.simulator.dialects.batch_chat import BatchChat
@@ -13,15 +10,13 @@ from omni_batch.simulator.dialects.sglang_omni import SGLangOmni
 from omni_batch.simulator.dialects.vllm import VLLM
 from omni_batch.simulator.dialects.vllm_omni import VLLMOmni
 
-BY_NAME: Mapping[str, type[Dialect]] = MappingProxyType(
-    {
-        "dashscope": DashScope,
-        "vllm": VLLM,
-        "vllm-omni": VLLMOmni,
-        "sglang-omni": SGLangOmni,
-        "openai": OpenAI,
-    }
-)
-"""Name of a dialect to what speaks it."""
+BY_NAME: Mapping[str, type[Dialect]] = {
+    "dashscope": DashScope,
+    "vllm": VLLM,
+    "vllm-omni": VLLMOmni,
+    "sglang-omni": SGLangOmni,
+    "openai": OpenAI,
+}
+"""Name of a dialect to its class."""
 
 __all__ = ["BY_NAME", "BatchChat", "DashScope", "Dialect"]

@@ -1,25 +1,22 @@
-"""What every dialect has to answer, with the answers that most servers share."""
-
-from __future__ import annotations
+"""What every dialect must define, with defaults that most servers share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import msgspec
+import pybase64
 
-from omni_batch.simulator import refusal
-from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.frames import DONE, Frame, Json, Stream, sse
-from omni_batch.simulator.models import Model
+from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.models import Model
+from omni_batch.simulator.checks.quota import QuotaStatus
+from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.options import SimulatorOptions
-from omni_batch.simulator.quota import Standing
-from omni_batch.simulator.refusal import Refusal, Refused
-from omni_batch.simulator.speech import RATE_HZ, SpeechForm
-from omni_batch.simulator.tokens import text_tokens
-from omni_batch.simulator.work import Bit, Work, bits
-
-Body = Mapping[str, object]
+from omni_batch.simulator.replies.frames import DONE, Frame, Json, Stream, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step, reply_steps, spoken
+from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm, wav_header
+from omni_batch.simulator.replies.tokens import text_tokens
 
 
 class Dialect(ABC):
@@ -31,7 +28,7 @@ class Dialect(ABC):
     moderates: ClassVar[bool] = False
     """Replies to prompts with a forbidden word are stopped."""
     hosted: ClassVar[bool] = False
-    """It has the hosted service's other endpoints as well: uploads and quotas."""
+    """It also has the hosted service's uploads and quotas."""
     limited: ClassVar[bool] = True
     """Quotas hold."""
     queued: ClassVar[bool] = False
@@ -41,14 +38,17 @@ class Dialect(ABC):
     out_of_tokens: ClassVar[Refusal] = refusal.QUOTA
     wav_headers: ClassVar[str] = "none"
     usage_in: ClassVar[str] = "frame"
+    own_rate: ClassVar[bool] = False
+    """Speech has the rate of `SimulatorOptions.speech_rate_hz`."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
+        self.rate_hz = options.speech_rate_hz if self.own_rate else RATE_HZ
 
     # --- requests ---
 
     def check_key(self, headers: Mapping[str, str]) -> None:
-        """Refuse a bad key; a server of one's own asks for none unless it was given one."""
+        """Refuse a bad key; self-hosted servers need one only if `api_key` is set."""
         wanted = self.options.api_key
         if wanted is not None and headers.get("authorization") != f"Bearer {wanted}":
             raise Refused(refusal.BAD_KEY)
@@ -67,77 +67,75 @@ class Dialect(ABC):
 
     def too_long(self, chat: Chat, tokens: int) -> Refused:
         """The refusal of a prompt with more tokens than fit."""
-        return refusal.unfit(f"Range of input length should be [1, {chat.max_input_tokens}]")
+        return refusal.unprocessable(
+            f"Range of input length should be [1, {chat.max_input_tokens}]"
+        )
 
     # --- replies ---
 
-    def speech_form(self, work: Work) -> SpeechForm:
+    def speech_form(self, chat: Chat) -> SpeechForm:
         """How speech is cut up."""
         options = self.options
         headers = self.wav_headers if options.wav_headers == "usual" else options.wav_headers
-        return SpeechForm(
-            options.audio_chunk_bytes, headers, self.rate_hz(), cut=options.base64_cut
-        )
+        return SpeechForm(options.audio_chunk_bytes, headers, self.rate_hz, cut=options.base64_cut)
 
-    def rate_hz(self) -> int:
-        """Sample rate of speech."""
-        return RATE_HZ
+    def whole_wav(self, plan: ReplyPlan) -> str:
+        """All speech as one WAV file in base64; empty without speech."""
+        rate_hz = self.rate_hz
+        form = SpeechForm(1 << 20, rate_hz=rate_hz)
+        pcm = b"".join(pybase64.b64decode(piece.base64) for piece in spoken(plan, form))
+        return pybase64.b64encode(wav_header(len(pcm), rate_hz) + pcm).decode() if pcm else ""
 
-    def stream(self, work: Work) -> Stream:
+    def stream(self, plan: ReplyPlan) -> Stream:
         """The reply in frames, [DONE] last."""
         joint = self.joins and self.options.joint_frames
-        steps = bits(work, self.speech_form(work), joint=joint)
-        usage = self.usage(work) if self.tells_usage(work) else None
+        steps = reply_steps(plan, self.speech_form(plan.chat), joint=joint)
+        usage = self.usage(plan) if plan.chat.include_usage else None
         place = self.usage_in if self.options.usage_in == "usual" else self.options.usage_in
         frames: list[Frame] = []
         for step in steps:
             inside = usage if step.kind == "finish" and place == "finish" else None
-            frames += self.frames(step, work, inside)
+            frames += self.frames(step, plan, inside)
         finish_at = len(frames) - 1
         if usage is not None and place == "frame":
-            frames.append(sse({**self.envelope(work, "chat.completion.chunk"), **_last(usage)}))
-        return Stream((*self.polished(frames), Frame(DONE)), finish_at)
+            envelope = self.envelope(plan, "chat.completion.chunk")
+            frames.append(sse({**envelope, "choices": [], "usage": usage}))
+        return Stream((*self.adjusted(frames), Frame(DONE)), finish_at)
 
-    def tells_usage(self, work: Work) -> bool:
-        """Whether this stream tells its usage."""
-        return work.chat.include_usage
-
-    def polished(self, frames: list[Frame]) -> list[Frame]:
-        """Last touches to the frames of a stream."""
+    def adjusted(self, frames: list[Frame]) -> list[Frame]:
+        """The frames of a stream after all other changes."""
         return frames
 
     @abstractmethod
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """One step of a reply in frames; `usage` goes into the last of them."""
 
     @abstractmethod
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """The reply as one JSON object."""
 
-    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+    def envelope(self, plan: ReplyPlan, kind: str) -> dict[str, object]:
         """What all objects of one reply have in common."""
         return {
-            "id": f"chatcmpl-{work.uid}",
+            "id": f"chatcmpl-{plan.uid}",
             "object": kind,
-            "created": work.created,
-            "model": work.chat.model.name,
+            "created": plan.created,
+            "model": plan.chat.model.name,
         }
 
-    def chunk(self, work: Work, delta: Json, finish_reason: str | None = None) -> dict[str, object]:
+    def chunk(
+        self, plan: ReplyPlan, delta: Json, finish_reason: str | None = None
+    ) -> dict[str, object]:
         """A chunk with one choice."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return {**self.envelope(work, "chat.completion.chunk"), "choices": [choice]}
+        return {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
 
-    def usage(self, work: Work) -> Json:
-        """Tokens in and out; speech is no token of the model that writes."""
-        said = work.said
-        written = text_tokens(said.text) + text_tokens(said.reasoning or "")
-        total = work.prompt.total + written
-        return {
-            "prompt_tokens": work.prompt.total,
-            "total_tokens": total,
-            "completion_tokens": written,
-        }
+    def usage(self, plan: ReplyPlan) -> Json:
+        """Tokens in and out; speech does not count as tokens of the model that writes."""
+        answer = plan.answer
+        written = text_tokens(answer.text) + text_tokens(answer.reasoning or "")
+        prompt, total = plan.prompt.total, plan.prompt.total + written
+        return {"prompt_tokens": prompt, "total_tokens": total, "completion_tokens": written}
 
     # --- errors and headers ---
 
@@ -147,19 +145,15 @@ class Dialect(ABC):
 
     @abstractmethod
     def in_band(self, refused: Refusal, uid: str) -> Json:
-        """The error object as it stands inside a stream."""
+        """The error object inside a stream."""
 
-    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+    def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of a good reply."""
         return {"server": "uvicorn"}
 
-    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+    def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Headers of an error."""
         return {"server": "uvicorn"}
-
-
-def _last(usage: Json) -> dict[str, object]:
-    return {"choices": [], "usage": usage}
 
 
 def plain(message: str) -> str:

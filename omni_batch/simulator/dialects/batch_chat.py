@@ -1,15 +1,12 @@
 """Batch Chat: the hosted service's queue at half the price (Model Studio, Batch Chat, 2026)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import ClassVar
 
-from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.dialects.base import Body
+from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.models import Model
+from omni_batch.simulator.checks.refusal import Refusal, Refused, invalid, unprocessable
 from omni_batch.simulator.dialects.dashscope import DashScope
-from omni_batch.simulator.models import Model
-from omni_batch.simulator.refusal import Refusal, Refused, invalid, unfit
 
 OMNI = frozenset({"qwen3.5-omni-plus"})
 """Omni models that it takes; plain text models are taken as well."""
@@ -31,14 +28,11 @@ class BatchChat(DashScope):
         return model
 
     def read(self, body: Body) -> Chat:
-        """Check the body as if it were streamed; nobody knows what becomes of one that says so."""
+        """Check the body as if it were streamed; what happens to one that is, is not documented."""
         if body.get("stream"):
             raise invalid("The stream parameter is not supported by batch chat.")
-        if "audio" in _listed(body.get("modalities")):
-            raise unfit("Audio output is not supported by batch chat.")
+        modalities = body.get("modalities")
+        if isinstance(modalities, list) and "audio" in modalities:
+            raise unprocessable("Audio output is not supported by batch chat.")
         streamed = {**body, "stream": True, "stream_options": None}
         return replace(super().read(streamed), stream=False)
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

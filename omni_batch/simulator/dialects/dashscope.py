@@ -1,30 +1,23 @@
-"""The hosted service in compatible mode (Model Studio guide, Dec 2025; traffic of Feb 2026)."""
+"""The hosted service in compatible mode (Model Studio guide, Dec 2025; traffic of Feb 2026).
 
-from __future__ import annotations
+Usage objects are those of the references of 2025 and 2026, and of their samples.
+"""
 
 import time
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-from omni_batch.simulator import refusal
-from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.dialects.base import Body, Dialect
-from omni_batch.simulator.dialects.dashscope_usage import usage_of
-from omni_batch.simulator.frames import Frame, Json, raw, sse
-from omni_batch.simulator.messages import read_messages
-from omni_batch.simulator.models import MODELS, Model
-from omni_batch.simulator.parameters import (
-    check_parameters,
-    find_include_usage,
-    find_max_tokens,
-    find_model,
-    find_stream,
-    find_thinking,
-    find_voice,
-)
-from omni_batch.simulator.quota import Standing
-from omni_batch.simulator.refusal import Refusal, Refused
-from omni_batch.simulator.work import Bit, Work
+from omni_batch.simulator.checks import parameters, refusal
+from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.messages import read_messages
+from omni_batch.simulator.checks.models import MODELS, Model
+from omni_batch.simulator.checks.quota import QuotaStatus
+from omni_batch.simulator.checks.refusal import Refusal, Refused
+from omni_batch.simulator.dialects.base import Dialect
+from omni_batch.simulator.options import SimulatorOptions
+from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
+from omni_batch.simulator.replies.tokens import text_tokens
 
 
 class DashScope(Dialect):
@@ -47,7 +40,7 @@ class DashScope(Dialect):
 
     def model(self, body: Body) -> Model:
         """One of the models of the catalogue."""
-        return find_model(body)
+        return parameters.find_model(body)
 
     def served(self, asked: str) -> Collection[str]:
         """The catalogue."""
@@ -55,36 +48,35 @@ class DashScope(Dialect):
 
     def read(self, body: Body) -> Chat:
         """Check everything as the gateway does."""
-        model = find_model(body)
-        check_parameters(body, model)
-        streamed = find_stream(body, model)
-        thinking = find_thinking(body, model)
+        model = parameters.find_model(body)
+        parameters.check_parameters(body, model)
+        streamed = parameters.find_stream(body, model)
+        thinking = parameters.find_thinking(body, model)
         return Chat(
             model=model,
             turns=read_messages(body.get("messages"), model),
-            voice=find_voice(body, model, thinking=thinking),
+            voice=parameters.find_voice(body, model, thinking=thinking),
             thinking=thinking,
             stream=streamed,
-            include_usage=find_include_usage(body),
-            max_tokens=find_max_tokens(body, model),
-            sharp=body.get("vl_high_resolution_images") is True,
-            stops=stop_words(body),
+            include_usage=parameters.find_include_usage(body),
+            max_tokens=parameters.find_max_tokens(body, model),
+            high_resolution=body.get("vl_high_resolution_images") is True,
+            stops=parameters.find_stop_words(body),
         )
 
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """One frame for each step, in the key order of the service."""
-        delta = self._delta(step, work)
-        reason = step.text if step.kind == "finish" else None
+        delta = self._delta(step, plan)
+        reason = step.finish_reason
         choice: dict[str, object] = {"delta": delta, "finish_reason": reason}
         if reason is not None:
             choice = {"finish_reason": reason, "delta": delta}
         choice |= {"index": 0, "logprobs": None}
-        sound_s = step.piece.duration_s if step.piece else 0.0
-        whole = self.envelope(work, "chat.completion.chunk")
-        return [sse({**whole, "choices": [choice], "usage": usage}, sound_s)]
+        whole = self.envelope(plan, "chat.completion.chunk")
+        return [sse({**whole, "choices": [choice], "usage": usage}, step.sound_s)]
 
-    def _delta(self, step: Bit, work: Work) -> Json:
-        thinking = work.said.reasoning is not None
+    def _delta(self, step: Step, plan: ReplyPlan) -> Json:
+        thinking = plan.answer.reasoning is not None
         match step.kind:
             case "role" if thinking:
                 return {"content": None, "role": "assistant", "reasoning_content": ""}
@@ -93,62 +85,62 @@ class DashScope(Dialect):
             case "thought":
                 return {"content": None, "reasoning_content": step.text}
             case "finish":
-                thought = {"reasoning_content": None} if work.chat.thinking else {}
+                thought = {"reasoning_content": None} if plan.chat.thinking else {}
                 return {"content": "", **thought}
             case _:
-                return self._saying(step, work)
+                return self._saying(step, plan)
 
-    def _saying(self, step: Bit, work: Work) -> Json:
+    def _saying(self, step: Step, plan: ReplyPlan) -> Json:
         """Words, speech, or both; expires_at repeats the time of creation, as the service does."""
         audio: dict[str, object] = {}
         delta: dict[str, object] = {}
         if step.kind != "sound":
-            (audio if self._transcribes(work) else delta)[self._key(work)] = step.text
+            if self._transcribes(plan):
+                audio["transcript"] = step.text
+            else:
+                delta["content"] = step.text
         if step.piece is not None:
-            audio = {"data": raw(step.piece.base64), **audio}
+            audio = {"data": raw_string(step.piece.base64), **audio}
         if audio:
-            common = {"expires_at": work.created, "id": f"audio_{work.uid}"}
+            common = {"expires_at": plan.created, "id": f"audio_{plan.uid}"}
             delta["audio"] = {**audio, **common}
         return delta
 
-    def _key(self, work: Work) -> str:
-        return "transcript" if self._transcribes(work) else "content"
-
-    def _transcribes(self, work: Work) -> bool:
+    def _transcribes(self, plan: ReplyPlan) -> bool:
         asked = self.options.transcript
-        does = work.chat.model.transcribes if asked is None else asked
-        return does and work.chat.voice is not None
+        does = plan.chat.model.transcribes if asked is None else asked
+        return does and plan.chat.voice is not None
 
-    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+    def envelope(self, plan: ReplyPlan, kind: str) -> dict[str, object]:
         """Keys in the order that traffic shows."""
         return {
             "choices": [],
             "object": kind,
             "usage": None,
-            "created": work.created,
+            "created": plan.created,
             "system_fingerprint": None,
-            "model": work.chat.model.name,
-            "id": f"chatcmpl-{work.uid}",
+            "model": plan.chat.model.name,
+            "id": f"chatcmpl-{plan.uid}",
         }
 
-    def polished(self, frames: list[Frame]) -> list[Frame]:
+    def adjusted(self, frames: list[Frame]) -> list[Frame]:
         """Misspell some keys where that is asked for."""
         if not self.options.misspelt_keys:
             return frames
         return [_misspelt(frame, number) for number, frame in enumerate(frames)]
 
-    def usage(self, work: Work) -> Json:
+    def usage(self, plan: ReplyPlan) -> Json:
         """Counted by kind."""
-        return usage_of(work, self.options)
+        return _usage(plan, self.options)
 
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """For models that may be asked without a stream."""
-        message = {"role": "assistant", "content": work.said.text}
-        message |= {"reasoning_content": work.said.reasoning} if work.said.reasoning else {}
-        reason = work.said.finish_reason
+        message = {"role": "assistant", "content": plan.answer.text}
+        message |= {"reasoning_content": plan.answer.reasoning} if plan.answer.reasoning else {}
+        reason = plan.answer.finish_reason
         choice = {"message": message, "finish_reason": reason, "index": 0, "logprobs": None}
-        usage = None if self.options.usage_in == "none" else self.usage(work)
-        whole = self.envelope(work, "chat.completion")
+        usage = None if self.options.usage_in == "none" else self.usage(plan)
+        whole = self.envelope(plan, "chat.completion")
         return {**whole, "choices": [choice], "usage": usage}
 
     def error_body(self, refused: Refusal, uid: str) -> bytes:
@@ -159,7 +151,7 @@ class DashScope(Dialect):
         """With the id of the reply."""
         return refused.members(uid)
 
-    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+    def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:
         """What was seen on recorded replies of Feb 2026; the request id under its likely name."""
         arrived_ms, now_ms = int(arrived_s * 1000), int(time.time() * 1000)
         return {
@@ -173,7 +165,7 @@ class DashScope(Dialect):
             "x-envoy-upstream-service-time": str(now_ms - arrived_ms),
         }
 
-    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+    def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Only the id is known of errors."""
         return {"x-request-id": uid}
 
@@ -191,8 +183,54 @@ def _misspelt(frame: Frame, number: int) -> Frame:
     return Frame(frame.data.replace(right, wrong, 1), frame.sound_s)
 
 
-def stop_words(body: Body) -> tuple[str, ...]:
-    """The words at which a reply ends."""
-    stop = body.get("stop")
-    words = stop if isinstance(stop, list) else [stop]
-    return tuple(word for word in words if isinstance(word, str) and word)
+def _usage(plan: ReplyPlan, options: SimulatorOptions) -> Json:
+    """The usage object; by default its details name only the kinds that are present."""
+    written = plan.answer.tokens
+    return {
+        "prompt_tokens": plan.prompt.total,
+        "completion_tokens": written,
+        "total_tokens": plan.prompt.total + written,
+        **_details(plan, options),
+    }
+
+
+def _details(plan: ReplyPlan, options: SimulatorOptions) -> dict[str, object]:
+    out, into = _completion(plan, options.reasoning_counted), _prompt(plan)
+    match options.usage_details:
+        case "absent":
+            return {}
+        case "null":
+            null = {"audio_tokens": None, "cached_tokens": 0}
+            return {"completion_tokens_details": None, "prompt_tokens_details": null}
+        case "null_members":
+            return {"completion_tokens_details": out, "prompt_tokens_details": into}
+        case _:
+            present = [
+                {key: count for key, count in kinds.items() if count is not None}
+                for kinds in (out, into)
+            ]
+            return {"completion_tokens_details": present[0], "prompt_tokens_details": present[1]}
+
+
+def _completion(plan: ReplyPlan, counted: str) -> dict[str, int | None]:
+    answer = plan.answer
+    text, reasoning = text_tokens(answer.text), text_tokens(answer.reasoning or "")
+    # The guide of 2025 counts reasoning beside the text, later references within it.
+    inclusive = plan.chat.model.text_tokens_include_reasoning
+    if counted != "usual":
+        inclusive = counted == "inclusive"
+    return {
+        "audio_tokens": answer.audio_tokens,
+        "reasoning_tokens": None if answer.reasoning is None else reasoning,
+        "text_tokens": text + reasoning if inclusive else text,
+    }
+
+
+def _prompt(plan: ReplyPlan) -> dict[str, int | None]:
+    prompt = plan.prompt
+    return {
+        "audio_tokens": prompt.audio,
+        "image_tokens": prompt.image,
+        "video_tokens": prompt.video,
+        "text_tokens": prompt.text,
+    }

@@ -1,24 +1,21 @@
 """OpenAI's audio models (openai-python issue 2507; agentfield issues 584 and 968)."""
 
-from __future__ import annotations
-
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from omni_batch.simulator import refusal
-from omni_batch.simulator.chat import Chat, Part
-from omni_batch.simulator.dialects import reading
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
-from omni_batch.simulator.dialects.openai_headers import limits
-from omni_batch.simulator.dialects.vllm_omni import wav_of
-from omni_batch.simulator.frames import Frame, Json, raw, sse
-from omni_batch.simulator.models import OPEN, Model
-from omni_batch.simulator.quota import Standing
-from omni_batch.simulator.refusal import Refusal
-from omni_batch.simulator.tokens import text_tokens
-from omni_batch.simulator.work import Bit, Work
+from omni_batch.simulator.checks import refusal
+from omni_batch.simulator.checks.chat import Body, Chat, Part
+from omni_batch.simulator.checks.models import OPEN, Model
+from omni_batch.simulator.checks.quota import Counted, LimitStatus, QuotaStatus
+from omni_batch.simulator.checks.refusal import Refusal
+from omni_batch.simulator.dialects import lenient_parsing
+from omni_batch.simulator.dialects.base import Dialect, plain
+from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
+from omni_batch.simulator.replies.tokens import text_tokens
 
 _KNOWN = """
     audio frequency_penalty logit_bias logprobs max_completion_tokens max_tokens messages
@@ -31,72 +28,67 @@ KNOWN = frozenset(_KNOWN.split())
 """Keys of a request (API reference, 2026); any other is refused."""
 
 
-def _audio_part(item: reading.Item) -> Part:
-    container = reading.inner(item, "input_audio", "format")
+def _audio_part(item: Body) -> Part:
+    container = lenient_parsing.inner(item, "input_audio", "format")
     if container not in ("wav", "mp3"):
         message = f"Invalid value: '{container}'. Supported values are: 'wav' and 'mp3'."
-        raise reading.rejected(message, code="invalid_value", param="input_audio.format")
-    if reading.inner(item, "input_audio", "data").startswith("data:"):
+        raise lenient_parsing.rejected(message, code="invalid_value", param="input_audio.format")
+    if lenient_parsing.inner(item, "input_audio", "data").startswith("data:"):
         message = f"The data provided for 'input_audio' is not of valid {container} format."
-        raise reading.rejected(message, code="invalid_value", param="input_audio.data")
-    return reading.raw_audio(item)
+        raise lenient_parsing.rejected(message, code="invalid_value", param="input_audio.data")
+    return lenient_parsing.raw_audio(item)
 
 
-READERS: reading.Readers = {
-    "text": reading.text_part,
-    "image_url": reading.url_part("image"),
+READERS: lenient_parsing.Readers = {
+    "text": lenient_parsing.text_part,
+    "image_url": lenient_parsing.url_part("image"),
     "input_audio": _audio_part,
 }
 
 
 class OpenAI(Dialect):
-    """gpt-audio and its elders."""
+    """gpt-audio and older models."""
 
-    # insufficient_quota is an empty purse here, and no wait helps against it.
+    # insufficient_quota is a spent credit here, and waiting does not help against it.
     out_of_tokens: ClassVar[Refusal] = refusal.status(429, "limit_tokens", "")
 
     def model(self, body: Body) -> Model:
-        """Any name; these tests are not about which exist."""
-        return replace(OPEN, name=reading.any_model(body), thinking="never")
+        """Any name is accepted."""
+        return replace(OPEN, name=lenient_parsing.any_model(body), thinking="never")
 
     def read(self, body: Body) -> Chat:
         """Check what OpenAI checks; unknown keys are refused."""
         if unknown := sorted(set(body) - KNOWN):
-            raise reading.rejected(f"Unrecognized request argument supplied: {unknown[0]}")
-        reading.check_sampling(body)
+            raise lenient_parsing.rejected(f"Unrecognized request argument supplied: {unknown[0]}")
+        lenient_parsing.check_sampling(body)
         voice = _voice(body)
-        return Chat(
-            model=self.model(body),
-            turns=reading.read_turns(body.get("messages"), READERS),
+        return lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            lenient_parsing.read_turns(body.get("messages"), READERS),
             voice=voice,
-            thinking=False,
-            stream=body.get("stream") is True,
-            include_usage=reading.include_usage(body),
-            max_tokens=reading.max_tokens(body),
-            sharp=False,
-            stops=stop_words(body),
+            include_usage=lenient_parsing.include_usage(body),
         )
 
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Spoken words come as transcript, and content stays null."""
-        chunk = self.chunk(work, _delta(step, work), step.text if step.kind == "finish" else None)
-        told = {"usage": usage} if work.chat.include_usage else {}
-        sound_s = step.piece.duration_s if step.piece else 0.0
-        return [sse({**chunk, **told}, sound_s)]
+        chunk = self.chunk(plan, _delta(step, plan), step.finish_reason)
+        extra = {"usage": usage} if plan.chat.include_usage else {}
+        return [sse({**chunk, **extra}, step.sound_s)]
 
-    def envelope(self, work: Work, kind: str) -> dict[str, object]:
+    def envelope(self, plan: ReplyPlan, kind: str) -> dict[str, object]:
         """With the keys that only OpenAI sends."""
         extra = {"service_tier": "default", "system_fingerprint": "fp_simulated"}
-        return {**super().envelope(work, kind), **extra}
+        return {**super().envelope(plan, kind), **extra}
 
-    def usage(self, work: Work) -> Json:
+    def usage(self, plan: ReplyPlan) -> Json:
         """With the details of both sides; kinds that are absent count as 0."""
-        said, prompt = work.said, work.prompt
-        text, speech = text_tokens(said.text), said.audio_tokens or 0
+        answer, prompt = plan.answer, plan.prompt
+        text, speech = text_tokens(answer.text), answer.audio_tokens or 0
         return {
             "prompt_tokens": prompt.total,
-            "completion_tokens": said.tokens,
-            "total_tokens": prompt.total + said.tokens,
+            "completion_tokens": answer.tokens,
+            "total_tokens": prompt.total + answer.tokens,
             "prompt_tokens_details": {
                 "cached_tokens": 0,
                 "audio_tokens": prompt.audio or 0,
@@ -112,17 +104,17 @@ class OpenAI(Dialect):
             },
         }
 
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """Speech is a whole WAV file here."""
-        message: dict[str, object] = {"role": "assistant", "content": work.said.text}
-        message |= {"refusal": None}
-        if data := wav_of(work, self.rate_hz()):
-            audio = {**_audio(work), "data": data, "transcript": work.said.text}
+        text = plan.answer.text
+        message: dict[str, object] = {"role": "assistant", "content": text, "refusal": None}
+        if data := self.whole_wav(plan):
+            audio = {**_audio(plan), "data": data, "transcript": text}
             message |= {"content": None, "audio": audio}
-        choice = {"index": 0, "message": message, "logprobs": None}
-        whole = self.envelope(work, "chat.completion")
-        choice |= {"finish_reason": work.said.finish_reason}
-        return {**whole, "choices": [choice], "usage": self.usage(work)}
+        reason = plan.answer.finish_reason
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+        whole = self.envelope(plan, "chat.completion")
+        return {**whole, "choices": [choice], "usage": self.usage(plan)}
 
     def in_band(self, refused: Refusal, uid: str) -> Json:
         """OpenAI's own words where the two services differ."""
@@ -131,25 +123,25 @@ class OpenAI(Dialect):
         if refused.status >= 500:
             code, kind = None, "server_error"
         if refused.message not in _STOCK:
-            message = plain(refused.message)  # somebody scripted it
+            message = plain(refused.message)  # it was scripted
         return {"message": message, "type": kind, "param": refused.param, "code": code}
 
-    def headers(self, uid: str, arrived_s: float, standing: Standing) -> dict[str, str]:
+    def headers(self, uid: str, arrived_s: float, quota_status: QuotaStatus) -> dict[str, str]:
         """Request id, time taken, and what is left of the limits."""
         took_ms = int((time.time() - arrived_s) * 1000)
         own = {"x-request-id": f"req_{uid.replace('-', '')}", "openai-version": "2020-10-01"}
-        return {**own, "openai-processing-ms": str(took_ms), **limits(standing)}
+        return {**own, "openai-processing-ms": str(took_ms), **_limits(quota_status)}
 
-    def error_headers(self, uid: str, standing: Standing) -> dict[str, str]:
+    def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Those of a reply."""
-        return {"x-request-id": f"req_{uid.replace('-', '')}", **limits(standing)}
+        return {"x-request-id": f"req_{uid.replace('-', '')}", **_limits(quota_status)}
 
 
-_EMPTY_PURSE = "You exceeded your current quota, please check your plan and billing details."
+_NO_CREDIT = "You exceeded your current quota, please check your plan and billing details."
 _TOO_FAST = "Rate limit reached for requests per min (RPM). Please slow down and try again."
 _TOO_MUCH = "Rate limit reached for tokens per min (TPM). Please try again later."
 _WORDS = {
-    "insufficient_quota": ("insufficient_quota", "insufficient_quota", _EMPTY_PURSE),
+    "insufficient_quota": ("insufficient_quota", "insufficient_quota", _NO_CREDIT),
     "limit_requests": ("rate_limit_exceeded", "requests", _TOO_FAST),
     "limit_burst_rate": ("rate_limit_exceeded", "requests", _TOO_FAST),
     "limit_tokens": ("rate_limit_exceeded", "tokens", _TOO_MUCH),
@@ -165,19 +157,19 @@ def _voice(body: Body) -> str | None:
     audio = body.get("audio")
     if not isinstance(audio, dict):
         message = "Missing required parameter: 'audio'."
-        raise reading.rejected(message, code="missing_required_parameter", param="audio")
+        raise lenient_parsing.rejected(message, code="missing_required_parameter", param="audio")
     chosen, voice = audio.get("format"), audio.get("voice")
     if body.get("stream") is True and chosen != "pcm16":
         message = (
             f"Unsupported value: 'audio.format' does not support '{chosen}' when stream=true. "
             "Supported values are: 'pcm16'."
         )
-        raise reading.rejected(message, code="unsupported_value", param="audio.format")
+        raise lenient_parsing.rejected(message, code="unsupported_value", param="audio.format")
     return voice if isinstance(voice, str) and voice else "alloy"
 
 
-def _delta(step: Bit, work: Work) -> Json:
-    speaks = work.chat.voice is not None
+def _delta(step: Step, plan: ReplyPlan) -> Json:
+    speaks = plan.chat.voice is not None
     match step.kind:
         case "role":
             return {"role": "assistant", "content": None if speaks else "", "refusal": None}
@@ -187,9 +179,32 @@ def _delta(step: Bit, work: Work) -> Json:
             return {"content": step.text}
         case _:
             words = {"transcript": step.text} if step.kind != "sound" else {}
-            sound = {"data": raw(step.piece.base64)} if step.piece else {}
-            return {"content": None, "audio": {**_audio(work), **words, **sound}}
+            sound = {"data": raw_string(step.piece.base64)} if step.piece else {}
+            return {"content": None, "audio": {**_audio(plan), **words, **sound}}
 
 
-def _audio(work: Work) -> dict[str, object]:
-    return {"id": f"audio_{work.uid.replace('-', '')}", "expires_at": work.created + 3600}
+def _audio(plan: ReplyPlan) -> dict[str, object]:
+    return {"id": f"audio_{plan.uid.replace('-', '')}", "expires_at": plan.created + 3600}
+
+
+_USUAL_LIMITS: Mapping[Counted, int] = {"requests": 10_000, "tokens": 30_000_000}
+"""Reported where the simulator has no limit."""
+
+
+def _limits(quota_status: QuotaStatus) -> dict[str, str]:
+    """Limit, remainder and time until the limit is whole again, for requests and tokens."""
+    headers: dict[str, str] = {}
+    for counted, usual in _USUAL_LIMITS.items():
+        left = quota_status.get(counted, LimitStatus(usual, usual, 0.0))
+        headers[f"x-ratelimit-limit-{counted}"] = f"{left.limit:.0f}"
+        headers[f"x-ratelimit-remaining-{counted}"] = str(math.floor(left.remaining))
+        headers[f"x-ratelimit-reset-{counted}"] = _duration(left.reset_s)
+    return headers
+
+
+def _duration(seconds: float) -> str:
+    """As in "1m12s", "5.2s" or "20ms"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f}m{rest:.0f}s" if minutes else f"{rest:.3g}s"

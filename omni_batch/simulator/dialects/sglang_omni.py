@@ -1,21 +1,18 @@
 """SGLang-Omni (its openai_api, protocol and client modules of 2026; issues 1354 and 1355)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
+from typing import ClassVar
 
 import msgspec
 
-from omni_batch.simulator.chat import Chat, Part, Turn
-from omni_batch.simulator.dialects import reading
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
-from omni_batch.simulator.dialects.vllm_omni import asked_voice, wav_of
-from omni_batch.simulator.frames import Frame, Json, raw, sse
-from omni_batch.simulator.models import OPEN, Model
-from omni_batch.simulator.refusal import Refusal
-from omni_batch.simulator.speech import SpeechForm
-from omni_batch.simulator.work import Bit, Work
+from omni_batch.simulator.checks.chat import Body, Chat, Part, Turn
+from omni_batch.simulator.checks.models import OPEN, Model
+from omni_batch.simulator.checks.refusal import Refusal
+from omni_batch.simulator.dialects import lenient_parsing
+from omni_batch.simulator.dialects.base import Dialect, plain
+from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
+from omni_batch.simulator.replies.speech import SpeechForm
 
 LISTS = {"images": "image", "audios": "audio", "videos": "video"}
 """Top-level list to the kind of media in it."""
@@ -24,7 +21,8 @@ LISTS = {"images": "image", "audios": "audio", "videos": "video"}
 class SGLangOmni(Dialect):
     """Media beside the messages, usage in the finish frame, null keys left out."""
 
-    usage_in = "finish"
+    usage_in: ClassVar[str] = "finish"
+    own_rate: ClassVar[bool] = True
 
     def model(self, body: Body) -> Model:
         """Whatever the server was started with."""
@@ -33,55 +31,48 @@ class SGLangOmni(Dialect):
 
     def read(self, body: Body) -> Chat:
         """Text from the messages, media from the lists."""
-        reading.check_sampling(body)
-        turns = reading.read_turns(body.get("messages"), {"text": reading.text_part})
-        audio = body.get("audio")
-        format_ = audio.get("format") if isinstance(audio, dict) else None
-        return Chat(
-            model=self.model(body),
-            turns=_with_media(turns, body),
-            voice=self._voice(body),
-            thinking=False,
-            stream=body.get("stream") is True,
-            include_usage=True,
-            max_tokens=reading.max_tokens(body),
-            sharp=False,
-            stops=stop_words(body),
-            audio_format=format_ if isinstance(format_, str) else "wav",
+        lenient_parsing.check_sampling(body)
+        turns = lenient_parsing.read_turns(
+            body.get("messages"), {"text": lenient_parsing.text_part}
         )
+        chat = lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            _with_media(turns, body),
+            voice=self._voice(body),
+            include_usage=True,
+        )
+        audio = body.get("audio")
+        audio_format = audio.get("format") if isinstance(audio, dict) else None
+        return replace(chat, audio_format=audio_format) if isinstance(audio_format, str) else chat
 
     def _voice(self, body: Body) -> str | None:
         wanted = body.get("modalities")
         speaks = isinstance(wanted, list) and "audio" in wanted
-        return asked_voice(body) if speaks and self.options.talker else None
+        return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
 
-    def rate_hz(self) -> int:
-        """As the talker was trained."""
-        return self.options.speech_rate_hz
-
-    def speech_form(self, work: Work) -> SpeechForm:
+    def speech_form(self, chat: Chat) -> SpeechForm:
         """Every chunk is encoded on its own in the format that was asked for."""
-        form = super().speech_form(work)
-        usual = self.options.wav_headers == "usual" and work.chat.audio_format == "wav"
+        form = super().speech_form(chat)
+        usual = self.options.wav_headers == "usual" and chat.audio_format == "wav"
         return replace(form, wav_headers="every") if usual else form
 
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """One chunk for each step."""
         reason = {"finish_reason": step.text} if step.kind == "finish" else {}
-        choice = {"index": 0, "delta": _delta(step, work), **reason}
-        whole = {**self.envelope(work, "chat.completion.chunk"), "choices": [choice]}
-        sound_s = step.piece.duration_s if step.piece else 0.0
-        return [sse({**whole, **({"usage": usage} if usage else {})}, sound_s)]
+        choice = {"index": 0, "delta": _delta(step, plan), **reason}
+        whole = {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
+        return [sse({**whole, **({"usage": usage} if usage else {})}, step.sound_s)]
 
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """Speech beside the content, with the words repeated."""
-        message: dict[str, object] = {"role": "assistant", "content": work.said.text}
-        if data := wav_of(work, self.rate_hz()):
-            audio = {"id": f"audio-{work.uid}", "data": data, "transcript": work.said.text}
+        message: dict[str, object] = {"role": "assistant", "content": plan.answer.text}
+        if data := self.whole_wav(plan):
+            audio = {"id": f"audio-{plan.uid}", "data": data, "transcript": plan.answer.text}
             message["audio"] = audio
-        choice = {"index": 0, "message": message, "finish_reason": work.said.finish_reason}
-        whole = self.envelope(work, "chat.completion")
-        return {**whole, "choices": [choice], "usage": self.usage(work)}
+        choice = {"index": 0, "message": message, "finish_reason": plan.answer.finish_reason}
+        whole = self.envelope(plan, "chat.completion")
+        return {**whole, "choices": [choice], "usage": self.usage(plan)}
 
     def error_body(self, refused: Refusal, uid: str) -> bytes:
         """As FastAPI words it."""
@@ -92,12 +83,12 @@ class SGLangOmni(Dialect):
         return {"message": plain(refused.message), "type": "server_error", "code": refused.status}
 
 
-def _delta(step: Bit, work: Work) -> Json:
+def _delta(step: Step, plan: ReplyPlan) -> Json:
     delta: dict[str, object] = {"role": "assistant"} if step.kind == "role" else {}
     if step.kind in ("words", "both"):
         delta["content"] = step.text
     if step.piece is not None:
-        delta["audio"] = {"id": f"audio-{work.uid}", "data": raw(step.piece.base64)}
+        delta["audio"] = {"id": f"audio-{plan.uid}", "data": raw_string(step.piece.base64)}
     return delta
 
 
@@ -112,5 +103,5 @@ def _listed(body: Body, key: str, kind: str) -> list[Part]:
     if refs is None:
         return []
     if not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
-        raise reading.rejected(f"Input should be a valid list: {key}")
-    return [Part(kind, refs=(reading.http_or_data(ref),)) for ref in refs]
+        raise lenient_parsing.rejected(f"Input should be a valid list: {key}")
+    return [Part(kind, refs=(lenient_parsing.http_or_data(ref),)) for ref in refs]

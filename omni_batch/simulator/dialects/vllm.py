@@ -1,26 +1,23 @@
 """vLLM with the thinker alone (vllm issues 29965 and 32636; Qwen3-Omni issues 96 and 99)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import msgspec
 
-from omni_batch.simulator.chat import Chat
-from omni_batch.simulator.dialects import reading
-from omni_batch.simulator.dialects.base import Body, Dialect, plain
-from omni_batch.simulator.dialects.dashscope import stop_words
-from omni_batch.simulator.frames import Frame, Json, sse
-from omni_batch.simulator.models import OPEN, Model
-from omni_batch.simulator.refusal import Refusal, Refused
-from omni_batch.simulator.work import Bit, Work
+from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.models import OPEN, Model
+from omni_batch.simulator.checks.refusal import Refusal, Refused
+from omni_batch.simulator.dialects import lenient_parsing
+from omni_batch.simulator.dialects.base import Dialect, plain
+from omni_batch.simulator.replies.frames import Frame, Json, sse
+from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
 
-READERS: reading.Readers = {
-    "text": reading.text_part,
-    "image_url": reading.url_part("image"),
-    "video_url": reading.url_part("video"),
-    "audio_url": reading.url_part("audio"),
-    "input_audio": reading.raw_audio,
+READERS: lenient_parsing.Readers = {
+    "text": lenient_parsing.text_part,
+    "image_url": lenient_parsing.url_part("image"),
+    "video_url": lenient_parsing.url_part("video"),
+    "audio_url": lenient_parsing.url_part("audio"),
+    "input_audio": lenient_parsing.raw_audio,
 }
 ERROR_TYPES = {
     400: "BadRequestError",
@@ -35,23 +32,20 @@ class VLLM(Dialect):
 
     def model(self, body: Body) -> Model:
         """Whatever the server was started with."""
-        return replace(OPEN, name=reading.any_model(body))
+        return replace(OPEN, name=lenient_parsing.any_model(body))
 
     def read(self, body: Body) -> Chat:
         """Check what vLLM checks; unknown keys are ignored."""
-        reading.check_sampling(body)
-        turns = reading.read_turns(body.get("messages"), READERS)
-        reading.check_counts(turns, self.options.media_per_kind)
-        return Chat(
-            model=self.model(body),
-            turns=turns,
+        lenient_parsing.check_sampling(body)
+        turns = lenient_parsing.read_turns(body.get("messages"), READERS)
+        lenient_parsing.check_counts(turns, self.options.media_per_kind)
+        return lenient_parsing.chat_of(
+            body,
+            self.model(body),
+            turns,
             voice=self.voice(body),
             thinking=_thinks(body),
-            stream=body.get("stream") is True,
-            include_usage=reading.include_usage(body),
-            max_tokens=reading.max_tokens(body),
-            sharp=False,
-            stops=stop_words(body),
+            include_usage=lenient_parsing.include_usage(body),
         )
 
     def voice(self, body: Body) -> str | None:
@@ -61,17 +55,17 @@ class VLLM(Dialect):
     def too_long(self, chat: Chat, tokens: int) -> Refused:
         """Names the context and the prompt."""
         limit = chat.max_input_tokens
-        return reading.rejected(
+        return lenient_parsing.rejected(
             f"This model's maximum context length is {limit} tokens. However, your request has "
             f"{tokens} input tokens. Please reduce the length of the input messages."
         )
 
-    def frames(self, step: Bit, work: Work, usage: Json | None) -> list[Frame]:
+    def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Keys that are not set are left out, usage among them."""
-        chunk = self.chunk(work, self.delta(step), step.text if step.kind == "finish" else None)
+        chunk = self.chunk(plan, self.delta(step), step.finish_reason)
         return [sse({**chunk, **({"usage": usage} if usage else {})})]
 
-    def delta(self, step: Bit) -> Json:
+    def delta(self, step: Step) -> Json:
         """The words of one chunk."""
         match step.kind:
             case "role":
@@ -83,21 +77,18 @@ class VLLM(Dialect):
             case _:
                 return {"content": step.text}
 
-    def completion(self, work: Work) -> Json:
+    def completion(self, plan: ReplyPlan) -> Json:
         """With the chain of thought beside the content."""
-        return {
-            **self.envelope(work, "chat.completion"),
-            "choices": [self.text_choice(work)],
-            "usage": self.usage(work),
-        }
+        envelope = self.envelope(plan, "chat.completion")
+        return {**envelope, "choices": [self.text_choice(plan)], "usage": self.usage(plan)}
 
-    def text_choice(self, work: Work) -> dict[str, object]:
+    def text_choice(self, plan: ReplyPlan) -> dict[str, object]:
         """The choice that holds the words."""
-        said = work.said
-        message = {"role": "assistant", "content": said.text}
-        message |= {self.options.reasoning_key: said.reasoning} if said.reasoning else {}
+        answer = plan.answer
+        message = {"role": "assistant", "content": answer.text}
+        message |= {self.options.reasoning_key: answer.reasoning} if answer.reasoning else {}
         choice = {"index": 0, "message": message, "logprobs": None}
-        return {**choice, "finish_reason": said.finish_reason, "stop_reason": None}
+        return {**choice, "finish_reason": answer.finish_reason, "stop_reason": None}
 
     def error_body(self, refused: Refusal, uid: str) -> bytes:
         """Nested, or flat as in older builds; a bad key is answered by another layer."""

@@ -1,0 +1,79 @@
+"""Plan → connections: a client, a rate limiter and a way for media to each endpoint of a run."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.engine.router import EndpointHandle
+from omni_batch.planning.plan import Plan
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.client import EndpointClient
+from omni_batch.providers.delivery import MediaDelivery
+from omni_batch.providers.download import Downloader
+from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
+from omni_batch.providers.upload import Uploader
+from omni_batch.quota import RateLimiter
+from omni_batch.store import RunDir
+
+
+async def connect(
+    plan: Plan, directory: RunDir, before: Iterable[EndpointStatus], stack: AsyncExitStack
+) -> tuple[EndpointHandle, ...]:
+    """Handles of all endpoints of a plan.
+
+    Args:
+        before: how they were when the last process left them.
+        stack: closes them.
+    """
+    learned = {status.name: status.learned for status in before}
+    return tuple(
+        [
+            await _connect(plan, endpoint, directory, learned.get(endpoint.name), stack)
+            for endpoint in plan.endpoints
+        ]
+    )
+
+
+async def _connect(
+    plan: Plan,
+    endpoint: ResolvedEndpoint,
+    directory: RunDir,
+    learned: Learned | None,
+    stack: AsyncExitStack,
+) -> EndpointHandle:
+    base_url, key = stack.enter_context(_reached(endpoint.profile))
+    media, patience = plan.config.media, {"first_byte_timeout_s": endpoint.first_byte_timeout_s}
+    retry = plan.config.retry.model_copy(update=patience)
+    client = EndpointClient(base_url, key, endpoint.dialect, retry, endpoint.max_in_flight)
+    stack.push_async_callback(client.aclose)
+    downloader = Downloader(
+        directory.downloads,
+        max_bytes=media.download_max_bytes,
+        allow_private=media.allow_private_downloads,
+        connect_timeout_s=retry.connect_timeout_s,
+    )
+    stack.push_async_callback(downloader.aclose)
+    storage = endpoint.profile.storage_url or base_url
+    uploader = Uploader(storage, key, plan.config.model, client.http)
+    return EndpointHandle(
+        name=endpoint.name,
+        client=client,
+        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader),
+        limiter=RateLimiter(endpoint.quota, learned),
+        weight=endpoint.entry.weight,
+        item_timeout_s=endpoint.item_timeout_s,
+        audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
+    )
+
+
+@contextmanager
+def _reached(profile: Profile) -> Iterator[tuple[str, ApiKey | None]]:
+    """Base URL and key; starts the bundled simulator where it is the endpoint."""
+    if profile.base_url is not None:
+        yield profile.base_url, read_api_key(profile)
+        return
+    from omni_batch.simulator import Simulator, SimulatorOptions
+
+    with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
+        yield simulator.base_url, SIMULATED_KEY

@@ -1,0 +1,90 @@
+"""A shard: its items side by side, each kept as soon as it ends, then its part of both tables."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from omni_batch.engine.item import process_item
+from omni_batch.engine.run import Run
+from omni_batch.engine.send import History
+from omni_batch.errors import OmniBatchError, StorageError
+from omni_batch.store import Entry, Journal
+from omni_batch.store.audio import drop_unclaimed
+from omni_batch.store.columns import RunFacts, attempt_rows, result_row
+from omni_batch.store.disk import in_thread
+from omni_batch.store.items import read_items
+from omni_batch.store.parts import write_parts
+from omni_batch.store.reopen import ShardProgress, read_progress
+from omni_batch.types import Item, Result
+
+
+async def process_shard(run: Run, shard_number: int) -> None:
+    """Finish one shard: every item that has no result yet, then the part."""
+    directory = run.directory
+    items = await asyncio.to_thread(
+        read_items, directory.items, shard_number, run.record.shard_size
+    )
+    progress = read_progress(directory.journal(shard_number))
+    waiting = [item for item in items if item.row_number not in progress.done]
+    await asyncio.to_thread(drop_unclaimed, directory, waiting)
+    with Journal(directory.journal(shard_number), directory.disk) as journal:
+        await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
+    if not run.stopping.is_on:
+        await in_thread(write_parts, directory, shard_number)
+
+
+@dataclass(frozen=True, slots=True)
+class _ShardLog:
+    """Results and attempts as lines of a shard's journal."""
+
+    journal: Journal
+    facts: RunFacts
+
+    async def finished(self, result: Result) -> None:
+        rows = result_row(self.facts, result), attempt_rows(self.facts, result)
+        self.journal.append(Entry(*rows))
+        await self.journal.sync()
+
+    def unfinished(self, result: Result) -> None:
+        self.journal.append(Entry(None, attempt_rows(self.facts, result)))
+
+
+async def _process_items(
+    run: Run, log: _ShardLog, items: list[Item], progress: ShardProgress
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            await run.gate.acquire()
+            if run.stopping.is_on:
+                run.gate.release()
+                break
+            history = History(progress.attempts.get(item.row_number, 0))
+            run.stopping.start(group, _run_item(run, log, item, history))
+
+
+async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> None:
+    try:
+        result = await process_item(run, item, history)
+        run.stopping.keep_current()
+        await log.finished(result)  # before anything else can fail
+        run.ledger.item_ended(result)
+    except asyncio.CancelledError:
+        _keep_attempts(run, log, item, history)
+        raise
+    except OmniBatchError as exc:
+        _keep_attempts(run, log, item, history)
+        run.stop(exc)
+    finally:
+        run.gate.release()
+
+
+def _keep_attempts(run: Run, log: _ShardLog, item: Item, history: History) -> None:
+    """Write what was sent for an item that has no result yet: it may be on the bill."""
+    if not history.attempts:
+        return
+    unfinished = Result(item, datetime.now(UTC), 0.0, tuple(history.attempts))
+    run.ledger.item_left(unfinished)
+    try:
+        log.unfinished(unfinished)
+    except StorageError as exc:
+        run.stop(exc)

@@ -1,0 +1,1 @@
+"""Requests over HTTP and what answers them."""

@@ -1,0 +1,1 @@
+"""What a request must be: its parameters, messages and media, and the limits of the service."""
