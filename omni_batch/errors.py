@@ -302,7 +302,7 @@ def item_kinds() -> set[str]:
 
 
 def remedy_of(kind: str) -> str:
-    """What a person does about failures of a kind, as it stands in the column `error_kind`."""
+    """What a person does about failures of a kind, by its name in the column `error_kind`."""
     if kind == "internal_error":
         return "A fault in omni-batch itself; its log holds the traceback. Please report it."
     return _remedies(OmniBatchError).get(kind, OmniBatchError.remedy)

@@ -177,7 +177,7 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         limit: how many items each list holds at most.
 
     Raises:
-        ConfigError: one of them is no run directory.
+        ConfigError: one of them is not a run directory.
         StorageError: a table can't be read.
     """
     with RunDatabase() as database:

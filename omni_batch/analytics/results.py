@@ -35,7 +35,7 @@ def read_results(run_dir: str | Path) -> "pandas.DataFrame":
     `omni_batch.store.columns.RESULT_COLUMNS`.
 
     Raises:
-        ConfigError: `run_dir` is no run directory.
+        ConfigError: `run_dir` is not a run directory.
     """
     import pandas  # takes longer to import than most runs take to start
 

@@ -111,7 +111,7 @@ def _matches(pattern: Path) -> list[Path]:
     try:
         return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_dir())
     except ValueError as exc:
-        raise ConfigError(f"{pattern} is no pattern: {exc}") from None
+        raise ConfigError(f"{pattern} is not a pattern: {exc}") from None
 
 
 def _runs_in(place: Path) -> list[RunDir]:
@@ -161,7 +161,7 @@ class RunDatabase:
             The records of the runs, as `runs` shows them.
 
         Raises:
-            ConfigError: one of them is no run directory.
+            ConfigError: one of them is not a run directory.
             StorageError: a table can't be read.
         """
         records = [current_record(run) for run in runs]

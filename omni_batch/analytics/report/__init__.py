@@ -22,7 +22,7 @@ def write_report(directory: RunDir) -> tuple[Path, RunReport]:
         The page's path, and the facts it shows.
 
     Raises:
-        ConfigError: no run directory, or the drawing library is not installed.
+        ConfigError: not a run directory, or the drawing library is not installed.
         StorageError: a table can't be read, or the page can't be written.
     """
     report = collect(directory)

@@ -39,7 +39,7 @@ def collect(directory: RunDir) -> RunReport:
     """Sum up what is written so far, also of a run in progress.
 
     Raises:
-        ConfigError: no run directory.
+        ConfigError: not a run directory.
         StorageError: a part can't be read.
     """
     with RunDatabase() as database:

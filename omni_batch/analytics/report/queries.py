@@ -169,7 +169,7 @@ def timeline(width_s: int) -> str:
 
 _NAMES = "|".join(
     (
-        "''[^'']*''",  # what stands in quotes
+        "''[^'']*''",  # quoted
         '"[^"]*"',
         r"\S*/\S+",  # paths and URLs
         r"\S+\.[A-Za-z]\w{1,4}\b",  # file names
