@@ -45,7 +45,7 @@ class MediaLoader:
         self._max_bytes = max_bytes
         self._base = base.resolve()
         self._roots = tuple((self._base / root).resolve() for root in roots)
-        self._resolved = lru_cache(_FOLDERS_KEPT if keep_folders else 0)(os.path.realpath)
+        self._folder = lru_cache(_FOLDERS_KEPT if keep_folders else 0)(self._look_up)
         for root in self._roots:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is not a folder")
@@ -105,8 +105,7 @@ class MediaLoader:
             name = display_name(reference)[:200]
             raise MediaError(f"{name} is not an http(s) or oss URL; give one of these, or a path")
         try:
-            path = self._resolve(reference)
-            inside = any(path.is_relative_to(root) for root in self._roots)
+            path, inside = self._locate(reference)
             if not inside:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
             status = path.stat()
@@ -123,10 +122,23 @@ class MediaLoader:
             raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
         return path
 
-    def _resolve(self, reference: str) -> Path:
+    def _locate(self, reference: str) -> tuple[Path, bool]:
+        """The path without links, and whether it is inside the roots."""
+        # Texts: folders of thousands of references are the same few, and `Path` takes longer.
         folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118
-        path = Path(self._resolved(folder), name)
-        return path.resolve() if path.is_symlink() else path
+        resolved, inside = self._folder(folder)
+        path = resolved / name
+        if not path.is_symlink():
+            return path, inside
+        path = path.resolve()
+        return path, self._is_inside(path)
+
+    def _look_up(self, folder: str) -> tuple[Path, bool]:
+        path = Path(folder).resolve()
+        return path, self._is_inside(path)
+
+    def _is_inside(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots)
 
 
 def _ending(url: str) -> str:

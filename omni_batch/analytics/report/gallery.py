@@ -18,7 +18,7 @@ from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import read_results
-from omni_batch.text import display_name, is_data_uri, is_url
+from omni_batch.text import is_data_uri, is_url
 
 FIELDS = (
     *("id", "succeeded", "modality", "kind", "model", "endpoint", "answer", "prompt", "wav"),
@@ -205,6 +205,13 @@ def shortened(text: str | None, most_bytes: int) -> str | None:
 
 def _kind_of(reference: str, modality: str | None) -> str | None:
     """Image, audio or video, for the page only: by the name's ending, else by the item's kind."""
-    guessed = mimetypes.guess_type(display_name(reference))[0] or ""
-    kind = guessed.partition("/")[0]
-    return kind if kind in ("image", "audio", "video") else _OF_MODALITY.get(modality or "")
+    name = reference.partition("?")[0].rpartition("/")[2]
+    guessed = _media_type(reference if is_data_uri(reference) else f".{name.rpartition('.')[2]}")
+    return guessed if guessed in ("image", "audio", "video") else _OF_MODALITY.get(modality or "")
+
+
+@lru_cache
+def _media_type(ending: str) -> str:
+    """Of `.jpg`, or of a data URI."""
+    name = ending if is_data_uri(ending) else f"name{ending}"
+    return (mimetypes.guess_type(name)[0] or "").partition("/")[0]
