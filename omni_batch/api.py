@@ -48,6 +48,11 @@ class RunHandle:
     path: Path
 
     @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        return self.record.run_id
+
+    @property
     def record(self) -> RunRecord:
         """State, counts, endpoints and config: the content of run.json."""
         return current_record(self._directory)
