@@ -16,6 +16,7 @@ from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailabl
 from omni_batch.providers.api_key import ApiKey, api_key_of
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
+from omni_batch.stream.chunks import decode
 from omni_batch.stream.rate_limit_headers import server_limits
 from omni_batch.stream.service_errors import classify, request_id_of
 from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
@@ -159,10 +160,10 @@ class Exchange:
         return chunks
 
     def _decode(self, payload: bytes) -> Chunk:
-        chunk = self._dialect.decode(payload)
+        chunk = decode(payload)
         if chunk.error is None or self._key is None:
             return chunk
-        return self._dialect.decode(self._key.cut_out_of(payload))
+        return decode(self._key.cut_out_of(payload))
 
     def _reset_idle_timer(self) -> None:
         """A part of the answer has come; the next one may take as long again.
