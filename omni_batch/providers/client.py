@@ -13,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 from omni_batch._version import __version__
 from omni_batch.config import RetryConfig
 from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
-from omni_batch.providers.api_key import ApiKey, api_key_of
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.stream.chunks import decode
@@ -23,7 +23,9 @@ from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
-_ERROR_BODY_BYTES = 64 * 1024
+HTTP_ERRORS = (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError)
+"""Their frames hold the request's headers: ours are raised `from None`, to keep those hidden."""
+_START_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = 2**31
 """Above what the longest speech takes: the bound of a reply that is nothing but padding."""
 _AFTER_DONE_S = 1.0
@@ -35,17 +37,15 @@ class EndpointClient:
     def __init__(
         self,
         base_url: str,
-        api_key: ApiKey | str | None,
+        key: ApiKey | None,
         dialect: Dialect,
         retry: RetryConfig,
         connections: int,
     ) -> None:
-        self.base_url = base_url
-        self.dialect = dialect
-        self._key = api_key_of(api_key)
-        self.http = _http_client(base_url, self._key, retry.connect_timeout_s, connections)
+        self.http = _http_client(base_url, key, retry.connect_timeout_s, connections)
+        self.dialect, self.key = dialect, key
+        self.idle_timeout_s = retry.idle_timeout_s
         self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
-        self._idle_s = retry.idle_timeout_s
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -71,13 +71,12 @@ class EndpointClient:
                     content=body.content(),
                     headers=self._headers(body, held_s),
                 ) as response:
-                    await _check(response, self.dialect, self._key)
-                    exchange = Exchange(response, self.dialect, deadline, self._idle_s, self._key)
+                    await _check(response, self.dialect, self.key)
+                    exchange = Exchange(response, self, deadline)
                     yield exchange
         except TimeoutError:
             raise self._timed_out(exchange) from None
-        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError) as exc:
-            # Their frames hold the request's headers: no traceback is to lead there.
+        except HTTP_ERRORS as exc:
             raise own_error(exc) or _broken(exc, exchange) from None
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
@@ -90,32 +89,25 @@ class EndpointClient:
             return NoResponse(
                 f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
-        return StreamError(f"the stream sent nothing for {self._idle_s:g} s (retry.idle_timeout_s)")
+        return StreamError(
+            f"the stream sent nothing for {self.idle_timeout_s:g} s (retry.idle_timeout_s)"
+        )
 
 
 class Exchange:
     """An answer in progress: iterate it once for lists of chunks, one for each network read."""
 
     def __init__(
-        self,
-        response: httpx.Response,
-        dialect: Dialect,
-        deadline: asyncio.Timeout,
-        idle_timeout_s: float,
-        key: ApiKey | None = None,
+        self, response: httpx.Response, client: EndpointClient, deadline: asyncio.Timeout
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
         self.server_limits = server_limits(response.headers)
         self.started = False
-        self._response = response
-        self._dialect = dialect
-        self._deadline = deadline
-        self._idle_timeout_s = idle_timeout_s
-        self._key = key
+        self._response, self._client, self._deadline = response, client, deadline
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
-        async for chunks in self._events() if self._dialect.streams else self._whole():
+        async for chunks in self._events() if self._client.dialect.streams else self._whole():
             yield chunks
         self._check_whole()
 
@@ -161,9 +153,9 @@ class Exchange:
 
     def _decode(self, payload: bytes) -> Chunk:
         chunk = decode(payload)
-        if chunk.error is None or self._key is None:
-            return chunk
-        return decode(self._key.cut_out_of(payload))
+        if chunk.error and self._client.key:
+            chunk = decode(self._client.key.cut_out_of(payload))
+        return chunk
 
     def _reset_idle_timer(self) -> None:
         """A part of the answer has come; the next one may take as long again.
@@ -172,7 +164,8 @@ class Exchange:
         life is silent.
         """
         self.started = True
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_timeout_s)
+        now_s = asyncio.get_running_loop().time()
+        self._deadline.reschedule(now_s + self._client.idle_timeout_s)
 
     def _check_whole(self) -> None:
         # The service's own mark for a reply cut by its time limit (Model Studio error codes).
@@ -202,25 +195,26 @@ async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None)
         )
     if response.status_code == 200 and not any(name in content_type for name in other):
         return
-    body = b"" if packed else await _error_body(response, key)
+    body = b"" if packed else await read_start(response, key)
     if response.status_code == 200 and b'"error"' not in body[:200]:
         start = one_line(body[:200].decode(errors="replace"))
         raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
     raise classify(
         response.status_code,
         body or _redirect(response),
-        dict(response.headers),
+        response.headers,
         quota_is_transient=dialect.quota_is_transient,
     )
 
 
-async def _error_body(response: httpx.Response, key: ApiKey | None) -> bytes:
-    body = bytearray()
+async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
+    """The first 64 KiB of a reply, or a little more, without the key that it may echo."""
+    start = b""
     async for data in response.aiter_raw():
-        body += data
-        if len(body) > _ERROR_BODY_BYTES:
+        start += data
+        if len(start) > _START_BYTES:
             break
-    return key.cut_out_of(bytes(body)) if key else bytes(body)
+    return key.cut_out_of(start) if key else start
 
 
 def _redirect(response: httpx.Response) -> bytes:
@@ -230,8 +224,13 @@ def _redirect(response: httpx.Response) -> bytes:
     return f"it redirects to {host}, which must not get the key; set endpoint.base_url".encode()
 
 
+def reason_of(exc: Exception) -> str:
+    """What an exception of the HTTP libraries says, in one line."""
+    return one_line(str(exc))[:300] or type(exc).__name__
+
+
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
-    reason = one_line(str(exc))[:300] or type(exc).__name__
+    reason = reason_of(exc)
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return Unavailable(
             f"the service's certificate is not trusted: {reason}; if it is your own server, set "

@@ -24,6 +24,7 @@ from omni_batch.errors import (
     Unavailable,
 )
 from omni_batch.providers import client as client_module
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
@@ -112,7 +113,7 @@ async def ask(
     speech: bool = False,
     retry: RetryConfig = PATIENCE,
 ) -> Response:
-    client = EndpointClient(base_url, KEY, DIALECTS[dialect], retry, 1)
+    client = EndpointClient(base_url, ApiKey(KEY), DIALECTS[dialect], retry, 1)
     assembler = Assembler(wants_audio=speech)
     try:
         async with client.exchange(HELLO) as exchange:

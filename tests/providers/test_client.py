@@ -11,6 +11,7 @@ import pytest
 
 from omni_batch.config import RetryConfig
 from omni_batch.errors import AccountError, MediaError, Rejected, StreamError, Unavailable
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Base64File, Body
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
@@ -26,7 +27,7 @@ HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), 
 
 @asynccontextmanager
 async def endpoint(base_url: str, key: str | None = KEY) -> AsyncIterator[EndpointClient]:
-    client = EndpointClient(base_url, key, DIALECTS["dashscope"], RETRY, 4)
+    client = EndpointClient(base_url, key and ApiKey(key), DIALECTS["dashscope"], RETRY, 4)
     try:
         yield client
     finally:
