@@ -109,7 +109,9 @@ class Exchange:
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
         async for chunks in self._events() if self._client.dialect.streams else self._whole():
             yield chunks
-        self._check_whole()
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
+        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
+            raise StreamError("the service cut the reply at its time limit (partial response)")
 
     async def _whole(self) -> AsyncIterator[list[Chunk]]:
         """The one JSON reply of a server that does not stream."""
@@ -166,11 +168,6 @@ class Exchange:
         self.started = True
         now_s = asyncio.get_running_loop().time()
         self._deadline.reschedule(now_s + self._client.idle_timeout_s)
-
-    def _check_whole(self) -> None:
-        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
-        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
-            raise StreamError("the service cut the reply at its time limit (partial response)")
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:

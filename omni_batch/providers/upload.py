@@ -130,13 +130,16 @@ class Uploader:
                 f"{path} takes {size_bytes} bytes; the temporary storage takes "
                 f"{policy.max_file_size_mb:g} MB: give its http(s) URL, or make it smaller"
             )
-        key = f"{policy.upload_dir}/{sha256[:16]}{_ending(path)}"
+        name = sha256[:16] + _ending(path)
+        key = f"{policy.upload_dir}/{name}"
         try:
             file = await asyncio.to_thread(path.open, "rb")
         except OSError as exc:
             raise unreadable(path, exc) from exc
         with file:
-            form = _form(policy, key, file, mime_type)
+            # A multipart form of known length that reads the file while it is sent.
+            named = {"file": (name, file, mime_type or None)}
+            form = httpx.Request("POST", "", data=policy.fields(key), files=named)
             try:
                 async with asyncio.timeout(None) as deadline:
                     response, answer = await self._exchange(
@@ -156,12 +159,9 @@ class Uploader:
             self._policy = None  # the next try begins with another one
         if response.status_code == 403:
             # It knows no account, so this must not stop the run: the policy is out of date.
-            raise Unavailable(
-                f"the temporary storage refused the upload policy; try with a new one: {error}",
-                code=error.code,
-                http_status=403,
-                request_id=error.request_id,
-            )
+            reason = f"the temporary storage refused the upload policy; try with a new one: {error}"
+            code, request_id = error.code, error.request_id
+            raise Unavailable(reason, code=code, http_status=403, request_id=request_id)
         raise error
 
     async def _usable_policy(self) -> _Policy:
@@ -216,12 +216,6 @@ class Uploader:
             raise own_error(exc) or Unavailable(
                 f"no connection to {request.url.host}: {reason_of(exc)}"
             ) from None
-
-
-def _form(policy: _Policy, key: str, file: BinaryIO, mime_type: str) -> httpx.Request:
-    """A multipart form of known length that reads the file while it is sent."""
-    named = (key.rpartition("/")[2], file, mime_type or None)
-    return httpx.Request("POST", "", data=policy.fields(key), files={"file": named})
 
 
 async def _pieces(
