@@ -42,6 +42,12 @@ def data_url(media: Media, mime_type: str) -> str | Base64File:
     return media.url if media.url is not None else base64_file(media, f"data:{mime_type};base64,")
 
 
+def url_part(media: Media, url: str | Base64File) -> dict[str, Any]:
+    """A part whose type is the medium's kind plus `_url`."""
+    name = f"{media.kind}_url"
+    return {"type": name, name: {"url": url}}
+
+
 def base64_file(media: Media, prefix: str = "") -> Base64File:
     """The medium's file, which is encoded while the body is sent.
 

@@ -273,7 +273,7 @@ async def test_a_flood_ends_at_a_bound_and_memory_stays_flat(
     monkeypatch.setattr("omni_batch.stream.assemble.MAX_TEXT_CHARS", 1_000_000)
     monkeypatch.setattr("omni_batch.stream.assemble.MAX_AUDIO_S", 60)
     monkeypatch.setattr(client_module, "_MAX_REPLY_BYTES", 5_000_000)
-    monkeypatch.setattr("omni_batch.stream.sse.SseDecoder.__init__.__defaults__", (4_000_000,))
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 4_000_000)
     tracemalloc.start()
     error = await refusal(play, speech=True)
     peak_bytes = tracemalloc.get_traced_memory()[1]

@@ -4,11 +4,11 @@ Three things differ from OpenAI: sound travels as a data URI (bare base64 is ref
 list under `video`, and `enable_thinking` is a top-level member.
 """
 
-from typing import Any, assert_never
+from typing import Any
 
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.encoding import data_url, message, modalities, streaming
+from omni_batch.providers.encoding import data_url, message, modalities, streaming, url_part
 from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.types import MODALITIES, Frames, Media, Request
 
@@ -53,19 +53,13 @@ def headers(request: Request) -> dict[str, str]:
 
 
 def _part(part: Media | Frames) -> dict[str, Any]:
+    if isinstance(part, Frames):
+        return {"type": "video", "video": [data_url(i, i.mime_type) for i in part.images]}
     # The vendor's samples leave the type of sound and video empty; only images carry one.
-    match part:
-        case Frames(images):
-            return {"type": "video", "video": [data_url(i, i.mime_type) for i in images]}
-        case Media(kind="image"):
-            return {"type": "image_url", "image_url": {"url": data_url(part, part.mime_type)}}
-        case Media(kind="audio"):
-            sound = {"data": data_url(part, ""), "format": part.format}
-            return {"type": "input_audio", "input_audio": sound}
-        case Media(kind="video"):
-            return {"type": "video_url", "video_url": {"url": data_url(part, "")}}
-        case _:
-            assert_never(part)  # type: ignore[arg-type]
+    url = data_url(part, part.mime_type if part.kind == "image" else "")
+    if part.kind == "audio":
+        return {"type": "input_audio", "input_audio": {"data": url, "format": part.format}}
+    return url_part(part, url)
 
 
 DIALECT = Dialect(

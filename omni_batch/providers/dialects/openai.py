@@ -15,6 +15,7 @@ from omni_batch.providers.encoding import (
     modalities,
     refuse,
     streaming,
+    url_part,
 )
 from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.text import is_data_uri
@@ -38,7 +39,7 @@ def part(found: Media | Frames) -> dict[str, Any]:
     """
     match found:
         case Media(kind="image"):
-            return {"type": "image_url", "image_url": {"url": data_url(found, found.mime_type)}}
+            return url_part(found, data_url(found, found.mime_type))
         case Media(kind="audio", url=url):
             if found.format not in _SOUND_FORMATS:
                 raise MediaError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.encoding import data_url, message, refuse, streaming
+from omni_batch.providers.encoding import data_url, message, refuse, streaming, url_part
 from omni_batch.types import Frames, Media, Request
 
 
@@ -21,15 +21,14 @@ def encode(request: Request, **output: Any) -> Body:
 
 
 def part(found: Media | Frames) -> dict[str, Any]:
-    """A medium, whose type is its kind plus `_url`.
+    """A medium by its URL.
 
     Raises:
         MediaError: a frame list, for which there is no documented form.
     """
     if isinstance(found, Frames):
         raise refuse(found, DIALECT.name)
-    name = f"{found.kind}_url"
-    return {"type": name, name: {"url": data_url(found, found.mime_type)}}
+    return url_part(found, data_url(found, found.mime_type))
 
 
 DIALECT = Dialect(
