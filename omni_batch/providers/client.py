@@ -182,26 +182,23 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
-    content_type = response.headers.get("content-type", "")
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    other = ("json", "html") if dialect.streams else ("html",)
+    headers, succeeded = response.headers, response.status_code == 200
+    encoding = headers.get("content-encoding", "identity").lower()
     packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
-    if response.status_code == 200 and packed:
+    if succeeded and packed:
         raise StreamError(
             f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
         )
-    if response.status_code == 200 and not any(name in content_type for name in other):
+    content_type = headers.get("content-type", "")
+    other = ("json", "html") if dialect.streams else ("html",)
+    if succeeded and not any(name in content_type for name in other):
         return
     body = b"" if packed else await read_start(response, key)
-    if response.status_code == 200 and b'"error"' not in body[:200]:
+    if succeeded and b'"error"' not in body[:200]:
         start = one_line(body[:200].decode(errors="replace"))
         raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
-    raise classify(
-        response.status_code,
-        body or _redirect(response),
-        response.headers,
-        quota_is_transient=dialect.quota_is_transient,
-    )
+    body, transient = body or _redirect(response), dialect.quota_is_transient
+    raise classify(response.status_code, body, headers, quota_is_transient=transient)
 
 
 async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
