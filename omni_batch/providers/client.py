@@ -182,14 +182,15 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
-    headers, succeeded = response.headers, response.status_code == 200
-    encoding = headers.get("content-encoding", "identity").lower()
+    # The headers get no name: they may echo the key, and a traceback shows the values of all names.
+    succeeded = response.status_code == 200
+    encoding = response.headers.get("content-encoding", "identity").lower()
     packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
     if succeeded and packed:
         raise StreamError(
             f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
         )
-    content_type = headers.get("content-type", "")
+    content_type = response.headers.get("content-type", "")
     other = ("json", "html") if dialect.streams else ("html",)
     if succeeded and not any(name in content_type for name in other):
         return
@@ -198,7 +199,7 @@ async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None)
         start = one_line(body[:200].decode(errors="replace"))
         raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
     body, transient = body or _redirect(response), dialect.quota_is_transient
-    raise classify(response.status_code, body, headers, quota_is_transient=transient)
+    raise classify(response.status_code, body, response.headers, quota_is_transient=transient)
 
 
 async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
