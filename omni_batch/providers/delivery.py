@@ -56,10 +56,7 @@ class MediaDelivery:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
             raise MediaError(f"{media.reference} is not a local file and can't be uploaded")
         url = await self.uploader.upload(
-            media.path,
-            sha256=media.sha256,
-            size_bytes=media.size_bytes,
-            mime_type=media.mime_type,
+            media.path, sha256=media.sha256, size_bytes=media.size_bytes, mime_type=media.mime_type
         )
         return replace(media, url=url)
 

@@ -5,13 +5,7 @@ Sources: Qwen-Omni guide and error-code pages, December 2025 to 2026.
 
 from collections.abc import Iterator
 
-from omni_batch.requests.rules.context import (
-    RuleContext,
-    Violation,
-    listed,
-    media_parts,
-    name_of,
-)
+from omni_batch.requests.rules.context import RuleContext, Violation, listed, media_parts, name_of
 from omni_batch.text import is_data_uri
 from omni_batch.types import Frames, kind_of
 
