@@ -28,8 +28,9 @@ def modalities(request: Request, **speech: Any) -> dict[str, Any]:
 
 def message(turn: Message, encode: Callable[[Media | Frames], dict[str, Any]]) -> dict[str, Any]:
     """One turn; text alone stays a plain string, which every server understands."""
-    if all(isinstance(part, str) for part in turn.parts):
-        return {"role": turn.role, "content": "\n".join(map(str, turn.parts))}
+    texts = [part for part in turn.parts if isinstance(part, str)]
+    if len(texts) == len(turn.parts):
+        return {"role": turn.role, "content": "\n".join(texts)}
     parts = [
         {"type": "text", "text": part} if isinstance(part, str) else encode(part)
         for part in turn.parts

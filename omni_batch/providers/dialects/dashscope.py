@@ -19,12 +19,8 @@ _RESOLVE_OSS = {"X-DashScope-OssResourceResolve": "enable"}
 def encode(request: Request) -> Body:
     """The request as JSON; local files are read when the body is sent."""
     speech = {"voice": request.voice, "format": _DECLARED_AUDIO_FORMAT}
-    tree = {
-        **streaming(request, messages(request)),
-        **modalities(request, audio=speech),
-        **thinking(request),
-    }
-    return Body.of(tree, headers(request))
+    tree = streaming(request, messages(request)) | modalities(request, audio=speech)
+    return Body.of(tree | thinking(request), headers(request))
 
 
 def messages(request: Request) -> list[dict[str, Any]]:

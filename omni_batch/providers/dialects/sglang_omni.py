@@ -9,7 +9,7 @@ from typing import Any
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import data_url, modalities, refuse, streaming
-from omni_batch.types import Frames, Media, Message, Request
+from omni_batch.types import Frames, Message, Request
 
 _LISTS = {"image": "images", "audio": "audios", "video": "videos"}
 
@@ -26,8 +26,8 @@ def _message(turn: Message) -> dict[str, Any]:
     for part in turn.parts:
         if isinstance(part, Frames):
             raise refuse(part, DIALECT.name)
-    texts = [part for part in turn.parts if not isinstance(part, Media)]
-    return {"role": turn.role, "content": "\n".join(map(str, texts))}
+    texts = [part for part in turn.parts if isinstance(part, str)]
+    return {"role": turn.role, "content": "\n".join(texts)}
 
 
 DIALECT = Dialect(
