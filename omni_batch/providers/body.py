@@ -54,13 +54,16 @@ class Body:
     def of(cls, tree: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> "Body":
         """Encode a tree that has `Base64File`s in place of texts."""
         files: list[Base64File] = []
-        mark = secrets.token_hex(16)  # no prompt can contain it by chance or by guess
+        mark = ""
 
         def placeholder(file: Base64File) -> str:
+            nonlocal mark
+            mark = mark or secrets.token_hex(16)  # no prompt can contain it by chance or by guess
             files.append(file)
             return file.prefix + mark
 
-        first, *others = msgspec.json.encode(tree, enc_hook=placeholder).split(mark.encode())
+        data = msgspec.json.encode(tree, enc_hook=placeholder)
+        first, *others = data.split(mark.encode()) if files else [data]
         segments: list[bytes | Base64File] = [first]
         for file, text in zip(files, others, strict=True):
             segments += (file, text)

@@ -225,9 +225,10 @@ async def test_a_prompt_that_looks_like_a_placeholder_does_no_harm(
     assert parts[1]["image_url"]["url"] == "data:image/png;base64,YWJj"
 
 
-def test_no_two_requests_share_a_placeholder(marks: list[str]) -> None:
+def test_no_two_requests_share_a_placeholder(tmp_path: Path, marks: list[str]) -> None:
+    image = file(tmp_path / "f", b"abc")
     for _ in range(100):
-        encode(request("Hi"))
+        encode(request(image, image))
     assert len(set(marks)) == 100
     assert all(len(mark) >= 32 for mark in marks)
 
