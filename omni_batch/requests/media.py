@@ -1,8 +1,11 @@
 """Reference → Media: URLs pass through, files are found, kept inside the roots and probed."""
 
 import asyncio
+import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,7 @@ from omni_batch.types import Media
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
+_FOLDERS_KEPT = 4096
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
 
 
@@ -24,17 +28,25 @@ class MediaLoader:
         base: folder that relative references start from (the manifest's).
         roots: folders that files may lie in, relative to `base`.
         max_bytes: larger files are refused before a byte of them is read.
+        keep_folders: remember where folders lead, which is faster for files that are only shown; a
+            folder that becomes a link later would go unnoticed.
 
     Raises:
         ConfigError: a root does not exist.
     """
 
     def __init__(
-        self, base: Path, roots: Iterable[str], max_bytes: int = LARGEST_FILE_BYTES
+        self,
+        base: Path,
+        roots: Iterable[str],
+        max_bytes: int = LARGEST_FILE_BYTES,
+        *,
+        keep_folders: bool = False,
     ) -> None:
         self._max_bytes = max_bytes
         self._base = base.resolve()
         self._roots = tuple((self._base / root).resolve() for root in roots)
+        self._folder = lru_cache(_FOLDERS_KEPT if keep_folders else 0)(self._look_up)
         for root in self._roots:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is not a folder")
@@ -46,10 +58,18 @@ class MediaLoader:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
         if is_url(ref.reference):
-            return Media(ref.kind, ref.reference, url=ref.reference, format=_ending(ref.reference))
+            ending = Path(urlsplit(ref.reference).path).suffix.lstrip(".").lower()
+            form = ending or _AUDIO_FORMAT
+            return Media(ref.kind, ref.reference, url=ref.reference, format=form)
         if is_data_uri(ref.reference):
             return self._written_out(ref)
         return await asyncio.to_thread(self._load_file, ref)
+
+    def _load_file(self, ref: Media) -> Media:
+        # PyAV and Pillow: not paid for by text-only runs
+        from omni_batch.requests.probe import probe
+
+        return probe(self.find(ref.reference), ref.kind, ref.reference)
 
     def _written_out(self, ref: Media) -> Media:
         name = display_name(ref.reference)
@@ -68,21 +88,13 @@ class MediaLoader:
         if size_bytes == 0 or (mime_type and not mime_type.startswith(f"{ref.kind}/")):
             found = mime_type if size_bytes else "nothing"
             raise MediaError(f"{name} contains {found}; expected {ref.kind}")
-        return Media(
-            ref.kind,
-            ref.reference,
+        return replace(
+            ref,
             url=ref.reference,
             mime_type=mime_type,
             format=mime_type.rpartition("/")[2] or _AUDIO_FORMAT,
             size_bytes=size_bytes,
         )
-
-    def _load_file(self, ref: Media) -> Media:
-        from omni_batch.requests.probe import (
-            probe,  # PyAV and Pillow: not paid for by text-only runs
-        )
-
-        return probe(self.find(ref.reference), ref.kind, ref.reference)
 
     def find(self, reference: str) -> Path:
         """The file of a relative reference.
@@ -94,8 +106,7 @@ class MediaLoader:
             name = display_name(reference)[:200]
             raise MediaError(f"{name} is not an http(s) or oss URL; give one of these, or a path")
         try:
-            path = (self._base / reference).resolve()
-            inside = any(path.is_relative_to(root) for root in self._roots)
+            path, inside = self._locate(reference)
             if not inside:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
             status = path.stat()
@@ -112,6 +123,20 @@ class MediaLoader:
             raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
         return path
 
+    def _locate(self, reference: str) -> tuple[Path, bool]:
+        """The path without links, and whether it is inside the roots."""
+        # Texts: folders of thousands of references are the same few, and `Path` takes longer.
+        folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118
+        resolved, inside = self._folder(folder)
+        path = resolved / name
+        if not path.is_symlink():
+            return path, inside
+        path = path.resolve()
+        return path, self._is_inside(path)
 
-def _ending(url: str) -> str:
-    return Path(urlsplit(url).path).suffix.lstrip(".").lower() or _AUDIO_FORMAT
+    def _look_up(self, folder: str) -> tuple[Path, bool]:
+        path = Path(folder).resolve()
+        return path, self._is_inside(path)
+
+    def _is_inside(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots)
