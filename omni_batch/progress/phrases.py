@@ -56,11 +56,14 @@ def outcome(record: RunRecord) -> str:
 
 def requests(counts: Counts) -> str:
     """Requests, retries and answers of 429."""
-    requests = "1 request" if counts.requests == 1 else f"{counts.requests:,} requests"
-    few = {0: "no retries", 1: "1 retry"}
-    retries = few.get(counts.retries, f"{counts.retries:,} retries")
+    noun = "request" if counts.requests == 1 else "requests"
+    return f"{counts.requests:,} {noun}, {_retries(counts)}"
+
+
+def _retries(counts: Counts) -> str:
+    number = f"{counts.retries:,}" if counts.retries else "no"
     limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
-    return f"{requests}, {retries}{limited}"
+    return f"{number} {'retry' if counts.retries == 1 else 'retries'}{limited}"
 
 
 def tokens(counts: Counts) -> str:
