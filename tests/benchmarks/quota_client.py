@@ -26,8 +26,8 @@ class Door(Protocol):
     ) -> AbstractAsyncContextManager[Any]:
         """The right to one request."""
 
-    def pace(self, endpoint: str, now_s: float) -> EndpointStatus:
-        """How things stand."""
+    def status(self, endpoint: str, now_s: float) -> EndpointStatus:
+        """The limits in force, and how many requests are in flight and wait."""
 
 
 class Ideal:
@@ -43,7 +43,7 @@ class Ideal:
         self._starts_s[item_id] = now_s() + 1
         yield self
 
-    def pace(self, endpoint: str, now_s: float) -> EndpointStatus:
+    def status(self, endpoint: str, now_s: float) -> EndpointStatus:
         """Nothing had to be found out."""
         return EndpointStatus(endpoint)
 
@@ -91,8 +91,8 @@ async def ask(item: Item, quota: Door, service: Service, forecast: TokenEstimate
             service.exchange(item) as stream,
         ):
             permit.admitted()
-            pace = quota.pace("", now_s())
-            known = (now_s(), pace.requests_per_minute, pace.tokens_per_minute)
+            status = quota.status("", now_s())
+            known = (now_s(), status.requests_per_minute, status.tokens_per_minute)
             service.diary.in_force.append(known)
             try:
                 async with asyncio.timeout(IDLE_TIMEOUT_S):

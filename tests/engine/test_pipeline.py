@@ -85,7 +85,7 @@ async def test_the_table_opens_with_pandas_duckdb_and_polars(make_config: MakeCo
     assert list(pd.read_parquet(results)["status"]) == ["succeeded"] * 2
     assert pl.read_parquet(results / "*.parquet")["total_tokens"].sum() > 0
     query = f"select count(*) from '{results}/*.parquet' where cost is null"
-    assert duckdb.sql(query).fetchall() == [(2,)]  # a custom endpoint has no price list
+    assert duckdb.execute(query).fetchall() == [(2,)]  # a custom endpoint has no price list
     assert omni_batch.read_results(directory.root)["prompt_tokens"].dtype == "Int64"
 
 

@@ -161,7 +161,7 @@ def known(span: ReadableSpan) -> dict[str, Any]:
 
 def _id(span: ReadableSpan) -> int:
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 class Collector(ThreadingHTTPServer):

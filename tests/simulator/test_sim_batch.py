@@ -6,10 +6,21 @@ from typing import Any
 
 import httpx
 import pytest
-import sim_media as media
-from sim_client import CLIENT, HEADERS, SPEECH, ask, body, post, refusal, text, until, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import (
+    CLIENT,
+    HEADERS,
+    SPEECH,
+    ask,
+    body,
+    post,
+    refusal,
+    text,
+    until,
+    usage,
+)
 
 PLUS = "qwen3.5-omni-plus"
 IMAGE = media.image("https://example.com/640x480.png")

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sim_client import HEADERS, body, post, refusal, until
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.simulator.checks.quota import BurstLimit, Quota
+from tests.simulator.sim_client import HEADERS, body, post, refusal, until
 
 MODEL = "qwen3-omni-flash"
 PATIENT = {**HEADERS, "X-DashScope-Wait-Timeout": "30"}

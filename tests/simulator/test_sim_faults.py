@@ -6,9 +6,19 @@ from typing import Any
 
 import httpx
 import pytest
-from sim_client import CLIENT, HEADERS, SPEECH, body, events, finish_reason, post, refusal, text
 
 from omni_batch.simulator import FAULTS, Simulator, SimulatorOptions, reply
+from tests.simulator.sim_client import (
+    CLIENT,
+    HEADERS,
+    SPEECH,
+    body,
+    events,
+    finish_reason,
+    post,
+    refusal,
+    text,
+)
 
 PROMPT = "one two three four five six seven eight nine ten"
 

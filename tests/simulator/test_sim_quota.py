@@ -1,10 +1,10 @@
 """Limits: what is refused, and when it is admitted again. Time is a number here, not a wait."""
 
 import pytest
-from sim_client import body, post, refusal
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.simulator.checks.quota import Quota
+from tests.simulator.sim_client import body, post, refusal
 
 MODEL = "qwen3-omni-flash"
 

@@ -6,9 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from sim_client import HEADERS, SPEECH, ask, body, events, pcm, post, refusal, text, until
 
 from omni_batch.simulator import Recorded, Simulator, SimulatorOptions, reply
+from tests.simulator.sim_client import (
+    HEADERS,
+    SPEECH,
+    ask,
+    body,
+    events,
+    pcm,
+    post,
+    refusal,
+    text,
+    until,
+)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sim_client import HEADERS, ask, body, post, text, until
 
 import omni_batch.simulator
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from tests.simulator.sim_client import HEADERS, ask, body, post, text, until
 
 PACKAGE = "omni_batch.simulator"
 SOURCE = Path(omni_batch.simulator.__file__).parent

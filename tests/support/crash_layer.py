@@ -93,7 +93,7 @@ class Guard:
         os._exit(DIED)
 
 
-def _path(target: Any, folder: int | None) -> Path | None:
+def _path(target: int | str | os.PathLike[str], folder: int | None) -> Path | None:
     try:
         if isinstance(target, int):
             return Path(f"/proc/self/fd/{target}").readlink()
