@@ -352,7 +352,7 @@ sys.exit(asyncio.run(execute(RunDir(Path(sys.argv[1])), background=tighten)).exi
 def test_a_process_without_memory_loses_nothing(make_config: MakeConfig, left_bytes: int) -> None:
     directory = prepared(make_config, items=12, request=SPEECH)
     command = [sys.executable, "-c", _WITH_LITTLE_MEMORY, str(directory.root), str(left_bytes)]
-    subprocess.run(command, capture_output=True, check=False, timeout=60)
+    subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert len(rows_so_far(directory)) >= 3
     assert not any(row["error_kind"] for row in rows_so_far(directory).values())
     if read_record(directory.record).state != "finished":

@@ -5,6 +5,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -248,17 +249,18 @@ def written_so_far(directory: RunDir) -> list[dict[str, Any]]:
 
 
 def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_path: Path) -> None:
-    with Simulator(SimulatorOptions(api_key=KEY, chunk_interval_s=0.01)) as slow:
+    with Simulator(SimulatorOptions(api_key=KEY, chunk_interval_s=0.05)) as slow:
         config = make_config(prompts(80), quota={"max_in_flight": 4})
         endpoint = config.endpoint.model_copy(update={"base_url": slow.base_url})
         directory = prepare_run(make_plan(config.model_copy(update={"endpoint": endpoint})))
         command = [sys.executable, "-m", "omni_batch.cli.main", "resume", "--no-prefect"]
-        process = subprocess.Popen([*command, str(directory.root)], stderr=subprocess.PIPE)
         journal = directory.journal(0)
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen([*command, str(directory.root)], stderr=subprocess.PIPE) as process:
+            while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+        slow.change(chunk_interval_s=0)
         before = journal.read_bytes().rpartition(b"\n")[0]
         sent = len(slow.requests)
 
