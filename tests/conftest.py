@@ -1,6 +1,7 @@
 """A real simulator on a free port, and runs over manifests that a test writes down."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
+
+for name in ("COLUMNS", "LINES", "FORCE_COLOR"):  # of who runs the tests; Rich would obey them
+    os.environ.pop(name, None)
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")

@@ -93,8 +93,11 @@ def _undecodable_line(path: str) -> int:
 
 def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
     csv.field_size_limit(_MAX_CELL_CHARS)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    lines = _Lines(path, text)
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        yield from _csv_rows(path, _Lines(path, text), delimiter)
+
+
+def _csv_rows(path: str, lines: "_Lines", delimiter: str) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     rows = _with_line(path, reader, lines)
     header = _checked_header(path, next(rows, []))

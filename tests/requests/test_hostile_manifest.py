@@ -111,7 +111,7 @@ async def test_a_terminal_obeys_no_id_and_no_answer(
     record = await run_batch(make_config(rows, quota={"max_in_flight": 1}))
     console = Console(file=io.StringIO(), width=200)
     console.print(results_table(RunDir(tmp_path / "runs" / record.run_id)))
-    console.print(summary(RunDir(tmp_path / "runs" / record.run_id)))
+    console.print(summary(RunDir(tmp_path / "runs" / record.run_id), record))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert shown.count("[/]") >= 4
