@@ -2,7 +2,7 @@
 
 import os
 
-# Set before Prefect is imported anywhere; what the user has set stands. Nothing phones home, and a
+# Set before Prefect is imported anywhere; what the user has set is kept. Nothing phones home, and a
 # temporary server gets the time that its first start on a machine needs (17 to 20 s, measured).
 for _name, _value in {
     "DO_NOT_TRACK": "1",

@@ -1,4 +1,4 @@
-"""What a run shows on Prefect's pages: a progress bar while it goes on, a summary at its end.
+"""What a run shows on Prefect's pages: a progress bar, and a summary at its end.
 
 All of it is best effort: a Prefect server that is slow or gone never costs an item.
 """
@@ -96,7 +96,7 @@ def _cell(text: str) -> str:
 
 
 def progress_text(record: RunRecord) -> str:
-    """What stands below the progress bar: how far, how fast, and how each endpoint is used."""
+    """The text below the progress bar: how far, how fast, and how each endpoint is used."""
     counts = record.counts
     facts = (
         f"{counts.done:,} of {record.items:,} items",

@@ -2,8 +2,11 @@
 
     python -m flows.batch CONFIG
 
+Deployments name it `flows/batch.py:batch` in a checkout and `omni_batch.flows.batch:batch` where a
+wheel is installed; its own imports are relative, so that both work.
+
 A task costs the Prefect server some 30 ms of CPU, so it holds a shard and never an item. What has
-been done stands in the run directory alone; Prefect's states, caches and retries decide nothing.
+been done is in the run directory alone; Prefect's states, caches and retries decide nothing.
 """
 
 import argparse
@@ -17,8 +20,6 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.artifacts import keep_progress, publish_summary
-from flows.secrets import load_keys
 from omni_batch.config import load_config
 from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.run import Run
@@ -29,6 +30,9 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
+
+from .artifacts import keep_progress, publish_summary
+from .secrets import load_keys
 
 
 def _run_name() -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
-from flows.batch import run_flow
 from omni_batch.errors import ConfigError
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
+
+from .batch import run_flow
 
 _FIRST_START = (
     "Starting a temporary Prefect server; on its first start on this machine it makes its "

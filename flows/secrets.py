@@ -20,7 +20,7 @@ async def load_keys(directory: RunDir) -> None:
         ConfigError: a block does not exist, or holds no text.
     """
     config: Config = parse_config(read_record(directory.record).config)
-    await _load_all(resolve_profile(entry) for entry in config.endpoint_entries)
+    await _load_all(resolve_profile(entry) for entry in config.all_endpoints)
 
 
 async def _load_all(profiles: Iterable[Profile]) -> None:

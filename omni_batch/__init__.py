@@ -6,15 +6,31 @@ from omni_batch._version import __version__
 
 if TYPE_CHECKING:
     from omni_batch.analytics.results import read_results
+    from omni_batch.api import RunHandle, check, list_runs, read_run, run, run_batch
     from omni_batch.config import Config, load_config
-    from omni_batch.engine.pipeline import run_batch
 
-__all__ = ["Config", "__version__", "load_config", "read_results", "run_batch"]
+__all__ = [
+    "Config",
+    "RunHandle",
+    "__version__",
+    "check",
+    "list_runs",
+    "load_config",
+    "read_results",
+    "read_run",
+    "run",
+    "run_batch",
+]
 _HOMES = {
     "Config": "config",
+    "RunHandle": "api",
+    "check": "api",
+    "list_runs": "api",
     "load_config": "config",
     "read_results": "analytics.results",
-    "run_batch": "engine.pipeline",
+    "read_run": "api",
+    "run": "api",
+    "run_batch": "api",
 }
 
 

@@ -1,6 +1,5 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omni_batch.errors import ConfigError
+from omni_batch.text import did_you_mean
 
 _NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
 """Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
@@ -29,41 +29,6 @@ class ManifestConfig(Frozen):
     """File, or any URL that fsspec opens. CSV, TSV, JSONL (also .ndjson) or Parquet."""
     id_column: str = "item_id"
     """Column that names each row; where it is missing, the id is made of the row's content."""
-
-
-class EndpointConfig(Frozen):
-    """Where to send them."""
-
-    name: str = "simulator"
-    """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
-    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
-    dialect: str | None = None
-    """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
-    workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
-    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")
-    """Both for dashscope-workspace, whose host is made of them."""
-    base_url: str | None = None
-    """Overrides the profile's; ends before /chat/completions."""
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key."""
-    api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
-    """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if url is not None and "@" in url:
-            raise ValueError("must hold no user and no password; keys come from the environment")
-        return url.rstrip("/") if url else url
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _a_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError("must be the name of an environment variable, not the key itself")
-        return name
 
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
@@ -104,7 +69,7 @@ class RequestConfig(Frozen):
     total_pixels: int | None = Field(default=None, ge=1)
     """For each image and video; the model's defaults are in its documents."""
     extra: dict[str, Any] = {}
-    """Further top-level members of the request, sent as they stand."""
+    """Further top-level members of the request, sent unchanged."""
 
     @field_validator("modalities")
     @classmethod
@@ -118,7 +83,7 @@ class RequestConfig(Frozen):
         if self.thinking_budget is not None and self.reasoning_effort is not None:
             raise ValueError("thinking_budget and reasoning_effort exclude each other; keep one")
         if owned := _OWNED.intersection(self.extra):
-            raise ValueError(f"extra may not hold {', '.join(sorted(owned))}; use their own keys")
+            raise ValueError(f"extra can't contain {', '.join(sorted(owned))}; use their own keys")
         return self
 
     @property
@@ -154,11 +119,26 @@ class QuotaConfig(Frozen):
     max_in_flight: int | None = Field(default=None, ge=1, le=4096)
     """None takes the endpoint's: 16, or more where answers wait in a queue."""
     adaptive: bool = True
-    """Take the numbers as a start and find out what is let through; false keeps to them."""
+    """Start from the numbers and learn what is let through; false keeps to them."""
 
 
-class EndpointEntry(EndpointConfig):
-    """One of several endpoints."""
+class EndpointConfig(Frozen):
+    """Where to send them: one endpoint."""
+
+    name: str = "simulator"
+    """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
+    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
+    dialect: str | None = None
+    """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
+    workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,32}$")
+    """Both for dashscope-workspace, whose host is made of them."""
+    base_url: str | None = None
+    """Overrides the profile's; ends before /chat/completions."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+    api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
+    """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Its name in the tables, where two have the same profile; null takes the profile's name."""
@@ -168,6 +148,22 @@ class EndpointEntry(EndpointConfig):
     """Its share of the rows while several have room."""
     quota: QuotaConfig | None = None
     """Its own; null takes the config's."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        if url is not None and "@" in url:
+            raise ValueError("must not contain a user or password; keys come from the environment")
+        return url.rstrip("/") if url else url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("must be the name of an environment variable, not the key itself")
+        return name
 
 
 class RetryConfig(Frozen):
@@ -209,7 +205,7 @@ class Config(Frozen):
     """TOML file over the shipped catalogue: models, prices and limits of your own."""
     model: str = "qwen3-omni-flash"
     endpoint: EndpointConfig = EndpointConfig()
-    endpoints: tuple[EndpointEntry, ...] = ()
+    endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
     media: MediaConfig = MediaConfig()
@@ -234,14 +230,14 @@ class Config(Frozen):
         labels = [entry.label or entry.name for entry in self.endpoints]
         if doubled := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(
-                f"endpoints holds {doubled[0]} more than once; give each a label of its own"
+                f"endpoints contains {doubled[0]} more than once; give each its own label"
             )
         return self
 
     @property
-    def endpoint_entries(self) -> tuple[EndpointEntry, ...]:
-        """All endpoints of the run: `endpoints`, or the one `endpoint`."""
-        return self.endpoints or (EndpointEntry(**self.endpoint.model_dump()),)
+    def all_endpoints(self) -> tuple[EndpointConfig, ...]:
+        """`endpoints`, or the one `endpoint`."""
+        return self.endpoints or (self.endpoint,)
 
     @field_validator("reuse", mode="before")
     @classmethod
@@ -291,7 +287,7 @@ def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands there twice, of which YAML would keep the last."""
+    """Refuses a duplicate key, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -300,7 +296,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise ValueError(f"line {line}: the key {key.value} stands there twice; keep one")
+                raise ValueError(f"line {line}: duplicate key {key.value}; keep one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -315,7 +311,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"config {path} is nested too deeply; make it flatter") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"config {path} holds {type(tree).__name__}; it must hold keys: values")
+        raise ConfigError(f"config {path} contains {type(tree).__name__}; expected keys: values")
     return tree
 
 
@@ -349,7 +345,7 @@ def _explain(error: Any) -> str:
     *parents, leaf = [str(part) for part in error["loc"]] or [""]
     where = ".".join([*parents, leaf])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where}{_did_you_mean(parents, leaf)}"
+        return f"unknown key {where}; {_nearest_key(parents, leaf)}"
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
@@ -359,13 +355,11 @@ def _explain(error: Any) -> str:
     return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
 
 
-def _did_you_mean(parents: list[str], leaf: str) -> str:
+def _nearest_key(parents: list[str], leaf: str) -> str:
     model: type[BaseModel] = Config
     for parent in parents:
         model = _group(model, parent)
-    nearest = difflib.get_close_matches(leaf, model.model_fields, n=1)
-    known = ", ".join(model.model_fields)
-    return f"; did you mean {nearest[0]}?" if nearest else f"; known keys: {known}"
+    return did_you_mean(leaf, model.model_fields, "known keys")
 
 
 def _group(model: type[BaseModel], name: str) -> type[BaseModel]:

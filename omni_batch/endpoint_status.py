@@ -1,12 +1,12 @@
-"""How fast an endpoint is used: what it says of its limits, what was learned, how it stands."""
+"""How an endpoint is used, and what was learned of its limits. What run.json holds of it."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a run found out about an endpoint's limits; None where what is stated holds."""
+
+class Learned(msgspec.Struct, frozen=True):
+    """What a run learned about an endpoint's limits; None where what is stated holds."""
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
@@ -14,8 +14,7 @@ class Learned:
     """Seconds in which the rate of starts may double."""
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsInForce:
+class LimitsInForce(msgspec.Struct, frozen=True):
     """The limits that held from a moment on; None: none was known."""
 
     since: datetime
@@ -23,8 +22,7 @@ class LimitsInForce:
     tokens_per_minute: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointStatus:
+class EndpointStatus(msgspec.Struct, frozen=True):
     """How an endpoint is used at a moment."""
 
     name: str
@@ -39,10 +37,10 @@ class EndpointStatus:
     """Until requests start again, because the service said 429."""
     down_s: float = 0.0
     """How long it has not answered."""
-    rate_limited: dict[str, int] = field(default_factory=dict)
+    rate_limited: dict[str, int] = {}
     """Answers of 429 by the limit they named."""
     closed: str | None = None
-    """Why it is no longer asked."""
+    """Why it is no longer used."""
     learned: Learned = Learned()
     stated_requests_per_minute: float | None = None
     stated_tokens_per_minute: float | None = None

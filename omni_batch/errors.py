@@ -9,15 +9,15 @@ OmniBatchError
 ├── EndpointError          the service answered no
 │   ├── RateLimited          come back later (uses up no attempt)
 │   ├── Unavailable          it is down, overloaded or unreachable
-│   │   ├── NoResponse         it has not begun to answer in time
+│   │   ├── NoResponse         it did not begin to answer in time
 │   │   └── TimedOut           its own time limit passed (worth two more tries)
 │   ├── MediaUnreachable     it could not download the item's media
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
-├── StreamError            the reply broke off or made no sense
-├── AbnormalFinish         the reply is whole, but ended for a reason that is no success
+├── StreamError            the reply was cut or made no sense
+├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
@@ -48,7 +48,7 @@ class OmniBatchError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class in snake case, as it stands in the column `error_kind`."""
+        """The class in snake case, as in the column `error_kind`."""
         return _snake_case(type(self).__name__)
 
 
@@ -57,7 +57,7 @@ class ConfigError(OmniBatchError):
 
 
 class ManifestError(OmniBatchError):
-    """The manifest can't be used. Raised before anything is sent."""
+    """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
 
 class QueryError(OmniBatchError):
@@ -81,13 +81,13 @@ class BrokenRule(Protocol):
 
 
 class InvalidRequest(OmniBatchError):
-    """The request would be refused by the service. Found out before sending."""
+    """The request breaks a rule of the model or the server, so it is not sent."""
 
     def __init__(self, broken: Sequence[BrokenRule]) -> None:
         super().__init__("; ".join(violation.message for violation in broken))
         self.broken = tuple(broken)
         self.code = broken[0].rule
-        """The first rule's id, as it stands in the column `error_code`."""
+        """The first rule's id, as in the column `error_code`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,24 +141,24 @@ class Unavailable(EndpointError):
 
 
 class NoResponse(Unavailable):
-    """It took the request and has not begun to answer in time; perhaps it was at work."""
+    """The service took the request and did not begin to answer in time."""
 
 
 class TimedOut(Unavailable):
-    """The service gave up on the answer. Each try takes minutes, so there are few (error codes)."""
+    """The service stopped at its own time limit. Attempts take minutes, so there are few."""
 
     attempts_at_most = 3
 
 
 class MediaUnreachable(EndpointError):
-    """The service could not download the media. Worth two more tries (Model Studio error codes)."""
+    """The service could not download the media. Worth two more attempts (its error codes)."""
 
     retryable = True
     attempts_at_most = 3
 
 
 class Rejected(EndpointError):
-    """The request itself is wrong; it would be refused again."""
+    """The service refused the request and would refuse it again."""
 
 
 class ContentRefused(EndpointError):
@@ -178,27 +178,27 @@ class Outage(EndpointError):
 
 
 class StreamError(OmniBatchError):
-    """The reply was cut, stalled or was no valid stream. Never a success."""
+    """The reply was cut, stalled or invalid. It never counts as a success."""
 
     retryable = True
 
 
 class AbnormalFinish(OmniBatchError):
-    """A finish_reason that is neither stop nor length. Asking again would cost again."""
+    """The answer ended with a finish_reason other than stop or length."""
 
 
 class SpeechMissing(OmniBatchError):
-    """Text came, speech did not. Asking again would cost again, so it is not retried."""
+    """Text came, speech did not. Another attempt would cost again, so there is none."""
 
 
 class BudgetReached(OmniBatchError):
-    """`budget` is spent; what is in flight may end."""
+    """A limit of `budget` is reached. Requests in flight may end."""
 
     stops_run = True
 
 
 class ItemTimeout(OmniBatchError):
-    """The item's attempts took `retry.item_timeout_s` together."""
+    """All attempts of the item together took `retry.item_timeout_s`."""
 
 
 class Interrupted(OmniBatchError):

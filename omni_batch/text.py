@@ -1,10 +1,12 @@
-"""Secrets out of texts that others wrote: messages of the service, URLs, exceptions. Pure.
+"""Texts for people: secrets cut out, one line, short names, and "did you mean". Pure.
 
-What a secret looks like, not what it is: keys as the services give them out, logins and signatures
-in URLs. The key in use is cut out by who knows it, in `endpoints/`.
+A secret is recognised by its looks: keys as the services issue them, logins and signatures in URLs.
+The key in use is cut out by `providers/api_key.py`, which knows it.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 MASK = "…"
@@ -45,10 +47,24 @@ def is_url(reference: str) -> bool:
 
 
 def display_name(reference: str) -> str:
-    """As it stands in tables and messages: data URIs cut short, URLs without their secrets."""
+    """As tables and messages show it: data URIs cut short, URLs without their secrets."""
     if not is_data_uri(reference):
         return redacted(reference)
     return f"{reference[:40]}… ({len(reference)} characters)"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like a misspelt one, in any case; None if none comes close."""
+    by_letters = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), by_letters, n=1)
+    return by_letters[close[0]] if close else None
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
+    """The end of a message about an unknown name: the nearest one, or all there are."""
+    known = list(known)
+    close = nearest(name, known)
+    return f"did you mean {close}?" if close else f"{what}: {', '.join(known)}"
 
 
 def _parameter(match: re.Match[str]) -> str:

@@ -3,17 +3,22 @@
 manifest → Item → Media → Request → Chunk… → Response → Result → row + WAV → Parquet → report
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from omni_batch.errors import OmniBatchError
 
 Modality = Literal["text", "image", "audio", "video", "frames"]
 MediaKind = Literal["image", "audio", "video"]
 Role = Literal["system", "user", "assistant"]
+MEDIA_KINDS: frozenset[MediaKind] = frozenset(get_args(MediaKind))
+MODALITIES: frozenset[Modality] = frozenset(get_args(Modality))
+MEDIA_COLUMNS: tuple[Modality, ...] = ("image", "audio", "video", "frames")
+"""Columns of a manifest with references, in the order they are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +40,30 @@ class Item:
     source: Mapping[str, Any] = field(default_factory=dict)
     """The row's other columns, free for templates, carried into the results."""
 
+    def media_cells(self) -> dict[Modality, tuple[str, ...]]:
+        """References of the row's own media by column, in the order they are sent.
+
+        Empty columns are left out, and so are media in `messages`.
+        """
+        cells = ((column, getattr(self, column)) for column in MEDIA_COLUMNS)
+        return {name: (cell,) if isinstance(cell, str) else cell for name, cell in cells if cell}
+
     def references(self) -> tuple[str, ...]:
-        """All media of the row itself; those in `messages` are not among them."""
-        return (*self.image, *filter(None, (self.audio, self.video)), *self.frames)
+        """All media of the row itself."""
+        return tuple(chain.from_iterable(self.media_cells().values()))
 
     def modality(self) -> Modality:
-        """What the row's own columns hold besides text, the first kind where it mixes them."""
-        kinds: tuple[Modality, ...] = ("image", "audio", "video", "frames")
-        return next((kind for kind in kinds if getattr(self, kind)), "text")
+        """The first kind of input, besides text, of the row's own columns."""
+        return next(iter(self.media_cells()), "text")
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One image, recording or video, probed by content and found readable. Holds no bytes."""
+    """One image, recording or video. Holds no bytes.
+
+    A manifest gives kind and reference; the rest is known once it is loaded, that is probed by its
+    content and found readable.
+    """
 
     kind: MediaKind
     reference: str
@@ -72,10 +88,16 @@ class Media:
 class Frames:
     """A video given as still images in order; silent."""
 
+    kind: ClassVar[Literal["frames"]] = "frames"
     images: tuple[Media, ...]
 
 
 Part = str | Media | Frames
+
+
+def kind_of(part: Part) -> Modality:
+    """The kind of input that it counts as."""
+    return "text" if isinstance(part, str) else part.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +106,34 @@ class Message:
 
     role: Role
     parts: tuple[Part, ...]
+
+    def with_media(self, loaded: Mapping[Media, Media]) -> "Message":
+        """The same turn with other media in place of its own."""
+        return replace(self, parts=tuple(_replaced(part, loaded) for part in self.parts))
+
+
+def _replaced(part: Part, loaded: Mapping[Media, Media]) -> Part:
+    match part:
+        case str():
+            return part
+        case Media():
+            return loaded[part]
+        case Frames(images):
+            return Frames(tuple(loaded[image] for image in images))
+
+
+def media_of(messages: Iterable[Message]) -> tuple[Media, ...]:
+    """All media in their order; a frame list counts as its images."""
+    found: list[Media] = []
+    for part in (part for message in messages for part in message.parts):
+        match part:
+            case Media():
+                found.append(part)
+            case Frames(images):
+                found.extend(images)
+            case str():
+                pass
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +155,7 @@ class Request:
 
     def media(self) -> tuple[Media, ...]:
         """All media in the order they are sent; a frame list counts as its images."""
-        found: list[Media] = []
-        for part in (part for message in self.messages for part in message.parts):
-            match part:
-                case Media():
-                    found.append(part)
-                case Frames(images):
-                    found.extend(images)
-                case str():
-                    pass
-        return tuple(found)
+        return media_of(self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +263,11 @@ class Attempt:
     error: Exception | None = None
     endpoint: str | None = None
     text: str | None = None
-    """The beginning of what had arrived, of an attempt that was no success."""
+    """The beginning of what had arrived, of an attempt that did not succeed."""
     cost: Cost | None = None
     """By the bill; None where none came."""
     estimated_tokens: int | None = None
-    """Prompt and what had arrived, where no bill came and the service was at work."""
+    """Prompt and what had arrived, where the service was at work but sent no bill."""
     estimated_cost: Cost | None = None
     """The same as money."""
 

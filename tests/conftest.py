@@ -21,7 +21,11 @@ settings.load_profile("unhurried")
 
 KEY_ENV = "OMNI_BATCH_TEST_KEY"
 KEY = "sk-0123456789-test"
-SAMPLE = Path(__file__).parent.parent / "data" / "sample"
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "data" / "sample"
+os.environ["PYTHONPATH"] = str(
+    ROOT
+)  # processes that tests start run this checkout, from any folder
 
 MakeConfig = Callable[..., Config]
 

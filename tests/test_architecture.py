@@ -18,18 +18,18 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("text", "format", "counts", "endpoint_status", "_version"),
     ("errors",),
-    ("config", "types"),
+    ("config", "types", "package_files"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
     ("providers", "analytics"),
     ("planning",),
     ("engine",),
-    ("flows", "omni_batch"),
-    ("cli",),
+    ("flows", "api"),
+    ("cli", "omni_batch"),
 )
-"""`omni_batch` is the package's own public face; `flows` lies beside it."""
+"""`omni_batch` is the package's own public face, `api` what is behind it; `flows` lies beside."""
 ENGINE = ("stream", "quota", "store", "requests", "providers", "planning", "engine")
-SHOWS = ("analytics", "cli", "flows")
+SHOWS = ("analytics", "cli", "flows", "api")
 """Rooms that only show what is there. The engine never needs them."""
 PURE = (
     "text",
@@ -43,6 +43,7 @@ PURE = (
     "requests.messages",
     "requests.template",
     "requests.build",
+    "requests.request_options",
     "requests.fingerprint",
     "requests.validate",
     "requests.rules",
@@ -77,7 +78,7 @@ HOMES = {
     "soundfile": ("store.audio",),
     "filelock": ("store.run_dir",),
     "yaml": ("config",),
-    "jinja2": ("requests.template", "requests.sandbox", "analytics.report.page"),
+    "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),
     "typer": ("cli",),
     "rich": ("cli",),

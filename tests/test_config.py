@@ -113,7 +113,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("name", 5, "string"),
         ("manifest.path", "", "at least 1 character"),
         ("endpoint.base_url", "ftp://host", "http:// or https://"),
-        ("endpoint.base_url", "https://me:word@host/v1", "no user and no password"),
+        ("endpoint.base_url", "https://me:word@host/v1", "a user or password"),
         ("endpoint.api_key_env", "MY KEY", "name of an environment variable"),
         ("request.modalities", ["audio"], "[text] or [text, audio]"),
         ("request.modalities", ["text", "text"], "[text] or [text, audio]"),
@@ -156,8 +156,8 @@ def test_a_wrong_value_is_refused_with_key_value_and_reason(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "holds NoneType"),
-        ("- 1", "holds list"),
+        ("", "contains NoneType"),
+        ("- 1", "contains list"),
         ("a: [", "can't be read as YAML"),
         ("a: 2026-13-45", "can't be read as YAML"),
         ("? [1]\n: 2", "can't be read as YAML"),

@@ -17,7 +17,6 @@ from omni_batch.catalogue.tokens import (
     audio_tokens,
     estimate_prompt,
     image_tokens,
-    rules_of,
     video_tokens,
 )
 from omni_batch.config import RequestConfig, RetryConfig, parse_config
@@ -27,8 +26,8 @@ from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES
 from omni_batch.requests.build import build_request
-from omni_batch.requests.messages import Turn
-from omni_batch.requests.validate import violations
+from omni_batch.requests.rules.context import RuleContext
+from omni_batch.requests.validate import judge
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.stream.chunks import decode
 from omni_batch.stream.service_errors import classify, request_id_of
@@ -72,10 +71,11 @@ def plan(**tree: Any) -> Plan:
 
 def broken(model: str, *parts: Part, thinking: bool = False, **asked: Any) -> set[str]:
     request = Request(model, (Message("user", parts),), "text", **asked)
-    estimate = estimate_prompt(request, rules_of(known(model)))
+    estimate = estimate_prompt(request, known(model).tokens)
     server = DIALECTS["dashscope"]
-    found = violations(request, known(model), estimate, server, thinking=thinking)
-    return {violation.rule for violation in found}
+    speaks = known(model).audio_out
+    context = RuleContext(request, known(model), estimate, server, thinking, speaks)
+    return {violation.rule for violation in judge(context).violations}
 
 
 def posted(sim: Simulator, parts: Any, **changes: Any) -> httpx.Response:
@@ -215,7 +215,7 @@ def test_a_thinking_budget_and_an_effort_exclude_each_other() -> None:
 @pytest.mark.parametrize("name", ["stream", "stream_options", "modalities", "audio"])
 def test_what_every_omni_model_needs_can_not_be_taken_away(name: str) -> None:
     """§2.4 stream must be true, include_usage is always on."""
-    with pytest.raises(ConfigError, match=f"extra may not hold {name}"):
+    with pytest.raises(ConfigError, match=f"extra can't contain {name}"):
         plan(request={"extra": {name: None}})
 
 
@@ -232,8 +232,8 @@ def test_a_turn_holds_one_kind_of_media_or_any_mix_by_the_generation(model: str)
 @pytest.mark.parametrize("model", [*OLD, PLUS, PLUS_FLASH], ids=lambda name: f"2.3 {name}")
 def test_the_role_is_primed_where_speech_ignores_the_system_message(model: str) -> None:
     config = RequestConfig(system="You cook.", modalities=("text", "audio"))
-    turns = (Turn("user", ("Hi",)),)
-    request = build_request(Item("1", 0), turns, {}, config, model, known(model))
+    turns = (Message("user", ("Hi",)),)
+    request = build_request(Item("1", 0), turns, config, model, known(model))
     primed = model in (TURBO, OPEN)
     expected = ["user", "assistant", "user"] if primed else ["system", "user"]
     assert [message.role for message in request.messages] == expected
@@ -418,7 +418,7 @@ def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
     quota = found.endpoints[0].quota
     assert (quota.requests_per_minute, quota.tokens_per_minute) == (60_000, None)
     assert SimulatorOptions().batch_most_waiting == 10_000
-    with pytest.raises(ConfigError, match="gives no speech"):
+    with pytest.raises(ConfigError, match="does not speak"):
         plan(endpoint={"name": "dashscope-batch-chat"}, model=PLUS,
              request={"modalities": ["text", "audio"]})  # fmt: skip
 
@@ -431,7 +431,7 @@ def test_batch_chat_is_cheap_mute_whole_and_slow() -> None:
     ids=["9.1 2.5-7b", "9 3.5-flash", "9.2 3.8", "9 0915"],
 )  # fmt: skip
 def test_relatives_count_alike(family: str, name: str) -> None:
-    ours, theirs = rules_of(known(name)), rules_of(known(family))
+    ours, theirs = known(name).tokens, known(family).tokens
     assert image_tokens(480, 640, ours) == image_tokens(480, 640, theirs)
     assert video_tokens(720, 1280, 10, 30, ours) == video_tokens(720, 1280, 10, 30, theirs)
     assert audio_tokens(10, ours) == audio_tokens(10, theirs)

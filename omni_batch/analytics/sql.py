@@ -153,9 +153,7 @@ class RunDatabase:
         self._connection.register(f"{prefix}runs", table)
         self._view_items(f"{prefix}items", runs)
 
-    def _view(
-        self, name: str, tables: list[Path | pa.Table], columns: tuple[Column[Any], ...]
-    ) -> None:
+    def _view(self, name: str, tables: list[Path | pa.Table], columns: tuple[Column, ...]) -> None:
         parts = [table for table in tables if isinstance(table, Path)]
         journaled = [table for table in tables if not isinstance(table, Path)]
         now = pa.concat_tables([schema(columns).empty_table(), *journaled])

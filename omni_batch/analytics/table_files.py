@@ -2,8 +2,8 @@
 
 A cell of text that a spreadsheet would take for a formula (it begins with = + - @, tab or carriage
 return) gets an apostrophe in front, as OWASP's page on CSV injection advises. A cell that begins
-with apostrophes and then one of these gets one more, so that dropping one apostrophe from every
-cell that matches `GUARDED` gives back the exact text.
+with apostrophes and then one of these gets one more, so that no text is lost: dropping one
+apostrophe from each of these cells restores it.
 """
 
 import re
@@ -17,10 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from omni_batch.errors import QueryError, StorageError
+from omni_batch.errors import QueryError
+from omni_batch.store.disk import draft_of
 
-GUARDED = re.compile(r"'+[=+\-@\t\r]")
-"""A cell that `guard` changed."""
 _RISKY = re.compile(r"'*[=+\-@\t\r]")
 _RISKY_RE2 = r"\A('*[=+\-@\t\r])"
 
@@ -39,11 +38,6 @@ def guard(text: str) -> str:
     return f"'{text}" if _RISKY.match(text) else text
 
 
-def unguard(text: str) -> str:
-    """What `guard` was given."""
-    return text[1:] if GUARDED.match(text) else text
-
-
 def write_file(
     path: Path, write: Writer, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
 ) -> int:
@@ -53,18 +47,11 @@ def write_file(
         QueryError: a type that the format can't hold.
         StorageError: disk full or not writable.
     """
-    draft = path.with_name(f".{path.name}.part")
     try:
-        with draft.open("wb") as file:
-            rows = write(columns, batches, file)
-        draft.replace(path)
+        with draft_of(path) as draft, draft.open("wb") as file:
+            return write(columns, batches, file)
     except pa.ArrowNotImplementedError as exc:
-        raise QueryError(f"{path.name} can't hold this: {exc}") from None
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc
-    finally:
-        draft.unlink(missing_ok=True)
-    return rows
+        raise QueryError(f"{path.name} can't contain this: {exc}") from None
 
 
 def write_csv(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:

@@ -2,11 +2,10 @@
 
 from omni_batch.catalogue.loader import Catalogue, catalogue, load_catalogue
 from omni_batch.catalogue.model import (
-    Limits,
-    Modality,
     Model,
+    ModelLimits,
+    ModelQuota,
     Price,
-    Quota,
     Rates,
     Thinking,
     TokenRules,
@@ -16,11 +15,10 @@ from omni_batch.catalogue.model import (
 
 __all__ = [
     "Catalogue",
-    "Limits",
-    "Modality",
     "Model",
+    "ModelLimits",
+    "ModelQuota",
     "Price",
-    "Quota",
     "Rates",
     "Thinking",
     "TokenRules",

@@ -5,7 +5,6 @@ say one number and leave the rest as shipped.
 """
 
 from collections import Counter
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -13,7 +12,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from omni_batch.catalogue.model import Facts, Model, VoiceSet
+from omni_batch.catalogue.model import CatalogueEntry, Model, TokenRules, VoiceSet
 
 SHIPPED = Path(__file__).with_name("models.toml")
 
@@ -22,7 +21,7 @@ Month: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
 T = TypeVar("T")
 
 
-class Catalogue(Facts, frozen=True):
+class Catalogue(CatalogueEntry, frozen=True):
     """All models known, with the date of that knowledge."""
 
     date: str
@@ -33,37 +32,35 @@ class Catalogue(Facts, frozen=True):
     """By the name that models refer to."""
     dialects: dict[str, str]
     """Chinese dialect by voice id."""
+    tokens: TokenRules
+    """Of a model that is not in `models`."""
 
     def model(self, name: str) -> Model | None:
-        """Return the model of a name or alias, or None."""
+        """The model of a name or alias; None where it is unknown."""
         if name in self.models:
             return self.models[name]
         return next((model for model in self.models.values() if name in model.aliases), None)
 
-    def nearest(self, name: str) -> str | None:
-        """Return the known name most like a misspelt one, or None if none comes close."""
-        close = get_close_matches(name.lower(), self.names(), n=1)
-        return close[0] if close else None
-
     def names(self) -> tuple[str, ...]:
-        """Return every name and alias, in the order of the file."""
+        """Every name and alias, in the order of the file."""
         models = self.models.values()
         return tuple(dict.fromkeys(n for model in models for n in (model.name, *model.aliases)))
 
 
-class _Sheet(Facts, frozen=True):
+class _Sheet(CatalogueEntry, frozen=True):
     """One file, or several laid over one another, with all its tables still plain."""
 
     date: Month | None = None
     voices: dict[str, Table] = field(default_factory=dict)
     dialects: dict[str, str] = field(default_factory=dict)
+    tokens: Table = field(default_factory=dict)
     bases: dict[str, Table] = field(default_factory=dict)
     models: dict[str, Table] = field(default_factory=dict)
 
 
 @cache
 def catalogue() -> Catalogue:
-    """Return the shipped catalogue, read once."""
+    """The shipped catalogue, read once."""
     return load_catalogue()
 
 
@@ -76,7 +73,7 @@ def load_catalogue(overlay: Path | None = None) -> Catalogue:
             may begin with `like = "<a known model>"`.
 
     Raises:
-        ValueError: a file is no TOML, has an unknown key or a value that cannot be; the message
+        ValueError: a file is not TOML, has an unknown key or a value that cannot be; the message
             names the file, the table and the key.
         OSError: the overlay cannot be read.
     """
@@ -102,13 +99,14 @@ def _lay(under: _Sheet, over: _Sheet) -> _Sheet:
         date=over.date or under.date,
         voices=_merge(under.voices, over.voices),
         dialects=under.dialects | over.dialects,
+        tokens=under.tokens | over.tokens,
         bases=bases,
         models=models,
     )
 
 
 def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Table:
-    """Return what a table begins with: its `like`, itself as known so far, or its alias's owner."""
+    """What a table begins with: its `like`, itself as known so far, or its alias's owner."""
     if "like" not in table and name in known:
         return known[name]
     like = table.get("like", _owner(name, known))
@@ -120,7 +118,7 @@ def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Tabl
 
 
 def _owner(alias: str, known: dict[str, Table]) -> str | None:
-    """Return the table that lists an alias; what is no list is refused later, with its path."""
+    """The table that lists an alias; anything but a list is refused later, with its path."""
     for name, table in known.items():
         aliases = table.get("aliases")
         if isinstance(aliases, list) and alias in aliases:
@@ -144,20 +142,21 @@ def _build(sheet: _Sheet) -> Catalogue:
     voice_sets = {
         name: _convert(table, VoiceSet, f"voices.{name}") for name, table in sheet.voices.items()
     }
-    models = {name: _model(name, table, voice_sets) for name, table in sheet.models.items()}
+    models = {name: _model(name, table, sheet, voice_sets) for name, table in sheet.models.items()}
     _refuse_shared_aliases(models)
     return Catalogue(
         date=sheet.date or "",
         models=models,
         voice_sets=voice_sets,
         dialects=sheet.dialects,
+        tokens=_convert(sheet.tokens, TokenRules, "tokens"),
     )
 
 
-def _model(name: str, table: Table, voice_sets: dict[str, VoiceSet]) -> Model:
-    """Make a Model, the name of its voice set replaced by the voices."""
+def _model(name: str, table: Table, sheet: _Sheet, voice_sets: dict[str, VoiceSet]) -> Model:
+    """Make a Model, with common token rules filled in and the voices of its voice set."""
     where = f"models.{name}"
-    facts: Table = {**table, "name": name}
+    facts = _merge({"tokens": sheet.tokens}, {**table, "name": name})
     if "voices" in table:
         voices = voice_sets.get(str(table["voices"]))
         if voices is None:

@@ -1,6 +1,6 @@
 """What is known of a model: nouns of the catalogue, read from models.toml and never changed.
 
-Each number's source stands beside it in models.toml. None always means unknown or not offered,
+Each number's source is beside it in models.toml. None always means unknown or not offered,
 never zero; a caller that finds None has nothing to refuse by.
 """
 
@@ -9,18 +9,20 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, field
 
-Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+from omni_batch.types import MediaKind
+
+InputKind: TypeAlias = Literal["text"] | MediaKind
 Thinking: TypeAlias = Literal["no", "off", "on"]
 Count: TypeAlias = Annotated[int, Meta(gt=0)]
 Amount: TypeAlias = Annotated[float, Meta(gt=0)]
 PerMillion: TypeAlias = Annotated[float, Meta(ge=0)]
 
 
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all catalogue nouns: frozen, and a misspelt key is an error."""
 
 
-class VoiceSet(Facts, frozen=True):
+class VoiceSet(CatalogueEntry, frozen=True):
     """The voices one generation of models speaks with."""
 
     ids: tuple[str, ...]
@@ -29,7 +31,7 @@ class VoiceSet(Facts, frozen=True):
     """The vendor's default, or the voice of its samples."""
 
 
-class Quota(Facts, frozen=True):
+class ModelQuota(CatalogueEntry, frozen=True):
     """What a fresh account may ask of one model name; a snapshot has its own."""
 
     requests_per_minute: Count | None = None
@@ -38,7 +40,7 @@ class Quota(Facts, frozen=True):
     """Tokens in and out together."""
 
 
-class Limits(Facts, frozen=True):
+class ModelLimits(CatalogueEntry, frozen=True):
     """What the service refuses by size, length or number. MB is 1024 * 1024 bytes."""
 
     data_uri_max_bytes: Count | None = None
@@ -77,46 +79,46 @@ class Limits(Facts, frozen=True):
     """Most images in a frame list."""
 
 
-class TokenRules(Facts, frozen=True):
+class TokenRules(CatalogueEntry, frozen=True, kw_only=True):
     """Constants of the vendor's published token estimates.
 
     A patch is `image_factor_px` squared pixels: one token of an image, and one token of
     `video_frames_per_token` frames of a video.
     """
 
-    audio_in_per_s: Amount | None = None
+    audio_in_per_s: Amount
     """Prompt tokens per second of sound, the sound track of a video included."""
     audio_out_per_s: Amount | None = None
-    """Completion tokens per second of speech."""
-    audio_min_s: Amount | None = None
+    """Completion tokens per second of speech; None for a model that does not speak."""
+    audio_min_s: Amount
     """A shorter sound counts as this many seconds."""
-    image_factor_px: Count | None = None
+    image_factor_px: Count
     """Side of a patch in pixels; both sides of a picture are rounded to a multiple of it."""
-    image_min_tokens: Count | None = None
+    image_min_tokens: Count
     """Patches a smaller image is scaled up to."""
-    image_max_tokens: Count | None = None
+    image_max_tokens: Count
     """Patches a larger image is scaled down to."""
     image_max_tokens_high_resolution: Count | None = None
     """The same with `vl_high_resolution_images`; None where that is not offered."""
-    image_extra_tokens: Count | None = None
+    image_extra_tokens: Count
     """Tokens added to every image and every video."""
-    video_sample_fps: Amount | None = None
+    video_sample_fps: Amount
     """Frames per second the service looks at."""
-    video_frames_per_token: Count | None = None
+    video_frames_per_token: Count
     """Frames that share one layer of patches."""
-    video_min_patches: Count | None = None
+    video_min_patches: Count
     """Patches a smaller frame is scaled up to."""
-    video_max_patches: Count | None = None
+    video_max_patches: Count
     """Patches a larger frame is scaled down to."""
-    video_total_patches: Count | None = None
+    video_total_patches: Count
     """Patches of all frames of one video together."""
-    video_frames_min: Count | None = None
+    video_frames_min: Count
     """Fewest frames taken from a video."""
-    video_frames_max: Count | None = None
+    video_frames_max: Count
     """Most frames taken from a video."""
 
 
-class Rates(Facts, frozen=True):
+class Rates(CatalogueEntry, frozen=True):
     """Prices per million tokens; None where that kind of token is not sold."""
 
     text_in: PerMillion | None = None
@@ -144,7 +146,7 @@ class Price(Rates, frozen=True, kw_only=True):
     """"CNY" or "USD"."""
 
 
-class Model(Facts, frozen=True, kw_only=True):
+class Model(CatalogueEntry, frozen=True, kw_only=True):
     """One model as the chat API offers it."""
 
     name: str
@@ -155,8 +157,8 @@ class Model(Facts, frozen=True, kw_only=True):
     """A frozen model still answers but is no longer renewed."""
     note: str = ""
     """One line for a reader."""
-    inputs: tuple[Modality, ...]
-    """What a user message may hold; frame lists are video. Without "text" there is no prompt."""
+    inputs: tuple[InputKind, ...]
+    """What a user message may hold; frame lists are video. Without "text" it takes no prompt."""
     mixes_media: bool
     """True: any mix of media in one message. False: text and one kind."""
     audio_out: bool
@@ -187,16 +189,16 @@ class Model(Facts, frozen=True, kw_only=True):
     """The account's own cloned voices may be used too."""
     speech_languages: tuple[str, ...] = ()
     """ISO 639-1 codes it speaks; empty where the vendor gives only a number."""
-    quota: Quota = Quota()
-    limits: Limits = Limits()
-    tokens: TokenRules = TokenRules()
+    quota: ModelQuota = ModelQuota()
+    limits: ModelLimits = ModelLimits()
+    tokens: TokenRules
     prices: dict[str, dict[str, Rates]] = field(default_factory=dict)
     """Rates by region, then by currency, the region's own currency first."""
     unverified: tuple[str, ...] = ()
     """Fields, or groups such as "tokens", that no page of the vendor states for this model."""
 
     def price(self, region: str, currency: str | None = None) -> Price | None:
-        """Return the prices in a region, or None where they are unknown.
+        """The prices in a region; None where they are unknown.
 
         Args:
             region: "beijing", "singapore" or "international", as in the catalogue.
@@ -211,10 +213,10 @@ class Model(Facts, frozen=True, kw_only=True):
         return None
 
     def is_unverified(self, name: str) -> bool:
-        """Say whether a field, such as "limits.audio_max_s", rests on an assumption."""
+        """Whether a field, such as "limits.audio_max_s", rests on an assumption."""
         return any(name == entry or name.startswith(f"{entry}.") for entry in self.unverified)
 
 
 def is_realtime(name: str) -> bool:
-    """Say whether a name is a realtime model's: those talk over WebSocket, not over this API."""
+    """Whether a name is a realtime model's: those talk over WebSocket, not over this API."""
     return "realtime" in name.lower().split("-")

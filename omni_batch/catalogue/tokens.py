@@ -6,10 +6,12 @@ Sources: Qwen-Omni guide, Dec 2025, "token calculation", with the constants of i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
-from omni_batch.catalogue import Model
+import msgspec
+
+from omni_batch.catalogue import TokenRules
 from omni_batch.types import Frames, Media, Request
 
 _CHAT_TEMPLATE_TOKENS = 15
@@ -26,54 +28,23 @@ _PIXEL_OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRules:
-    """A model's constants; what the catalogue does not know of it is as for qwen3-omni-flash.
-
-    The names are the catalogue's, where each is explained.
-    """
-
-    audio_in_per_s: float = 12.5
-    audio_min_s: float = 1.0
-    image_factor_px: int = 32
-    image_min_tokens: int = 4
-    image_max_tokens: int = 1_280
-    image_extra_tokens: int = 2
-    video_sample_fps: float = 2.0
-    video_frames_per_token: int = 2
-    video_min_patches: int = 64
-    video_max_patches: int = 768
-    video_total_patches: int = 16_384
-    video_frames_min: int = 2
-    video_frames_max: int = 128
-
-
-def rules_of(model: Model | None, options: Mapping[str, Any] | None = None) -> TokenRules:
-    """The rules to estimate with; an unknown model gets the defaults.
+def rules_of(rules: TokenRules, options: Mapping[str, Any]) -> TokenRules:
+    """The rules as a request's options change them.
 
     Args:
-        options: what the request asks for: `vl_high_resolution_images`, `fps` and pixels.
+        rules: a model's, or the catalogue's for an unknown model.
+        options: of the request, by name; others than those on pixels and frames change nothing.
     """
-    rules = TokenRules()
-    if model is not None:
-        known = {rule.name: getattr(model.tokens, rule.name) for rule in fields(TokenRules)}
-        rules = replace(rules, **{name: n for name, n in known.items() if n is not None})
-    return replace(rules, **_asked_for(rules, model, options or {}))
-
-
-def _asked_for(
-    rules: TokenRules, model: Model | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
     patch = rules.image_factor_px**2
-    sharp = model.tokens.image_max_tokens_high_resolution if model else None
+    sharp = options.get("vl_high_resolution_images")
     wanted = {
-        "image_max_tokens": sharp if options.get("vl_high_resolution_images") else None,
+        "image_max_tokens": rules.image_max_tokens_high_resolution if sharp else None,
         "video_sample_fps": options.get("fps"),
     }
     for option, names in _PIXEL_OPTIONS.items():
         if options.get(option):
             wanted |= dict.fromkeys(names, max(1, options[option] // patch))
-    return {name: value for name, value in wanted.items() if value}
+    return msgspec.structs.replace(rules, **{name: n for name, n in wanted.items() if n})
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,12 +161,6 @@ def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
     return table
 
 
-def print_error(message: str) -> None:
-    """What, the value, what to do: on stderr."""
-    lines = "\n".join(map(one_line, message.splitlines()))
-    err.print(Text.assemble(("Error: ", "bold red"), lines), soft_wrap=True)
-
-
 def print_note(message: str) -> None:
     """Something to know, on stderr."""
     err.print(message, soft_wrap=True)

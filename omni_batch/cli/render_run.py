@@ -1,4 +1,4 @@
-"""What a person sees of a run: while it goes on and at its end. Pictures of run.json."""
+"""What a person sees of a run, during it and at its end: run.json in words and bars."""
 
 import threading
 import time
@@ -70,7 +70,7 @@ def watch(directory: RunDir) -> None:
 
 
 def show(directory: RunDir) -> None:
-    """How a run stands, on stdout."""
+    """The state of a run, on stdout."""
     record = current_record(directory)
     if record.state != "running":
         out.print()
@@ -148,7 +148,7 @@ def _items(record: RunRecord) -> RenderableType:
 
 
 def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
-    """How one endpoint is used: its quota as a bar, and what stands in the way."""
+    """How one endpoint is used: its quota as a bar, and what keeps requests waiting."""
     row = Table.grid(
         Column(no_wrap=True, overflow="ellipsis", max_width=_NAME_CHARS),
         Column(width=_QUOTA_BAR_CHARS),
@@ -165,10 +165,10 @@ def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
         bar = ProgressBar(1.0, min(share, 1.0), complete_style=style, finished_style=style)
         row.add_row(name, bar, said)
     waiting = f", {endpoint.waiting:,} waiting" if endpoint.waiting else ""
-    stands = one_line(phrases.standing(endpoint))
+    obstacle = one_line(phrases.standing(endpoint))
     style = "red" if endpoint.closed or endpoint.down_s else "yellow"
     parts: list[str | tuple[str, str]] = [f"{endpoint.in_flight:,} in flight{waiting}"]
-    for text, look in ((stands, style), (phrases.refusals(endpoint), "yellow")):
+    for text, look in ((obstacle, style), (phrases.refusals(endpoint), "yellow")):
         if text:
             parts += ["; ", (text, look)]
     return Group(row, Padding(_line(*parts), (0, 0, 0, 2)))

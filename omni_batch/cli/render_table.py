@@ -4,18 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
 ROWS_SHOWN = 100
 _CELL_CHARS = 300
-
-
-def print_json(value: Any) -> None:
-    """A JSON document on stdout."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def answer_table(columns: pa.Schema, rows: Iterable[dict[str, Any]]) -> Table:

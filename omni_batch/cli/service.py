@@ -1,28 +1,23 @@
 """Commands that concern no run: the catalogue of models, and the simulated service."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from omni_batch.cli import complete
+from omni_batch.cli.options import AsJson, app, example, print_json
 from omni_batch.errors import ConfigError
-
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command(epilog="Example: omni-batch models qwen3-omni-flash")(models)
-    app.command(epilog="Example: omni-batch simulate --port 8765 --requests-per-minute 60")(
-        simulate
-    )
+from omni_batch.text import did_you_mean
 
 
+@app.command(epilog=example("models qwen3-omni-flash"))
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: AsJson = False
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", autocompletion=complete.models)
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """The catalogue: what each model takes and gives, its limits, voices and prices."""
+    """Show what each model accepts and returns, its limits, voices and prices."""
     from omni_batch.catalogue import catalogue
     from omni_batch.cli.render import model_page, models_table, out
 
@@ -32,12 +27,12 @@ def models(
         return
     model = known.model(name)
     if model is None:
-        nearest = known.nearest(name)
-        hint = f"did you mean {nearest}?" if nearest else f"known: {', '.join(known.names())}"
+        hint = did_you_mean(name, known.names())
         raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
     print_json(model) if as_json else out.print(model_page(model, known.date))
 
 
+@app.command(epilog=example("simulate --port 8765 --requests-per-minute 60"))
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
@@ -54,10 +49,10 @@ def simulate(
         typer.Option("--set", metavar="NAME=VALUE", help="Any option of SimulatorOptions."),
     ] = None,
 ) -> None:
-    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is good.
+    """Serve the simulated API until Ctrl-C. Any key that begins with sk- is accepted.
 
-    --set dialect=vllm-omni, --set framing=tiny, --set scriptable=true and so on reach all that
-    the simulator can do; a wrong name or value says what there is.
+    --set dialect=vllm-omni, --set framing=tiny, --set scriptable=true and so
+    on set all its options; an unknown name or value prints the valid ones.
     """
     from omni_batch.cli.render import print_line
     from omni_batch.simulator import SimulatorOptions, serve
@@ -78,12 +73,7 @@ def simulate(
     except (TypeError, ValueError) as exc:
         raise ConfigError(str(exc)) from None
     except OSError as exc:
-        raise ConfigError(f"{host}:{port} can't be listened on: {exc.strerror}") from None
-
-
-def print_json(value: Any) -> None:
-    """Indented, on stdout."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        raise ConfigError(f"can't listen on {host}:{port}: {exc.strerror}") from None
 
 
 def _fault(text: str) -> tuple[str, float]:
@@ -102,7 +92,6 @@ def _simulator_options(pairs: list[str]) -> dict[str, Any]:
     known = SimulatorOptions.__dataclass_fields__
     for name in given:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
-            raise ConfigError(f"--set {name}: the simulator has no such option; {hint}")
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"--set {name}: unknown option of the simulator; {hint}")
     return given

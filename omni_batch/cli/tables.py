@@ -6,13 +6,17 @@ from dataclasses import asdict
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omni_batch.errors import ConfigError, StorageError
+from omni_batch.cli.options import AsJson, RunPath, app, example, print_json, run_argument
+from omni_batch.errors import ConfigError
 
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+if TYPE_CHECKING:
+    from omni_batch.analytics.compare import Comparison
+    from omni_batch.analytics.export.rows import ExportCounts
+    from omni_batch.analytics.sql import QueryResult
 
 
 class Format(StrEnum):
@@ -25,7 +29,7 @@ class Format(StrEnum):
 
 
 class Shape(StrEnum):
-    """How `sql` gives its rows."""
+    """How `sql` writes its rows."""
 
     table = "table"
     csv = "csv"
@@ -33,33 +37,20 @@ class Shape(StrEnum):
     parquet = "parquet"
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command(
-        epilog='Example: omni-batch sql data/runs "select status, count(*) from results group by 1"'
-    )(sql)
-    app.command(
-        epilog="Example: omni-batch export data/runs/captions-20261121-020000 --to hf captions"
-    )(export)
-    app.command(epilog="Example: omni-batch compare data/runs/a data/runs/b --html changes.html")(
-        compare
-    )
-
-
+@app.command(epilog=example('sql data/runs "select status, count(*) from results group by 1"'))
 def sql(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN_DIR...", help="Runs, folders of runs or patterns.")
-    ],
+    runs: Annotated[list[str], run_argument("RUN_DIR...", "Runs, folders of runs or patterns.")],
     query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT, or - for stdin.")],
     to: Annotated[Shape, typer.Option("--to", help="How rows are written.")] = Shape.table,
     output: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the tables of one or many runs with DuckDB's SQL; reads only.
+    """Query the tables of one or many runs with DuckDB's SQL; reads only.
 
-    Views: results, attempts and items as the README lists their columns, and runs with one row for
-    each run. A run in progress shows what it has so far. In CSV, cells that a spreadsheet would
-    take for a formula begin with an apostrophe. Exits with 2 when the query is wrong.
+    Views: results, attempts and items, one row each, and runs with one row
+    per run. A run in progress shows its rows so far. In CSV, cells that a
+    spreadsheet would run as a formula are prefixed with an apostrophe. Exits
+    with 2 when the query is wrong.
     """
     from omni_batch.analytics.sql import RunDatabase, find_runs
 
@@ -77,7 +68,7 @@ def sql(
             _write_rows(answer, to, output)
 
 
-def _print_rows(answer: Any) -> None:
+def _print_rows(answer: "QueryResult") -> None:
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
@@ -87,7 +78,7 @@ def _print_rows(answer: Any) -> None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
 
 
-def _write_rows(answer: Any, to: Shape, output: Path | None) -> None:
+def _write_rows(answer: "QueryResult", to: Shape, output: Path | None) -> None:
     from omni_batch.analytics import table_files
 
     write = {Shape.csv: table_files.write_csv, Shape.json: table_files.write_json}.get(
@@ -103,12 +94,13 @@ def _write_rows(answer: Any, to: Shape, output: Path | None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@app.command(epilog=example("export data/runs/captions-20261121-020000 --to hf captions"))
 def export(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a run.")],
+    run_dir: RunPath,
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="New folder, or file.")],
     to: Annotated[Format, typer.Option("--to", help="Format.")],
     failed_too: Annotated[
-        bool, typer.Option("--all", help="Failed items too; jsonl and csv always hold them.")
+        bool, typer.Option("--all", help="Failed items too; jsonl and csv always contain them.")
     ] = False,
     shard_items: Annotated[
         int | None, typer.Option(min=1, help="Most items in one file of hf or webdataset.")
@@ -121,14 +113,15 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's results as a dataset that others read.
+    """Write a run's results as a dataset.
 
-    hf: a folder for datasets.load_dataset with sound and images inside, and a card. webdataset:
-    tar shards. Input files that still lie in media.roots are embedded, URLs stay URLs. jsonl and
-    csv: the table alone; in csv, cells that a spreadsheet would take for a formula begin with an
-    apostrophe. DEST must be new; it appears when it is whole.
+    hf: a folder for datasets.load_dataset with sound and images inside, and a
+    card. webdataset: tar shards. Input files that are still in media.roots
+    are embedded, URLs stay URLs. jsonl and csv: the table alone; in csv,
+    cells that a spreadsheet would run as a formula are prefixed with an
+    apostrophe. DEST must not exist; it appears only when it is complete.
     """
-    from omni_batch.analytics.export.shards import ShardLimits
+    from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
     from omni_batch.store import RunDir
 
@@ -136,14 +129,12 @@ def export(
     options = ExportOptions(failed_too, limits, licence)
     counts = export_run(RunDir(run_dir), to.value, dest, options)
     if as_json:
-        from omni_batch.cli.render_table import print_json
-
         print_json({"path": str(dest), **asdict(counts)})
     else:
         _print_export(dest, counts)
 
 
-def _print_export(dest: Path, counts: Any) -> None:
+def _print_export(dest: Path, counts: "ExportCounts") -> None:
     from omni_batch.cli.render import err, out
 
     embedded = f", {counts.embedded:,} files embedded" if counts.embedded else ""
@@ -158,17 +149,21 @@ def _print_export(dest: Path, counts: Any) -> None:
     print(dest)
 
 
+@app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
-    left: Annotated[Path, typer.Argument(metavar="RUN_A", help="The run before.")],
-    right: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run after.")],
-    limit: Annotated[int, typer.Option(min=0, help="Most items that each list shows.")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Write a page that opens from disk.")] = None,
+    left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
+    right: Annotated[Path, run_argument("RUN_B", "The later run.")],
+    limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What changed between two runs over the same items, by item_id.
+    """Show what changed between two runs over the same items, by item_id.
 
-    Items in one of them only, changes of status, the words of the texts that changed most; cost,
-    tokens and time of both; Cohen's kappa for fields of `annotation` that have few values.
+    Items in only one of them, changes of status, the words of the texts that
+    changed most; cost, tokens and time of both; Cohen's kappa for fields of
+    `annotation` that have few values.
     """
     from omni_batch.analytics.compare import compare_runs
     from omni_batch.store import RunDir
@@ -177,8 +172,6 @@ def compare(
     if html is not None:
         _write_page(html, comparison)
     if as_json:
-        from omni_batch.cli.render_table import print_json
-
         print_json(comparison)
     else:
         from omni_batch.cli.render import out
@@ -189,14 +182,11 @@ def compare(
             print(html)
 
 
-def _write_page(path: Path, comparison: Any) -> None:
+def _write_page(path: Path, comparison: "Comparison") -> None:
     from omni_batch.analytics.report.page import render
     from omni_batch.cli.render_compare import comparison_facts
+    from omni_batch.store.disk import draft_of
 
     page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
-    draft = path.with_name(f".{path.name}.part")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc

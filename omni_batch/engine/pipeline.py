@@ -41,7 +41,7 @@ async def execute(
 
     Args:
         run_shard: how a shard is run, `process_shard` by default; Prefect wraps a task around it.
-        background: goes on while the shards do and is cancelled at their end.
+        background: runs beside the shards and is cancelled at their end.
 
     Raises:
         ConfigError: no run directory, or another process owns it.

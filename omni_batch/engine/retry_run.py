@@ -1,6 +1,5 @@
-"""A finished run is opened again for items that failed. What succeeded stands as it is."""
+"""Reopens a finished run for items that failed. What succeeded stays as it is."""
 
-import difflib
 from collections.abc import Collection, Iterable
 
 import msgspec
@@ -11,6 +10,7 @@ from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import failed_rows, reopen
+from omni_batch.text import did_you_mean
 
 
 def reopen_failed(
@@ -22,7 +22,7 @@ def reopen_failed(
     their failures.
 
     Args:
-        kinds: values of `error_kind`; none stands for all.
+        kinds: values of `error_kind`; none means all.
         overrides: `a.b=value` pairs, as for `resume`.
 
     Returns:
@@ -33,7 +33,7 @@ def reopen_failed(
         StorageError: disk full, or not readable or writable.
     """
     _check_kinds(kinds)
-    read_record(directory.record)  # no lock is made in a folder that is no run
+    read_record(directory.record)  # no lock file is made in a folder that is not a run
     with directory.owned():
         record = read_record(directory.record)
         if record.state != "finished":
@@ -45,7 +45,7 @@ def reopen_failed(
         chosen = {n: failed_rows(directory, n, kinds) for n in range(record.shards)}
         items = sum(map(len, chosen.values()))
         if items:
-            reason = f"a retry of {items} failed items was begun"
+            reason = f"a retry of {items} failed items was started"
             marked = msgspec.structs.replace(
                 record,
                 state="prepared",
@@ -66,6 +66,4 @@ def _check_kinds(kinds: Iterable[str]) -> None:
     known = sorted(item_kinds() | {"internal_error"})
     for kind in kinds:
         if kind not in known:
-            nearest = difflib.get_close_matches(kind, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
-            raise ConfigError(f"--error {kind}: no such kind; {hint}")
+            raise ConfigError(f"--error {kind}: no such kind; {did_you_mean(kind, known)}")

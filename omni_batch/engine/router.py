@@ -15,7 +15,7 @@ _AVOIDED_S = 10.0
 
 
 class Moved(OmniBatchError):
-    """The item should be sent elsewhere: here it was refused, or nobody answers any more."""
+    """The item should be sent elsewhere: this endpoint refused it, or is down."""
 
     retryable = True
     uses_attempt = False
@@ -33,8 +33,9 @@ class EndpointHandle:
     item_timeout_s: float = 3600.0
     audio_tokens_per_s: float | None = None
     closed: EndpointError | None = None
-    """Why it is no longer asked."""
-    begun: int = 0
+    """Why it is no longer used."""
+    started: int = 0
+    """Items sent to it so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +68,24 @@ class EndpointRouter:
             key=lambda handle: (
                 handle.limiter.breaker.is_open,
                 round(handle.limiter.backlog_s(now_s) + _AVOIDED_S * (handle.name in avoid), 1),
-                handle.begun / handle.weight,
+                handle.started / handle.weight,
             ),
         )
-        chosen.begun += 1
+        chosen.started += 1
         return chosen
 
     def disable(self, handle: EndpointHandle, reason: EndpointError) -> bool:
-        """Ask an endpoint no more; its line is sent elsewhere. False where it was the last one."""
+        """Use an endpoint no more; its queue is sent elsewhere. False where it was the last one."""
         handle.closed = reason
         handle.limiter.reject_waiting(Moved(f"{handle.name} is closed: {reason}"))
         return any(other.closed is None for other in self.handles)
 
     def is_open(self, eligible: Collection[str]) -> bool:
-        """Whether any of these is still asked."""
+        """Whether any of these is still used."""
         return any(handle.closed is None for handle in self.handles if handle.name in eligible)
 
     def mark_down(self, handle: EndpointHandle, eligible: Collection[str]) -> bool:
-        """An endpoint is down: its line is sent elsewhere. False where there is no elsewhere.
+        """An endpoint is down: its queue is sent elsewhere. False where no other endpoint is up.
 
         Args:
             eligible: names of those that take the item which found it down.
@@ -106,7 +107,7 @@ class EndpointRouter:
             await handle.limiter.drained()
 
     def statuses(self) -> tuple[EndpointStatus, ...]:
-        """How all stand."""
+        """How each of them is used now."""
         now_s = asyncio.get_running_loop().time()
         return tuple(
             handle.limiter.status(handle.name, now_s, str(handle.closed) if handle.closed else None)

@@ -47,7 +47,7 @@ class Run:
     publisher: Publisher
     stopping: StopSwitch
     gate: asyncio.Semaphore
-    """Bounds the items that were begun: those in flight and as many that get ready."""
+    """Bounds the items under way: those in flight and as many that are being prepared."""
 
     @property
     def config(self) -> Config:
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def record(self) -> RunRecord:
-        """How the run stands, as last published."""
+        """The content of run.json, as last published."""
         return self.publisher.record
 
     @property
@@ -90,7 +90,7 @@ class Run:
         )
 
     def write_record(self, state: State) -> None:
-        """Write run.json as things stand."""
+        """Write run.json as of now."""
         self.update_record(state)
         self.publisher.write()
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from omni_batch.catalogue.bill import with_cost
+from omni_batch.catalogue.prices import with_cost
 from omni_batch.engine.attempt import OneAttempt
 from omni_batch.engine.retry import with_retries
 from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved

@@ -1,4 +1,4 @@
-"""What goes on beside the items: the report of progress, and an end in good order."""
+"""Background tasks of a run: its progress is published, and it stops in an orderly way."""
 
 import asyncio
 import logging
@@ -58,22 +58,23 @@ async def _end_in_time(run: Run) -> None:
     run.stopping.abort()
 
 
+def interrupt(run: Run) -> None:
+    """At the first call the run stops in order, at the second at once."""
+    if run.stopping.is_on:
+        run.stopping.abort()
+    else:
+        run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
+
+
 @contextmanager
 def _stop_on_signals(run: Run) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: stop in order. Second: at once."""
+    """Take Ctrl-C and SIGTERM as interrupts of the run."""
     loop = asyncio.get_running_loop()
-
-    def handle() -> None:
-        if run.stopping.is_on:
-            run.stopping.abort()
-        else:
-            run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
-
     handled = []
     # Only the main thread hears of signals, and not on every system.
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, handle)
+            loop.add_signal_handler(number, interrupt, run)
             handled.append(number)
     try:
         yield

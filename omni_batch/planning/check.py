@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omni_batch.catalogue.prices import cost_of
+from omni_batch.catalogue.prices import cost_of, estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.errors import InvalidRequest, ManifestError, OmniBatchError
 from omni_batch.planning.plan import Plan
@@ -18,7 +18,7 @@ from omni_batch.requests.manifest import read_items
 from omni_batch.requests.media import MediaLoader
 from omni_batch.store.items import UniqueIds
 from omni_batch.store.reuse_index import ReuseIndex
-from omni_batch.types import Item, Usage
+from omni_batch.types import Item
 
 _AT_ONCE = 64
 _Groups = dict[tuple[str, bool], tuple[int, PromptEstimate]]
@@ -49,7 +49,8 @@ class CheckReport:
     completion_tokens: int = 0
     """A first guess: the usual length of an answer for each item."""
     cost: float | None = None
-    """Prompts by estimate, completions by that guess; None where no price is known."""
+    """Prompts by estimate, completions by that guess; None without a price, or with several
+    currencies."""
     currency: str | None = None
     shortest_time_s: float | None = None
     """Under the quota."""
@@ -83,7 +84,7 @@ async def check_manifest(plan: Plan, on_rows: Callable[[int], None] | None = Non
         if on_rows:
             on_rows(report.items)
     if report.items == 0:
-        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
+        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
     _forecast(report, plan, groups)
     return report
 
@@ -148,10 +149,10 @@ def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
         most = plan.config.request.max_tokens or float("inf")
         completion = round(items * min(FIRST_GUESS_TOKENS[spoken], most))
         report.completion_tokens += completion
-        price, usage = plan.endpoint(name).price, _as_usage(prompt, completion)
+        price, usage = plan.endpoint(name).price, estimated_usage(prompt, completion)
         costs.append(cost_of(usage, price, wants_audio=spoken) if price else None)
     known = [cost for cost in costs if cost]
-    if costs and len(known) == len(costs) and len({cost.currency for cost in known}) == 1:
+    if costs and len(known) == len(costs) and len(plan.currencies) == 1:
         report.cost, report.currency = sum(cost.amount for cost in known), known[0].currency
     report.shortest_time_s = _shortest_time_s(report, plan)
 
@@ -170,14 +171,3 @@ def _shortest_time_s(report: CheckReport, plan: Plan) -> float | None:
         if known := [limit for limit in limits if limit]:
             bounds.append(60 * used / sum(known) if len(known) == len(limits) else 0.0)
     return max(bounds, default=None)
-
-
-def _as_usage(prompt: PromptEstimate, completion: int) -> Usage:
-    return Usage(
-        prompt_tokens=prompt.total,
-        completion_tokens=completion,
-        total_tokens=prompt.total + completion,
-        prompt_audio_tokens=prompt.audio,
-        prompt_image_tokens=prompt.image,
-        prompt_video_tokens=prompt.video,
-    )

@@ -1,12 +1,13 @@
 """What earlier runs have found out about an endpoint's limits, for the next one to start with."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from omni_batch.config import Config, EndpointEntry, QuotaConfig, parse_config
+from msgspec.structs import replace
+
+from omni_batch.config import Config, EndpointConfig, QuotaConfig, parse_config
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import Plan
@@ -35,7 +36,7 @@ def carry_over(record: RunRecord, changed: Mapping[str, Any]) -> tuple[EndpointS
     before, now = parse_config(record.config), parse_config(changed)
     quotas = {
         one.label or one.name: (one.quota or before.quota, other.quota or now.quota)
-        for one, other in zip(before.endpoint_entries, now.endpoint_entries, strict=True)
+        for one, other in zip(before.all_endpoints, now.all_endpoints, strict=True)
     }
     return tuple(
         replace(endpoint, learned=_unless_restated(endpoint.learned, *quotas[endpoint.name]))
@@ -48,7 +49,7 @@ def _latest(endpoint: ResolvedEndpoint, model: str, output: Path) -> Learned | N
     for record in _records(output):
         config = _config(record, model)
         entry = (
-            next((e for e in config.endpoint_entries if _same(e, endpoint.entry)), None)
+            next((e for e in config.all_endpoints if _same(e, endpoint.entry)), None)
             if config
             else None
         )
@@ -82,7 +83,7 @@ def _config(record: RunRecord, model: str) -> Config | None:
     return config if config.model == model else None
 
 
-def _same(one: EndpointEntry, other: EndpointEntry) -> bool:
+def _same(one: EndpointConfig, other: EndpointConfig) -> bool:
     """Whether both are the same account at the same host; how they are used makes no difference."""
     how = {"label", "rows", "weight", "quota"}
     return one.model_dump(exclude=how) == other.model_dump(exclude=how)

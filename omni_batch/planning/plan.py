@@ -1,20 +1,30 @@
-"""Config → Plan: what can be refused without looking at a row is refused here."""
+"""Config → Plan: all that can be refused before a row is read is refused here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
-from omni_batch.catalogue.bill import Pricing
-from omni_batch.catalogue.tokens import TokenRules, rules_of
+from omni_batch.catalogue import (
+    Catalogue,
+    Model,
+    TokenRules,
+    catalogue,
+    is_realtime,
+    load_catalogue,
+)
+from omni_batch.catalogue.prices import Pricing
+from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config
 from omni_batch.errors import ConfigError
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, in_one_currency
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.profiles import read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
-from omni_batch.requests.build import SPECIAL_OPTIONS, options_set, thinks
+from omni_batch.requests.build import request_of_config
 from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.validate import Verdict
+from omni_batch.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +52,14 @@ class Plan:
 
     @property
     def currencies(self) -> tuple[str, ...]:
-        """What the endpoints are paid in; several only where they have no prices in common."""
+        """What the endpoints are paid in."""
         prices = (endpoint.price for endpoint in self.endpoints)
         return tuple(dict.fromkeys(price.currency for price in prices if price))
 
     @property
     def rules(self) -> TokenRules:
         """What to estimate tokens by."""
-        return rules_of(self.model, self.config.request.model_dump())
+        return rules_of((self.model or self.catalogue).tokens, self.config.request.model_dump())
 
     @property
     def max_in_flight(self) -> int:
@@ -61,11 +71,6 @@ class Plan:
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
         return MediaLoader(self.base_folder, media.roots, largest)
-
-    @property
-    def thinks(self) -> bool:
-        """Whether the answers will be thought out."""
-        return thinks(self.config.request, self.model)
 
     def endpoints_for(self, *, spoken: bool) -> tuple[ResolvedEndpoint, ...]:
         """Endpoints that take such rows."""
@@ -90,15 +95,14 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     """
     if is_realtime(config.model):
         raise ConfigError(
-            f"model = {config.model!r} speaks over WebSocket only; use the model without -realtime"
+            f"model = {config.model!r} talks over WebSocket only; use the model without -realtime"
         )
-    profiles = [resolve_profile(entry) for entry in config.endpoint_entries]
+    profiles = [resolve_profile(entry) for entry in config.all_endpoints]
     for profile in profiles if needs_key else ():
         if profile.api_key_block is None:  # else a flow reads it when it runs
             read_api_key(profile)
     known = _catalogue(config.catalogue)
-    profiles = in_one_currency(profiles, known.model(config.model))
-    pairs = zip(config.endpoint_entries, profiles, strict=True)
+    pairs = zip(config.all_endpoints, profiles, strict=True)
     plan = Plan(
         config,
         tuple(
@@ -110,9 +114,11 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         base_folder or _base_folder(config.manifest.path),
     )
     plan.loader()
-    for problem in _problems(plan):
-        raise ConfigError(problem)
-    return replace(plan, warnings=tuple(_doubts(plan)))
+    verdict = _judge(plan)
+    problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
+    if problems:
+        raise ConfigError("; ".join(dict.fromkeys(problems)))
+    return replace(plan, warnings=tuple(dict.fromkeys((*_warnings(plan), *verdict.warnings))))
 
 
 def _catalogue(overlay: str | None) -> Catalogue:
@@ -124,13 +130,23 @@ def _catalogue(overlay: str | None) -> Catalogue:
         raise ConfigError(f"catalogue {overlay}: {exc}") from None
 
 
+def _judge(plan: Plan) -> Verdict:
+    """What all rows ask for, at each endpoint, before any row is read."""
+    asked = request_of_config(plan.config.request, plan.config.model, plan.model)
+    verdicts = []
+    for endpoint in plan.endpoints:
+        request = replace(asked, wants_audio=asked.wants_audio and endpoint.speaks)
+        verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
+    return Verdict(
+        tuple(broken for verdict in verdicts for broken in verdict.violations),
+        tuple(warning for verdict in verdicts for warning in verdict.warnings),
+    )
+
+
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
     yield from _money_problems(plan)
-    if plan.config.request.wants_audio:
-        yield from _speech_problems(plan)
     for endpoint in plan.endpoints:
-        yield from _option_problems(endpoint)
         yield from _endpoint_problems(endpoint)
 
 
@@ -139,13 +155,13 @@ def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
     served = dialect.omni_models
     if served is not None and model is not None and model.needs_stream and model.name not in served:
         yield (
-            f"endpoint {endpoint.name} serves no {config.model}; of the omni models it has "
+            f"endpoint {endpoint.name} does not serve {config.model}; of the omni models it has "
             f"{', '.join(served)}"
         )
     if config.media.transport == "upload" and not dialect.uploads:
         yield f"media.transport upload: endpoint {endpoint.name} has no temporary storage"
     if endpoint.entry.rows == "spoken" and not dialect.speaks:
-        yield f"endpoint {endpoint.name} has rows: spoken, but gives no speech; set rows: silent"
+        yield f"endpoint {endpoint.name} has rows: spoken, but does not speak; set rows: silent"
 
 
 def _money_problems(plan: Plan) -> Iterator[str]:
@@ -169,52 +185,19 @@ def _row_problems(plan: Plan) -> Iterator[str]:
         names = ", ".join(
             f"{endpoint.name} ({endpoint.dialect.name})" for endpoint in plan.endpoints
         )
-        yield f"endpoint {names} gives no speech; set request.modalities: [text]"
+        yield f"endpoint {names} does not speak; set request.modalities: [text]"
 
 
-def _speech_problems(plan: Plan) -> Iterator[str]:
-    request, model = plan.config.request, plan.model
-    remedy = "set request.modalities: [text]"
-    if plan.thinks:
-        yield f"an answer that is thought out gives no speech: thinking: false, or {remedy}"
-    if model is not None and not model.audio_out:
-        yield f"model {plan.config.model} gives no speech; {remedy}"
-    needs_voice = any(endpoint.dialect.needs_voice for endpoint in plan.endpoints_for(spoken=True))
-    unnamed = request.voice is None and request.spoken_rows == "all"
-    if model is None and unnamed and needs_voice:
-        yield f"set request.voice: no voice of model {plan.config.model} is known"
-
-
-def _option_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
-    config, model = endpoint.config, endpoint.model
-    wanted, taken = options_set(config.request), endpoint.dialect.parameters
-    for name in sorted(wanted - taken) if taken is not None else ():
-        yield f"endpoint {endpoint.name} takes no request.{name}; remove it"
-    if model is None or endpoint.profile.region is None:
-        return
-    for name in sorted(wanted & SPECIAL_OPTIONS - set(model.parameters)):
-        yield f"model {config.model} takes no request.{name}; remove it"
-    if config.request.thinking and model.thinking == "no":
-        yield f"model {config.model} has no thinking mode; set request.thinking: null"
-    most = model.max_output_tokens
-    if most is not None and (config.request.max_tokens or 0) > most:
-        yield f"request.max_tokens {config.request.max_tokens} is over the model's {most}"
-
-
-def _doubts(plan: Plan) -> Iterator[str]:
-    config, model = plan.config, plan.model
-    if model is None:
-        nearest = plan.catalogue.nearest(config.model)
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        yield f"model {config.model} is not in the catalogue: no limits, no prices{hint}"
+def _warnings(plan: Plan) -> Iterator[str]:
+    if plan.model is None:
+        near = nearest(plan.config.model, plan.catalogue.names())
+        hint = f"; did you mean {near}?" if near else ""
+        yield f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
     if len(plan.currencies) > 1:
         yield (
-            f"endpoints are paid in {' and '.join(plan.currencies)}, which the run's cost mixes; "
-            "add up the column cost by currency"
+            f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
+            "and its cost can't be estimated"
         )
-    voice = config.request.voice if config.request.wants_audio and model else None
-    if model is not None and voice is not None and voice not in model.voices:
-        yield f"voice {voice} is not in the catalogue's list for {config.model}"
 
 
 def _base_folder(manifest: str) -> Path:

@@ -20,8 +20,8 @@ from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan
-from omni_batch.requests.manifest import Row, read_items
-from omni_batch.requests.messages import turns_of
+from omni_batch.requests.manifest import ManifestRow, read_items
+from omni_batch.requests.messages import messages_of
 from omni_batch.store.disk import Disk
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
@@ -41,10 +41,10 @@ def prepare_run(
     """Read the whole manifest into a new run directory, which appears only when all is well.
 
     Args:
-        on_rows: told now and then how many rows have been read.
+        on_rows: called now and then with the number of rows read.
 
     Raises:
-        ConfigError: the run id is taken, a template variable is no column, or the output folder
+        ConfigError: the run id is taken, a template variable is not a column, or the output folder
             can't be written.
         ManifestError: a row can't be used, ids are not unique, or there is no row.
     """
@@ -54,7 +54,7 @@ def prepare_run(
     directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
     if directory.root.exists():
         raise ConfigError(
-            f"run {directory.root} exists; take another --run-id, or if it is not finished: "
+            f"run {directory.root} exists already; choose another --run-id, or continue it with: "
             f"omni-batch resume {directory.root}"
         )
     disk = Disk(durable=plan.config.durability == "disk")
@@ -95,15 +95,17 @@ def _drop_abandoned(output: Path) -> None:
 
 
 def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
-    """Change how an unfinished run goes on; what decides its answers stays as it was.
+    """Change how an unfinished run goes on; what decides its answers stays the same.
 
     Args:
         overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
 
     Raises:
-        ConfigError: a wrong key or value, or one that would change the answers.
+        ConfigError: it is finished, or a key or value is wrong or would change the answers.
     """
     record = read_record(directory.record)
+    if record.state == "finished":
+        raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
     changed = changed_config(record, overrides)
     disk = Disk(durable=changed["durability"] == "disk")
     with directory.owned():
@@ -122,23 +124,23 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(
-                f"--set {key}: a run keeps what decides its answers; "
-                f"resume and retry may change {', '.join(_CHANGEABLE)}"
+                f"--set {key}: this key can't change after a run is prepared; "
+                f"resume and retry accept {', '.join(_CHANGEABLE)}"
             )
     return changed
 
 
-def check_row(plan: Plan, row: Row, item: Item) -> None:
+def check_row(plan: Plan, row: ManifestRow, item: Item) -> None:
     """Refuse a row whose request can't be put together.
 
     Raises:
         ConfigError: the template needs a column that the row lacks.
-        ManifestError: nothing to send, or `messages` is no list of turns.
+        ManifestError: nothing to send, or `messages` is not a list of turns.
     """
     try:
         if plan.template is not None and item.prompt is None:
             plan.template.check_columns({*row.cells, "item_id"})
-        turns_of(item, plan.config.request.prompt)
+        messages_of(item, plan.config.request.prompt)
     except (ConfigError, ManifestError) as exc:
         raise type(exc)(f"{row.where}: {exc}") from None
 
@@ -157,7 +159,7 @@ def _read_manifest(
                 break
         items = writer.close()
     if items == 0:
-        raise ManifestError(f"manifest {plan.config.manifest.path} holds no rows")
+        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
     return RunRecord(
         run_id=run_id,
         state="prepared",

@@ -8,13 +8,12 @@ from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.transport import choose_transport
-from omni_batch.requests.build import build_request, thinks
+from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import COLUMNS
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.messages import MediaRef, references, turns_of
+from omni_batch.requests.messages import messages_of
 from omni_batch.requests.template import PromptTemplate
-from omni_batch.requests.validate import violations, warnings
-from omni_batch.types import Item, Media, Request
+from omni_batch.types import Item, Media, Request, media_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,16 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
         MediaError: media are missing, broken or have no way to the endpoint; names all of them.
         InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
     """
-    turns = turns_of(item, fill_in(plan.template, item))
-    media = await _load_all(loader, references(turns))
+    turns = messages_of(item, fill_in(plan.template, item))
+    media = await _load_all(loader, media_of(turns))
+    messages = [turn.with_media(media) for turn in turns]
     config = plan.config
-    request = build_request(item, turns, media, config.request, config.model, plan.model)
+    request = build_request(item, messages, config.request, config.model, plan.model)
     estimate = estimate_prompt(request, plan.rules)
     fit, refusals, warnings = [], [], {}
     for endpoint in plan.endpoints_for(spoken=request.wants_audio):
         try:
-            warnings[endpoint.name] = _judge(endpoint, request, estimate)
+            warnings[endpoint.name] = _fit(endpoint, request, estimate)
             fit.append(endpoint.name)
         except OmniBatchError as exc:
             refusals.append(exc)
@@ -66,12 +66,12 @@ def fill_in(template: PromptTemplate | None, item: Item) -> str | None:
     return template.render({**own, "item_id": item.item_id, **item.source})
 
 
-async def _load_all(loader: MediaLoader, refs: Iterable[MediaRef]) -> dict[MediaRef, Media]:
-    media: dict[MediaRef, Media] = {}
+async def _load_all(loader: MediaLoader, named: Iterable[Media]) -> dict[Media, Media]:
+    media: dict[Media, Media] = {}
     problems: list[str] = []
-    for ref in refs:
+    for medium in named:
         try:
-            media[ref] = await loader.load(ref)
+            media[medium] = await loader.load(medium)
         except MediaError as exc:
             problems.append(str(exc))
     if problems:
@@ -79,15 +79,11 @@ async def _load_all(loader: MediaLoader, refs: Iterable[MediaRef]) -> dict[Media
     return media
 
 
-def _judge(
-    endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate
-) -> tuple[str, ...]:
-    """What may fail at an endpoint; raises what would."""
-    config = endpoint.config
-    thinking, inline = thinks(config.request, endpoint.model), config.media.transport != "upload"
-    asked = (request, endpoint.limits, estimate, endpoint.dialect)
-    if broken := violations(*asked, thinking=thinking, files_inline=inline):
-        raise InvalidRequest(broken)
+def _fit(endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate) -> tuple[str, ...]:
+    """Warnings about a request at an endpoint; raises why it would fail there."""
+    verdict = endpoint.judge(request, estimate)
+    if verdict.violations:
+        raise InvalidRequest(verdict.violations)
     for found in request.media():
-        choose_transport(found, config.media, endpoint.dialect)
-    return warnings(*asked, thinking=thinking, files_inline=inline)
+        choose_transport(found, endpoint.config.media, endpoint.dialect)
+    return verdict.warnings

@@ -1,25 +1,28 @@
 """ResolvedEndpoint: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.prices import scaled
-from omni_batch.config import Config, EndpointEntry, QuotaConfig
+from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.config import Config, EndpointConfig, QuotaConfig
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.requests.build import thinks
+from omni_batch.requests.rules.context import RuleContext
+from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
+from omni_batch.types import Request
 
 _THINKING_FIRST_BYTE_S = 300.0  # error-code pages, 2026; a field report of reads cut at 120 s
 _ITEM_TIMEOUT_S = 3600.0
-_VENDORS = ("dashscope", "dashscope-batch-chat", "litellm")
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedEndpoint:
     """Where requests may go."""
 
-    entry: EndpointEntry
+    entry: EndpointConfig
     profile: Profile
     config: Config
     model: Model | None
@@ -27,7 +30,7 @@ class ResolvedEndpoint:
 
     @property
     def name(self) -> str:
-        """As it stands in the tables."""
+        """As it appears in tables."""
         return self.entry.label or self.profile.name
 
     @property
@@ -38,11 +41,11 @@ class ResolvedEndpoint:
     @property
     def limits(self) -> Model | None:
         """The model where its limits hold: at the vendor's service, not at a server of your own."""
-        return self.model if self.dialect.name in _VENDORS else None
+        return self.model if self.dialect.vendor_limits else None
 
     @property
     def first_byte_timeout_s(self) -> float:
-        """How long an answer may take to begin; one that is thought out in silence, longer."""
+        """How long an answer may take to begin; longer in thinking mode, silent at first."""
         given = self.config.retry.first_byte_timeout_s
         thinking_s = _THINKING_FIRST_BYTE_S if thinks(self.config.request, self.model) else 0.0
         return given or max(self.dialect.first_byte_timeout_s, thinking_s)
@@ -57,14 +60,15 @@ class ResolvedEndpoint:
     def price(self) -> Price | None:
         """What the endpoint takes for the model; None where it is unknown."""
         model, profile = self.model, self.profile
-        price = model.price(profile.region, profile.currency) if model and profile.region else None
+        price = model.price(profile.region) if model and profile.region else None
         return scaled(price, profile.price_factor) if price else None
 
     @property
     def quota(self) -> QuotaConfig:
         """Its own or the config's; what is left open is the endpoint's and the catalogue's."""
         quota, model = self.entry.quota or self.config.quota, self.model
-        known = model.quota if model and self._counts_by_model else None
+        stated = self.dialect.vendor_quota and not self.profile.embedded
+        known = model.quota if model and stated else None
         requests = (known and known.requests_per_minute) or self.dialect.requests_per_minute
         return quota.model_copy(
             update={
@@ -81,10 +85,6 @@ class ResolvedEndpoint:
         return quota.max_in_flight or self.dialect.max_in_flight
 
     @property
-    def _counts_by_model(self) -> bool:
-        return self.dialect.name == "dashscope" and not self.profile.embedded
-
-    @property
     def speaks(self) -> bool:
         """Whether it takes rows that ask for speech."""
         return self.entry.rows != "silent" and self.dialect.speaks
@@ -93,23 +93,21 @@ class ResolvedEndpoint:
         """Whether it takes a row that asks for speech, or one that does not."""
         return self.speaks if spoken else self.entry.rows != "spoken"
 
+    def judge(
+        self, request: Request, estimate: PromptEstimate, rules: Sequence[Rule] = ALL_RULES
+    ) -> Verdict:
+        """Hold a request against the rules of the model and of this endpoint.
 
-def in_one_currency(profiles: Sequence[Profile], model: Model | None) -> list[Profile]:
-    """Priced in a currency that all have prices in, so that a run's costs add up; as they are where
-    there is none.
-    """
-    own = [_paid_in(profile, model) for profile in profiles]
-    currencies = dict.fromkeys(currency for currency in own if currency)
-    for currency in (*currencies, "USD") if len(currencies) > 1 else ():
-        alike = [
-            replace(profile, currency=currency) if paid else profile
-            for profile, paid in zip(profiles, own, strict=True)
-        ]
-        if all(_paid_in(profile, model) for profile, paid in zip(alike, own, strict=True) if paid):
-            return alike
-    return list(profiles)
-
-
-def _paid_in(profile: Profile, model: Model | None) -> str | None:
-    price = model.price(profile.region, profile.currency) if model and profile.region else None
-    return price.currency if price else None
+        Args:
+            estimate: of this request.
+        """
+        context = RuleContext(
+            request,
+            self.limits,
+            estimate,
+            self.dialect,
+            thinking=thinks(self.config.request, self.model),
+            can_speak=self.model is None or self.model.audio_out,
+            files_inline=self.config.media.transport != "upload",
+        )
+        return judge(context, rules)

@@ -19,12 +19,12 @@ def check_budget(budget: BudgetConfig, counts: Counts) -> None:
     if budget.max_cost is not None and max(spent.values(), default=0.0) >= budget.max_cost:
         raise BudgetReached(
             f"cost {money(spent)} reached budget.max_cost "
-            f"{budget.max_cost:g}; go on with --set budget.max_cost=…"
+            f"{budget.max_cost:g}; raise it with: omni-batch resume … --set budget.max_cost=…"
         )
     if budget.max_tokens is not None and tokens >= budget.max_tokens:
         raise BudgetReached(
             f"{tokens} tokens reached budget.max_tokens {budget.max_tokens}; "
-            "go on with --set budget.max_tokens=…"
+            "raise it with: omni-batch resume … --set budget.max_tokens=…"
         )
     rate = budget.max_failure_rate
     if rate is not None and counts.done >= _JUDGED_AFTER and counts.failed > rate * counts.done:

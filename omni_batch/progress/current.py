@@ -1,4 +1,4 @@
-"""How a run stands at this moment: run.json, corrected where its process has died."""
+"""The record of a run at this moment: run.json, corrected where its process has died."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 
-DEAD = "its process ended without a word (killed, out of memory, or the machine stopped)"
+DEAD = "its process ended without finishing (killed, out of memory, or the machine stopped)"
 
 
 def current_record(directory: RunDir) -> RunRecord:
@@ -30,7 +30,7 @@ def current_record(directory: RunDir) -> RunRecord:
 
 
 def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
-    """All runs below a folder as they stand, the newest first."""
+    """All runs below a folder, the newest first."""
     return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]
 
 

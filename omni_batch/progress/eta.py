@@ -1,4 +1,4 @@
-"""What a run's past says of its future: rate, time left, cost. Pure; it is told the time.
+"""Rate, time left and cost of a run, estimated from its past. Pure: the caller brings the time.
 
 Left are the items without a result, at the rate of the later half of this process's time: that half
 leaves out a slow start, is long enough for long items, and follows what changes. Pauses are taken
@@ -75,7 +75,7 @@ class ProgressEstimator:
         first = self._samples[0]
         asked = [endpoint for endpoint in endpoints if endpoint.closed is None]
         if asked and all(endpoint.down_s for endpoint in asked):
-            return None  # nobody knows when it is up again
+            return None  # it is unknown when one is up again
         window_s = max(_LEAST_WINDOW_S, now.worked_s * _LATER_SHARE)
         begin_s = now.worked_s - window_s
         position = bisect_right(self._samples, begin_s, key=lambda sample: sample.worked_s)

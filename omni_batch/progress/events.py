@@ -18,7 +18,7 @@ from omni_batch.text import one_line
 from omni_batch.types import Attempt, Item, Result
 
 log = logging.getLogger("omni_batch")
-log.addHandler(logging.NullHandler())  # where nobody listens, nothing is printed
+log.addHandler(logging.NullHandler())  # without a handler nothing is printed
 
 _MOVED = 0.1  # share by which a limit has to change to be worth a line
 Line = tuple[str, str, dict[str, Any]]
@@ -60,8 +60,8 @@ class RunLog:
             **(_failure(last) if last else {}),
             "error_kind": error_kind(result.error),
         }
-        told = f"item failed: {fields['error_kind']}"
-        self._log(logging.WARNING, "item_failed", told, fields, result.item)
+        message = f"item failed: {fields['error_kind']}"
+        self._log(logging.WARNING, "item_failed", message, fields, result.item)
 
     def on_snapshot(self, before: RunRecord, now: RunRecord) -> None:
         """Log what has changed, at INFO."""

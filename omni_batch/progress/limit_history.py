@@ -1,8 +1,9 @@
 """Which limits were in force when, so that the use of a quota can be drawn later. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from omni_batch.endpoint_status import EndpointStatus, LimitsInForce
 

@@ -1,4 +1,4 @@
-"""Where log lines go: a file of JSON lines, and the terminal for what nobody should miss."""
+"""Log files: one JSON object a line."""
 
 import logging
 from collections.abc import Iterator

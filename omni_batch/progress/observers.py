@@ -1,4 +1,4 @@
-"""Who is told what happens in a run: logs and telemetry. None of them can end it."""
+"""Hooks of a run, for logs and telemetry. A failing observer never ends the run."""
 
 import logging
 from collections.abc import Callable

@@ -134,7 +134,7 @@ def refusals(endpoint: EndpointStatus) -> str:
 
 
 def learned(endpoint: EndpointStatus) -> str:
-    """What was found out of an endpoint's limits: `588 requests a minute (stated 1,200)`."""
+    """What was learned of an endpoint's limits: `588 requests a minute (stated 1,200)`."""
     known = (
         (endpoint.learned.requests_per_minute, endpoint.stated_requests_per_minute, "requests"),
         (endpoint.learned.tokens_per_minute, endpoint.stated_tokens_per_minute, "tokens"),

@@ -45,7 +45,7 @@ default of ten seconds would keep every run waiting whose collector is gone."""
 
 
 def open_telemetry(run_id: str, model: str, dialects: Mapping[str, str]) -> "Telemetry | None":
-    """An observer that measures; None where nobody asked for it, or it is not installed.
+    """An observer that measures; None where it was not asked for, or is not installed.
 
     Args:
         dialects: the dialect of each endpoint by the endpoint's name.
@@ -148,7 +148,7 @@ class Telemetry:
             self._spans.end_run(now)
 
     def close(self) -> None:
-        """Send what is left; blocks for `_EXPORT_S` where nobody takes it."""
+        """Send what is left; blocks for at most `_EXPORT_S` where no collector answers."""
         self._spans.end_run(None)
         with ThreadPoolExecutor() as pool:
             for provider in self._owned:
@@ -255,7 +255,7 @@ class _Spans:
         self._run = self._tracer.start_span("run", attributes=attributes)
 
     def end_run(self, record: RunRecord | None) -> None:
-        """End it once; without a record it broke off."""
+        """End it once; without a record it did not finish."""
         run, self._run = self._run, None
         if run is None:
             return
@@ -269,7 +269,7 @@ class _Spans:
 
     def item(self, result: Result, labels: dict[str, dict[str, Any]]) -> None:
         """An item that has just ended; its times are known."""
-        begun_ns = _nanoseconds(result.started_at)
+        started_ns = _nanoseconds(result.started_at)
         attributes = {
             "omni_batch.run_id": self._run_id,
             "omni_batch.item_id": result.item.item_id,
@@ -279,17 +279,17 @@ class _Spans:
             "error.type": error_kind(result.error),
         }
         run = [self._trace.Link(self._run.get_span_context())] if self._run else []
-        span = self._span("item", begun_ns, attributes, links=run)
+        span = self._span("item", started_ns, attributes, links=run)
         if span.is_recording():
             inside = self._trace.set_span_in_context(span)
             for attempt in result.attempts:
                 self._attempt(attempt, result, labels, inside)
-        self._end(span, begun_ns, result.latency_s, result.error)
+        self._end(span, started_ns, result.latency_s, result.error)
 
     def _attempt(
         self, attempt: Attempt, result: Result, labels: dict[str, Any], inside: Any
     ) -> None:
-        begun_ns, usage = _nanoseconds(attempt.started_at), attempt.usage
+        started_ns, usage = _nanoseconds(attempt.started_at), attempt.usage
         label = labels.get(attempt.endpoint or "", {})
         spoken = result.request is not None and result.request.wants_audio
         attributes = label | {
@@ -306,17 +306,17 @@ class _Spans:
         }
         name = f"chat {label.get('gen_ai.request.model', '')}".rstrip()
         kind = self._trace.SpanKind.CLIENT
-        span = self._span(name, begun_ns, attributes, kind=kind, context=inside)
-        self._end(span, begun_ns, attempt.latency_s, attempt.error)
+        span = self._span(name, started_ns, attributes, kind=kind, context=inside)
+        self._end(span, started_ns, attempt.latency_s, attempt.error)
 
-    def _span(self, name: str, begun_ns: int, attributes: dict[str, Any], **more: Any) -> Any:
+    def _span(self, name: str, started_ns: int, attributes: dict[str, Any], **more: Any) -> Any:
         known = {key: value for key, value in attributes.items() if value is not None}
-        return self._tracer.start_span(name, start_time=begun_ns, attributes=known, **more)
+        return self._tracer.start_span(name, start_time=started_ns, attributes=known, **more)
 
-    def _end(self, span: Any, begun_ns: int, took_s: float, error: Exception | None) -> None:
+    def _end(self, span: Any, started_ns: int, took_s: float, error: Exception | None) -> None:
         if error is not None:
             span.set_status(self._trace.StatusCode.ERROR)
-        span.end(begun_ns + int(took_s * 1e9))
+        span.end(started_ns + int(took_s * 1e9))
 
 
 def _status(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""The one secret of a run, in a shape that nothing shows."""
+"""The one secret of a run, in a type that never shows it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from omni_batch.text import MASK
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is handed around: no repr, log or traceback with its locals shows it."""
+    """A key that no repr, log or traceback with its locals shows."""
 
     value: str
 
@@ -19,11 +19,11 @@ class ApiKey:
         """The header's value."""
         return f"Bearer {self.value}"
 
-    def cut_out_of(self, said: bytes) -> bytes:
-        """What a server said, without the key that it may have echoed."""
-        return said.replace(self.value.encode(), MASK.encode())
+    def cut_out_of(self, reply: bytes) -> bytes:
+        """A server's reply, without the key that it may have echoed."""
+        return reply.replace(self.value.encode(), MASK.encode())
 
 
 def api_key_of(given: ApiKey | str | None) -> ApiKey | None:
-    """A key in its shape, whichever it came in."""
+    """The key as an `ApiKey`, given as one or as text."""
     return ApiKey(given) if isinstance(given, str) else given

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiofiles
 import msgspec
 import pybase64
 
-from omni_batch.providers.files import pieces
+from omni_batch.errors import MediaError
+
+_PIECE_BYTES = 3 * 64 * 1024  # a multiple of 3: each piece becomes base64 without padding
 
 
 @dataclass(frozen=True, slots=True)
 class Base64File:
-    """A file as it stands in the JSON: encoded, without quotes."""
+    """A file as part of the JSON: encoded, without quotes."""
 
     path: Path
     size_bytes: int
@@ -33,7 +36,7 @@ class Inlined:
     _nonce: str = ""
 
     def placeholder(self, path: Path, size_bytes: int) -> str:
-        """A text that stands for the file; no prompt can contain it by chance or by guess."""
+        """A text in place of the file; no prompt can contain it by chance or by guess."""
         self._nonce = self._nonce or secrets.token_hex(16)
         self.files.append(Base64File(path, size_bytes))
         return f"{self._nonce}{len(self.files) - 1}."
@@ -57,13 +60,13 @@ class Body:
 
     segments: tuple[bytes | Base64File, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What the request must say of its body."""
+    """Headers that the body requires."""
 
     @classmethod
     def of(
         cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
     ) -> "Body":
-        """Encode a tree whose placeholders stand for files."""
+        """Encode a tree that has placeholders for files."""
         return cls(tuple(inlined.split(msgspec.json.encode(tree))), headers or {})
 
     @property
@@ -92,5 +95,30 @@ class Body:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async for piece in pieces(segment.path, segment.size_bytes):
+                async for piece in _pieces(segment.path, segment.size_bytes):
                     yield pybase64.b64encode(piece)
+
+
+async def _pieces(path: Path, size_bytes: int) -> AsyncIterator[bytes]:
+    """All of the file, exactly as long as it was when probed."""
+    left = size_bytes
+    try:
+        async with aiofiles.open(path, "rb") as source:
+            while left > 0 and (data := await source.read(min(left, _PIECE_BYTES))):
+                left -= len(data)
+                yield data
+            grown = await source.read(1)
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
+    if left or grown:
+        raise changed(path)
+
+
+def unreadable(path: Path, exc: OSError) -> MediaError:
+    """The error for a file that could be read when it was probed."""
+    return MediaError(f"{path} can't be read any more: {exc.strerror}")
+
+
+def changed(path: Path) -> MediaError:
+    """The error for a file whose size is not the one that was probed."""
+    return MediaError(f"{path} changed its size while it was sent; run it again")

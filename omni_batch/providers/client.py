@@ -1,4 +1,4 @@
-"""The thin line that talks: one POST, a stream of chunks, every foreign exception ended here."""
+"""The HTTP edge: one POST, a stream of chunks. Exceptions of the HTTP libraries end here."""
 
 import asyncio
 import ipaddress
@@ -55,11 +55,11 @@ class EndpointClient:
         """Send one request; yields once the service has started to answer it with a stream.
 
         Args:
-            held_s: how long the service should hold it rather than call it a surge.
+            held_s: how long the service should hold it rather than refuse it as a burst.
 
         Raises:
-            EndpointError: it said no, or could not be reached.
-            StreamError: it fell silent or broke off, also while the caller reads.
+            EndpointError: it refused, or could not be reached.
+            StreamError: it sent nothing for too long or broke off, also while the caller reads.
         """
         exchange: Exchange | None = None
         try:
@@ -74,7 +74,7 @@ class EndpointClient:
                     exchange = Exchange(response, self.dialect, deadline, self._idle_s, self._key)
                     yield exchange
         except TimeoutError:
-            raise self._silence(exchange) from None
+            raise self._timed_out(exchange) from None
         except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError) as exc:
             # Their frames hold the request's headers: no traceback is to lead there.
             raise own_error(exc) or _broken(exc, exchange) from None
@@ -84,16 +84,16 @@ class EndpointClient:
         held = {hold: str(held_s)} if hold else {}
         return {"Content-Length": str(body.content_length), **body.headers, **held}
 
-    def _silence(self, exchange: "Exchange | None") -> EndpointError | StreamError:
+    def _timed_out(self, exchange: "Exchange | None") -> EndpointError | StreamError:
         if exchange is None or not exchange.started:
             return NoResponse(
                 f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
-        return StreamError(f"the stream fell silent for {self._idle_s:g} s (retry.idle_timeout_s)")
+        return StreamError(f"the stream sent nothing for {self._idle_s:g} s (retry.idle_timeout_s)")
 
 
 class Exchange:
-    """An answer under way: iterate it once for lists of chunks, one list for each network read."""
+    """An answer in progress: iterate it once for lists of chunks, one for each network read."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Exchange:
             if not self.started and not piece.isspace():  # blanks are a sign of life, no more
                 self._reset_idle_timer()
             if len(data) > MAX_EVENT_BYTES:
-                raise StreamError(f"the reply passed {MAX_EVENT_BYTES} bytes without an end")
+                raise StreamError(f"the reply exceeded {MAX_EVENT_BYTES} bytes without an end")
         yield [self._decode(bytes(data)), Chunk(done=True)]
 
     async def _events(self) -> AsyncIterator[list[Chunk]]:
@@ -136,7 +136,7 @@ class Exchange:
         async for data in stream:
             received_bytes += len(data)
             if received_bytes > _MAX_REPLY_BYTES:
-                raise StreamError(f"the reply passed {_MAX_REPLY_BYTES} bytes without an end")
+                raise StreamError(f"the reply exceeded {_MAX_REPLY_BYTES} bytes without an end")
             if chunks := self._chunks(decoder.feed(data)):
                 yield chunks
                 if chunks[-1].done:
@@ -148,7 +148,7 @@ class Exchange:
                 yield [Chunk(done=True)]
 
     def _chunks(self, payloads: list[bytes]) -> list[Chunk]:
-        """Up to the end mark: what follows it is no part of the reply."""
+        """Up to the end mark: what follows it does not belong to the reply."""
         chunks: list[Chunk] = []
         for payload in payloads:
             chunks.append(self._decode(payload))
@@ -196,13 +196,15 @@ async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None)
     other = ("json", "html") if dialect.streams else ("html",)
     packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
     if response.status_code == 200 and packed:
-        raise StreamError(f"the service sent a reply packed as {encoding[:20]!r}, unasked")
+        raise StreamError(
+            f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
+        )
     if response.status_code == 200 and not any(name in content_type for name in other):
         return
     body = b"" if packed else await _error_body(response, key)
     if response.status_code == 200 and b'"error"' not in body[:200]:
-        said = one_line(body[:200].decode(errors="replace"))
-        raise StreamError(f"the service answered {content_type[:80]}, not a stream: {said!r}")
+        start = one_line(body[:200].decode(errors="replace"))
+        raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
     raise classify(
         response.status_code,
         body or _redirect(response),
@@ -224,15 +226,15 @@ def _redirect(response: httpx.Response) -> bytes:
     if not response.has_redirect_location:
         return b""
     host = response.headers["location"].partition("?")[0][:200]
-    return f"it redirects to {host}, where the key must not go; set endpoint.base_url".encode()
+    return f"it redirects to {host}, which must not get the key; set endpoint.base_url".encode()
 
 
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
     reason = one_line(str(exc))[:300] or type(exc).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return Unavailable(
-            f"the service's certificate is not trusted: {reason}; if it is your own server, name "
-            "its authority's file in the environment variable SSL_CERT_FILE"
+            f"the service's certificate is not trusted: {reason}; if it is your own server, set "
+            "the environment variable SSL_CERT_FILE to the file of its authority"
         )
     if exchange is None or not exchange.started:
         return Unavailable(f"no connection: {reason}")

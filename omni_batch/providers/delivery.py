@@ -10,14 +10,14 @@ from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.download import Downloader
-from omni_batch.providers.transport import Way, choose_transport, choose_transports
+from omni_batch.providers.transport import Transport, choose_transport, choose_transports
 from omni_batch.providers.upload import Uploader
 from omni_batch.types import Frames, Media, Message, Part, Request
 
 
 @dataclass(frozen=True, slots=True)
 class MediaDelivery:
-    """Takes each medium the way it has to go. Shared by all items of a run."""
+    """Moves each medium by its transport. Shared by all items of a run."""
 
     config: MediaConfig
     dialect: Dialect
@@ -34,35 +34,37 @@ class MediaDelivery:
             unreachable: the server has failed to fetch the URLs.
 
         Raises:
-            MediaError: a medium can't be had.
+            MediaError: a medium is missing or can't be used.
             EndpointError: it can't be uploaded or downloaded now.
         """
-        ways = choose_transports(
+        transports = choose_transports(
             request.media(), self.config, self.dialect, unreachable=unreachable
         )
-        if {"url", "inline"}.issuperset(ways):
+        if {"url", "inline"}.issuperset(transports):
             yield self.dialect.encode(request)
             return
-        in_order = iter(ways)
+        in_order = iter(transports)
         async with AsyncExitStack() as stack:
             messages = [await self._carry(turn, in_order, stack) for turn in request.messages]
             yield self.dialect.encode(replace(request, messages=tuple(messages)))
 
-    async def _carry(self, message: Message, ways: Iterator[Way], stack: AsyncExitStack) -> Message:
+    async def _carry(
+        self, message: Message, transports: Iterator[Transport], stack: AsyncExitStack
+    ) -> Message:
         parts: list[Part] = []
         for part in message.parts:
             match part:
                 case str():
                     parts.append(part)
                 case Media():
-                    parts.append(await self._move(part, next(ways), stack))
+                    parts.append(await self._move(part, next(transports), stack))
                 case Frames(images):
-                    moved = [await self._move(image, next(ways), stack) for image in images]
+                    moved = [await self._move(image, next(transports), stack) for image in images]
                     parts.append(Frames(tuple(moved)))
         return replace(message, parts=tuple(parts))
 
-    async def _move(self, media: Media, way: Way, stack: AsyncExitStack) -> Media:
-        match way:
+    async def _move(self, media: Media, transport: Transport, stack: AsyncExitStack) -> Media:
+        match transport:
             case "upload":
                 return replace(media, url=await self._upload(media))
             case "download":
@@ -72,7 +74,7 @@ class MediaDelivery:
 
     async def _upload(self, media: Media) -> str:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
-            raise MediaError(f"{media.reference} is no local file, so it can't be uploaded")
+            raise MediaError(f"{media.reference} is not a local file and can't be uploaded")
         return await self.uploader.upload(
             media.path,
             sha256=media.sha256,

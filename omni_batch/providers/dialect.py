@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from omni_batch.providers.body import Body
-from omni_batch.types import Chunk, MediaKind, Modality, Request
-
-ALL_KINDS: frozenset[MediaKind] = frozenset({"image", "audio", "video"})
+from omni_batch.types import MEDIA_KINDS, Chunk, MediaKind, Modality, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +16,16 @@ class Dialect:
     decode: Callable[[bytes], Chunk]
     """One event of the stream; the whole reply where `streams` is False."""
     docs: str
-    takes: frozenset[Modality] = frozenset({"text", "image", "audio", "video"})
+    takes: frozenset[Modality] = frozenset({"text", *MEDIA_KINDS})
     """Kinds of input it has a form for."""
-    fetches: frozenset[MediaKind] = ALL_KINDS
+    fetches: frozenset[MediaKind] = MEDIA_KINDS
     """Kinds of media that it downloads itself from an http(s) URL."""
     speaks: bool = True
     """Can answer with speech."""
+    vendor_limits: bool = False
+    """Whether the catalogue's limits of a model hold there; a server of one's own has its own."""
+    vendor_quota: bool = False
+    """Whether its rate limits are those of the catalogue, for each model."""
     omni_models: frozenset[str] | None = None
     """The omni models it serves; None: any that the endpoint has."""
     needs_voice: bool = False
@@ -40,7 +42,7 @@ class Dialect:
     """Requests at once where the config names no number: at a request a second and 10 to 20 s an
     answer, that many use a new account to the full."""
     requests_per_minute: float | None = None
-    """A limit of its own, beside those of the models."""
+    """A limit of its own, in place of the catalogue's."""
     first_byte_timeout_s: float = 120
     """How long an answer may take to begin."""
     hold_header: str | None = None

@@ -73,13 +73,13 @@ class Downloader:
 
     @asynccontextmanager
     async def fetched(self, url: str) -> AsyncIterator[Path]:
-        """The file behind a URL, as long as the block lasts; for reading only, others may share it.
+        """The file at a URL, as long as the block lasts; for reading only, others may share it.
 
-        Who wants the same URL meanwhile waits, and tries for himself if the download fails.
+        Concurrent requests for the same URL share one download; if it fails, each tries itself.
 
         Raises:
             MediaError: too large, empty, compressed, gone, forbidden, or the URL is not to be used.
-            MediaUnreachable: the host failed, fell silent or broke off.
+            MediaUnreachable: the host failed, timed out or broke off.
             StorageError: the folder can't be written.
         """
         shared = self._shared.setdefault(url, _Shared(self._folder / secrets.token_hex(16)))
@@ -94,7 +94,7 @@ class Downloader:
             shared.users -= 1
             if not shared.users:
                 del self._shared[url]
-                with suppress(OSError):  # where none was made, or it is gone: no news
+                with suppress(OSError):  # none was made, or it is gone
                     shared.path.unlink()
 
     async def _fetch(self, reference: str, path: Path) -> None:
@@ -109,7 +109,9 @@ class Downloader:
                     await self._save(response, path, name)
                     return
                 url = _checked(response.headers.get("Location", ""), url)
-        raise MediaError(f"{name} is redirected over {_MAX_REDIRECTS} times; give its final URL")
+        raise MediaError(
+            f"{name} is redirected more than {_MAX_REDIRECTS} times; give its final URL"
+        )
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -124,7 +126,7 @@ class Downloader:
         return self._session
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
-        """The socket for one address: the last point, where names and redirects are behind us."""
+        """The socket for one address: checked here, after names and redirects are resolved."""
         family, kind, protocol, _, (host, *_) = address
         if not self._allow_private and not _is_public(host):
             raise _NotPublic
@@ -133,15 +135,17 @@ class Downloader:
     def _check(self, response: aiohttp.ClientResponse, name: str) -> None:
         status, encoding = response.status, response.headers.get("Content-Encoding", "identity")
         if status >= 500 or status in _PASSING:
-            raise MediaUnreachable(f"{name} can't be had now (HTTP {status})", http_status=status)
+            raise MediaUnreachable(
+                f"{name} is not available now (HTTP {status})", http_status=status
+            )
         if status in (404, 410):
             raise MediaError(f"{name} does not exist (HTTP {status}); check the manifest")
         if status in (401, 403):
             raise MediaError(f"{name} is forbidden (HTTP {status}); a signed URL may have expired")
         if status != 200:
-            raise MediaError(f"{name} answers HTTP {status}, where 200 is due; give its final URL")
+            raise MediaError(f"{name} returned HTTP {status} instead of 200; give its final URL")
         if encoding.lower() not in ("", "identity"):
-            raise MediaError(f"{name} comes compressed ({encoding}), unasked; host it as it is")
+            raise MediaError(f"{name} is sent compressed ({encoding}); host it uncompressed")
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large(name, str(response.content_length))
 
@@ -181,7 +185,7 @@ async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
 
 
 def _checked(reference: str, base: URL | None = None) -> URL:
-    """A URL that may be asked for; `base` is the one that redirected to it."""
+    """A URL that may be fetched; `base` is the one that redirected to it."""
     shown = reference.partition("?")[0].rpartition("@")[2][:200]
     try:
         # Kept as it is written where it can be: a signature may cover every byte of it.
@@ -189,11 +193,11 @@ def _checked(reference: str, base: URL | None = None) -> URL:
         url = base.join(url) if base else url
         usable = reference.isprintable() and bool(url.host) and url.port != 0
     except ValueError:
-        raise MediaError(f"{shown!r} is no URL; correct it") from None
+        raise MediaError(f"{shown!r} is not a URL; correct it") from None
     if url.scheme not in ("http", "https") or not usable:
         raise MediaError(f"{shown!r} can't be fetched; give an http or https URL")
     if url.raw_user is not None or url.raw_password is not None:
-        raise MediaError(f"{_name(url)} holds a login, and none is sent; give a signed URL")
+        raise MediaError(f"{_name(url)} contains a login, which is never sent; give a signed URL")
     return url
 
 
@@ -233,10 +237,12 @@ def _translated(exc: Exception, name: str) -> OmniBatchError:
         case aiohttp.ClientConnectorCertificateError():
             return MediaError(f"{name} has no valid certificate: {exc.certificate_error}")
         case ValueError():
-            return MediaError(f"{name} is no URL that can be fetched; correct it")
+            return MediaError(f"{name} is not a URL that can be fetched; correct it")
         case TimeoutError():
-            return MediaUnreachable(f"{name} fell silent: {exc}")
-        case aiohttp.ClientResponseError(message=reason):  # its text holds the whole URL
-            return MediaUnreachable(f"{name} sent no HTTP: {reason}")
+            return MediaUnreachable(f"{name} sent nothing for too long: {exc}")
+        case aiohttp.ClientResponseError(message=reason):  # its text contains the whole URL
+            return MediaUnreachable(f"{name} did not answer in HTTP: {reason}")
         case _:
-            return MediaUnreachable(f"{name} can't be had now: {str(exc) or type(exc).__name__}")
+            return MediaUnreachable(
+                f"{name} is not available now: {str(exc) or type(exc).__name__}"
+            )

@@ -38,7 +38,7 @@ def raw_base64(media: Media, inlined: Inlined) -> str:
     """The medium without any prefix, for servers that take bare base64.
 
     Raises:
-        MediaError: it is behind a URL.
+        MediaError: it is only known by its URL.
     """
     if media.url is not None and media.url.startswith("data:"):
         return media.url.partition(",")[2]
@@ -46,17 +46,21 @@ def raw_base64(media: Media, inlined: Inlined) -> str:
 
 
 def base64_file(media: Media, inlined: Inlined) -> str:
-    """A mark for the file, which is encoded while the body is sent.
+    """A placeholder for the file, which is encoded while the body is sent.
 
     Raises:
-        MediaError: it is no file that was loaded.
+        MediaError: it is not a file that was probed.
     """
     if media.path is None or media.size_bytes is None:
-        raise MediaError(f"{media.reference[:200]} is no local file; this endpoint needs its bytes")
+        raise MediaError(
+            f"{media.reference[:200]} is not a local file; this endpoint needs its bytes"
+        )
     return inlined.placeholder(media.path, media.size_bytes)
 
 
 def refuse(part: object, dialect: str) -> MediaError:
     """The error for a part that a dialect has no form for."""
     kind = getattr(part, "kind", type(part).__name__.lower())
-    return MediaError(f"endpoints of the dialect {dialect} take no {kind}; use another endpoint")
+    return MediaError(
+        f"endpoints of the dialect {dialect} do not take {kind}; use another endpoint"
+    )

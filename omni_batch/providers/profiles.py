@@ -1,6 +1,5 @@
 """Named places to send requests to. Source: Model Studio chat reference, 2026, "endpoints"."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import DIALECTS
+from omni_batch.text import did_you_mean
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One endpoint: where it is, how it is talked to, which variable holds its key, its prices."""
+    """One endpoint: its address, its dialect, the variable with its key, its prices."""
 
     name: str
     dialect: Dialect
@@ -27,8 +27,7 @@ class Profile:
     api_key_env: str | None = None
     """None: no key is sent unless the config names a variable."""
     region: str | None = None
-    """Of the catalogue's price list."""
-    currency: str | None = None
+    """Of the catalogue's price list, in its own currency."""
     price_factor: float = 1.0
     storage_url: str | None = None
     """Whose temporary storage takes its files, where that is another host of the same vendor."""
@@ -44,14 +43,7 @@ _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
     Profile("simulator", _DASHSCOPE, region="singapore", embedded=True),
-    Profile(
-        "dashscope-beijing",
-        _DASHSCOPE,
-        _BEIJING,
-        _KEY,
-        "beijing",
-        "CNY",
-    ),
+    Profile("dashscope-beijing", _DASHSCOPE, _BEIJING, _KEY, "beijing"),
     Profile(
         "dashscope-singapore",
         _DASHSCOPE,
@@ -66,7 +58,6 @@ _PROFILES = (
         "https://batch.dashscope.aliyuncs.com/compatible-mode/v1",
         _KEY,
         "beijing",
-        "CNY",
         price_factor=0.5,
         storage_url=_BEIJING,
     ),
@@ -112,9 +103,7 @@ def resolve_profile(config: EndpointConfig) -> Profile:
 def _known(name: str, table: Mapping[str, T], key: str, what: str) -> T:
     if name in table:
         return table[name]
-    nearest = difflib.get_close_matches(name, table, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(table)}"
-    raise ConfigError(f"{key} = {name!r} is no known {what}; {hint}")
+    raise ConfigError(f"{key} = {name!r} is not a known {what}; {did_you_mean(name, table)}")
 
 
 def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
@@ -136,7 +125,7 @@ def read_api_key(profile: Profile) -> ApiKey | None:
     """The key from the environment; None where the endpoint needs none; a simulator's is known.
 
     Raises:
-        ConfigError: the variable is missing, empty or holds no header value.
+        ConfigError: the variable is missing, empty or not a header value.
     """
     if profile.api_key_env is None:
         return SIMULATED_KEY if profile.embedded else None
@@ -151,7 +140,7 @@ def read_api_key(profile: Profile) -> ApiKey | None:
         )
     if not re.fullmatch("[!-~]+", key.value):
         raise ConfigError(
-            f"the environment variable {profile.api_key_env} holds characters that no API key "
-            "has; set it again"
+            f"the environment variable {profile.api_key_env} contains characters that are "
+            "invalid in an API key; set it again"
         )
     return key

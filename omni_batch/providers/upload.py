@@ -5,12 +5,14 @@ the file to the host it names, refer to it as oss://{key}.
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO, cast
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -20,14 +22,13 @@ import msgspec
 from omni_batch._version import __version__
 from omni_batch.errors import MediaError, Unavailable, own_error
 from omni_batch.providers.api_key import ApiKey, api_key_of
-from omni_batch.providers.form import Form
+from omni_batch.providers.body import changed, unreadable
 from omni_batch.stream.service_errors import classify
 from omni_batch.text import one_line
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
 _POLICY_MARGIN_S = 30.0  # nothing is begun with a policy that is about to expire
 _KEPT_URLS = 100_000  # some 40 MB; a file whose URL is forgotten is sent once more
-_READ_BYTES = 256 * 1024
 _ANSWER_BYTES = 64 * 1024
 _SILENCE_S = 120.0
 _NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -35,7 +36,7 @@ _NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class _Policy:
-    """Leave to upload for some minutes, in the names of the wire; three of them are secrets."""
+    """Permission to upload for some minutes, in the names of the wire; three fields are secrets."""
 
     upload_host: str
     upload_dir: str
@@ -61,8 +62,8 @@ class _Policy:
             "success_action_status": "200",
         }
 
-    def said(self, answer: bytes) -> bytes:
-        """A refusal as `classify` reads it: the storage speaks XML and quotes the secrets in it."""
+    def redacted_error(self, answer: bytes) -> bytes:
+        """A refusal as `classify` reads it: the storage sends XML that quotes the secrets."""
         text = answer.decode("utf-8", "replace")
         for secret in filter(None, (self.policy, self.signature, self.oss_access_key_id)):
             text = text.replace(secret, "…")
@@ -105,14 +106,14 @@ class Uploader:
         self._stored: dict[str, tuple[str, float]] = {}
 
     async def upload(self, path: Path, *, sha256: str, size_bytes: int, mime_type: str = "") -> str:
-        """The file's "oss://…" URL, good for an hour at least; sends the file where there is none.
+        """The file's "oss://…" URL, valid for an hour at least; uploads the file if it has none.
 
-        Who asks for the same file meanwhile waits, and tries for himself if that fails.
+        Concurrent requests for the same file share one upload; if it fails, each tries itself.
 
         Raises:
             MediaError: the file is too large, can't be read, or is not of `size_bytes`.
             EndpointError: the service or its storage refused.
-            Unavailable: either can't be reached, or its answer makes no sense.
+            Unavailable: either can't be reached, or its answer is invalid.
         """
         lock = self._sending.setdefault(sha256, asyncio.Lock())
         async with lock:
@@ -120,7 +121,7 @@ class Uploader:
             if not url or self._clock() >= valid_until_s:
                 policy = await self._usable_policy()
                 url = await self._store(policy, path, sha256, size_bytes, mime_type)
-                self._stored.pop(sha256, None)  # so that the oldest stands first
+                self._stored.pop(sha256, None)  # so that the oldest comes first
                 self._stored[sha256] = url, policy.asked_at_s + _URL_VALID_S
                 if len(self._stored) > _KEPT_URLS:
                     del self._stored[next(iter(self._stored))]
@@ -135,22 +136,29 @@ class Uploader:
                 f"{policy.max_file_size_mb:g} MB: give its http(s) URL, or make it smaller"
             )
         key = f"{policy.upload_dir}/{sha256[:16]}{_ending(path)}"
-        form = Form(policy.fields(key), path, size_bytes, mime_type)
         try:
-            async with asyncio.timeout(None) as deadline:
-                response, answer = await self._exchange(
-                    policy.upload_host, form.headers, form.stream(deadline, _SILENCE_S)
-                )
-        except TimeoutError as exc:
-            raise Unavailable(f"the upload stood still for {_SILENCE_S:g} s") from exc
+            file = await asyncio.to_thread(path.open, "rb")
+        except OSError as exc:
+            raise unreadable(path, exc) from exc
+        with file:
+            form = _form(policy, key, file, mime_type)
+            try:
+                async with asyncio.timeout(None) as deadline:
+                    response, answer = await self._exchange(
+                        policy.upload_host, form.headers, _pieces(form, file, size_bytes, deadline)
+                    )
+            except TimeoutError as exc:
+                raise Unavailable(f"the upload made no progress for {_SILENCE_S:g} s") from exc
         if response.status_code != 200:
             self._refused(policy, response, answer)
         return f"oss://{key}"
 
     def _refused(self, policy: _Policy, response: httpx.Response, answer: bytes) -> None:
-        error = classify(response.status_code, policy.said(answer), dict(response.headers))
+        error = classify(
+            response.status_code, policy.redacted_error(answer), dict(response.headers)
+        )
         if error.code == "FileAlreadyExists":
-            return  # the answer to an earlier try was lost; the name stands for the content
+            return  # the answer to an earlier try was lost; the name is made of the content
         if self._policy is policy:
             self._policy = None  # the next try begins with another one
         if response.status_code == 403:
@@ -186,9 +194,9 @@ class Uploader:
             policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
             scheme = httpx.URL(policy.upload_host).scheme
         except (*_NO_POLICY, httpx.InvalidURL) as exc:
-            raise Unavailable(f"the service sent an upload policy that is none: {exc}") from exc
+            raise Unavailable(f"the service returned an invalid upload policy: {exc}") from exc
         if scheme not in ("https", self._policy_url.scheme):
-            raise Unavailable(f"the upload policy names {scheme or 'no'}://, where https is due")
+            raise Unavailable(f"the upload policy names {scheme or 'no'}://; expected https://")
         return policy
 
     async def _exchange(
@@ -218,6 +226,32 @@ class Uploader:
             raise own_error(exc) or Unavailable(
                 f"no connection to {request.url.host}: {reason}"
             ) from None
+
+
+def _form(policy: _Policy, key: str, file: BinaryIO, mime_type: str) -> httpx.Request:
+    """A multipart form of known length that reads the file while it is sent."""
+    named = (key.rpartition("/")[2], file, mime_type or None)
+    return httpx.Request("POST", "", data=policy.fields(key), files={"file": named})
+
+
+async def _pieces(
+    form: httpx.Request, file: BinaryIO, size_bytes: int, deadline: asyncio.Timeout
+) -> AsyncIterator[bytes]:
+    """The form's bytes, read beside the event loop; each piece puts the deadline off.
+
+    Raises:
+        MediaError: the file can't be read, or is not of `size_bytes`.
+    """
+    loop, path = asyncio.get_running_loop(), Path(file.name)
+    pieces = iter(cast(httpx.SyncByteStream, form.stream))
+    try:
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            if os.fstat(file.fileno()).st_size != size_bytes:
+                raise changed(path)
+            deadline.reschedule(loop.time() + _SILENCE_S)
+            yield piece
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
 
 
 async def _beginning(response: httpx.Response) -> bytes:

@@ -1,4 +1,4 @@
-"""How long nobody starts after the service has said 429. Pure."""
+"""How long no request starts after a 429. Pure."""
 
 import math
 from typing import Literal
@@ -22,7 +22,7 @@ class Backoff:
     def __init__(self) -> None:
         self._until_s = -math.inf
         self._refused_at_s = -math.inf
-        self._begun_at_s = -math.inf
+        self._started_at_s = -math.inf
         self._next_s = _FIRST_S
         self._pending = False
 
@@ -60,9 +60,9 @@ class Backoff:
             return "duplicate"
         self._refused_at_s = now_s
         if not again:
-            self._begun_at_s, self._next_s = now_s, _FIRST_S
+            self._started_at_s, self._next_s = now_s, _FIRST_S
         pause_s = self._next_s if retry_after_s is None else retry_after_s
         self.until(now_s + max(pause_s, _LEAST_S))
-        most_s = _USUAL_MOST_S if now_s - self._begun_at_s < _MINUTE_S else _LONGEST_S
+        most_s = _USUAL_MOST_S if now_s - self._started_at_s < _MINUTE_S else _LONGEST_S
         self._next_s = min(2 * self._next_s, most_s)
         return "repeat" if again else "first"

@@ -4,7 +4,7 @@ While it is down nothing is sent but a probe now and then; items wait and use up
 """
 
 _FAILURES = 5
-"""In a row, of two items or more: one item that always fails is no outage."""
+"""In a row, of two items or more: one item that always fails is not an outage."""
 _FIRST_PROBE_S = 1.0
 _LAST_PROBE_S = 5.0
 

@@ -1,7 +1,7 @@
 """When the next request may start, by all that is known of an endpoint. Pure.
 
-Each part beside this file knows one reason to wait; here they are asked in turn, and told what the
-service did.
+Each module beside this one knows one reason to wait. Here they are asked in turn, and each learns
+from what the service did.
 """
 
 from collections import Counter
@@ -150,7 +150,7 @@ class LimiterPolicy:
     def status(
         self, endpoint: str, now_s: float, in_flight: int, waiting: int, closed: str | None
     ) -> EndpointStatus:
-        """How things stand."""
+        """How the endpoint is used at this moment."""
         requests, tokens = self._recent.last_minute(now_s)
         return EndpointStatus(
             name=endpoint,
@@ -196,7 +196,7 @@ class LimiterPolicy:
         self._rate_limited[error.limit] += 1
         self._request_rate.accepted(-1)
         self._slow_start.refused()
-        # What is under way goes on to use tokens for as long as a request takes.
+        # Requests in flight use tokens for as long as they take.
         lag_s = self._recent.usual_latency_s
         lags = error.limit == "tokens" and self._token_rate.settling(now_s, lag_s)
         pause_s = _LAG_PAUSE_S if lags and error.retry_after_s is None else error.retry_after_s

@@ -1,4 +1,4 @@
-"""What one limit really lets through, found out from what it refuses. Pure.
+"""What one limit really lets through, measured by what it refuses. Pure.
 
 A stated number is trusted at first. A refusal says that more was sent than the limit lets through,
 and two refusals say how much that is: both times the service had nothing left, so what it took in
@@ -40,7 +40,7 @@ class RateEstimator:
 
     Args:
         stated_per_s: what config or catalogue say; None where nothing is known.
-        learned_per_s: what an earlier run found out.
+        learned_per_s: what an earlier run has learned.
         adaptive: False keeps to what is stated.
         first_cut: what a first refusal leaves of it.
     """
@@ -72,7 +72,7 @@ class RateEstimator:
 
     @property
     def learned_per_s(self) -> float | None:
-        """What was found out, where it is not what is stated."""
+        """What was learned, where it differs from what is stated."""
         if self.per_s is None or self.per_s == self._stated_per_s:
             return None
         return self._measured_per_s * _SAFE if self._measured_per_s else self.per_s

@@ -3,7 +3,7 @@
 Beside its limits the service has a surge rule: "request rate increased too quickly", with a
 threshold that it calls dynamic (rate limit pages, 2026). So starts begin slowly, double every
 second, and fall back as fast while nothing is started: after a pause of any kind, also after an
-outage, nobody storms the door.
+outage, requests do not come back all at once.
 """
 
 _FLOOR_PER_S = 1.0
@@ -35,7 +35,7 @@ class SlowStart:
         return self._doubling_s if self._doubling_s > _DOUBLING_S else None
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until another start is no surge."""
+        """Seconds until another start is not a surge."""
         if self._started_at_s is None or not self._binding:
             return 0.0
         return max(0.0, self._started_at_s + 1 / self._per_s - now_s)

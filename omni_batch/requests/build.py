@@ -1,61 +1,28 @@
-"""Item + Media → Request. Pure."""
+"""Item + Messages → Request. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
-from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
-from omni_batch.types import Frames, Item, Media, Message, Modality, Part, Request
-
-_OF_SOME_MODELS = (
-    "thinking_budget",
-    "reasoning_effort",
-    "enable_search",
-    "vl_high_resolution_images",
-    "use_multichannel",
-)
-_OPTIONS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "presence_penalty",
-    "repetition_penalty",
-    "max_tokens",
-    "seed",
-    "stop",
-    *_OF_SOME_MODELS,
-)
-_MEDIA_OPTIONS = ("fps", "min_pixels", "max_pixels", "total_pixels")
-SPECIAL_OPTIONS = frozenset(
-    {
-        *_OF_SOME_MODELS,
-        *_MEDIA_OPTIONS,
-        *("enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"),
-    }
-)
-"""Options that only some models take (chat reference, 2026); the catalogue lists them under
-`parameters`. All others every model takes."""
+from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.types import Item, Message, Modality, Request, kind_of
 
 
 def build_request(
     item: Item,
-    turns: Iterable[Turn],
-    media: Mapping[MediaRef, Media],
+    messages: Sequence[Message],
     config: RequestConfig,
     model_name: str,
     model: Model | None,
 ) -> Request:
-    """Join the turns with their loaded media.
+    """Put all together that decides the answer.
 
     Args:
-        media: one entry for each reference in `turns`.
+        messages: the item's turns, at least one, their media loaded.
         model_name: as it goes over the wire (an alias stays an alias).
         model: its entry in the catalogue, None where it is unknown.
     """
-    messages = tuple(
-        Message(turn.role, tuple(_load(part, media) for part in turn.parts)) for turn in turns
-    )
     system = item.system if item.system is not None else config.system
     wants_audio = is_spoken(item, config)
     return Request(
@@ -65,8 +32,26 @@ def build_request(
         wants_audio=wants_audio,
         voice=_voice(item, config, model) if wants_audio else None,
         thinking=_thinking(config.thinking, model),
-        options=_set(config, _OPTIONS) | config.extra,
-        media_options=_set(config, _MEDIA_OPTIONS),
+        options=_given(config, beside_media=False) | config.extra,
+        media_options=_given(config, beside_media=True),
+    )
+
+
+def request_of_config(config: RequestConfig, model_name: str, model: Model | None) -> Request:
+    """What every row asks for, before any is read: no turns, and options of media as if sent.
+
+    It is spoken where any row may be; `extra` is left out, as nothing is known of it.
+    """
+    voice = config.voice or (model.default_voice if model else None)
+    if config.spoken_rows == "with_voice":
+        voice = voice or "a row's own"
+    return Request(
+        model=model_name,
+        messages=(),
+        modality="text",
+        wants_audio=config.wants_audio,
+        voice=voice if config.wants_audio else None,
+        options=_given(config, beside_media=False) | _given(config, beside_media=True),
     )
 
 
@@ -76,14 +61,8 @@ def is_spoken(item: Item, config: RequestConfig) -> bool:
     return config.wants_audio and every_row
 
 
-def options_set(config: RequestConfig) -> frozenset[str]:
-    """Wire names of all request options that a config sets; False is as good as unsaid."""
-    given = _set(config, _OPTIONS) | _set(config, _MEDIA_OPTIONS)
-    return frozenset(name for name, value in given.items() if value is not False)
-
-
 def thinks(config: RequestConfig, model: Model | None) -> bool:
-    """Whether the answers will be thought out, by the config or the model's default."""
+    """Whether the model answers in thinking mode, by the config or its own default."""
     if config.thinking is not None:
         return config.thinking
     return model is not None and model.thinking == "on"
@@ -96,8 +75,13 @@ def _thinking(wanted: bool | None, model: Model | None) -> bool | None:
     return wanted if wanted != (model.thinking == "on") else None
 
 
-def _set(config: RequestConfig, names: Iterable[str]) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(config, name)) is not None}
+def _given(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
+    return {
+        option.name: value
+        for option in REQUEST_OPTIONS.values()
+        if bool(option.beside) == beside_media
+        and (value := getattr(config, option.name, None)) is not None
+    }
 
 
 def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:
@@ -114,24 +98,7 @@ def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[M
     return (Message("system", (text,)),)
 
 
-def _load(part: str | MediaRef | FrameRefs, media: Mapping[MediaRef, Media]) -> Part:
-    match part:
-        case str():
-            return part
-        case MediaRef():
-            return media[part]
-        case FrameRefs(images):
-            return Frames(tuple(media[image] for image in images))
-
-
 def _modality(message: Message) -> Modality:
-    """Of the last turn: what it holds besides text, the first kind where it mixes them."""
-    for part in message.parts:
-        match part:
-            case Media(kind=kind):
-                return kind
-            case Frames():
-                return "frames"
-            case str():
-                continue
-    return "text"
+    """Of the last turn: its first kind of input besides text."""
+    kinds = map(kind_of, message.parts)
+    return next((kind for kind in kinds if kind != "text"), "text")

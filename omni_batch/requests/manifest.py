@@ -18,9 +18,9 @@ from omni_batch.config import ManifestConfig
 from omni_batch.errors import ManifestError
 from omni_batch.requests.json_object import json_object
 from omni_batch.text import redacted
-from omni_batch.types import Item
+from omni_batch.types import MEDIA_COLUMNS, Item
 
-COLUMNS = ("prompt", "image", "audio", "video", "frames", "system", "voice", "messages")
+COLUMNS = ("prompt", *MEDIA_COLUMNS, "system", "voice", "messages")
 """Columns with a meaning; all others are free for templates."""
 _ID_COLUMN = "item_id"
 _LIST_SEPARATOR = "|"
@@ -31,7 +31,7 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ManifestRow:
     """One row as the file has it."""
 
     where: str
@@ -39,7 +39,7 @@ class Row:
     cells: Mapping[str, Any]
 
 
-def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
+def read_items(config: ManifestConfig) -> Iterator[tuple[ManifestRow, Item]]:
     """Read the manifest once, row by row; memory does not grow with it.
 
     Raises:
@@ -49,14 +49,15 @@ def read_items(config: ManifestConfig) -> Iterator[tuple[Row, Item]]:
         yield row, _to_item(row, number, config.id_column)
 
 
-def _read_rows(path: str) -> Iterator[Row]:
+def _read_rows(path: str) -> Iterator[ManifestRow]:
     name = urlsplit(path).path if "://" in path else path  # a signed URL goes on behind the name
     suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
     reader = _READERS.get(suffix)
     if reader is None:
         known = ", ".join(sorted(_READERS))
-        reason = f"manifest {path} has the ending {suffix or 'none'!r}; use one of {known}"
+        ending = f"the ending {suffix!r}" if suffix else "no ending"
+        reason = f"manifest {path} has {ending}; use one of {known}"
         raise ManifestError(redacted(reason))
     with _opened(path) as file:
         yield from reader(redacted(path), file)  # the name is for messages from here on
@@ -91,13 +92,13 @@ def _undecodable_line(path: str) -> int:
     return 1  # it has changed meanwhile
 
 
-def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[Row]:
+def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[ManifestRow]:
     csv.field_size_limit(_MAX_CELL_CHARS)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         yield from _csv_rows(path, _Lines(path, text), delimiter)
 
 
-def _csv_rows(path: str, lines: "_Lines", delimiter: str) -> Iterator[Row]:
+def _csv_rows(path: str, lines: "_Lines", delimiter: str) -> Iterator[ManifestRow]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     rows = _with_line(path, reader, lines)
     header = _checked_header(path, next(rows, []))
@@ -113,7 +114,7 @@ def _csv_rows(path: str, lines: "_Lines", delimiter: str) -> Iterator[Row]:
                 f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
                 f"{len(header)}; is a quote or a separator missing?"
             )
-        yield Row(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
+        yield ManifestRow(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
 
 
 class _Lines:
@@ -140,7 +141,7 @@ class _Lines:
 
 def _row_too_long(path: str, line: int) -> ManifestError:
     return ManifestError(
-        f"{path}, line {line}: the row takes more than {_MAX_ROW_CHARS:,} characters; "
+        f"{path}, line {line}: the row has more than {_MAX_ROW_CHARS:,} characters; "
         "give large media as files or URLs (or is a quote missing?)"
     )
 
@@ -150,7 +151,7 @@ def _with_line(path: str, reader: Any, lines: _Lines) -> Iterator[list[str]]:
         for cells in reader:
             lines.left_chars = _MAX_ROW_CHARS
             if any("\0" in cell for cell in cells):
-                raise csv.Error("it holds NUL bytes; is it UTF-16? convert the file first")
+                raise csv.Error("it contains NUL bytes; is it UTF-16? convert the file first")
             yield cells
     except csv.Error as exc:
         raise ManifestError(f"{path}, line {reader.line_num}: {exc}") from None
@@ -165,16 +166,16 @@ def _checked_header(path: str, header: list[str]) -> list[str]:
         if not name:
             raise ManifestError(f"{path}, line 1: column {position + 1} has no name")
         if name in seen:
-            raise ManifestError(f"{path}, line 1: column {name[:80]!r} stands there twice")
+            raise ManifestError(f"{path}, line 1: duplicate column {name[:80]!r}")
         seen.add(name)
     return header
 
 
-def _read_tsv(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_tsv(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     return _read_csv(path, file, delimiter="\t")
 
 
-def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     blank_line = 0
     for number, line in enumerate(iter(lambda: file.readline(_MAX_ROW_CHARS + 1), b""), 1):
         if len(line) > _MAX_ROW_CHARS:
@@ -188,10 +189,10 @@ def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[Row]:
             cells = json_object(line.removeprefix(b"\xef\xbb\xbf"))
         except ValueError as exc:
             raise ManifestError(f"{path}, line {number}: not a JSON object: {exc}") from None
-        yield Row(f"{path}, line {number}", cells)
+        yield ManifestRow(f"{path}, line {number}", cells)
 
 
-def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
+def _read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     number = 0
     parquet = pq.ParquetFile(file)
     _checked_header(path, parquet.schema_arrow.names)
@@ -201,11 +202,11 @@ def _read_parquet(path: str, file: IO[bytes]) -> Iterator[Row]:
             for cells in batch.to_pylist():
                 number += 1
                 _check_cells(path, number, cells)
-                yield Row(f"{path}, row {number}", cells)
+                yield ManifestRow(f"{path}, row {number}", cells)
 
 
 def _batch_rows(path: str, number: int, group: pq.RowGroupMetaData) -> int:
-    """Rows to read at once, fewer where they are large; by what the file says of itself."""
+    """Rows to read at once, fewer where they are large; by the file's own figures."""
     row_bytes: int = group.total_byte_size // max(1, group.num_rows)
     if row_bytes > _MAX_ROW_CHARS:
         raise ManifestError(
@@ -219,12 +220,12 @@ def _check_cells(path: str, number: int, cells: Mapping[str, Any]) -> None:
     for name, value in cells.items():
         if isinstance(value, str | bytes) and len(value) > _MAX_CELL_CHARS:
             raise ManifestError(
-                f"{path}, row {number}: {name} takes {len(value):,} characters; "
+                f"{path}, row {number}: {name} has {len(value):,} characters; "
                 f"{_MAX_CELL_CHARS:,} at most"
             )
 
 
-_READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[str, IO[bytes]], Iterator[ManifestRow]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
@@ -233,7 +234,7 @@ _READERS: dict[str, Callable[[str, IO[bytes]], Iterator[Row]]] = {
 }
 
 
-def _to_item(row: Row, number: int, id_column: str) -> Item:
+def _to_item(row: ManifestRow, number: int, id_column: str) -> Item:
     if not any(value not in (None, "", []) for value in row.cells.values()):
         raise ManifestError(f"{row.where}: the row is empty; remove it")
     return Item(
@@ -255,43 +256,43 @@ def _to_item(row: Row, number: int, id_column: str) -> Item:
     )
 
 
-def _item_id(row: Row, id_column: str) -> str:
+def _item_id(row: ManifestRow, id_column: str) -> str:
     value = row.cells.get(id_column)
     if value not in (None, ""):
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ManifestError(
-                f"{row.where}: {id_column} is {value!r:.60}; it must be a text or a whole number"
+                f"{row.where}: {id_column} is {value!r:.60}; expected a text or a whole number"
             )
         return str(value)
     if id_column in row.cells:
         raise ManifestError(f"{row.where}: {id_column} is empty; fill it or drop the column")
     if id_column != _ID_COLUMN:
-        raise ManifestError(f"{row.where}: manifest.id_column {id_column!r} is no column of it")
+        raise ManifestError(f"{row.where}: there is no column {id_column!r} (manifest.id_column)")
     content = msgspec.json.encode(row.cells, order="deterministic", enc_hook=str)
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _text(row: Row, name: str) -> str | None:
+def _text(row: ManifestRow, name: str) -> str | None:
     value = row.cells.get(name)
     if value in (None, ""):
         return None
     if not isinstance(value, str):
-        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must be a text")
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; expected a text")
     return value
 
 
-def _references(row: Row, name: str) -> tuple[str, ...]:
+def _references(row: ManifestRow, name: str) -> tuple[str, ...]:
     value = row.cells.get(name)
     if isinstance(value, str):
         value = [part.strip() for part in value.split(_LIST_SEPARATOR)] if value else []
     elif value is None:
         value = []
     if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
-        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; it must hold references")
+        raise ManifestError(f"{row.where}: {name} is {value!r:.60}; expected references")
     return tuple(value)
 
 
-def _messages(row: Row) -> str | None:
+def _messages(row: ManifestRow) -> str | None:
     value = row.cells.get("messages")
     return (
         msgspec.json.encode(value).decode() if isinstance(value, list) else _text(row, "messages")

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pybase64
 
 from omni_batch.errors import ConfigError, MediaError
-from omni_batch.requests.messages import MediaRef
 from omni_batch.text import display_name, is_data_uri, is_url
 from omni_batch.types import Media
 
@@ -38,9 +37,9 @@ class MediaLoader:
         self._roots = tuple((self._base / root).resolve() for root in roots)
         for root in self._roots:
             if not root.is_dir():
-                raise ConfigError(f"media.roots: {root} is no folder")
+                raise ConfigError(f"media.roots: {root} is not a folder")
 
-    async def load(self, ref: MediaRef) -> Media:
+    async def load(self, ref: Media) -> Media:
         """Probe one reference; files are read in a thread.
 
         Raises:
@@ -52,14 +51,14 @@ class MediaLoader:
             return self._written_out(ref)
         return await asyncio.to_thread(self._load_file, ref)
 
-    def _written_out(self, ref: MediaRef) -> Media:
+    def _written_out(self, ref: Media) -> Media:
         name = display_name(ref.reference)
         header, separator, data = ref.reference[5:].partition(",")
         if not separator or not header.endswith(";base64"):
             raise MediaError(f"{name} is not base64; write data:…;base64,…")
         if len(ref.reference) * 3 // 4 > self._max_bytes:
             raise MediaError(
-                f"{name} takes {len(ref.reference)} bytes; files may have {self._max_bytes:,} here"
+                f"{name} takes {len(ref.reference)} bytes; the limit here is {self._max_bytes:,}"
             )
         try:
             size_bytes = len(pybase64.b64decode(data, validate=True))
@@ -67,8 +66,8 @@ class MediaLoader:
             raise MediaError(f"{name} is not base64: {exc}") from None
         mime_type = header.partition(";")[0]
         if size_bytes == 0 or (mime_type and not mime_type.startswith(f"{ref.kind}/")):
-            held = mime_type if size_bytes else "nothing"
-            raise MediaError(f"{name} holds {held}, where {ref.kind} is due")
+            found = mime_type if size_bytes else "nothing"
+            raise MediaError(f"{name} contains {found}; expected {ref.kind}")
         return Media(
             ref.kind,
             ref.reference,
@@ -78,7 +77,7 @@ class MediaLoader:
             size_bytes=size_bytes,
         )
 
-    def _load_file(self, ref: MediaRef) -> Media:
+    def _load_file(self, ref: Media) -> Media:
         from omni_batch.requests.probe import (
             probe,  # PyAV and Pillow: not paid for by text-only runs
         )
@@ -89,11 +88,11 @@ class MediaLoader:
         """The file of a relative reference.
 
         Raises:
-            MediaError: missing, too large, no plain file, or outside the roots.
+            MediaError: missing, too large, not a regular file, or outside the roots.
         """
         if "://" in reference:
             name = display_name(reference)[:200]
-            raise MediaError(f"{name} is no http(s) or oss URL; give one of these, or a path")
+            raise MediaError(f"{name} is not an http(s) or oss URL; give one of these, or a path")
         try:
             path = (self._base / reference).resolve()
             inside = any(path.is_relative_to(root) for root in self._roots)
@@ -101,11 +100,11 @@ class MediaLoader:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
-                raise MediaError(f"{reference} is no plain file")
+                raise MediaError(f"{reference} is not a regular file")
             if status.st_size > self._max_bytes:
                 raise MediaError(
-                    f"{reference} has {status.st_size:,} bytes; files may have {self._max_bytes:,} "
-                    "here: give its http(s) URL, or make it smaller"
+                    f"{reference} has {status.st_size:,} bytes; the limit here is "
+                    f"{self._max_bytes:,}: give its http(s) URL, or make it smaller"
                 )
         except FileNotFoundError:
             raise MediaError(f"{reference} does not exist; check the manifest") from None

@@ -1,4 +1,4 @@
-"""What an item asks, as turns with references that are not loaded yet. Pure.
+"""What an item asks, as messages with media that are not loaded yet. Pure.
 
 A cell `messages` holds earlier turns as JSON: a list of {"role", "content"}; content is a text or a
 list of parts. A part is {"text": …}, {"image": ref}, {"audio": ref}, {"video": ref} or
@@ -6,39 +6,15 @@ list of parts. A part is {"text": …}, {"image": ref}, {"audio": ref}, {"video"
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
 
 from omni_batch.errors import ManifestError
-from omni_batch.types import Item, MediaKind, Role
+from omni_batch.types import Frames, Item, Media, MediaKind, Message, Part, Role
 
 
-@dataclass(frozen=True, slots=True)
-class MediaRef:
-    """A medium by name; what it must turn out to be."""
-
-    kind: MediaKind
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRefs:
-    """The images of a silent video, in order."""
-
-    images: tuple[MediaRef, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn before its media are loaded."""
-
-    role: Role
-    parts: tuple[str | MediaRef | FrameRefs, ...]
-
-
-def turns_of(item: Item, prompt: str | None) -> tuple[Turn, ...]:
+def messages_of(item: Item, prompt: str | None) -> tuple[Message, ...]:
     """The item's earlier turns, then its own as the last user turn.
 
     Args:
@@ -46,10 +22,10 @@ def turns_of(item: Item, prompt: str | None) -> tuple[Turn, ...]:
             with `messages` and nothing of their own don't get one.
 
     Raises:
-        ManifestError: `messages` is no list of turns, or there is nothing to ask.
+        ManifestError: `messages` is not a list of turns, or there is nothing to ask.
     """
     earlier = tuple(_parse_messages(item.messages)) if item.messages else ()
-    media = _own_media(item)
+    media = tuple(_own_media(item))
     if earlier and not media and item.prompt is None:
         if earlier[-1].role != "user":
             raise ManifestError(
@@ -64,39 +40,22 @@ def turns_of(item: Item, prompt: str | None) -> tuple[Turn, ...]:
             f"item {item.item_id!r} has nothing to send: give it a prompt (column or "
             "request.prompt), media or messages"
         )
-    return (*earlier, Turn("user", own))
+    return (*earlier, Message("user", own))
 
 
-def references(turns: Iterable[Turn]) -> tuple[MediaRef, ...]:
-    """Every medium of the turns, in order."""
-    found: list[MediaRef] = []
-    for part in (part for turn in turns for part in turn.parts):
-        match part:
-            case MediaRef():
-                found.append(part)
-            case FrameRefs(images):
-                found.extend(images)
-            case str():
-                pass
-    return tuple(found)
+def _own_media(item: Item) -> Iterator[Media | Frames]:
+    for column, references in item.media_cells().items():
+        if column == "frames":
+            yield _frames(references)
+        else:
+            yield from (Media(cast(MediaKind, column), reference) for reference in references)
 
 
-def _own_media(item: Item) -> tuple[MediaRef | FrameRefs, ...]:
-    media: list[MediaRef | FrameRefs] = [MediaRef("image", reference) for reference in item.image]
-    if item.audio:
-        media.append(MediaRef("audio", item.audio))
-    if item.video:
-        media.append(MediaRef("video", item.video))
-    if item.frames:
-        media.append(_frames(item.frames))
-    return tuple(media)
+def _frames(references: Iterable[str]) -> Frames:
+    return Frames(tuple(Media("image", reference) for reference in references))
 
 
-def _frames(references: Iterable[str]) -> FrameRefs:
-    return FrameRefs(tuple(MediaRef("image", reference) for reference in references))
-
-
-def _parse_messages(text: str) -> Iterator[Turn]:
+def _parse_messages(text: str) -> Iterator[Message]:
     try:
         turns = msgspec.json.decode(text, type=list[dict[str, Any]])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as exc:
@@ -106,32 +65,32 @@ def _parse_messages(text: str) -> Iterator[Turn]:
             raise ManifestError(
                 f"messages, turn {number}: role {turn.get('role')!r}; use system, user or assistant"
             )
-        yield Turn(cast(Role, turn["role"]), tuple(_parse_content(turn.get("content"), number)))
+        yield Message(cast(Role, turn["role"]), tuple(_parse_content(turn.get("content"), number)))
 
 
-def _parse_content(content: Any, number: int) -> Iterator[str | MediaRef | FrameRefs]:
+def _parse_content(content: Any, number: int) -> Iterator[Part]:
     for part in content if isinstance(content, list) else [content]:
         parsed = part if isinstance(part, str) else _parse_part(part)
         if parsed is None:
             raise ManifestError(
-                f"messages, turn {number}: {str(part)[:80]!r} is no part; "
+                f"messages, turn {number}: {str(part)[:80]!r} is not a part; "
                 'write a text, {"text": …}, {"image": …}, {"audio": …}, {"video": …} '
                 'or {"frames": […]}'
             )
         yield parsed
 
 
-def _parse_part(part: Any) -> str | MediaRef | FrameRefs | None:
+def _parse_part(part: Any) -> Part | None:
     match part:
         case {"text": str(text)}:
             return text
         case {"frames": [_, *_] as images} | {"type": "video", "video": [_, *_] as images}:
             return _frames(map(str, images))
         case {"image": str(ref)} | {"image_url": {"url": str(ref)}}:
-            return MediaRef("image", ref)
+            return Media("image", ref)
         case {"audio": str(ref)} | {"input_audio": {"data": str(ref)}}:
-            return MediaRef("audio", ref)
+            return Media("audio", ref)
         case {"video": str(ref)} | {"video_url": {"url": str(ref)}}:
-            return MediaRef("video", ref)
+            return Media("video", ref)
         case _:
             return None

@@ -81,14 +81,14 @@ def _ending_foreign_errors(reference: str, kind: MediaKind) -> Iterator[None]:
     except MediaError as exc:
         raise MediaError(f"{reference} can't be sent as {kind}: {exc}") from None
     except Exception as exc:  # decoders raise whatever a broken file makes them stumble over
-        raise MediaError(f"{reference} is no readable {kind}: {_reason(exc)}") from exc
+        raise MediaError(f"{reference} is not a readable {kind}: {_reason(exc)}") from exc
 
 
 def _reason(exc: Exception) -> str:
     if isinstance(exc, av.FFmpegError):
         return exc.strerror or str(exc)
     if isinstance(exc, UnidentifiedImageError):
-        return "its content is no known image format"
+        return "unknown image format"
     return str(exc) or type(exc).__name__
 
 
@@ -96,7 +96,7 @@ def _probe_image(path: Path) -> Media:
     with Image.open(path, formats=IMAGE_FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise MediaError(f"it has {width} x {height} pixels; the cap is {MAX_PIXELS}")
+            raise MediaError(f"it has {width} x {height} pixels; the limit is {MAX_PIXELS}")
         # MPO is a JPEG that carries more pictures behind the first one, as phones write it.
         mime_type = Image.MIME["JPEG" if image.format == "MPO" else image.format or ""]
         image.draft("RGB", (64, 64))  # decodes a JPEG at an eighth: all bytes, little work
@@ -117,7 +117,7 @@ def _probe_container(path: Path, kind: MediaKind) -> Media:
         if found.kind != kind:
             raise MediaError(f"it is {found.kind} ({found.mime_type})")
         if stream is None or found.duration_s == 0:
-            raise MediaError("it holds nothing that can be played")
+            raise MediaError("nothing in it can be played")
         return replace(found, duration_s=_play(container, stream, found.duration_s))
 
 
@@ -148,7 +148,7 @@ def _describe(container: InputContainer) -> tuple[Media, VideoStream | AudioStre
         return sound, container.streams.audio[0] if has_sound else None
     video = videos[0]
     if video.width * video.height > MAX_PIXELS:
-        raise MediaError(f"it has {video.width} x {video.height} pixels; the cap is {MAX_PIXELS}")
+        raise MediaError(f"it has {video.width} x {video.height} pixels; the limit is {MAX_PIXELS}")
     film = Media(
         kind="video",
         reference="",
@@ -188,7 +188,7 @@ def _play(
         if _decodes(packet):
             break
     else:
-        raise MediaError("it holds nothing that can be played")
+        raise MediaError("nothing in it can be played")
     if stated_s is not None:
         return stated_s
     rest = ((packet.pts, packet.duration) for packet in packets)

@@ -1,15 +1,47 @@
-"""Prompts as Jinja2 templates over a row's columns, in a sandbox without attributes."""
+"""Prompts as Jinja2 templates over a row's columns. Pure.
 
-import difflib
+The template comes from the config and is the user's own code: Jinja2's sandbox keeps it away from
+Python's insides, but nothing keeps it from taking time. Cells of the manifest are data: they are
+never run as templates, and `{{ a.b }}` looks up a key in them, never an attribute.
+"""
+
+import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from jinja2 import Template, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta
+from jinja2.runtime import LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Cycler, Joiner, Namespace
 
 from omni_batch.errors import ConfigError, ManifestError
-from omni_batch.requests.sandbox import BOUND, Bound, Guarded, check_chars, environment
+from omni_batch.text import did_you_mean
 
-_ENVIRONMENT = environment()
+MAX_CHARS = 16 * 2**20
+"""Longest prompt: as long as a cell of the manifest may be."""
+_OWN_TOOLS = (LoopContext, Cycler, Joiner, Namespace)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Only Jinja2's own tools have attributes (`loop.index`)."""
+        return isinstance(obj, _OWN_TOOLS) and super().is_safe_attribute(obj, attr, value)
+
+
+def _environment() -> _Environment:
+    made = _Environment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    made.filters["tojson"] = partial(json.dumps, ensure_ascii=False)  # Jinja2's escapes HTML
+    del made.filters["random"], made.globals["lipsum"]  # another prompt each time
+    return made
+
+
+_ENVIRONMENT = _environment()
 
 
 class PromptTemplate:
@@ -23,33 +55,33 @@ class PromptTemplate:
         try:
             tree = _ENVIRONMENT.parse(text)
             self.variables = frozenset(meta.find_undeclared_variables(tree))
-            self._template: Template = _ENVIRONMENT.from_string(Guarded().visit(tree))
+            self._template = _ENVIRONMENT.from_string(text)
         except TemplateSyntaxError as exc:
             raise ConfigError(f"request.prompt, line {exc.lineno}: {exc.message}") from None
         except (RecursionError, MemoryError, OverflowError):
-            raise ConfigError("request.prompt is nested too deeply; write it simpler") from None
+            raise ConfigError("request.prompt is nested too deeply; simplify it") from None
 
     def check_columns(self, columns: Iterable[str]) -> None:
-        """Raise ConfigError when a variable is no column of the manifest."""
+        """Raise ConfigError when a variable is not a column of the manifest."""
         known = sorted(columns)
         for name in sorted(self.variables.difference(known)):
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"columns: {', '.join(known)}"
-            raise ConfigError(f"request.prompt uses {{{{ {name} }}}}, which is no column; {hint}")
+            hint = did_you_mean(name, known, "columns")
+            raise ConfigError(f"request.prompt: {{{{ {name} }}}} is not a column; {hint}")
 
     def render(self, row: Mapping[str, Any]) -> str:
         """Fill in one row; null becomes the empty text.
 
         Raises:
-            ManifestError: the template fails on this row.
+            ManifestError: the template fails on this row, or its text is longer than `MAX_CHARS`.
         """
+        pieces: list[str] = []
+        chars = 0
         try:
-            pieces: list[str] = []
-            chars = 0
-            for piece in self._template.generate({**row, BOUND: Bound()}):
-                chars += len(piece)
-                check_chars(chars)
+            for piece in self._template.generate(row):
                 pieces.append(piece)
-            return "".join(pieces)
+                chars += len(piece)
+                if chars > MAX_CHARS:
+                    raise ValueError(f"it is longer than {MAX_CHARS:,} characters; shorten it")
         except Exception as exc:  # the user's own code: it may divide by zero, or add 1 to a text
             raise ManifestError(f"request.prompt can't be filled in: {exc}") from None
+        return "".join(pieces)

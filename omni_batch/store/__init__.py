@@ -1,4 +1,4 @@
-"""The run directory: the only place that is written, and all that a run is afterwards."""
+"""The run directory: the only place that a run writes, and all that remains of it."""
 
 from omni_batch.counts import Counts
 from omni_batch.store.audio import SpeechFile

@@ -1,4 +1,4 @@
-"""Speech on its way to a WAV file: written as it streams, renamed when it is whole."""
+"""Speech to a WAV file: written as it streams, renamed when it is whole."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ class SpeechFile:
         self._disk = disk
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
-        self._begun = False
+        self._started = False
         self._lock = threading.Lock()  # a cancelled item may discard while a thread still writes
 
     async def write(self, sound: bytes, sample_rate_hz: int) -> None:
@@ -48,7 +48,7 @@ class SpeechFile:
             if self._file is not None:
                 self._file.close()
                 self._file = None
-            if self._begun:
+            if self._started:
                 self._disk.remove(self._temporary)
 
     def _locked_flush(self, sample_rate_hz: int) -> None:
@@ -62,7 +62,7 @@ class SpeechFile:
     def _flush(self, sample_rate_hz: int) -> None:
         try:
             if self._file is None:
-                self._begun = True
+                self._started = True
                 self._file = soundfile.SoundFile(
                     self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
                 )
@@ -81,7 +81,7 @@ class SpeechFile:
             with self._temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._disk.publish(self._temporary, final)
-            self._begun = False  # nothing is left to be discarded
+            self._started = False  # nothing is left to be discarded
         except (OSError, soundfile.LibsndfileError) as exc:
             raise StorageError(f"{final} can't be written: {exc}") from exc
         return sha256

@@ -3,36 +3,118 @@
 A new column is one line. Rows are plain values, so that the journal can hold them as JSON.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from operator import attrgetter
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from omni_batch.errors import error_kind, error_message
 from omni_batch.text import display_name
-from omni_batch.types import Attempt, Result, Usage
-
-R = TypeVar("R")
-_TIME = pa.timestamp("us", tz="UTC")
+from omni_batch.types import Attempt, Cost, Request, Response, Result, Speech, Usage, WavFile
 
 
 @dataclass(frozen=True, slots=True)
-class Column(Generic[R]):
-    """One column: what it is called, holds and means, and where its value comes from."""
+class Column:
+    """One column: its name, type and meaning, and the attribute that holds its value."""
 
     name: str
     type: pa.DataType
     description: str
-    value: Callable[[R], Any]
+    path: str
+    """Of what `_result_fields` or `_attempt_fields` gives; a wrong one is an error, never a null."""
     unit: str | None = None
 
     def field(self) -> pa.Field:
         """The Arrow field, with description and unit as metadata."""
         metadata = {"description": self.description, **({"unit": self.unit} if self.unit else {})}
         return pa.field(self.name, self.type, metadata=metadata)
+
+
+_STRING, _STRINGS, _INT, _FLOAT = pa.string(), pa.list_(pa.string()), pa.int64(), pa.float64()
+_TIME = pa.timestamp("us", tz="UTC")
+
+# fmt: off
+RESULT_COLUMNS = (
+    Column("run_id", _STRING, "id of the run", "facts.run_id"),
+    Column("item_id", _STRING, "id from the manifest", "item.item_id"),
+    Column("row_number", _INT, "row in the manifest, from 0", "item.row_number"),
+    Column("status", _STRING, "succeeded or failed", "status"),
+    Column("text", _STRING, "the answer", "response.text"),
+    Column("reasoning", _STRING, "the thinking before the answer", "response.reasoning"),
+    Column("annotation", _STRING, "the answer as JSON, if one was requested", "annotation"),
+    Column("finish_reason", _STRING, "stop or length", "response.finish_reason"),
+    Column("audio_path", _STRING, "WAV file of the speech, relative to the run directory", "wav.path"),
+    Column("audio_s", _FLOAT, "length of the speech", "speech.duration_s", "seconds"),
+    Column("audio_sample_rate_hz", _INT, "samples per second of the speech", "speech.sample_rate_hz", "hertz"),
+    Column("audio_sha256", _STRING, "SHA-256 of the WAV file", "wav.sha256", "hex"),
+    Column("model", _STRING, "model requested", "facts.model"),
+    Column("endpoint", _STRING, "endpoint of the last attempt; null if several are configured and none was called", "endpoint"),
+    Column("modality", _STRING, "what the last turn holds: text, image, audio, video or frames", "modality"),
+    Column("prompt", _STRING, "text of the last turn as sent", "prompt"),
+    Column("media", _STRINGS, "references of all media sent", "media"),
+    Column("voice", _STRING, "voice requested", "request.voice"),
+    Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
+    Column("completion_tokens", _INT, "billed output", "usage.completion_tokens", "tokens"),
+    Column("total_tokens", _INT, "billed in all", "usage.total_tokens", "tokens"),
+    Column("prompt_text_tokens", _INT, "text in", "usage.prompt_text_tokens", "tokens"),
+    Column("prompt_audio_tokens", _INT, "sound in, the sound of videos included", "usage.prompt_audio_tokens", "tokens"),
+    Column("prompt_image_tokens", _INT, "images in", "usage.prompt_image_tokens", "tokens"),
+    Column("prompt_video_tokens", _INT, "pictures of videos and frame lists in", "usage.prompt_video_tokens", "tokens"),
+    Column("completion_text_tokens", _INT, "text out, without reasoning", "usage.completion_text_tokens", "tokens"),
+    Column("completion_audio_tokens", _INT, "speech out", "usage.completion_audio_tokens", "tokens"),
+    Column("reasoning_tokens", _INT, "thinking", "usage.reasoning_tokens", "tokens"),
+    Column("cached_tokens", _INT, "input served from the context cache", "usage.cached_tokens", "tokens"),
+    Column("cache_creation_tokens", _INT, "input written to the context cache", "usage.cache_creation_tokens", "tokens"),
+    Column("estimated_prompt_tokens", _INT, "input as estimated before sending", "result.estimated_prompt_tokens", "tokens"),
+    Column("cost", _FLOAT, "money for the answer, by real usage and the catalogue's prices", "cost.amount", "see currency"),
+    Column("currency", _STRING, "of cost: ISO 4217", "cost.currency"),
+    Column("attempts", _INT, "HTTP exchanges made for the item", "attempts"),
+    Column("error_kind", _STRING, "class of the failure", "error_kind"),
+    Column("error_code", _STRING, "code the service gave", "error_code"),
+    Column("error_message", _STRING, "what failed and what to do", "error_message"),
+    Column("http_status", _INT, "of the last exchange", "last.http_status"),
+    Column("request_id", _STRING, "the service's id of the last exchange", "last.request_id"),
+    Column("started_at", _TIME, "when work on the item started", "result.started_at", "UTC"),
+    Column("first_chunk_s", _FLOAT, "from sending the last request to its first event", "last.first_chunk_s", "seconds"),
+    Column("latency_s", _FLOAT, "from started_at to the end, waits included", "result.latency_s", "seconds"),
+    Column("warnings", _STRINGS, "what to check although the item succeeded", "warnings"),
+    Column("fingerprint", _STRING, "hash of everything that decides the answer", "result.fingerprint", "hex"),
+    Column("reused_from", _STRING, "earlier run that paid for the answer; null if this run did", "result.reused_from"),
+    Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
+)
+
+ATTEMPT_COLUMNS = (
+    Column("run_id", _STRING, "id of the run", "facts.run_id"),
+    Column("item_id", _STRING, "id from the manifest", "item.item_id"),
+    Column("row_number", _INT, "row in the manifest, from 0", "item.row_number"),
+    Column("number", _INT, "which attempt of the item, from 1", "attempt.number"),
+    Column("model", _STRING, "model requested", "facts.model"),
+    Column("endpoint", _STRING, "endpoint of the attempt", "endpoint"),
+    Column("started_at", _TIME, "when it was sent", "attempt.started_at", "UTC"),
+    Column("first_chunk_s", _FLOAT, "from sending to the first event", "attempt.first_chunk_s", "seconds"),
+    Column("latency_s", _FLOAT, "from sending to the end", "attempt.latency_s", "seconds"),
+    Column("http_status", _INT, "HTTP status", "attempt.http_status"),
+    Column("request_id", _STRING, "the service's id of the exchange", "attempt.request_id"),
+    Column("error_kind", _STRING, "class of the failure", "error_kind"),
+    Column("error_code", _STRING, "code the service gave", "error_code"),
+    Column("error_message", _STRING, "what failed", "error_message"),
+    Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
+    Column("completion_tokens", _INT, "billed output", "usage.completion_tokens", "tokens"),
+    Column("total_tokens", _INT, "billed in all", "usage.total_tokens", "tokens"),
+    Column("text_chars", _INT, "text that had arrived, reasoning included", "attempt.text_chars", "characters"),
+    Column("audio_s", _FLOAT, "speech that had arrived", "attempt.audio_s", "seconds"),
+    Column("text", _STRING, "beginning of what had arrived, if the attempt failed", "attempt.text"),
+    Column("cost", _FLOAT, "money by real usage", "cost.amount", "see currency"),
+    Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came", "attempt.estimated_tokens", "tokens"),
+    Column("estimated_cost", _FLOAT, "money by that estimate", "estimated_cost.amount", "see currency"),
+    Column("currency", _STRING, "of both costs: ISO 4217", "currency"),
+)
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,371 +127,97 @@ class RunFacts:
     """Of rows that were never sent; None where there are several."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptOf:
-    """An attempt with the item it was made for."""
-
-    facts: RunFacts
-    result: Result
-    attempt: Attempt
+def _absent(kind: type) -> Any:
+    """Stands for a missing object: its attributes are None, so that paths need no conditions."""
+    return SimpleNamespace(**{name: None for name in dir(kind) if not name.startswith("_")})
 
 
-@dataclass(frozen=True, slots=True)
-class ResultOf:
-    """A result with its run."""
-
-    facts: RunFacts
-    result: Result
+_NO_REQUEST, _NO_ATTEMPT, _NO_RESPONSE = _absent(Request), _absent(Attempt), _absent(Response)
+_NO_USAGE, _NO_WAV, _NO_SPEECH, _NO_COST = map(_absent, (Usage, WavFile, Speech, Cost))
 
 
-def _usage(name: str) -> Callable[[ResultOf], int | None]:
-    def value(row: ResultOf) -> int | None:
-        answer = row.result.answer
-        return getattr(answer.response.usage, name) if answer and answer.response.usage else None
-
-    return value
-
-
-def _response(name: str) -> Callable[[ResultOf], Any]:
-    return lambda row: row.result.answer and getattr(row.result.answer.response, name)
-
-
-def _wav(pick: Callable[[Any], Any]) -> Callable[[ResultOf], Any]:
-    def value(row: ResultOf) -> Any:
-        wav = row.result.answer.wav if row.result.answer else None
-        return pick(wav) if wav else None
-
-    return value
-
-
-def _request(pick: Callable[[Any], Any]) -> Callable[[ResultOf], Any]:
-    return lambda row: pick(row.result.request) if row.result.request else None
-
-
-def _last_attempt(row: ResultOf) -> Attempt | None:
-    return row.result.attempts[-1] if row.result.attempts else None
-
-
-def _endpoint(row: ResultOf) -> str | None:
-    last = _last_attempt(row)
-    return (last and last.endpoint) or row.facts.endpoint
+def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
+    item, request, answer = result.item, result.request, result.answer
+    wav = answer.wav if answer else None
+    last = result.attempts[-1] if result.attempts else _NO_ATTEMPT
+    references = [m.reference for m in request.media()] if request else item.references()
+    return SimpleNamespace(
+        facts=facts,
+        item=item,
+        result=result,
+        request=request or _NO_REQUEST,
+        response=answer.response if answer else _NO_RESPONSE,
+        usage=(answer and answer.response.usage) or _NO_USAGE,
+        wav=wav or _NO_WAV,
+        speech=wav.speech if wav else _NO_SPEECH,
+        cost=result.cost or _NO_COST,
+        last=last,
+        status="succeeded" if result.succeeded else "failed",
+        annotation=None,
+        endpoint=last.endpoint or facts.endpoint,
+        modality=request.modality if request else item.modality(),
+        prompt=_prompt(request) if request else item.prompt,
+        media=[display_name(reference) for reference in references],
+        attempts=result.attempts_before + len(result.attempts),
+        warnings=list(result.warnings),
+        source=msgspec.json.encode(item.source, enc_hook=str).decode(),
+        **_error_fields(result.error),
+    )
 
 
-def _prompt(row: ResultOf) -> str | None:
-    """The text of the last turn as it was sent; of an item that was never sent, its own."""
-    request = row.result.request
-    if request is None:
-        return row.result.item.prompt
+def _attempt_fields(facts: RunFacts, result: Result, attempt: Attempt) -> SimpleNamespace:
+    money = attempt.cost or attempt.estimated_cost or _NO_COST
+    return SimpleNamespace(
+        facts=facts,
+        item=result.item,
+        attempt=attempt,
+        usage=attempt.usage or _NO_USAGE,
+        cost=attempt.cost or _NO_COST,
+        estimated_cost=attempt.estimated_cost or _NO_COST,
+        currency=money.currency,
+        endpoint=attempt.endpoint or facts.endpoint,
+        **_error_fields(attempt.error),
+    )
+
+
+def _error_fields(error: Exception | None) -> dict[str, str | None]:
+    return {
+        "error_kind": error_kind(error),
+        "error_code": getattr(error, "code", None),
+        "error_message": error_message(error),
+    }
+
+
+def _prompt(request: Request) -> str:
+    """The text of the last turn as it was sent."""
     return "\n".join(part for part in request.messages[-1].parts if isinstance(part, str))
 
 
-def _media(row: ResultOf) -> list[str]:
-    request = row.result.request
-    if request is not None:
-        return [display_name(media.reference) for media in request.media()]
-    return [display_name(reference) for reference in row.result.item.references()]
+_RESULT_NAMES = tuple(column.name for column in RESULT_COLUMNS)
+_ATTEMPT_NAMES = tuple(column.name for column in ATTEMPT_COLUMNS)
+_result_values = attrgetter(*(column.path for column in RESULT_COLUMNS))
+_attempt_values = attrgetter(*(column.path for column in ATTEMPT_COLUMNS))
 
 
-def _modality(row: ResultOf) -> str:
-    request = row.result.request
-    return request.modality if request is not None else row.result.item.modality()
-
-
-def _tokens(name: str, description: str) -> Column[ResultOf]:
-    return Column(name, pa.int64(), description, _usage(name), "tokens")
-
-
-RESULT_COLUMNS: tuple[Column[ResultOf], ...] = (
-    Column("run_id", pa.string(), "id of the run", lambda r: r.facts.run_id),
-    Column("item_id", pa.string(), "id from the manifest", lambda r: r.result.item.item_id),
-    Column(
-        "row_number", pa.int64(), "row in the manifest, from 0", lambda r: r.result.item.row_number
-    ),
-    Column(
-        "status",
-        pa.string(),
-        "succeeded or failed",
-        lambda r: "succeeded" if r.result.succeeded else "failed",
-    ),
-    Column("text", pa.string(), "the answer", _response("text")),
-    Column("reasoning", pa.string(), "the thinking before the answer", _response("reasoning")),
-    Column("annotation", pa.string(), "the answer as JSON, if one was asked for", lambda r: None),
-    Column("finish_reason", pa.string(), "stop or length", _response("finish_reason")),
-    Column(
-        "audio_path",
-        pa.string(),
-        "WAV file of the speech, relative to the run directory",
-        _wav(lambda wav: wav.path),
-    ),
-    Column(
-        "audio_s",
-        pa.float64(),
-        "length of the speech",
-        _wav(lambda wav: wav.speech.duration_s),
-        "seconds",
-    ),
-    Column(
-        "audio_sample_rate_hz",
-        pa.int64(),
-        "samples per second of the speech",
-        _wav(lambda wav: wav.speech.sample_rate_hz),
-        "hertz",
-    ),
-    Column(
-        "audio_sha256", pa.string(), "SHA-256 of the WAV file", _wav(lambda wav: wav.sha256), "hex"
-    ),
-    Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column(
-        "endpoint",
-        pa.string(),
-        "endpoint asked, the last one; null if none of several was",
-        _endpoint,
-    ),
-    Column(
-        "modality",
-        pa.string(),
-        "what the last turn holds: text, image, audio, video or frames",
-        _modality,
-    ),
-    Column("prompt", pa.string(), "text of the last turn as sent", _prompt),
-    Column("media", pa.list_(pa.string()), "references of all media sent", _media),
-    Column("voice", pa.string(), "voice asked for", _request(lambda request: request.voice)),
-    _tokens("prompt_tokens", "billed input"),
-    _tokens("completion_tokens", "billed output"),
-    _tokens("total_tokens", "billed in all"),
-    _tokens("prompt_text_tokens", "text in"),
-    _tokens("prompt_audio_tokens", "sound in, the sound of videos included"),
-    _tokens("prompt_image_tokens", "images in"),
-    _tokens("prompt_video_tokens", "pictures of videos and frame lists in"),
-    _tokens("completion_text_tokens", "text out, without reasoning"),
-    _tokens("completion_audio_tokens", "speech out"),
-    _tokens("reasoning_tokens", "thinking"),
-    _tokens("cached_tokens", "input served from the context cache"),
-    _tokens("cache_creation_tokens", "input written to the context cache"),
-    Column(
-        "estimated_prompt_tokens",
-        pa.int64(),
-        "input as estimated before sending",
-        lambda r: r.result.estimated_prompt_tokens,
-        "tokens",
-    ),
-    Column(
-        "cost",
-        pa.float64(),
-        "money for the answer, by real usage and the catalogue's prices",
-        lambda r: r.result.cost and r.result.cost.amount,
-        "see currency",
-    ),
-    Column(
-        "currency",
-        pa.string(),
-        "of cost: ISO 4217",
-        lambda r: r.result.cost and r.result.cost.currency,
-    ),
-    Column(
-        "attempts",
-        pa.int64(),
-        "HTTP exchanges made for the item",
-        lambda r: r.result.attempts_before + len(r.result.attempts),
-    ),
-    Column("error_kind", pa.string(), "class of the failure", lambda r: error_kind(r.result.error)),
-    Column(
-        "error_code",
-        pa.string(),
-        "code the service gave",
-        lambda r: getattr(r.result.error, "code", None),
-    ),
-    Column(
-        "error_message",
-        pa.string(),
-        "what failed and what to do",
-        lambda r: error_message(r.result.error),
-    ),
-    Column(
-        "http_status",
-        pa.int64(),
-        "of the last exchange",
-        lambda r: (last := _last_attempt(r)) and last.http_status,
-    ),
-    Column(
-        "request_id",
-        pa.string(),
-        "the service's id of the last exchange",
-        lambda r: (last := _last_attempt(r)) and last.request_id,
-    ),
-    Column("started_at", _TIME, "when the item's turn came", lambda r: r.result.started_at, "UTC"),
-    Column(
-        "first_chunk_s",
-        pa.float64(),
-        "from sending the last request to its first event",
-        lambda r: (last := _last_attempt(r)) and last.first_chunk_s,
-        "seconds",
-    ),
-    Column(
-        "latency_s",
-        pa.float64(),
-        "from the item's turn to its end, waits included",
-        lambda r: r.result.latency_s,
-        "seconds",
-    ),
-    Column(
-        "warnings",
-        pa.list_(pa.string()),
-        "what to look at although the item succeeded",
-        lambda r: list(r.result.warnings),
-    ),
-    Column(
-        "fingerprint",
-        pa.string(),
-        "hash of everything that decides the answer",
-        lambda r: r.result.fingerprint,
-        "hex",
-    ),
-    Column(
-        "reused_from",
-        pa.string(),
-        "earlier run that paid for the answer; null where it was asked for here",
-        lambda r: r.result.reused_from,
-    ),
-    Column(
-        "source",
-        pa.string(),
-        "the row's other columns as JSON",
-        lambda r: msgspec.json.encode(r.result.item.source, enc_hook=str).decode(),
-        "JSON",
-    ),
-)
-
-
-def _attempt_usage(name: str) -> Callable[[AttemptOf], int | None]:
-    def value(row: AttemptOf) -> int | None:
-        usage: Usage | None = row.attempt.usage
-        return getattr(usage, name) if usage else None
-
-    return value
-
-
-ATTEMPT_COLUMNS: tuple[Column[AttemptOf], ...] = (
-    Column("run_id", pa.string(), "id of the run", lambda r: r.facts.run_id),
-    Column("item_id", pa.string(), "id from the manifest", lambda r: r.result.item.item_id),
-    Column(
-        "row_number", pa.int64(), "row in the manifest, from 0", lambda r: r.result.item.row_number
-    ),
-    Column("number", pa.int64(), "which attempt of the item, from 1", lambda r: r.attempt.number),
-    Column("model", pa.string(), "model asked", lambda r: r.facts.model),
-    Column(
-        "endpoint",
-        pa.string(),
-        "endpoint asked",
-        lambda r: r.attempt.endpoint or r.facts.endpoint,
-    ),
-    Column("started_at", _TIME, "when it was sent", lambda r: r.attempt.started_at, "UTC"),
-    Column(
-        "first_chunk_s",
-        pa.float64(),
-        "from sending to the first event",
-        lambda r: r.attempt.first_chunk_s,
-        "seconds",
-    ),
-    Column(
-        "latency_s",
-        pa.float64(),
-        "from sending to the end",
-        lambda r: r.attempt.latency_s,
-        "seconds",
-    ),
-    Column("http_status", pa.int64(), "HTTP status", lambda r: r.attempt.http_status),
-    Column(
-        "request_id",
-        pa.string(),
-        "the service's id of the exchange",
-        lambda r: r.attempt.request_id,
-    ),
-    Column(
-        "error_kind", pa.string(), "class of the failure", lambda r: error_kind(r.attempt.error)
-    ),
-    Column(
-        "error_code",
-        pa.string(),
-        "code the service gave",
-        lambda r: getattr(r.attempt.error, "code", None),
-    ),
-    Column("error_message", pa.string(), "what failed", lambda r: error_message(r.attempt.error)),
-    Column("prompt_tokens", pa.int64(), "billed input", _attempt_usage("prompt_tokens"), "tokens"),
-    Column(
-        "completion_tokens",
-        pa.int64(),
-        "billed output",
-        _attempt_usage("completion_tokens"),
-        "tokens",
-    ),
-    Column("total_tokens", pa.int64(), "billed in all", _attempt_usage("total_tokens"), "tokens"),
-    Column(
-        "text_chars",
-        pa.int64(),
-        "text that had arrived, reasoning included",
-        lambda r: r.attempt.text_chars,
-        "characters",
-    ),
-    Column(
-        "audio_s",
-        pa.float64(),
-        "speech that had arrived",
-        lambda r: r.attempt.audio_s,
-        "seconds",
-    ),
-    Column(
-        "text",
-        pa.string(),
-        "beginning of what had arrived, where it was no success",
-        lambda r: r.attempt.text,
-    ),
-    Column(
-        "cost",
-        pa.float64(),
-        "money by real usage",
-        lambda r: r.attempt.cost and r.attempt.cost.amount,
-        "see currency",
-    ),
-    Column(
-        "estimated_tokens",
-        pa.int64(),
-        "prompt and what had arrived, where it was cut before the usage came",
-        lambda r: r.attempt.estimated_tokens,
-        "tokens",
-    ),
-    Column(
-        "estimated_cost",
-        pa.float64(),
-        "money by that estimate",
-        lambda r: r.attempt.estimated_cost and r.attempt.estimated_cost.amount,
-        "see currency",
-    ),
-    Column(
-        "currency",
-        pa.string(),
-        "of both costs: ISO 4217",
-        lambda r: (money := r.attempt.cost or r.attempt.estimated_cost) and money.currency,
-    ),
-)
-
-
-def schema(columns: Iterable[Column[Any]]) -> pa.Schema:
+def schema(columns: Iterable[Column]) -> pa.Schema:
     """The Arrow schema of a table."""
     return pa.schema([column.field() for column in columns])
 
 
 def result_row(facts: RunFacts, result: Result) -> dict[str, Any]:
     """One row of `results`, as plain values."""
-    return _row(RESULT_COLUMNS, ResultOf(facts, result))
+    return dict(zip(_RESULT_NAMES, _result_values(_result_fields(facts, result)), strict=True))
 
 
 def attempt_rows(facts: RunFacts, result: Result) -> list[dict[str, Any]]:
     """The rows of `attempts` that belong to one item."""
-    return [_row(ATTEMPT_COLUMNS, AttemptOf(facts, result, a)) for a in result.attempts]
+    return [
+        dict(zip(_ATTEMPT_NAMES, _attempt_values(_attempt_fields(facts, result, a)), strict=True))
+        for a in result.attempts
+    ]
 
 
-def table(columns: Iterable[Column[Any]], rows: list[dict[str, Any]]) -> pa.Table:
+def table(columns: Iterable[Column], rows: list[dict[str, Any]]) -> pa.Table:
     """Rows from the journal as an Arrow table; times come as ISO 8601 texts or datetimes."""
     columns = tuple(columns)
     arrays = [
@@ -419,10 +227,6 @@ def table(columns: Iterable[Column[Any]], rows: list[dict[str, Any]]) -> pa.Tabl
     return pa.table(arrays, schema=schema(columns))
 
 
-def _row(columns: Iterable[Column[R]], record: R) -> dict[str, Any]:
-    return {column.name: column.value(record) for column in columns}
-
-
-def _typed(value: Any, column: Column[Any]) -> Any:
+def _typed(value: Any, column: Column) -> Any:
     written = column.type == _TIME and isinstance(value, str)
     return datetime.fromisoformat(value) if written else value

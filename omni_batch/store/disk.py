@@ -1,18 +1,22 @@
-"""What is done to the disk of a run. All that must survive a crash comes through here, in order.
+"""Writes to a run directory. All that must survive a crash goes through here, in order.
 
-`durability: process` hands everything to the operating system, so that it survives the death of our
+`durability: process` hands everything to the operating system, so that it survives a crash of our
 process. `durability: disk` waits for the disk as well (fsync of a file, and of the folder that
-names it), so that it survives the loss of power.
+contains it), so that it survives the loss of power.
 """
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+from omni_batch.errors import StorageError
 
 T = TypeVar("T")
 
@@ -26,15 +30,15 @@ class Disk:
     """
 
     durable: bool = False
-    """Whether what is done must survive the loss of power."""
+    """Whether writes must survive a loss of power."""
 
     def append(self, file: int, data: bytes) -> None:
-        """Hand all of it to the system."""
+        """Write all of it to an open file."""
         while data:
             data = data[os.write(file, data) :]
 
     def cut(self, file: int, size_bytes: int) -> None:
-        """Drop what stands behind a size."""
+        """Truncate an open file."""
         os.ftruncate(file, size_bytes)
 
     def sync(self, file: int) -> None:
@@ -53,7 +57,7 @@ class Disk:
             os.close(file)
 
     def publish(self, draft: Path, final: Path) -> None:
-        """Give a whole draft its name in one step, in the place of what had it."""
+        """Rename a whole draft in one step, replacing the file that had the name."""
         self.sync_path(draft)  # else a name could survive whose content does not
         draft.replace(final)
         self.sync_path(final.parent)
@@ -87,8 +91,29 @@ class Disk:
 PROCESS = Disk()
 
 
+@contextmanager
+def draft_of(final: Path) -> Iterator[Path]:
+    """Where to write a file or a folder; becomes `final` when the block succeeds, else removed.
+
+    For reports and exports, which can be made again. A run's own files go through a `Disk`.
+
+    Raises:
+        StorageError: disk full or not writable.
+    """
+    draft = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield draft
+        draft.replace(final)
+    except OSError as exc:
+        raise StorageError(f"{final} can't be written: {exc}") from exc
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        PROCESS.remove(draft)
+
+
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """`asyncio.to_thread`, but a cancellation waits: no thread still writes when we have left."""
+    """`asyncio.to_thread`, but a cancellation waits: no thread still writes afterwards."""
     future = asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments))
     try:
         return await asyncio.shield(future)

@@ -1,4 +1,4 @@
-"""items.parquet: the manifest as it was read, in row groups that make up the shards."""
+"""items.parquet: the manifest as it was read, in row groups that match the shards."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import ManifestError, StorageError
+from omni_batch.store.read import part_batches
 from omni_batch.types import Item
 
 GROUP_ROWS = 500
@@ -51,7 +52,7 @@ def choose_group_rows(shard_size: int | str) -> int:
 
 
 class UniqueIds:
-    """Finds ids that stand there twice; holds 8 bytes for each."""
+    """Finds duplicate ids; keeps 8 bytes for each."""
 
     def __init__(self) -> None:
         self._hashes = array("Q")
@@ -64,10 +65,10 @@ class UniqueIds:
         self._hashes.append(int.from_bytes(_hash(item_id)))
 
     def refuse_duplicates(self, ids: Iterable[str]) -> None:
-        """Raise ManifestError when an id stands there twice.
+        """Raise ManifestError when an id appears twice.
 
         Args:
-            ids: the same ids in the same order; looked at only when there is a suspicion.
+            ids: the same ids in the same order; read only when a duplicate is suspected.
         """
         hashes, counts = np.unique(np.asarray(self._hashes), return_counts=True)
         suspects = set(hashes[counts > 1].tolist())
@@ -77,17 +78,17 @@ class UniqueIds:
                 continue
             if item_id in seen:
                 raise ManifestError(
-                    f"item_id {item_id!r} stands in rows {seen[item_id] + 1} and {number + 1}; "
+                    f"item_id {item_id!r} appears in rows {seen[item_id] + 1} and {number + 1}; "
                     "ids must be unique (rows without an id column need different content)"
                 )
             seen[item_id] = number
 
 
 class ItemsWriter:
-    """Writes items as they come; holds one row group and 8 bytes for each id.
+    """Writes items as they come; keeps one row group and 8 bytes for each id.
 
     Raises:
-        ManifestError: on `close`, when an id stands there twice.
+        ManifestError: on `close`, when an id appears twice.
         StorageError: disk full or not writable.
     """
 
@@ -152,7 +153,7 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
 
 @lru_cache(maxsize=1)
 def _metadata(path: Path, changed_ns: int) -> pq.FileMetaData:
-    """The file's table of contents, which grows with it: parsed once, not for every shard."""
+    """The file's footer, which grows with it: parsed once, not for every shard."""
     return pq.read_metadata(path)
 
 
@@ -162,9 +163,8 @@ def _to_item(row: dict[str, Any]) -> Item:
 
 
 def _ids(path: Path) -> Iterator[str]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["item_id"]):
-            yield from batch.column("item_id").to_pylist()
+    for batch in part_batches(path, GROUP_ROWS, ["item_id"]):
+        yield from batch["item_id"].to_pylist()
 
 
 def _hash(item_id: str) -> bytes:

@@ -1,7 +1,7 @@
-"""The journal: one line for each finished item, safe before the item counts.
+"""The journal: one line for each finished item, written before the item counts as done.
 
-A line is whole or it is not there: what follows the last newline was cut by a crash and is removed
-before the next line is written.
+Only whole lines count: what follows the last newline was cut by a crash and is removed before the
+next line is written.
 """
 
 import asyncio
@@ -44,7 +44,9 @@ class Journal:
         self._syncing = asyncio.Lock()
         self._synced_bytes = -1  # not even its name is on the disk
         try:
-            self._file = path.open("ab", buffering=0)  # each line reaches the system at once
+            self._file = path.open(
+                "ab", buffering=0
+            )  # each line reaches the operating system at once
             self._whole_bytes = _whole_bytes(path)
             disk.cut(self._file.fileno(), self._whole_bytes)
         except OSError as exc:
@@ -64,7 +66,7 @@ class Journal:
     async def sync(self) -> None:
         """Wait until all that was appended so far is as safe as `durability` asks.
 
-        Who comes while the disk is busy waits with all others for one more turn of it.
+        Callers that come while the disk is busy share one more sync.
         """
         if not self._disk.durable:
             return
@@ -97,7 +99,7 @@ def read_journal(path: Path) -> Iterator[Entry]:
     """All whole entries, in the order they were finished; none when there is no journal.
 
     Raises:
-        StorageError: it can't be read, or a whole line is no entry.
+        StorageError: it can't be read, or a whole line is not an entry.
     """
     if not path.exists():
         return

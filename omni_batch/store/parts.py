@@ -20,14 +20,14 @@ def write_parts(directory: RunDir, shard_number: int) -> None:
     """
     journal = directory.journal(shard_number)
     results, attempts = journaled(journal)
-    # Attempts first: the part of results is the mark that the shard is done.
+    # Attempts first: the part of results marks the shard as done.
     _write(directory, attempts, directory.attempts(shard_number))
     _write(directory, results, directory.results(shard_number))
     directory.disk.remove(journal)
 
 
 def drop_leftovers(directory: RunDir, shards: int) -> None:
-    """Remove what the death of a process left half done, or done twice.
+    """Remove what a killed process left incomplete or duplicate.
 
     Raises:
         StorageError: not readable.
@@ -42,7 +42,7 @@ def drop_leftovers(directory: RunDir, shards: int) -> None:
 
 def _drop_journal(directory: RunDir, shard_number: int) -> None:
     for part in (directory.attempts(shard_number), directory.results(shard_number)):
-        try:  # its process may have died before all of it was on the disk
+        try:  # its process may have been killed before all of it was on the disk
             directory.disk.sync_path(part)
             directory.disk.sync_path(part.parent)
         except OSError as exc:
@@ -51,7 +51,7 @@ def _drop_journal(directory: RunDir, shard_number: int) -> None:
 
 
 def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
-    # Drafts lie elsewhere: whoever reads the folder of a table finds whole parts only.
+    # Drafts are elsewhere: whoever reads the folder of a table finds whole parts only.
     draft = directory.journals / f"{path.parent.name}-{path.name}.part"
     try:
         pq.write_table(rows, draft, compression="zstd")
@@ -65,7 +65,7 @@ def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
     """(results, attempts) of a journal, in manifest order.
 
     Raises:
-        StorageError: it can't be read, or holds a line that is not an item.
+        StorageError: it can't be read, or a line of it is not an item.
     """
     try:
         entries = list(read_journal(journal))
@@ -75,4 +75,6 @@ def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
         attempts.sort(key=lambda row: (row["row_number"], row["number"]))
         return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
     except (KeyError, TypeError, ValueError, pa.ArrowException) as exc:
-        raise StorageError(f"{journal} holds a line that is no finished item: {exc!r}") from exc
+        raise StorageError(
+            f"{journal} contains a line that is not a finished item: {exc!r}"
+        ) from exc

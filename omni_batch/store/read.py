@@ -1,12 +1,11 @@
-"""What is written of a run at this moment, from its parts and its journals. The one reader of both.
+"""A run's tables as written so far, from its parts and its journals. The one reader of both.
 
-Tables of another version are given today's columns: what they lack is null, what we lack is left.
+Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ from omni_batch.store.run_dir import RunDir
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Both tables of a shard: paths of its parts, or what its journal holds so far."""
+    """Both tables of a shard: paths of its parts, or the content of its journal so far."""
 
     results: Path | pa.Table
     attempts: Path | pa.Table
@@ -34,25 +33,30 @@ def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
         try:
             records.append((directory, read_record(directory.record)))
         except ConfigError:
-            continue  # somebody else's run.json
+            continue  # another program's run.json
     yield from sorted(records, key=lambda pair: pair[1].created_at, reverse=True)
 
 
 def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
-    """All shards of which something is written, in manifest order.
+    """All shards with any rows written, in manifest order.
 
     Raises:
         StorageError: a journal can't be read.
     """
-    for shard_number in range(shards):
-        parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
-        journal = directory.journal(shard_number)
-        if directory.results(shard_number).exists():
-            yield parts
-        elif journal.exists():
-            written = Shard(*journaled(journal))
-            # The journal goes when the part has come, which may have been just now.
-            yield parts if directory.results(shard_number).exists() else written
+    found = (_written_shard(directory, shard_number) for shard_number in range(shards))
+    yield from (shard for shard in found if shard)
+
+
+def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
+    parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
+    journal = directory.journal(shard_number)
+    if directory.results(shard_number).exists():
+        return parts
+    if not journal.exists():
+        return None
+    written = Shard(*journaled(journal))
+    # The journal goes when the part has come, which may have been just now.
+    return parts if directory.results(shard_number).exists() else written
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -63,6 +67,17 @@ def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.T
     """
     for shard in written_shards(directory, shards):
         yield _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+
+
+def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
+    """Some columns of a shard's results so far; no rows where none is written.
+
+    Raises:
+        StorageError: the part or the journal can't be read.
+    """
+    columns = tuple(column for column in RESULT_COLUMNS if column.name in names)
+    shard = _written_shard(directory, shard_number)
+    return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
 def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
@@ -108,17 +123,19 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise StorageError(f"{path} can't be read: {exc}") from exc
 
 
-def conformed(columns: Iterable[Column[Any]], found: pa.Table) -> pa.Table:
+def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
     """A table that another version has written, with today's columns."""
-    wanted = schema(columns)
+    wanted, names = schema(columns), set(found.column_names)
     arrays = [
         found[field.name].cast(field.type)
-        if field.name in found.column_names
+        if field.name in names
         else pa.nulls(found.num_rows, field.type)
         for field in wanted
     ]
     return pa.table(arrays, schema=wanted)
 
 
-def _table(written: Path | pa.Table, columns: Iterable[Column[Any]]) -> pa.Table:
-    return conformed(columns, read_part(written) if isinstance(written, Path) else written)
+def _table(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
+    if isinstance(written, Path):
+        written = read_part(written, [column.name for column in columns])
+    return conformed(columns, written)

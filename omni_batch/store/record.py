@@ -39,7 +39,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     finished_at: datetime | None = None
     reason: str | None = None
-    """Why it stopped on the way."""
+    """Why it stopped before its end."""
     warnings: tuple[str, ...] = ()
     base_folder: str = ""
     """Where relative references of the manifest start."""
@@ -60,12 +60,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
+        """Requests in progress."""
         return sum(endpoint.in_flight for endpoint in self.endpoints)
 
     @property
     def endpoint_names(self) -> str:
-        """Names of all endpoints, as they stand in the tables."""
+        """Names of all endpoints, as they appear in the tables."""
         entries = self.config.get("endpoints") or [self.config.get("endpoint") or {}]
         return "+".join(entry.get("label") or entry.get("name") or "unknown" for entry in entries)
 
@@ -81,12 +81,14 @@ def read_record(path: Path) -> RunRecord:
     """Read a run.json.
 
     Raises:
-        ConfigError: there is none, or it is none of ours.
+        ConfigError: there is none, or another program wrote it.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except FileNotFoundError:
-        raise ConfigError(f"{path.parent} is no run directory: it holds no run.json") from None
+        raise ConfigError(
+            f"{path.parent} is not a run directory: it contains no run.json"
+        ) from None
     except (OSError, msgspec.DecodeError) as exc:
         raise ConfigError(f"{path} can't be read: {exc}") from None
 

@@ -1,4 +1,4 @@
-"""A shard that is worked on again: what stands of it, and how a finished one is opened anew."""
+"""Progress of a shard by its journal, and how a finished shard is reopened."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from omni_batch.store.run_dir import RunDir
 
 @dataclass(frozen=True, slots=True)
 class ShardProgress:
-    """What a shard's journal says of its items, by row number."""
+    """What a shard's journal contains, by row number."""
 
     done: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
@@ -22,20 +22,20 @@ class ShardProgress:
 
 
 def read_progress(journal: Path) -> ShardProgress:
-    """Where a shard's items stand.
+    """The progress of a shard's items.
 
     Raises:
         StorageError: the journal can't be read.
     """
-    standing = ShardProgress()
+    progress = ShardProgress()
     for entry in read_journal(journal):
         if entry.result is not None:
-            standing.done.add(entry.result["row_number"])
+            progress.done.add(entry.result["row_number"])
             continue
         for attempt in entry.attempts:
             row = attempt["row_number"]
-            standing.attempts[row] = standing.attempts.get(row, 0) + 1
-    return standing
+            progress.attempts[row] = progress.attempts.get(row, 0) + 1
+    return progress
 
 
 def failed_rows(directory: RunDir, shard_number: int, kinds: Collection[str]) -> set[int]:
@@ -55,8 +55,8 @@ def failed_rows(directory: RunDir, shard_number: int, kinds: Collection[str]) ->
 def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
     """Turn a finished shard back into a journal in which some items have attempts but no result.
 
-    The journal stands whole before the part of `results`, which outweighs it, is taken away; at
-    no instant is a row in neither. The part of `attempts` stays until it is written anew.
+    The journal is complete before the part of `results`, which takes precedence, is removed: every
+    row is in one of the two at any time. The part of `attempts` stays until it is rewritten.
 
     Raises:
         StorageError: disk full, or not readable or writable.
@@ -82,11 +82,11 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
 def _entries(
     results: list[dict[str, Any]],
     attempts: Mapping[int, list[dict[str, Any]]],
-    again: Collection[int],
+    reopened: Collection[int],
 ) -> Iterator[Entry]:
     for result in results:
         row = result["row_number"]
-        if row not in again:
+        if row not in reopened:
             yield Entry(result, attempts.get(row, []))
         elif row in attempts:
             yield Entry(None, attempts[row])

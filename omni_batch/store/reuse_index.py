@@ -1,16 +1,15 @@
-"""Answers that earlier runs have paid for: found by fingerprint, read when they are asked for.
+"""Answers that earlier runs have paid for: found by fingerprint, read when they are needed.
 
-Held in memory are 24 bytes for each different question. Rows stay in their parts and journals; the
-parts that were read last are kept, because a manifest seldom changes its order.
+Memory takes 24 bytes for each different request. Rows stay in their parts and journals; the
+last parts read are kept, because a manifest seldom changes its order.
 """
 
 import asyncio
 import hashlib
 import shutil
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store.disk import PROCESS, Disk
-from omni_batch.store.journal import read_journal
+from omni_batch.store.read import read_results
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Usage
@@ -37,19 +35,20 @@ _ANSWER = (
 )
 _HEX_DIGITS = 64
 _ROW_BITS = 48  # of a place; the rest is the run
-_KEPT_BYTES = 8 * 2**20
-_VALUE_BYTES = 16  # of a value in Python's own form beyond its content, roughly
+_KEPT_PARTS = 8  # two lanes of shards, each across the border of two parts, and room
 
 Words = npt.NDArray[np.uint64]
+Columns = dict[str, list[Any]]
+"""Rows in plain values, in manifest order: one by one, Arrow gives them slowly."""
 
 
 class ReuseIndex:
-    """An index over the succeeded rows of earlier runs; of equal questions the newest counts.
+    """An index of the succeeded rows of earlier runs; of equal requests the newest counts.
 
     Args:
-        globs: of run directories; what is no run directory is passed over.
-        model: runs of other models can't hold the answer and are not read.
-        own: a run that is no earlier one.
+        globs: of run directories; other folders are skipped.
+        model: runs of other models are not read.
+        own: the present run, which is skipped.
     """
 
     def __init__(self, globs: Iterable[str], model: str, own: RunDir | None = None) -> None:
@@ -57,12 +56,12 @@ class ReuseIndex:
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
         self._first = self._second = self._place = np.empty(0, np.uint64)
-        self._parts: OrderedDict[tuple[int, int], _Part] = OrderedDict()
+        self._parts: dict[tuple[int, int], Columns] = {}
         self._reading = asyncio.Lock()
         for directory in _directories(globs, own):
             try:
-                self._take(directory, model)
-            except (OmniBatchError, OSError, ValueError, pa.ArrowException, KeyError) as exc:
+                self._add_run(directory, model)
+            except (OmniBatchError, OSError, ValueError, pa.ArrowException) as exc:
                 self.warnings.append(f"reuse: run {directory.root} can't be read: {exc}")
 
     def __len__(self) -> int:
@@ -72,21 +71,17 @@ class ReuseIndex:
         return self._find(fingerprint) is not None
 
     async def row(self, fingerprint: str) -> tuple[RunDir, dict[str, Any]] | None:
-        """The run and the row of `results` that answer a question; None where none does."""
+        """The run and its row of `results` that answer a request; None where there is none."""
         place = self._find(fingerprint)
         if place is None:
             return None
         number, row_number = place >> _ROW_BITS, place & (1 << _ROW_BITS) - 1
         directory, record = self._runs[number]
-        shard_number = row_number // record.shard_size
-        part = await self._part(number, shard_number)
-        index = part.index.get(row_number)
-        if index is None:
-            return None
-        row = dict.fromkeys(_ANSWER)  # an earlier version may not have had all of them
-        row |= {name: values[index] for name, values in part.columns.items()}
-        # The index knows a part of the fingerprint only, and a retry may have changed the row.
-        if (row["status"], row["fingerprint"]) != ("succeeded", fingerprint):
+        part = await self._part(number, row_number // record.shard_size)
+        position = bisect_left(part["row_number"], row_number)
+        row = {name: values[position] for name, values in part.items() if position < len(values)}
+        # The index has only a part of the fingerprint, and a retry may have changed the row.
+        if [row.get(name) for name in _KEY] != ["succeeded", fingerprint, row_number]:
             return None
         return directory, row
 
@@ -99,35 +94,30 @@ class ReuseIndex:
             index += 1
         return None
 
-    async def _part(self, number: int, shard_number: int) -> "_Part":
+    async def _part(self, number: int, shard_number: int) -> Columns:
         key = (number, shard_number)
-        if key not in self._parts:
-            async with self._reading:
-                if key not in self._parts:
-                    self._keep(key, await asyncio.to_thread(self._read, *key))
-        self._parts.move_to_end(key)
-        return self._parts[key]
+        async with self._reading:
+            if key not in self._parts:
+                self._parts[key] = await asyncio.to_thread(self._read, *key)
+                if len(self._parts) > _KEPT_PARTS:
+                    del self._parts[next(iter(self._parts))]
+            return self._parts[key]
 
-    def _keep(self, key: tuple[int, int], part: "_Part") -> None:
-        self._parts[key] = part
-        while len(self._parts) > 1 and sum(p.size for p in self._parts.values()) > _KEPT_BYTES:
-            self._parts.popitem(last=False)
+    def _read(self, number: int, shard_number: int) -> Columns:
+        """A shard of an earlier run; empty where it is gone by now."""
+        found: Columns = {"row_number": []}
+        with suppress(StorageError, pa.ArrowException):
+            found = read_results(self._runs[number][0], shard_number, _ANSWER).to_pydict()
+        return found
 
-    def _read(self, number: int, shard_number: int) -> "_Part":
-        """A part or a journal of an earlier run; empty where it is gone by now."""
-        directory, _ = self._runs[number]
-        with suppress(OSError, pa.ArrowException, StorageError):
-            return _Part.of(_read_part(directory, shard_number, None))
-        return _Part({}, {}, 0)
-
-    def _take(self, directory: RunDir, model: str) -> None:
+    def _add_run(self, directory: RunDir, model: str) -> None:
         record = read_record(directory.record)
         if record.config.get("model") != model:
             return
         found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
         count = 0
-        for table in _tables(directory, record):
-            keys = _keys(table)
+        for shard_number in range(record.shards):
+            keys = _keys(read_results(directory, shard_number, _KEY))
             found[:, count : count + keys.shape[1]] = keys
             count += keys.shape[1]
         found[2] |= np.uint64(len(self._runs) << _ROW_BITS)
@@ -135,7 +125,7 @@ class ReuseIndex:
         self._merge(*found[:, :count])
 
     def _merge(self, first: Words, second: Words, place: Words) -> None:
-        """Runs come newest first, so that the lowest place of equal questions is the newest."""
+        """Runs come newest first, so that the lowest place of equal requests is the newest."""
         self._first = np.concatenate([self._first, first])
         self._second = np.concatenate([self._second, second])
         self._place = np.concatenate([self._place, place])
@@ -148,29 +138,13 @@ class ReuseIndex:
         self._place = self._place[kept]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A shard's rows in memory, as plain values: one by one, Arrow gives them slowly."""
-
-    columns: dict[str, list[Any]]
-    index: dict[int, int]
-    """Row number → position."""
-    size: int
-
-    @classmethod
-    def of(cls, table: pa.Table) -> "_Part":
-        columns = table.to_pydict()
-        index = {row_number: position for position, row_number in enumerate(columns["row_number"])}
-        return cls(columns, index, table.nbytes + len(index) * len(columns) * _VALUE_BYTES)
-
-
 def link_speech(
     run: RunDir, row: dict[str, Any], target: Path, draft: Path, disk: Disk = PROCESS
 ) -> bool:
-    """Give an earlier run's speech a second name, or copy it where that can't be.
+    """Link an earlier run's speech into this run, or copy it where links don't work.
 
     Returns:
-        False when it is not there any more, or not as it was written.
+        False when the file is gone or was changed.
 
     Raises:
         StorageError: the copy can't be written.
@@ -215,31 +189,13 @@ def _created_at(run: RunDir) -> float:
     return 0.0
 
 
-def _tables(directory: RunDir, record: RunRecord) -> Iterator[pa.Table]:
-    for shard_number in range(record.shards):
-        with suppress(FileNotFoundError):
-            yield _read_part(directory, shard_number, _KEY)
-
-
-def _read_part(directory: RunDir, shard_number: int, columns: list[str] | None) -> pa.Table:
-    """A shard's results so far, from its part or else its journal."""
-    if directory.results(shard_number).exists():
-        with pq.ParquetFile(directory.results(shard_number)) as file:
-            names = columns or [n for n in file.schema_arrow.names if n in _ANSWER]
-            return file.read(columns=names, use_threads=False)
-    rows = [e.result for e in read_journal(directory.journal(shard_number)) if e.result]
-    if not rows:
-        raise FileNotFoundError(directory.results(shard_number))
-    return pa.table({name: [row.get(name) for row in rows] for name in columns or _ANSWER})
-
-
 def _keys(table: pa.Table) -> Words:
     """Of the succeeded rows: first word of the fingerprint, second word, row number."""
     known = pc.and_(pc.equal(table["status"], "succeeded"), pc.is_valid(table["fingerprint"]))
     table = table.filter(known)
     digits = "".join(table["fingerprint"].to_pylist())
     if len(digits) != _HEX_DIGITS * table.num_rows:
-        raise ValueError("its fingerprints are of another make")
+        raise ValueError("its fingerprints have an unknown format")
     words = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)
     rows = table["row_number"].to_numpy().astype(np.uint64)  # mixed signs would become floats
     return np.stack([words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64), rows])

@@ -1,4 +1,4 @@
-"""Where each file of a run lies."""
+"""Paths of a run's files."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from omni_batch.store.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
 _LOCK_WAIT_S = 0.5  # whoever only asks whether the run is owned holds the lock for an instant
-_HASH_DIGITS = 16  # 64 bits: a million ids do not meet
+_HASH_DIGITS = 16  # 64 bits: a million ids do not collide
 _LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
@@ -30,7 +30,7 @@ class RunDir:
 
     root: Path
     disk: Disk = PROCESS
-    """How safe what is written must be."""
+    """How durable its writes must be."""
 
     @property
     def run_id(self) -> str:
@@ -59,7 +59,7 @@ class RunDir:
 
     @property
     def downloads(self) -> Path:
-        """Media that were fetched for requests under way."""
+        """Media that were fetched for requests in progress."""
         return self.journals / "downloads"
 
     def journal(self, shard_number: int) -> Path:
@@ -79,7 +79,7 @@ class RunDir:
         return self.root / "audio" / f"{file_name(item_id)}.wav"
 
     def unfinished_speech(self, item_id: str, attempt: int) -> Path:
-        """Where speech lies until it is whole."""
+        """The speech of an attempt until it is whole."""
         return self.journals / f"{file_name(item_id)}.{attempt}.wav.part"
 
     def make_folders(self) -> None:
@@ -96,7 +96,7 @@ class RunDir:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Be the one process that works on this run. The lock dies with its process.
+        """Lock the run for this process. The lock ends with the process.
 
         Raises:
             ConfigError: another process owns it.
@@ -106,7 +106,7 @@ class RunDir:
             lock.acquire()
         except Timeout:
             raise ConfigError(
-                f"run {self.root} belongs to {self._owner()}; wait for it to end or stop it"
+                f"run {self.root} is in use by {self._owner()}; wait for it to end or stop it"
             ) from None
         except OSError as exc:
             raise StorageError(f"{self.root} can't be locked: {exc}") from exc

@@ -19,7 +19,7 @@ class Assembler:
     """Feed it every chunk, write the sound it returns, then ask it for the Response.
 
     Args:
-        wants_audio: speech was asked for; a reply without it is no success.
+        wants_audio: speech was requested; a reply without it fails.
         audio_tokens_per_s: the model's rate, to compare the sound with the bill.
     """
 
@@ -56,7 +56,7 @@ class Assembler:
 
         Raises:
             OmniBatchError: the chunk is an error sent inside the stream.
-            StreamError: the reply has no end.
+            StreamError: the reply exceeds a bound.
         """
         if chunk.error is not None:
             raise chunk.error
@@ -83,16 +83,16 @@ class Assembler:
             StreamError: the stream was cut.
             AbnormalFinish: it ended in an unknown way.
             ContentRefused: moderation ended it.
-            SpeechMissing: no sound came although it was asked for.
+            SpeechMissing: no speech came although it was requested.
         """
         reason = self._check_end()
         last, warnings = self._pcm.finish()
         speech = Speech(self._pcm.samples, self._pcm.sample_rate_hz) if self._pcm.samples else None
         if self._wants_audio and speech is None:
             raise SpeechMissing(
-                "speech was asked for, but the reply holds none; does the server speak?"
+                "speech was requested, but the reply contains none; does the server support speech?"
             )
-        warnings += self._doubts(reason, speech)
+        warnings += self._warnings(reason, speech)
         response = Response(
             text=(self._text or self._transcript).decode(),
             reasoning=self._reasoning.decode() or None,
@@ -106,11 +106,11 @@ class Assembler:
 
     def _check_bounds(self) -> None:
         if self.text_chars > MAX_TEXT_CHARS:
-            raise StreamError(f"the reply passed {MAX_TEXT_CHARS} characters without an end")
+            raise StreamError(f"the reply exceeded {MAX_TEXT_CHARS} characters without an end")
         if self.audio_s > MAX_AUDIO_S:
-            raise StreamError(f"the speech passed {MAX_AUDIO_S} seconds without an end")
+            raise StreamError(f"the speech exceeded {MAX_AUDIO_S} seconds without an end")
         if self._pcm.samples * SAMPLE_BYTES > MAX_AUDIO_BYTES:
-            raise StreamError(f"the speech passed {MAX_AUDIO_BYTES} bytes without an end")
+            raise StreamError(f"the speech exceeded {MAX_AUDIO_BYTES} bytes without an end")
 
     def _check_end(self) -> str:
         if self._finish_reason is None:
@@ -123,21 +123,21 @@ class Assembler:
             raise StreamError("the stream ended without its end mark [DONE]: it was cut")
         return self._finish_reason
 
-    def _doubts(self, reason: str, speech: Speech | None) -> list[str]:
-        doubts = []
+    def _warnings(self, reason: str, speech: Speech | None) -> list[str]:
+        warnings = []
         if reason == "length":
-            doubts.append("the reply was cut at the output limit (finish_reason length)")
+            warnings.append("the reply was cut at the output limit (finish_reason length)")
         if self.usage is None:
-            doubts.append("the service sent no usage; tokens and cost are unknown")
+            warnings.append("the service sent no usage; tokens and cost are unknown")
         billed = self.usage.completion_audio_tokens if self.usage else None
         if speech and billed and self._audio_tokens_per_s:
             expected_s = billed / self._audio_tokens_per_s
             if abs(speech.duration_s - expected_s) > _SPEECH_SLACK_S + _SPEECH_SLACK * expected_s:
-                doubts.append(
+                warnings.append(
                     f"{speech.duration_s:.1f} s of speech came for {billed} audio tokens, "
-                    f"which stand for {expected_s:.1f} s"
+                    f"which correspond to {expected_s:.1f} s"
                 )
-        return doubts
+        return warnings
 
 
 def _worse_reason(before: str | None, now: str | None) -> str | None:

@@ -54,14 +54,14 @@ def decode(payload: bytes) -> Chunk:
     `content`; all others have `delta.audio`.
 
     Raises:
-        StreamError: the payload is no chunk.
+        StreamError: the payload is not a chunk.
     """
     if payload.strip() == DONE:
         return Chunk(done=True)
     try:
         frame = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise StreamError(f"the service sent an event that is no chunk: {exc}") from exc
+        raise StreamError(f"the service sent an event that is not a chunk: {exc}") from exc
     if frame.error or (frame.choices is None and frame.code and frame.message):
         return Chunk(error=classify(200, payload))
     choice = frame.choices[0] if frame.choices else _Choice()
@@ -80,7 +80,7 @@ def decode(payload: bytes) -> Chunk:
 
 
 def _usage(wire: msgspec.Raw) -> Usage | None:
-    """Apart from its frame, so that a senseless number in it costs no paid answer."""
+    """Decoded apart from its frame, so that an invalid number in it never loses a paid answer."""
     if bytes(wire) == b"null":
         return None
     try:

@@ -50,7 +50,7 @@ class PcmDecoder:
         """The last samples, and warnings about what had to be dropped.
 
         Raises:
-            StreamError: the sound ends inside its WAV header, or in what is not base64.
+            StreamError: the sound ends inside its WAV header, or in invalid base64.
         """
         warnings = []
         if len(self._group) == 1:
@@ -110,7 +110,7 @@ def _ascii(text: str) -> bytes:
     try:
         return text.encode("ascii")
     except UnicodeEncodeError:
-        raise StreamError("speech is not base64: it holds other characters") from None
+        raise StreamError("speech is not base64: it contains other characters") from None
 
 
 def _decode_piece(piece: bytes) -> bytes:
@@ -139,7 +139,7 @@ def _parse_wav_header(start: bytes) -> tuple[int, int] | None:
             rate_hz = _rate_of(*struct.unpack_from("<HHIIHH", start, position + 8))
         position += 8 + size + size % 2
     if max(position, len(start)) > _MAX_HEADER_BYTES:
-        raise StreamError("speech begins with a WAV header that has no sound in it")
+        raise StreamError("speech begins with a WAV header without sound")
     return None
 
 
@@ -147,6 +147,6 @@ def _rate_of(code: int, channels: int, rate_hz: int, _rate: int, _block: int, bi
     if code not in _PCM_FORMATS or (channels, bits) != (1, 16) or not 8_000 <= rate_hz <= 192_000:
         raise StreamError(
             f"speech comes as {channels} channels of {bits} bits at {rate_hz} Hz (format {code}); "
-            "only 16-bit mono PCM is understood"
+            "only 16-bit mono PCM is supported"
         )
     return rate_hz

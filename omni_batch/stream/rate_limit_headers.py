@@ -1,4 +1,4 @@
-"""Limits that a server names in headers: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
+"""Limits that a server states in headers: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
 
 Pure. Source: OpenAI's guide to rate limits, 2026: limits of a minute; resets as "1m12s" or "20ms".
 Model Studio documents no such headers.

@@ -1,8 +1,8 @@
-"""What the service's no means: status and body in, one EndpointError out. Pure.
+"""Error mapping: status and body of a refusal in, one EndpointError out. Pure.
 
 The rules are a table, first match wins. Source: Model Studio error-code pages (2025-2026) and field
-reports: on this service `insufficient_quota` with 429 is the token limit of the minute, not the end
-of the money; `Free allocated quota exceeded` is.
+reports: on this service `insufficient_quota` with 429 is the token limit of the minute, not an
+empty account; `Free allocated quota exceeded` is.
 """
 
 import math
@@ -33,7 +33,7 @@ from omni_batch.text import one_line
 MAX_RETRY_AFTER_S = 120.0
 _MESSAGE_CHARS = 600
 _ID_CHARS = 200
-_READ_CHARS = 64 * 1024  # of a body; the rest of it would tell nobody more
+_READ_CHARS = 64 * 1024  # of a body; the rest adds nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ErrorBody:
 class _Rule:
     """Matches when the status is listed (none: any) and the pattern is in code or message.
 
-    200 stands for an error inside a stream.
+    200 is the status of an error inside a stream.
     """
 
     error: type[EndpointError]
@@ -57,8 +57,8 @@ class _Rule:
     pattern: str
     limit: Limit = "unknown"
 
-    def matches(self, status: int, said: ErrorBody) -> bool:
-        text = f"{said.code or ''} {said.message}"
+    def matches(self, status: int, error_body: ErrorBody) -> bool:
+        text = f"{error_body.code or ''} {error_body.message}"
         return (not self.statuses or status in self.statuses) and bool(
             re.search(self.pattern, text, re.IGNORECASE)
         )
@@ -94,27 +94,27 @@ def classify(
     *,
     quota_is_transient: bool = True,
 ) -> EndpointError:
-    """Turn a refused request into the error it stands for.
+    """Turn a refused request into an error.
 
     Args:
         status: HTTP status; 200 for an error sent inside a stream.
         body: JSON of any of the known shapes, the same framed as an event, or anything else.
         headers: lower-case names; `Retry-After` and `retry-after-ms` are honoured up to 120 s.
-        quota_is_transient: False where `insufficient_quota` is the end of the money (OpenAI).
+        quota_is_transient: False where `insufficient_quota` means an empty account (OpenAI).
     """
-    said = parse_error_body(body)
+    error_body = parse_error_body(body)
     headers = headers or {}
-    meant = _meant_status(status, said)
-    rule = next((rule for rule in _RULES if rule.matches(meant, said)), None)
-    error_class = rule.error if rule else _by_status(meant)
-    if said.code == "insufficient_quota" and not quota_is_transient:
+    intended = _intended_status(status, error_body)
+    rule = next((rule for rule in _RULES if rule.matches(intended, error_body)), None)
+    error_class = rule.error if rule else _by_status(intended)
+    if error_body.code == "insufficient_quota" and not quota_is_transient:
         error_class = AccountError
-    where = [f"HTTP {status}", *([said.code] if said.code else [])]
+    where = [f"HTTP {status}", *([error_body.code] if error_body.code else [])]
     error = error_class(
-        f"{said.message or 'no reason given'} ({', '.join(where)})",
-        code=said.code,
+        f"{error_body.message or 'no reason given'} ({', '.join(where)})",
+        code=error_body.code,
         http_status=status,
-        request_id=said.request_id or request_id_of(headers),
+        request_id=error_body.request_id or request_id_of(headers),
         retry_after_s=_retry_after_s(headers),
         server_limits=server_limits(headers),
     )
@@ -152,7 +152,7 @@ def parse_error_body(body: bytes) -> ErrorBody:
 
 
 def _short(value: Any, chars: int) -> str | None:
-    """Whatever stood there as a line of text that may be shown and kept."""
+    """Any value as one line of text that may be shown and stored."""
     if not value:
         return None
     try:
@@ -162,14 +162,14 @@ def _short(value: Any, chars: int) -> str | None:
     return one_line(text[:_READ_CHARS])[:chars] or None
 
 
-def _meant_status(status: int, said: ErrorBody) -> int:
-    # Inside a stream the status is spent, so gateways put the one they mean into the code.
-    code = said.code or ""
+def _intended_status(status: int, error_body: ErrorBody) -> int:
+    # Inside a stream the status is spent, so gateways put the intended one into the code.
+    code = error_body.code or ""
     return int(code) if status == 200 and re.fullmatch("[45][0-9]{2}", code) else status
 
 
 def _by_status(status: int) -> type[EndpointError]:
-    # An error inside a 200 stream that no rule knows is taken for a passing fault.
+    # An error inside a 200 stream that no rule knows is treated as temporary.
     return Rejected if 300 <= status < 500 else Unavailable
 
 
@@ -183,11 +183,11 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if value.strip().replace(".", "", 1).isdigit():
             return _bounded(float(value))
         return _bounded(parsedate_to_datetime(value).timestamp() - time())
-    except (ValueError, TypeError, IndexError, ArithmeticError, OSError):  # as the parser feels
+    except (ValueError, TypeError, IndexError, ArithmeticError, OSError):  # of the date parser
         return None
 
 
 def _bounded(wait_s: float) -> float:
     if math.isnan(wait_s):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

@@ -35,7 +35,7 @@ class SseDecoder:
         payloads = self._take_lines() if ended else []
         if len(self._line) + self._data_bytes > self._max_event_bytes:
             raise StreamError(
-                f"the service sent an event of more than {self._max_event_bytes} bytes without end"
+                f"the service sent an event that exceeds {self._max_event_bytes} bytes"
             )
         return payloads
 

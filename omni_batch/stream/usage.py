@@ -1,7 +1,7 @@
 """Tokens as billed: the wire's usage object in, `Usage` out. Pure and forgiving.
 
 Every detail object and every member may be null or absent (Model Studio chat reference, 2026). An
-object that makes no sense yields None: a paid answer is never lost over its bill.
+invalid object yields None: a paid answer is never lost over its bill.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _MAX_TOKENS = 2**40
 
 
 def parse_usage(wire: Any) -> Usage | None:
-    """Read a usage object; None when its totals are missing or senseless."""
+    """Read a usage object; None when its totals are missing or invalid."""
     if not isinstance(wire, Mapping):
         return None
     prompt, completion = _count(wire, "prompt_tokens"), _count(wire, "completion_tokens")
@@ -49,7 +49,7 @@ def _visible_text(completion: int, outputs: Mapping[str, Any]) -> int | None:
     """Text tokens without reasoning.
 
     The guide of 2025 counts reasoning beside the text, the reference of 2026 inside it; the sum
-    tells which one was meant. Where neither adds up the member is left unknown.
+    tells which applies. If neither adds up the value is left unknown.
     """
     text, audio = _count(outputs, "text_tokens"), _count(outputs, "audio_tokens") or 0
     reasoning = _count(outputs, "reasoning_tokens") or 0

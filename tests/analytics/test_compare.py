@@ -229,4 +229,4 @@ def test_the_page_escapes_all_that_runs_say(tmp_path: Path) -> None:
 def test_no_run_is_refused_with_2(runs: tuple[RunDir, RunDir], tmp_path: Path) -> None:
     done = command("compare", str(runs[0].root), str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is no run directory" in done.stderr
+    assert "is not a run directory" in done.stderr

@@ -41,7 +41,7 @@ from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
 
 
 async def run_rows(config: Config) -> RunDir:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id)
 
 
@@ -158,7 +158,7 @@ async def test_the_command_writes_the_page_and_says_the_same(
     assert "<!doctype html>" in (directory.root / "report.html").read_text()
     assert not list(directory.root.glob(".report*")), "no draft is left"
 
-    with pytest.raises(ConfigError, match="no run directory"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         write_report(RunDir(directory.root / "audio"))
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ConfigError, match=r"omni-batch\[report\]"):

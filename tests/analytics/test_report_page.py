@@ -52,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "quota": {"requests_per_minute": 1000, "tokens_per_minute": 1_000_000},
             }
         )
-        record = asyncio.run(omni_batch.run_batch(config))
+        record = asyncio.run(omni_batch.run_batch(config)).record
     return write_report(RunDir(folder / "runs" / record.run_id))[0]
 
 
@@ -74,9 +74,14 @@ def opened(browser: Any, page: Path, **options: Any) -> Iterator[Any]:
     context = browser.new_context(offline=True, **options)
     tab = context.new_page()
     said: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.url.startswith("http"):
+            said.append(request.url)
+
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: request.url.startswith("http") and said.append(request.url))
+    tab.on("request", note)
     tab.goto(page.resolve().as_uri())
     tab.wait_for_selector("html[data-loaded=yes]")
     try:

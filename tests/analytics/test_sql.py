@@ -19,14 +19,15 @@ from typer.testing import CliRunner
 
 import omni_batch
 from omni_batch.analytics.sql import RunDatabase, find_runs
-from omni_batch.analytics.table_files import guard, unguard
+from omni_batch.analytics.table_files import guard
 from omni_batch.cli.main import app
 from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, QueryError
-from omni_batch.simulator import reply
+from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
+from tests.analytics.test_export import restored
 from tests.cli.test_cli import omni_batch as command
-from tests.conftest import SAMPLE, MakeConfig, Simulator, prompts
+from tests.conftest import SAMPLE, MakeConfig, prompts
 from tests.support.written_runs import Written, write_run
 
 COOKBOOK = Path(omni_batch.__file__).parents[1] / "docs" / "cookbook.md"
@@ -221,7 +222,7 @@ def test_csv_holds_no_formulas(folder: Path) -> None:
 
 @given(st.text(alphabet="'=+-@\t\r ax\n"))
 def test_a_guarded_cell_begins_harmlessly_and_loses_nothing(text: str) -> None:
-    assert unguard(guard(text)) == text
+    assert restored(guard(text)) == text
     assert guard(text)[:1] not in tuple("=+-@\t\r")
 
 
@@ -302,12 +303,12 @@ async def test_the_cookbook_counts_429_and_what_a_retry_saved(
 ) -> None:
     simulator.script(reply.fault("rate_limit"), reply.fault("cut"), reply.text("hello"))
     config = make_config(prompts(1))
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     with RunDatabase() as database:
         database.add([RunDir(Path(config.output) / record.run_id)])
-        (minute,) = database.rows(QUERIES["Refusals for quota (429) by minute"])
+        (minute,) = database.rows(QUERIES["Rejections for quota (429) by minute"])
         errors = list(database.rows(QUERIES["Retries by error"]))
-    assert (minute["requests"], minute["refused"]) == (3, 1)
+    assert (minute["requests"], minute["rejected"]) == (3, 1)
     assert {(row["error_kind"], row["items_saved"]) for row in errors} == {
         ("rate_limited", 1),
         ("stream_error", 1),

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
+from omni_batch.text import nearest
 
 CATALOGUE = catalogue()
 MODELS = pytest.mark.parametrize("model", CATALOGUE.models.values(), ids=lambda m: m.name)
@@ -117,13 +118,13 @@ def test_token_rules(
 
 def test_pixel_bounds_of_3_5_agree_with_those_of_its_request_parameters() -> None:
     rules = known("qwen3.5-omni-plus").tokens
-    patch_px2 = (rules.image_factor_px or 0) ** 2
-    assert (rules.image_min_tokens or 0) * patch_px2 == 24_576
-    assert (rules.image_max_tokens or 0) * patch_px2 == 1_310_720
+    patch_px2 = rules.image_factor_px**2
+    assert rules.image_min_tokens * patch_px2 == 24_576
+    assert rules.image_max_tokens * patch_px2 == 1_310_720
     assert (rules.image_max_tokens_high_resolution or 0) * patch_px2 == 16_777_216
-    assert (rules.video_min_patches or 0) * patch_px2 == 65_536
-    assert (rules.video_max_patches or 0) * patch_px2 == 655_360
-    assert (rules.video_total_patches or 0) * patch_px2 == 184_549_376
+    assert rules.video_min_patches * patch_px2 == 65_536
+    assert rules.video_max_patches * patch_px2 == 655_360
+    assert rules.video_total_patches * patch_px2 == 184_549_376
 
 
 def test_prices_by_region_and_currency() -> None:
@@ -189,9 +190,9 @@ def test_an_alias_is_its_model_and_a_snapshot_that_differs_is_its_own() -> None:
 
 def test_an_unknown_name_is_none_and_the_nearest_is_offered() -> None:
     assert CATALOGUE.model("qwen3-omni-flsh") is None
-    assert CATALOGUE.nearest("qwen3-omni-flsh") == "qwen3-omni-flash"
-    assert CATALOGUE.nearest("Qwen-Omni-Turbo") == "qwen-omni-turbo"
-    assert CATALOGUE.nearest("whisper") is None
+    assert nearest("qwen3-omni-flsh", CATALOGUE.names()) == "qwen3-omni-flash"
+    assert nearest("Qwen-Omni-Turbo", CATALOGUE.names()) == "qwen-omni-turbo"
+    assert nearest("whisper", CATALOGUE.names()) is None
 
 
 @pytest.mark.parametrize(

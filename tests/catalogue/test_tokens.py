@@ -1,21 +1,21 @@
 """Prompt tokens by the service's published rules: its worked examples, and laws."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_batch.catalogue import catalogue
+from omni_batch.catalogue import TokenRules, catalogue
 from omni_batch.catalogue.tokens import (
     PromptEstimate,
-    TokenRules,
     audio_tokens,
     estimate_prompt,
     frames_tokens,
     image_tokens,
-    rules_of,
     text_tokens,
     video_tokens,
 )
@@ -23,7 +23,9 @@ from omni_batch.types import Frames, Media, Message, Part, Request
 
 
 def rules(name: str) -> TokenRules:
-    return rules_of(catalogue().model(name))
+    model = catalogue().model(name)
+    assert model is not None
+    return model.tokens
 
 
 FLASH, TURBO, PLUS = map(rules, ("qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"))
@@ -137,7 +139,7 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
     image = Media("image", "i", width_px=640, height_px=480)
     sound = Media("audio", "a", duration_s=10)
     clip = Media(
-        "video", "v", Path("v"), width_px=1280, height_px=720, duration_s=10, frames_per_s=30
+        "video", "v", path=Path("v"), width_px=1280, height_px=720, duration_s=10, frames_per_s=30
     )
     assert estimate(image) == PromptEstimate(text=15, image=302)
     assert estimate(sound, "abcd") == PromptEstimate(text=16, audio=125)
@@ -148,10 +150,10 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
 
 
 def test_a_video_is_heard_when_it_has_sound_or_nobody_looked() -> None:
-    size = {"width_px": 1280, "height_px": 720, "duration_s": 10.0}
-    silent = Media("video", "v", path=Path("v.mp4"), **size)
-    loud = Media("video", "v", path=Path("v.mp4"), has_sound=True, **size)
-    remote = Media("video", "v", url="https://example.org/v.mp4", **size)
+    clip = Media("video", "v", width_px=1280, height_px=720, duration_s=10.0)
+    silent = replace(clip, path=Path("v.mp4"))
+    loud = replace(clip, path=Path("v.mp4"), has_sound=True)
+    remote = replace(clip, url="https://example.org/v.mp4")
     assert [estimate(media).audio for media in (silent, loud, remote)] == [0, 125, 125]
 
 
@@ -170,4 +172,4 @@ def test_media_of_unknown_size_count_as_720p_and_ten_seconds() -> None:
 
 
 def test_an_unknown_model_is_estimated_as_qwen3_omni_flash() -> None:
-    assert rules_of(None) == FLASH
+    assert msgspec.structs.replace(catalogue().tokens, audio_out_per_s=12.5) == FLASH

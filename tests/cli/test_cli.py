@@ -10,14 +10,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from omni_batch.cli.main import app
 from omni_batch.simulator import Simulator, SimulatorOptions
 from tests.conftest import KEY, KEY_ENV, prompts, write_csv
 
 
 def omni_batch(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "omni_batch.cli.main", *arguments],
+        [sys.executable, "-m", "omni_batch", *arguments],
         cwd=cwd,
         env={**os.environ, "COLUMNS": "80", **environment},
         capture_output=True,
@@ -106,7 +108,7 @@ def test_ctrl_c_ends_what_is_in_flight_and_exits_130(
         command = [
             sys.executable,
             "-m",
-            "omni_batch.cli.main",
+            "omni_batch",
             "run",
             "config.yaml",
             "--no-prefect",
@@ -138,7 +140,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_can_be_resumed(
         command = [
             sys.executable,
             "-m",
-            "omni_batch.cli.main",
+            "omni_batch",
             "run",
             "config.yaml",
             "--no-prefect",
@@ -209,7 +211,7 @@ def test_a_wrong_option_is_refused_with_2(project: Path) -> None:
 
 
 def test_simulate_says_where_it_listens(project: Path) -> None:
-    command = [sys.executable, "-m", "omni_batch.cli.main", "simulate", "--port", "0"]
+    command = [sys.executable, "-m", "omni_batch", "simulate", "--port", "0"]
     command += ["--set", "dialect=dashscope", "--set", "framing=crlf"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -220,9 +222,118 @@ def test_simulate_says_where_it_listens(project: Path) -> None:
         assert process.wait(10) == 0
 
 
-def test_help_of_every_command_shows_an_example(project: Path) -> None:
-    listed = omni_batch("--help", cwd=project).stdout
-    commands = "demo run resume retry check status list models simulate"
-    for command in commands.split():
-        assert command in listed
-        assert f"Example: omni-batch {command}" in omni_batch(command, "--help", cwd=project).stdout
+COMMANDS = tuple(
+    str(command.name or getattr(command.callback, "__name__", ""))
+    for command in app.registered_commands
+)
+
+
+def test_help_lists_the_commands_and_how_to_get_completion(project: Path) -> None:
+    shown = omni_batch("-h", cwd=project)
+    assert shown.returncode == 0
+    assert shown.stdout == omni_batch("--help", cwd=project).stdout
+    assert [name for name in (*COMMANDS, "--install-completion") if name not in shown.stdout] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_shows_an_example(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "-h"], terminal_width=200)
+    assert f"Example: omni-batch {command}" in shown.output
+    lists_keys = "configs/reference.yaml" in shown.output
+    assert lists_keys == (command in ("run", "check", "init"))
+
+
+WRONG_LINES = {
+    "run": "Missing argument 'CONFIG'",
+    "run a.yaml b.yaml": "unexpected extra argument",
+    "run a.yaml --limits 3": "No such option: --limits (Possible options: --limit)",
+    "run a.yaml --limit x": "Invalid value for '--limit'",
+    "rum a.yaml": "No such command 'rum'. Did you mean 'run'",
+    "export a --to tar b": "Invalid value for '--to'",
+}
+
+
+@pytest.mark.parametrize("line", WRONG_LINES)
+def test_a_line_that_is_wrong_is_explained_in_one(line: str, project: Path) -> None:
+    done = omni_batch(*line.split(), cwd=project)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: ")
+    assert WRONG_LINES[line] in done.stderr
+    assert done.stderr.endswith(" (see --help)\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_command_the_help_is_shown(project: Path) -> None:
+    done = omni_batch(cwd=project)
+    assert (done.returncode, "Usage:" in done.stdout, done.stderr) == (2, True, "")
+
+
+@pytest.mark.parametrize("line", ["--debug run gone", "run --debug gone", "run gone --debug"])
+def test_debug_shows_the_traceback_wherever_it_is_put(line: str, project: Path) -> None:
+    done = omni_batch(*line.split(), cwd=project)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert "ConfigError: config gone does not exist" in done.stderr
+
+
+def test_an_error_that_nobody_expected_says_how_to_report_it(project: Path) -> None:
+    """Something takes a file's place that no code of ours looks for."""
+    (project / "omni_batch_broken.py").write_text(
+        "import sys; import omni_batch.catalogue as c; from omni_batch.cli.main import main\n"
+        "c.catalogue = lambda: 1 / 0\nsys.argv[1:] = ['models']\nmain()\n"
+    )
+    command = [sys.executable, "omni_batch_broken.py"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == (
+        "Error: Unexpected error: ZeroDivisionError: division by zero. Rerun with `omni-batch "
+        "--debug …` for the traceback and report it.\n"
+    )
+
+
+def completed(words: str) -> list[str]:
+    """What bash offers for the last word, by the script that --install-completion sets up."""
+    asked = {"COMP_WORDS": f"omni-batch {words}", "COMP_CWORD": str(len(words.split(" ")))}
+    environment = {"_OMNI_BATCH_COMPLETE": "complete_bash", **asked}
+    return CliRunner().invoke(app, env=environment, prog_name="omni-batch").stdout.split()
+
+
+def test_the_shell_completes_runs_kinds_models_keys_and_endpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = ["data/runs/first", "data/runs/second"]
+    for folder in map(Path, runs):
+        folder.mkdir(parents=True)
+        (folder / "run.json").touch()
+    assert completed("status da") == ["data", *runs]
+    assert completed("status data/") == ["data/runs", *runs]
+    assert completed("compare data/runs/first data/runs/s") == runs[1:]
+    assert completed("retry data/runs/first --error str") == ["stream_error"]
+    assert "qwen3-omni-flash" in completed("models qwen3-omni-f")
+    assert completed("run config.yaml --set quota.max") == ["quota.max_in_flight="]
+    assert completed("run a.yaml --set endpoint.name=dashscope-be") == [
+        "endpoint.name=dashscope-beijing"
+    ]
+    assert "model=qwen3-omni-flash" in completed("run config.yaml --set model=qwen3-omni-f")
+
+
+def test_init_writes_files_that_run_as_they_are(tmp_path: Path) -> None:
+    done = omni_batch("init", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    check, run = done.stdout.splitlines()[-2:]
+    assert "cd mine" in done.stdout
+    checked = omni_batch(*check.split()[1:], cwd=tmp_path / "mine")
+    assert checked.returncode == 0, checked.stderr
+    ran = omni_batch(*run.split()[1:], "--no-prefect", cwd=tmp_path / "mine")
+    assert "finished: 3 succeeded, 0 failed of 3 items" in ran.stdout
+    config = (tmp_path / "mine" / "batch.yaml").read_text(encoding="utf-8")
+    assert "DASHSCOPE_API_KEY" in config
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("mine")
+    done = omni_batch("init", cwd=tmp_path)
+    assert (done.returncode, "rows.csv exists" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    assert (tmp_path / "rows.csv").read_text() == "mine"

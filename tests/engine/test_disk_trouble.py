@@ -252,7 +252,7 @@ def test_a_second_process_is_refused_while_a_run_goes_on(
         run.stop(Interrupted("enough"))
 
     asyncio.run(execute(directory, background=intrude))
-    assert f"belongs to process {os.getpid()}".encode() in told
+    assert f"in use by process {os.getpid()}".encode() in told
     simulator.change(first_chunk_s=0)
     finish(directory)
 

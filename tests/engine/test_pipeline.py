@@ -32,7 +32,7 @@ from tests.conftest import KEY, KEY_ENV, SAMPLE, MakeConfig, prompts, read_table
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 
@@ -160,7 +160,7 @@ async def test_silence_is_noticed_and_asked_again(
     timeouts = {"first_byte_timeout_s": 0.2, "idle_timeout_s": 0.2, "first_wait_s": 0}
     directory, _ = await finish(make_config(prompts(1), retry=timeouts))
     first, second, third = read_table(directory.root, "attempts")
-    assert "fell silent" in first["error_message"]
+    assert "sent nothing for" in first["error_message"]
     assert first["text_chars"] > 0
     assert "no answer within" in second["error_message"]
     assert third["error_kind"] is None

@@ -26,7 +26,7 @@ SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 
@@ -128,9 +128,9 @@ async def test_a_run_that_is_not_finished_or_not_free_is_refused(make_config: Ma
     with pytest.raises(ConfigError, match="is prepared; finish it with: omni-batch resume"):
         reopen_failed(directory)
     await execute(directory)
-    with directory.owned(), pytest.raises(ConfigError, match="belongs to"):
+    with directory.owned(), pytest.raises(ConfigError, match="in use by"):
         reopen_failed(directory)
-    with pytest.raises(ConfigError, match=r"no run directory"):
+    with pytest.raises(ConfigError, match=r"not a run directory"):
         reopen_failed(RunDir(directory.root / "results"))
     assert not (directory.root / "results" / "run.lock").exists()
 
@@ -140,7 +140,7 @@ async def test_what_decides_the_answers_can_not_be_changed(
 ) -> None:
     simulator.script(reply.status(503))
     directory, record = await finish(make_config(prompts(1), retry={"max_attempts": 1}))
-    with pytest.raises(ConfigError, match="--set request: a run keeps"):
+    with pytest.raises(ConfigError, match="--set request: this key can't change"):
         reopen_failed(directory, overrides=["request.temperature=1"])
     assert read_record(directory.record) == record
     assert reopen_failed(directory, overrides=["retry.max_attempts=2"]) == 1

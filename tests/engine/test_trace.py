@@ -11,7 +11,7 @@ import pytest
 
 import omni_batch
 from omni_batch.catalogue import Price
-from omni_batch.catalogue.bill import Pricing, with_cost
+from omni_batch.catalogue.prices import Pricing, with_cost
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.cli.render_run import progress_line
 from omni_batch.config import Config
@@ -51,7 +51,7 @@ def make_priced(simulator: Simulator, make_config: MakeConfig) -> MakeConfig:
 
 
 async def finish(config: Config) -> tuple[RunDir, RunRecord]:
-    record = await omni_batch.run_batch(config)
+    record = (await omni_batch.run_batch(config)).record
     return RunDir(Path(config.output) / record.run_id), record
 
 

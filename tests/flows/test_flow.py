@@ -14,7 +14,7 @@ from omni_batch.analytics.results import FailureGroup
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
-from tests.conftest import KEY, KEY_ENV, prompts, write_csv
+from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
 
 pytestmark = pytest.mark.prefect
 
@@ -117,6 +117,30 @@ def test_a_key_may_come_from_a_secret_block(
         [*command, "--no-prefect"], env=environment, capture_output=True, text=True, check=False
     )
     assert (alone.returncode, "reads the block model-studio" in alone.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("cwd", [ROOT, ROOT / "docs"])
+def test_a_deployment_names_the_flow_by_its_path(cwd: Path) -> None:
+    entrypoint = f"{os.path.relpath(ROOT / 'flows' / 'batch.py', cwd)}:batch"
+    code = f"""if True:
+        from prefect.flows import load_flow_from_entrypoint
+        flow = load_flow_from_entrypoint({entrypoint!r})
+        print(flow.name, flow.fn.__globals__["keep_progress"].__name__)
+        """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.stdout == "omni-batch keep_progress\n", done.stderr
+
+
+def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "__init__.py").write_text("raise ImportError('somebody else')")
+    code = "from omni_batch.package_files import import_flows as f; print(f('entry').__file__)"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == f"{ROOT / 'flows' / 'entry.py'}\n", done.stderr
 
 
 async def _check_server(run_id: str) -> None:

@@ -129,7 +129,7 @@ def test_a_limit_holds_for_a_check_as_well(folder: Path, address: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "error", "reason"),
     [
-        ([], ManifestError, "holds no rows"),
+        ([], ManifestError, "has no rows"),
         ([{"item_id": "a"}, {"item_id": "b"}, {"item_id": "a"}], ManifestError, "rows 1 and 3"),
         ([{"item_id": "a", "prompt": 5}], ManifestError, "line 1: prompt is 5"),
         ([{"item_id": "a", "messages": "no"}], ManifestError, "line 1: messages"),
@@ -161,7 +161,7 @@ def test_all_rules_that_rows_break_are_listed_in_one_pass(folder: Path, address:
     """And the run would go on with the rest."""
     (folder / "tiny.png").write_bytes(picture("PNG", 5, 5))
     (folder / "thin.png").write_bytes(picture("PNG", 4000, 12))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"item_id": "good", "prompt": "Say hello."},
         {"item_id": "tiny", "image": "tiny.png"},
         {"item_id": "two-wrongs", "image": ["tiny.png", "thin.png"]},

@@ -18,18 +18,23 @@ def plan(**tree: Any) -> Plan:
 
 SELF_HOSTED = "http://127.0.0.1:8000/v1"
 SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
+VLLM = {"name": "vllm", "base_url": SELF_HOSTED}
+VLLM_OMNI = {"name": "vllm-omni", "base_url": SELF_HOSTED}
+OPENAI = {"name": "openai"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"endpoint": {"name": "vllm", "base_url": SELF_HOSTED}, "request": SPEECH}, "no speech"),
+    ({"endpoint": VLLM, "request": SPEECH}, "vllm.* does not speak"),
+    ({"endpoint": VLLM_OMNI, "request": SPEECH, "model": "qwen3.8-omni-flash"}, "not speak: set"),
     ({"endpoint": {"name": "vllm"}}, "needs endpoint.base_url"),
     ({"endpoint": {"name": "custom", "base_url": SELF_HOSTED, "dialect": "vlm"}}, "mean vllm"),
     ({"endpoint": {"name": "dashscope-workspace", "workspace": "ws"}}, "endpoint.region"),
-    ({"request": SPEECH, "model": "qwen3.8-omni-flash"}, "thinking: false|gives no speech"),
+    ({"request": SPEECH, "model": "qwen3.8-omni-flash"}, "thinking: false.*does not speak"),
     ({"request": {**SPEECH, "thinking": True}}, "thinking: false"),
     ({"request": {"thinking": True}, "model": "qwen-omni-turbo"}, "no thinking mode"),
-    ({"request": {"fps": 1}}, "takes no request.fps"),
-    ({"request": {"max_tokens": 20_000}}, "over the model's 16384"),
-    ({"request": {"top_k": 3}, "endpoint": {"name": "openai"}}, "takes no request.top_k"),
-    ({"media": {"transport": "upload"}, "endpoint": {"name": "openai"}}, "no temporary storage"),
+    ({"request": {"fps": 1}}, "fps is 1.0, but qwen3-omni-flash does not take it"),
+    ({"request": {"max_tokens": 20_000}}, "takes 16,384 at most"),
+    ({"request": {"top_k": 3}, "endpoint": OPENAI}, "openai servers don't take request.top_k"),
+    ({"request": {"fps": 1, "top_k": 3}, "endpoint": OPENAI}, "request.fps.*; .*request.top_k"),
+    ({"media": {"transport": "upload"}, "endpoint": OPENAI}, "no temporary storage"),
     ({"catalogue": "gone.toml"}, "catalogue gone.toml"),
     ({"model": "qwen3-omni-flash-realtime"}, "WebSocket"),
     ({"endpoint": {"name": "dashscope-batch-chat"}}, "of the omni models it has qwen3.5-omni-plus"),
@@ -112,6 +117,18 @@ def test_an_overlay_changes_the_catalogue(tmp_path: Path) -> None:
     overlay.write_text("[models.qwen3-omni-flash.quota]\nrequests_per_minute = 600\n")
     found = plan(catalogue=str(overlay), endpoint={"name": "dashscope-beijing"})
     assert found.endpoints[0].quota.requests_per_minute == 600
+
+
+def test_a_voice_that_is_not_listed_is_a_warning_with_the_nearest() -> None:
+    (warning,) = plan(request={**SPEECH, "voice": "cherri"}).warnings
+    assert "did you mean Cherry?" in warning
+    assert plan(request={"voice": "cherri"}).warnings == ()
+
+
+def test_what_the_catalogue_is_not_sure_of_is_a_warning() -> None:
+    (warning,) = plan(model="qwen3.5-omni-plus", request={"max_tokens": 65_537}).warnings
+    assert "65,536" in warning
+    assert "not sure of this limit" in warning
 
 
 def test_an_unknown_model_is_a_warning_with_the_nearest_name() -> None:

@@ -193,7 +193,7 @@ async def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [{}, {"path": Path("i")}, {"size_bytes": 3}])
 def test_a_medium_that_was_never_loaded_is_refused(known: dict[str, Any]) -> None:
-    with pytest.raises(MediaError, match="no local file"):
+    with pytest.raises(MediaError, match="not a local file"):
         encode(request(Media("image", "i", **known)))
 
 

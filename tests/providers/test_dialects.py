@@ -115,7 +115,7 @@ async def test_usage_is_always_asked_for_and_options_are_sent(name: str) -> None
      ("sglang-omni", Frames((IMAGE, IMAGE)))],
 )  # fmt: skip
 def test_a_part_without_a_form_is_refused(name: str, part: Part) -> None:
-    with pytest.raises(MediaError, match=f"dialect {name} take no"):
+    with pytest.raises(MediaError, match=f"dialect {name} do not take"):
         DIALECTS[name].encode(request(part))
 
 

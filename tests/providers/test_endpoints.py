@@ -50,7 +50,7 @@ def config(folder: Path, base_url: str, dialect: str, **more: Any) -> Config:
 
 
 async def run(folder: Path, settings: Config) -> tuple[dict[str, dict[str, Any]], RunRecord]:
-    record = await omni_batch.run_batch(settings)
+    record = (await omni_batch.run_batch(settings)).record
     rows = read_table(folder / "runs" / record.run_id)
     return {row["item_id"]: row for row in rows}, record
 

@@ -1,4 +1,4 @@
-"""Which way a medium goes: a table of laws."""
+"""How a medium is transported: a table of laws."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from omni_batch.config import MediaConfig
 from omni_batch.errors import MediaError
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.transport import (
-    Way,
+    Transport,
     choose_transport,
     choose_transports,
     encoded_bytes,
@@ -26,7 +26,7 @@ UPLOADED = Media("image", "oss://a", url="oss://a")
 
 
 @pytest.mark.parametrize(
-    ("dialect", "transport", "media", "way"),
+    ("dialect", "transport", "media", "chosen"),
     [
         ("dashscope", "auto", SMALL, "inline"),
         ("dashscope", "auto", LARGE, "upload"),
@@ -43,9 +43,11 @@ UPLOADED = Media("image", "oss://a", url="oss://a")
         ("openai", "auto", HEARD, "download"),
     ],
 )
-def test_every_medium_has_its_way(dialect: str, transport: str, media: Media, way: Way) -> None:
+def test_every_medium_has_its_transport(
+    dialect: str, transport: str, media: Media, chosen: Transport
+) -> None:
     config = MediaConfig.model_validate({"transport": transport})
-    assert choose_transport(media, config, DIALECTS[dialect]) == way
+    assert choose_transport(media, config, DIALECTS[dialect]) == chosen
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,10 @@ def test_every_medium_has_its_way(dialect: str, transport: str, media: Media, wa
         ("dashscope", "url", SMALL, "give its URL"),
         ("dashscope", "inline", LARGE, "10,666,732 bytes inline; the cap is 10,485,760"),
         ("litellm", "auto", LARGE, "or make it smaller"),
-        ("vllm", "auto", UPLOADED, "means nothing to vllm"),
+        ("vllm", "auto", UPLOADED, "can.t be resolved by vllm"),
     ],
 )
-def test_a_medium_without_a_way_is_refused(
+def test_a_medium_without_a_transport_is_refused(
     dialect: str, transport: str, media: Media, hint: str
 ) -> None:
     config = MediaConfig.model_validate({"transport": transport})
@@ -65,7 +67,7 @@ def test_a_medium_without_a_way_is_refused(
         choose_transport(media, config, DIALECTS[dialect])
 
 
-def test_a_file_that_may_be_read_always_has_a_way() -> None:
+def test_a_file_that_may_be_read_always_has_a_transport() -> None:
     for dialect in DIALECTS.values():
         for transport in ("auto", "inline"):
             config = MediaConfig.model_validate({"transport": transport})

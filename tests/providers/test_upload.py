@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -382,6 +383,23 @@ async def test_a_file_that_changed_its_size_is_not_stored(
     assert not service.forms
 
 
+@pytest.mark.parametrize("size_bytes", [30_000_000, 50_000_000])
+async def test_a_file_that_changes_its_size_while_it_is_sent_is_not_stored(
+    service: Service, uploader: Uploader, tmp_path: Path, size_bytes: int
+) -> None:
+    path = tmp_path / "sparse.mp4"
+    path.write_bytes(b"")
+    os.truncate(path, 40_000_000)
+    service.gate.clear()
+    upload = asyncio.create_task(uploader.upload(path, sha256="5" * 64, size_bytes=40_000_000))
+    await service.reached.wait()
+    os.truncate(path, size_bytes)
+    service.gate.set()
+    with pytest.raises(MediaError, match="changed its size"):
+        await upload
+    assert not service.forms
+
+
 async def test_a_file_that_is_gone_fails_its_item(uploader: Uploader, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="can't be read"):
         await uploader.upload(tmp_path / "gone.png", sha256="5" * 64, size_bytes=10)
@@ -535,7 +553,7 @@ async def test_a_storage_that_falls_silent_is_unavailable(
     error = await refusal(uploader, tale)
     service.gate.set()
     assert isinstance(error, Unavailable)
-    assert "stood still" in str(error)
+    assert "made no progress" in str(error)
 
 
 async def test_no_secret_is_logged_or_shown(

@@ -7,39 +7,32 @@ import pytest
 from omni_batch.catalogue import catalogue
 from omni_batch.config import RequestConfig
 from omni_batch.requests.build import build_request
-from omni_batch.requests.messages import FrameRefs, MediaRef, Turn
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.types import Frames, Item, Media, Message, Request
 
-IMAGE, SOUND = MediaRef("image", "i"), MediaRef("audio", "a")
-MEDIA = {IMAGE: Media("image", "i", sha256="1"), SOUND: Media("audio", "a", sha256="2")}
-HELLO = Turn("user", ("Hello",))
-SPOKEN = {"modalities": ("text", "audio")}
+IMAGE, SOUND = Media("image", "i", sha256="1"), Media("audio", "a", sha256="2")
+HELLO = Message("user", ("Hello",))
+SPOKEN: dict[str, Any] = {"modalities": ("text", "audio")}
 
 
 def build(
-    *turns: Turn, model: str = "qwen3-omni-flash", item: Item | None = None, **config: Any
+    *turns: Message, model: str = "qwen3-omni-flash", item: Item | None = None, **config: Any
 ) -> Request:
     return build_request(
         item or Item("one", 0),
         turns or (HELLO,),
-        MEDIA,
         RequestConfig(**config),
         model,
         catalogue().model(model),
     )
 
 
-def test_turns_are_joined_with_their_media() -> None:
-    frames = FrameRefs((IMAGE, IMAGE))
-    request = build(
-        Turn("user", (SOUND, "What?")), Turn("assistant", ("x",)), Turn("user", (frames,))
+def test_turns_take_their_loaded_media() -> None:
+    named, loaded = Media("image", "i"), Media("image", "i", sha256="1")
+    turn = Message("user", (named, "What?", Frames((named, named))))
+    assert turn.with_media({named: loaded}) == (
+        Message("user", (loaded, "What?", Frames((loaded, loaded))))
     )
-    assert request.messages == (
-        Message("user", (MEDIA[SOUND], "What?")),
-        Message("assistant", ("x",)),
-        Message("user", (Frames((MEDIA[IMAGE], MEDIA[IMAGE])),)),
-    )
-    assert request.media() == (MEDIA[SOUND], MEDIA[IMAGE], MEDIA[IMAGE])
 
 
 @pytest.mark.parametrize(
@@ -48,15 +41,14 @@ def test_turns_are_joined_with_their_media() -> None:
         (("text",), "text"),
         ((IMAGE, "text"), "image"),
         (("text", SOUND), "audio"),
-        ((MediaRef("video", "v"),), "video"),
-        ((FrameRefs((IMAGE,)), "text"), "frames"),
+        ((Media("video", "v"),), "video"),
+        ((Frames((IMAGE,)), "text"), "frames"),
         ((SOUND, IMAGE), "audio"),
     ],
 )
 def test_the_modality_is_what_the_last_turn_holds_first(parts: Any, modality: str) -> None:
-    media = {**MEDIA, MediaRef("video", "v"): Media("video", "v")}
-    turns = [Turn("user", (SOUND,)), Turn("user", parts)]
-    request = build_request(Item("one", 0), turns, media, RequestConfig(), "m", None)
+    turns = [Message("user", (SOUND,)), Message("user", parts)]
+    request = build_request(Item("one", 0), turns, RequestConfig(), "m", None)
     assert request.modality == modality
 
 
@@ -68,7 +60,7 @@ def test_an_alias_goes_over_the_wire_as_it_was_given() -> None:
 
 def test_only_sampling_that_was_set_is_sent() -> None:
     assert build().options == {}
-    everything = {
+    everything: dict[str, Any] = {
         "temperature": 0.0,
         "top_p": 0.5,
         "top_k": 0,
@@ -150,3 +142,12 @@ def test_thinking_is_said_only_where_it_differs_from_the_models_default(
     model: str, wanted: bool | None, said: bool | None
 ) -> None:
     assert build(model=model, thinking=wanted).thinking is said
+
+
+def test_every_option_is_in_the_table_once() -> None:
+    others = {"system", "prompt", "modalities", "voice", "spoken_rows", "thinking", "extra"}
+    keys = RequestConfig.model_fields.keys() - others
+    only_extra = {"enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"}
+    assert REQUEST_OPTIONS.keys() == keys | only_extra
+    listed = {name for model in catalogue().models.values() for name in model.parameters}
+    assert listed == {name for name, option in REQUEST_OPTIONS.items() if option.of_some_models}

@@ -7,7 +7,7 @@ import os
 import time
 import tracemalloc
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -242,9 +242,11 @@ def test_a_packed_bomb_is_unpacked_to_its_bound(
     import lzma
 
     monkeypatch.setattr(manifest, "_MAX_ROW_CHARS", 1_000_000)
-    pack = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}[suffix]
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress,
+    }  # fmt: skip
     path = tmp_path / f"rows.jsonl{suffix}"
-    path.write_bytes(pack(b"\0" * 60_000_000))
+    path.write_bytes(packers[suffix](b"\0" * 60_000_000))
     with room(20_000_000), pytest.raises(ManifestError, match="1,000,000"):
         read(path)
 
@@ -255,22 +257,22 @@ def test_a_large_cell_of_parquet_is_refused_by_what_the_file_says(tmp_path: Path
     with pytest.raises(ManifestError, match=r"rows of .* bytes; 33,554,432 at most"):
         read(path)
     pq.write_table(pa.table({"item_id": ["a"], "prompt": ["x" * 20_000_000]}), path)
-    with pytest.raises(ManifestError, match=r"row 1: prompt takes 20,000,000 .*16,777,216"):
+    with pytest.raises(ManifestError, match=r"row 1: prompt has 20,000,000 .*16,777,216"):
         read(path)
 
 
 def test_a_header_of_very_many_columns_is_read_in_one_pass(tmp_path: Path) -> None:
     begun_s = time.monotonic()
     said = refusal(tmp_path / "rows.csv", ",".join(map(str, range(300_000))) + ",7\n")
-    assert "'7' stands there twice" in said
+    assert "duplicate column '7'" in said
     assert time.monotonic() - begun_s < 10
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"item_id": "a", "item_id": "b"}', "'item_id' stands there twice"),
-        ('{"prompt": "a", "\\u0070rompt": "b"}', "'prompt' stands there twice"),
+        ('{"item_id": "a", "item_id": "b"}', "duplicate key 'item_id'"),
+        ('{"prompt": "a", "\\u0070rompt": "b"}', "duplicate key 'prompt'"),
         (nested(MAX_DEPTH + 1), "100 levels deep"),
         (nested(100_000), "100 levels deep"),
         ('{"x": NaN}', "not a JSON object"),
@@ -327,25 +329,9 @@ def test_messages_of_any_depth_are_refused_by_their_row(
         "{{ ''.__class__ }}",
         "{{ cycler.__init__.__globals__ }}",
         "{{ x.__class__.__mro__[1].__subclasses__() }}",
-        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ '{0.__class__}'.format(x) }}",
+        "{% for i in [1] %}{{ loop.__class__ }}{% endfor %}",
         "{% for i in range(10**9) %}x{% endfor %}",
-        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-        "{{ 'a' * 10**10 }}",
-        "{{ [1] * 10**10 }}",
-        "{{ 9 ** (9 ** 9) }}",
-        "{{ '%1000000000d' % 1 }}",
-        "{{ '%1000000000d' | format(1) }}",
-        "{{ 'a' | center(10**10) }}",
-        "{{ 'a' | indent(10**10, true) }}",
-        "{{ [1] | batch(10**9, 0) | list }}",
-        "{{ 1.5 | round(10**9, 'ceil') }}",
-        "{{ lipsum(10**9) }}",
-        "{% set a = 'aaaaaaaaaaaaaaaaaaaa' %}{{ a" + " | replace('a', a)" * 20 + " }}",
-        "{% set a = 'aaaaaaaaaaaaaaaaaaaa' %}{{ a" + " | join(a)" * 20 + " }}",
-        "{% set a = 'x' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
-        "{% set a = 9 %}" + "{% set a = a * a %}" * 60,
-        "{% set a = 'x' %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60,
-        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% include '/etc/passwd' %}",
         "{% import 'os' as os %}",
@@ -353,22 +339,16 @@ def test_messages_of_any_depth_are_refused_by_their_row(
         "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
     ],
 )
-def test_a_template_reaches_nothing_and_takes_neither_time_nor_memory(text: str) -> None:
-    begun_s = time.monotonic()
+def test_a_template_reaches_no_insides_and_no_files(text: str) -> None:
     with pytest.raises((ConfigError, ManifestError), match=r"request\.prompt"):
         PromptTemplate(text).render({"x": "hi"})
-    assert time.monotonic() - begun_s < 5
 
 
-def test_what_prompts_need_works_within_the_bounds() -> None:
-    text = (
-        "{% set y = x | replace('h', 'H') %}{{ y }} {{ xs | join(', ') }} {{ 2 * 3 }} "
-        "{{ '-' * 3 }} {{ 7 % 2 }} {{ 1.26 | round(1) }} {{ xs | tojson }} "
-        "{% for i in range(2) %}{{ i }}{% endfor %}"
-    )
-    assert PromptTemplate(text).render({"x": "hi", "xs": ["a", "b"]}) == (
-        'Hi a, b 6 --- 1 1.3 ["a", "b"] 01'
-    )
+def test_a_prompt_of_any_length_is_refused_at_its_bound() -> None:
+    """The template is the user's own code; what it takes is theirs, what it makes is bounded."""
+    text = "{% for i in range(99999) %}{% for j in range(99999) %}{{ x }}{% endfor %}{% endfor %}"
+    with room(100_000_000), pytest.raises(ManifestError, match="longer than 16,777,216 characters"):
+        PromptTemplate(text).render({"x": "x" * 1_000})
 
 
 async def test_a_template_in_a_rows_data_stays_text(
@@ -387,9 +367,9 @@ async def test_a_template_in_a_rows_data_stays_text(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: the key model stands there twice"),
-        ("manifest:\n  path: a\n  path: b\n", "line 3: the key path stands there twice"),
-        ("manifest: {path: a, path: b}\n", "line 1: the key path stands there twice"),
+        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: duplicate key model"),
+        ("manifest:\n  path: a\n  path: b\n", "line 3: duplicate key path"),
+        ("manifest: {path: a, path: b}\n", "line 1: duplicate key path"),
         ("a: " + "[" * 5000, "nested too deeply"),
         ("!!python/object/apply:os.system [id]", "can't be read as YAML"),
         ("a: \0", "can't be read as YAML"),

@@ -265,7 +265,7 @@ def test_an_empty_id_is_refused_in_its_line(tmp_path: Path, name: str, content: 
         ("r.csv", b"item_id,prompt\na,x\nb\n", 3, "1 cells, but the header has 2"),
         ("r.csv", b"item_id,prompt\na,x\nb,y,z\n", 3, "3 cells, but the header has 2"),
         ("r.csv", b'item_id,prompt\na,"x\ny"\nb\n', 4, "1 cells"),
-        ("r.csv", b"item_id,prompt,prompt\na,x,y\n", 1, "'prompt' stands there twice"),
+        ("r.csv", b"item_id,prompt,prompt\na,x,y\n", 1, "duplicate column 'prompt'"),
         ("r.csv", b"item_id,,prompt\na,x,y\n", 1, "column 2 has no name"),
         ("r.csv", b'item_id,prompt\na,"x"y\n', 2, "expected after"),
         ("r.csv", b'item_id,prompt\na,"x\n', 2, "unexpected end of data"),
@@ -287,11 +287,11 @@ def test_an_empty_id_is_refused_in_its_line(tmp_path: Path, name: str, content: 
         ("r.jsonl", b'{"item_id": "a"}\n{"item_id": "b\xff"}\n', 2, "not a JSON object"),
         ("r.jsonl", b'{"item_id": "a"}\n{"item_id": "\\ud800"}\n', 2, "not a JSON object"),
         ("r.jsonl", b'{"item_id": "a"}\n{"item_id": "b\0"}\n', 2, "not a JSON object"),
-        ("r.jsonl", b'{"prompt": 5}\n', 1, "prompt is 5; it must be a text"),
-        ("r.jsonl", b'{"audio": ["a.wav"]}\n', 1, "audio is ['a.wav']; it must be a text"),
-        ("r.jsonl", b'{"image": {"url": 1}}\n', 1, "it must hold references"),
-        ("r.jsonl", b'{"frames": ["a.jpg", 1]}\n', 1, "it must hold references"),
-        ("r.jsonl", b'{"messages": {"role": 1}}\n', 1, "it must be a text"),
+        ("r.jsonl", b'{"prompt": 5}\n', 1, "prompt is 5; expected a text"),
+        ("r.jsonl", b'{"audio": ["a.wav"]}\n', 1, "audio is ['a.wav']; expected a text"),
+        ("r.jsonl", b'{"image": {"url": 1}}\n', 1, "expected references"),
+        ("r.jsonl", b'{"frames": ["a.jpg", 1]}\n', 1, "expected references"),
+        ("r.jsonl", b'{"messages": {"role": 1}}\n', 1, "expected a text"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_used_names_file_line_and_reason(
@@ -310,7 +310,7 @@ def test_a_row_that_cannot_be_used_names_file_line_and_reason(
         (pa.table({"prompt": ["x", None]}), "row 2: the row is empty"),
         (
             pa.table([pa.array(["a"]), pa.array(["b"])], ["note", "note"]),
-            "'note' stands there twice",
+            "duplicate column 'note'",
         ),
     ],
 )
@@ -334,7 +334,7 @@ def test_a_row_of_parquet_that_cannot_be_used_names_its_number(
         ("r.csv.xz", lzma.compress(b"item_id\na\n" * 99)[:-12], "can't be read"),
         ("r.csv.gz", gzip.compress(b"item_id,prompt\na,\xff\n", mtime=0), "line 2: not UTF-8"),
         ("r.xlsx", b"PK", "ending '.xlsx'"),
-        ("rows", b"item_id\na\n", "ending 'none'"),
+        ("rows", b"item_id\na\n", "has no ending"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name(

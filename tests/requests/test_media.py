@@ -9,13 +9,12 @@ import pytest
 
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.messages import MediaRef
 from omni_batch.types import Media, MediaKind
 from tests.support.media_files import bomb, picture, sound
 
 
 def load(loader: MediaLoader, reference: str, kind: MediaKind = "image") -> Media:
-    return asyncio.run(loader.load(MediaRef(kind, reference)))
+    return asyncio.run(loader.load(Media(kind, reference)))
 
 
 def refusal(loader: MediaLoader, reference: str, kind: MediaKind = "image") -> str:
@@ -82,9 +81,9 @@ def test_a_root_may_lie_anywhere(folder: Path) -> None:
 
 
 def test_a_root_that_is_no_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"media\.roots: .*cat\.png is no folder"):
+    with pytest.raises(ConfigError, match=r"media\.roots: .*cat\.png is not a folder"):
         MediaLoader(folder, ["photos/cat.png"])
-    with pytest.raises(ConfigError, match=r"media\.roots: .*gone is no folder"):
+    with pytest.raises(ConfigError, match=r"media\.roots: .*gone is not a folder"):
         MediaLoader(folder, [".", "gone"])
 
 
@@ -121,7 +120,7 @@ def test_outside_the_roots_nobody_learns_what_exists(loader: MediaLoader) -> Non
     "reference", ["file:///etc/passwd", "s3://bucket/a.png", "FTP://host/a.png", "HTTP://host/a"]
 )
 def test_a_url_of_another_scheme_is_refused(loader: MediaLoader, reference: str) -> None:
-    assert f"{reference} is no http(s) or oss URL" in refusal(loader, reference)
+    assert f"{reference} is not an http(s) or oss URL" in refusal(loader, reference)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +134,9 @@ def test_a_folder_a_pipe_and_a_device_are_refused_unopened(
     folder: Path, loader: MediaLoader
 ) -> None:
     os.mkfifo(folder / "pipe.png")
-    assert refusal(loader, "pipe.png") == "pipe.png is no plain file"
-    assert refusal(loader, "photos") == "photos is no plain file"
-    assert refusal(MediaLoader(Path("/dev"), ["."]), "zero") == "zero is no plain file"
+    assert refusal(loader, "pipe.png") == "pipe.png is not a regular file"
+    assert refusal(loader, "photos") == "photos is not a regular file"
+    assert refusal(MediaLoader(Path("/dev"), ["."]), "zero") == "zero is not a regular file"
 
 
 def test_names_that_no_file_can_have_are_refused(folder: Path, loader: MediaLoader) -> None:
@@ -206,9 +205,9 @@ def test_parameters_of_a_data_uri_are_no_part_of_its_type(loader: MediaLoader) -
         ("data:image/png;base64,a*b=", "image", "is not base64"),
         ("data:image/png;base64,abc", "image", "is not base64"),
         ("data:image/png;base64,YW*Jj", "image", "is not base64"),
-        ("data:image/png;base64,", "image", "holds nothing, where image is due"),
-        (data_uri(b"12345"), "audio", "holds image/png, where audio is due"),
-        (data_uri(b"12345", "text/html"), "image", "holds text/html, where image is due"),
+        ("data:image/png;base64,", "image", "contains nothing; expected image"),
+        (data_uri(b"12345"), "audio", "contains image/png; expected audio"),
+        (data_uri(b"12345", "text/html"), "image", "contains text/html; expected image"),
     ],
 )
 def test_a_data_uri_that_is_none_is_refused(
@@ -222,5 +221,5 @@ def test_a_data_uri_that_is_none_is_refused(
 def test_a_data_uri_over_the_cap_is_refused_and_not_repeated(folder: Path) -> None:
     uri = data_uri(bytes(3000))
     message = refusal(MediaLoader(folder, ["."], 1000), uri)
-    assert message.endswith(f"takes {len(uri)} bytes; files may have 1,000 here")
+    assert message.endswith(f"takes {len(uri)} bytes; the limit here is 1,000")
     assert len(message) < 150

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.errors import ManifestError
-from omni_batch.requests.messages import FrameRefs, MediaRef, Turn, references, turns_of
+from omni_batch.requests.messages import messages_of
 from omni_batch.text import display_name, is_data_uri, is_url
-from omni_batch.types import Item
+from omni_batch.types import Frames, Item, Media, Message, media_of
 
-IMAGE, AUDIO, VIDEO = MediaRef("image", "i"), MediaRef("audio", "a"), MediaRef("video", "v")
+IMAGE, AUDIO, VIDEO = Media("image", "i"), Media("audio", "a"), Media("video", "v")
 
 
 def item(**columns: Any) -> Item:
@@ -22,32 +22,32 @@ def item(**columns: Any) -> Item:
 def parts_of(content: object) -> tuple[object, ...]:
     """One user turn written in `messages`, as parts."""
     messages = json.dumps([{"role": "user", "content": content}])
-    (turn,) = turns_of(item(messages=messages), None)
+    (turn,) = messages_of(item(messages=messages), None)
     return turn.parts
 
 
 def test_a_rows_own_turn_holds_media_first_and_then_the_text() -> None:
     own = item(prompt="Why?", image=("i", "j"), audio="a", video="v", frames=("f", "g"))
-    frames = FrameRefs((MediaRef("image", "f"), MediaRef("image", "g")))
-    assert turns_of(own, None) == (
-        Turn("user", (IMAGE, MediaRef("image", "j"), AUDIO, VIDEO, frames, "Why?")),
+    frames = Frames((Media("image", "f"), Media("image", "g")))
+    assert messages_of(own, None) == (
+        Message("user", (IMAGE, Media("image", "j"), AUDIO, VIDEO, frames, "Why?")),
     )
 
 
 def test_a_rows_own_prompt_beats_the_configs() -> None:
-    assert turns_of(item(prompt="mine"), "theirs") == (Turn("user", ("mine",)),)
-    assert turns_of(item(), "theirs") == (Turn("user", ("theirs",)),)
+    assert messages_of(item(prompt="mine"), "theirs") == (Message("user", ("mine",)),)
+    assert messages_of(item(), "theirs") == (Message("user", ("theirs",)),)
 
 
 def test_media_need_no_text() -> None:
-    assert turns_of(item(audio="a"), None) == (Turn("user", (AUDIO,)),)
-    assert turns_of(item(audio="a", prompt=""), "theirs") == (Turn("user", (AUDIO,)),)
+    assert messages_of(item(audio="a"), None) == (Message("user", (AUDIO,)),)
+    assert messages_of(item(audio="a", prompt=""), "theirs") == (Message("user", (AUDIO,)),)
 
 
 @pytest.mark.parametrize("columns", [{}, {"prompt": ""}, {"messages": "[]"}, {"messages": ""}])
 def test_a_row_with_nothing_to_send_is_refused(columns: dict[str, str]) -> None:
     with pytest.raises(ManifestError, match="'one' has nothing to send"):
-        turns_of(item(**columns), None)
+        messages_of(item(**columns), None)
 
 
 EARLIER = json.dumps(
@@ -58,30 +58,30 @@ EARLIER = json.dumps(
     ]
 )
 EARLIER_TURNS = (
-    Turn("system", ("Be brief.",)),
-    Turn("user", (AUDIO, "Who?")),
-    Turn("assistant", ("Ann.",)),
+    Message("system", ("Be brief.",)),
+    Message("user", (AUDIO, "Who?")),
+    Message("assistant", ("Ann.",)),
 )
 
 
 def test_earlier_turns_come_before_the_rows_own() -> None:
     own = item(messages=EARLIER, prompt="And now?")
-    assert turns_of(own, None) == (*EARLIER_TURNS, Turn("user", ("And now?",)))
+    assert messages_of(own, None) == (*EARLIER_TURNS, Message("user", ("And now?",)))
 
 
 def test_a_row_of_messages_alone_gets_no_prompt_from_the_config() -> None:
     asked = '[{"role": "user", "content": "What is this?"}]'
-    assert turns_of(item(messages=asked), "theirs") == (Turn("user", ("What is this?",)),)
+    assert messages_of(item(messages=asked), "theirs") == (Message("user", ("What is this?",)),)
 
 
 def test_messages_alone_must_end_with_the_user() -> None:
     with pytest.raises(ManifestError, match="end with a turn of the assistant"):
-        turns_of(item(messages=EARLIER), "theirs")
+        messages_of(item(messages=EARLIER), "theirs")
 
 
 def test_a_row_of_messages_and_media_does() -> None:
-    turns = turns_of(item(messages=EARLIER, image=("i",)), "theirs")
-    assert turns == (*EARLIER_TURNS, Turn("user", (IMAGE, "theirs")))
+    turns = messages_of(item(messages=EARLIER, image=("i",)), "theirs")
+    assert turns == (*EARLIER_TURNS, Message("user", (IMAGE, "theirs")))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_a_row_of_messages_and_media_does() -> None:
         ([{"image": "i"}], (IMAGE,)),
         ([{"audio": "a"}], (AUDIO,)),
         ([{"video": "v"}], (VIDEO,)),
-        ([{"frames": ["i", "i"]}], (FrameRefs((IMAGE, IMAGE)),)),
+        ([{"frames": ["i", "i"]}], (Frames((IMAGE, IMAGE)),)),
         ([{"type": "text", "text": "hi"}], ("hi",)),
         ([{"type": "image_url", "image_url": {"url": "i"}}], (IMAGE,)),
         ([{"type": "input_audio", "input_audio": {"data": "a", "format": "mp3"}}], (AUDIO,)),
         ([{"type": "video_url", "video_url": {"url": "v"}}], (VIDEO,)),
-        ([{"type": "video", "video": ["i", "i"]}], (FrameRefs((IMAGE, IMAGE)),)),
+        ([{"type": "video", "video": ["i", "i"]}], (Frames((IMAGE, IMAGE)),)),
         ([{"image": "i"}, "hi", {"audio": "a"}], (IMAGE, "hi", AUDIO)),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_part_may_be_written_short_or_as_on_the_wire(content: object, parts: o
     ],
 )
 def test_what_is_no_part_is_refused_with_its_turn(content: object) -> None:
-    with pytest.raises(ManifestError, match=r"turn 1: .* is no part; write a text"):
+    with pytest.raises(ManifestError, match=r"turn 1: .* is not a part; write a text"):
         parts_of(content)
 
 
@@ -131,13 +131,13 @@ def test_what_is_no_part_is_refused_with_its_turn(content: object) -> None:
 def test_an_unknown_role_is_refused(role: object) -> None:
     messages = json.dumps([{"role": "user", "content": "x"}, {"role": role, "content": "x"}])
     with pytest.raises(ManifestError, match=r"turn 2: role .*; use system, user or assistant"):
-        turns_of(item(messages=messages), None)
+        messages_of(item(messages=messages), None)
 
 
 @pytest.mark.parametrize("messages", ["hello", "{}", "[1]", '["hi"]', '[{"role":"user"', "null"])
 def test_messages_that_are_no_list_of_turns_are_refused(messages: str) -> None:
     with pytest.raises(ManifestError, match="not a JSON list of turns"):
-        turns_of(item(messages=messages), "x")
+        messages_of(item(messages=messages), "x")
 
 
 JSON = st.recursive(
@@ -155,17 +155,17 @@ JSON = st.recursive(
 @given(st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": JSON})) | JSON)
 def test_no_messages_break_it(messages: object) -> None:
     try:
-        turns = turns_of(item(messages=json.dumps(messages)), "x")
+        turns = messages_of(item(messages=json.dumps(messages)), "x")
     except ManifestError:
         return
     assert turns
-    references(turns)
+    media_of(turns)
 
 
 def test_references_are_all_media_in_their_order() -> None:
-    frames = FrameRefs((MediaRef("image", "f"), MediaRef("image", "g")))
-    turns = [Turn("user", (AUDIO, "text", frames)), Turn("user", (IMAGE,))]
-    assert references(turns) == (AUDIO, *frames.images, IMAGE)
+    frames = Frames((Media("image", "f"), Media("image", "g")))
+    turns = [Message("user", (AUDIO, "text", frames)), Message("user", (IMAGE,))]
+    assert media_of(turns) == (AUDIO, *frames.images, IMAGE)
 
 
 @pytest.mark.parametrize(

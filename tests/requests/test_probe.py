@@ -105,7 +105,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, kind: MediaKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_under_a_media_name_is_refused(tmp_path: Path, kind: MediaKind) -> None:
-    assert f"no readable {kind}" in refusal(saved(tmp_path, b"hello\n" * 99, "photo.jpg"), kind)
+    assert f"not a readable {kind}" in refusal(saved(tmp_path, b"hello\n" * 99, "photo.jpg"), kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,7 +140,7 @@ def test_a_video_in_the_place_of_sound_and_back_is_refused(tmp_path: Path) -> No
 
 
 def test_sound_without_a_single_sample_is_refused(tmp_path: Path) -> None:
-    assert "nothing that can be played" in refusal(saved(tmp_path, sound("WAV", 0.0)), "audio")
+    assert "nothing in it can be played" in refusal(saved(tmp_path, sound("WAV", 0.0)), "audio")
 
 
 @pytest.mark.parametrize("side_px", [14_000, 60_000])
@@ -153,13 +153,13 @@ def test_our_own_cap_holds_where_somebody_has_lifted_pillows(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     message = refusal(saved(tmp_path, bomb(14_000)), "image")
-    assert "14000 x 14000 pixels; the cap is" in message
+    assert "14000 x 14000 pixels; the limit is" in message
 
 
 def test_a_drawing_that_is_a_program_is_refused(tmp_path: Path) -> None:
     """Pillow would hand PostScript to Ghostscript."""
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    assert "no known image format" in refusal(saved(tmp_path, program), "image")
+    assert "unknown image format" in refusal(saved(tmp_path, program), "image")
 
 
 PLAYLISTS = {
@@ -271,7 +271,7 @@ def test_a_video_that_is_broken_behind_its_header_is_refused(tmp_path: Path) -> 
     start = content.index(b"mdat") + 4
     end = content.index(b"moov") - 4
     content[start:end] = bytes(end - start)
-    assert "nothing that can be played" in refusal(saved(tmp_path, bytes(content)), "video")
+    assert "nothing in it can be played" in refusal(saved(tmp_path, bytes(content)), "video")
 
 
 def test_sound_that_is_broken_behind_its_header_is_refused(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_video_whose_frames_would_be_a_bomb_is_refused(
 ) -> None:
     path = clip(tmp_path / "clip.mp4")
     monkeypatch.setattr("omni_batch.requests.probe.MAX_PIXELS", 64 * 48 - 1)
-    assert "64 x 48 pixels; the cap is 3071" in refusal(path, "video")
+    assert "64 x 48 pixels; the limit is 3071" in refusal(path, "video")
 
 
 def test_a_recording_with_a_cover_is_sound(tmp_path: Path) -> None:

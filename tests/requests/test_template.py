@@ -23,6 +23,11 @@ from omni_batch.requests.template import PromptTemplate
         ("{% set y = x %}{{ y }}", {"x": 1}, "1"),
         ("<b>{{ x }}</b>\n", {"x": "<&>"}, "<b><&></b>\n"),
         ("{{ x | default('-') }}", {"x": None}, ""),
+        ("{{ xs | join(', ') }} {{ 1.26 | round(1) }}", {"xs": ["a", "b"]}, "a, b 1.3"),
+        ("{{ xs | tojson ~ x }}", {"xs": ["<é>"], "x": "<&>"}, '["<é>"]<&>'),
+        ("{{ '%s (%d)' | format(x, 3) }}", {"x": "a"}, "a (3)"),
+        ("{{ xs | map(attribute='k') | list }}", {"xs": [{"k": 1}]}, "[1]"),
+        ("{% for x in xs %}{{ loop.index }}{{ x }}{% endfor %}", {"xs": "ab"}, "1a2b"),
     ],
 )
 def test_a_template_is_filled_in_from_a_row(text: str, row: dict[str, Any], expected: str) -> None:
@@ -91,5 +96,5 @@ def test_an_unknown_variable_is_refused_with_the_nearest_column() -> None:
 
 
 def test_an_unknown_variable_like_no_column_is_refused_with_all_of_them() -> None:
-    with pytest.raises(ConfigError, match=r"no column; columns: item_id, language"):
+    with pytest.raises(ConfigError, match=r"not a column; columns: item_id, language"):
         PromptTemplate("{{ qqq }}").check_columns(["language", "item_id"])

@@ -1,5 +1,6 @@
 """The two tables: one stable schema, documented, and no value lost on the way through JSON."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +37,7 @@ from omni_batch.types import (
 
 FACTS = RunFacts("run-1", "qwen3-omni-flash", "dashscope-beijing")
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-USAGE = Usage(100, 50, 150, 10, 20, 30, 40, 12, 30, 8, 5)
+USAGE = Usage(100, 50, 150, 10, 20, 30, 40, 12, 31, 7, 5, 3)
 IMAGE = Media("image", "a.png", sha256="1")
 
 UNSENT = Item("bare", 1, prompt="Why?", image=("b.png",), audio="data:" + "B" * 99)
@@ -78,7 +79,7 @@ def through_json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @TABLES
-def test_every_column_says_what_it_means(columns: tuple[Column[Any], ...]) -> None:
+def test_every_column_says_what_it_means(columns: tuple[Column, ...]) -> None:
     assert len({column.name for column in columns}) == len(columns)
     for field in schema(columns):
         metadata = field.metadata
@@ -112,10 +113,12 @@ def test_the_names_of_the_result_columns_stand() -> None:
 
 
 @TABLES
-def test_the_schema_is_the_same_whatever_the_rows_hold(columns: tuple[Column[Any], ...]) -> None:
+def test_the_schema_is_the_same_whatever_the_rows_hold(columns: tuple[Column, ...]) -> None:
     rows = [result_row(FACTS, FULL), *attempt_rows(FACTS, FULL)]
     nothing = dict.fromkeys(schema(columns).names)
-    for some in ([], [nothing], [{}], rows, [nothing, *rows], through_json(rows)):
+    tables: list[list[dict[str, Any]]]
+    tables = [[], [nothing], [{}], rows, [nothing, *rows], through_json(rows)]
+    for some in tables:
         found = table(columns, some)
         assert found.schema.equals(schema(columns), check_metadata=True)
         assert found.num_rows == len(some)
@@ -147,6 +150,8 @@ def test_a_succeeded_item() -> None:
         "dashscope-beijing",
     )
     assert (row["audio_path"], row["audio_s"]) == ("audio/full.wav", 1.5)
+    assert (row["audio_sample_rate_hz"], row["audio_sha256"]) == (24_000, "ab12")
+    assert (row["finish_reason"], row["fingerprint"], row["started_at"]) == ("stop", "f00d", WHEN)
     assert (row["prompt"], row["modality"], row["voice"]) == ("What", "frames", "Cherry")
     assert row["media"] == ["a.png", "a.png", f"data:{'A' * 35}… (104 characters)"]
     assert [row[name] for name in COUNTS] == [getattr(USAGE, name) for name in COUNTS]
@@ -184,15 +189,40 @@ def test_an_item_that_was_never_sent_is_named_by_its_own_cells() -> None:
 
 def test_each_attempt_is_a_row() -> None:
     first, second = attempt_rows(FACTS, FULL)
-    assert (first["number"], first["error_kind"], first["error_code"]) == (
-        1,
-        "rate_limited",
-        "limit_requests",
-    )
-    assert (first["http_status"], first["total_tokens"]) == (429, None)
-    assert (second["number"], second["error_kind"], second["total_tokens"]) == (2, None, 150)
-    assert (second["text_chars"], second["audio_s"], second["first_chunk_s"]) == (8, 1.5, 0.25)
+    shared = {"run_id": "run-1", "item_id": "full", "row_number": 0, "started_at": WHEN}
+    shared |= {"model": "qwen3-omni-flash", "endpoint": "dashscope-beijing"}
+    assert first == dict.fromkeys(schema(ATTEMPT_COLUMNS).names) | shared | {
+        "number": 1,
+        "latency_s": 1.0,
+        "http_status": 429,
+        "error_kind": "rate_limited",
+        "error_code": "limit_requests",
+        "error_message": "slow",
+        "text_chars": 0,
+        "audio_s": 0.0,
+    }
+    assert second == dict.fromkeys(schema(ATTEMPT_COLUMNS).names) | shared | {
+        "number": 2,
+        "latency_s": 2.0,
+        "first_chunk_s": 0.25,
+        "http_status": 200,
+        "request_id": "chatcmpl-1",
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "total_tokens": 150,
+        "text_chars": 8,
+        "audio_s": 1.5,
+    }
     assert attempt_rows(FACTS, FAILED) == []
+
+
+def test_the_money_of_an_attempt_is_billed_or_estimated() -> None:
+    billed = Attempt(1, WHEN, 1.0, cost=Cost(0.5, "CNY"))
+    cut = Attempt(2, WHEN, 1.0, text="Hel", estimated_tokens=9, estimated_cost=Cost(0.1, "USD"))
+    first, second = attempt_rows(FACTS, replace(FULL, attempts=(billed, cut)))
+    names = ["cost", "estimated_tokens", "estimated_cost", "currency", "text"]
+    assert [first[name] for name in names] == [0.5, None, None, "CNY", None]
+    assert [second[name] for name in names] == [None, 9, 0.1, "USD", "Hel"]
 
 
 def test_an_error_is_named_by_its_class() -> None:

@@ -96,7 +96,7 @@ def test_a_shard_size_that_was_asked_for_stands(items: int, wanted: int) -> None
 def test_ids_that_stand_there_twice_are_refused_with_both_rows(path: Path) -> None:
     ids = [f"item-{number}" for number in range(5000)]
     ids[4321] = ids[17]
-    with pytest.raises(ManifestError, match="item_id 'item-17' stands in rows 18 and 4322"):
+    with pytest.raises(ManifestError, match="item_id 'item-17' appears in rows 18 and 4322"):
         write(path, [Item(item_id, number) for number, item_id in enumerate(ids)], GROUP_ROWS)
 
 

@@ -61,7 +61,7 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"{tmp_path} is no run directory"):
+    with pytest.raises(ConfigError, match=f"{tmp_path} is not a run directory"):
         read_record(tmp_path / "run.json")
 
 

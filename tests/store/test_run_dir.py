@@ -150,7 +150,7 @@ def test_a_run_can_be_owned_again_and_again(run: RunDir) -> None:
 def test_a_second_owner_in_the_same_process_is_refused(run: RunDir) -> None:
     with (
         run.owned(),
-        pytest.raises(ConfigError, match="run-1 belongs to another process"),
+        pytest.raises(ConfigError, match="run-1 is in use by another process"),
         run.owned(),
     ):
         pass
@@ -161,7 +161,7 @@ def test_a_second_owner_in_the_same_process_is_refused(run: RunDir) -> None:
 def test_a_second_process_is_refused_until_the_first_is_killed(run: RunDir) -> None:
     process = own_elsewhere(run)
     try:
-        with pytest.raises(ConfigError, match="run-1 belongs to another process"), run.owned():
+        with pytest.raises(ConfigError, match="run-1 is in use by another process"), run.owned():
             pass
     finally:
         process.send_signal(signal.SIGKILL)
@@ -183,7 +183,7 @@ def test_the_refusal_names_the_owner(run: RunDir) -> None:
     write_record(run.record, record)
     with run.owned(), pytest.raises(ConfigError) as refused, run.owned():
         pass
-    assert f"belongs to process {os.getpid()} on {owner.host} since" in str(refused.value)
+    assert f"in use by process {os.getpid()} on {owner.host} since" in str(refused.value)
 
 
 def test_an_error_inside_gives_the_run_free(run: RunDir) -> None:

@@ -196,12 +196,12 @@ def test_an_end_mark_with_blanks_around_it_counts() -> None:
     ["hello", "{", "[]", "17", '"text"', '{"choices":{}}', '{"choices":[{"finish_reason":5}]}'],
 )
 def test_an_event_that_is_no_chunk_is_a_stream_error(payload: str) -> None:
-    with pytest.raises(StreamError, match="no chunk"):
+    with pytest.raises(StreamError, match="not a chunk"):
         read(ended("stop", payload))
 
 
 def test_bytes_that_are_no_utf_8_are_a_stream_error() -> None:
-    with pytest.raises(StreamError, match="no chunk"):
+    with pytest.raises(StreamError, match="not a chunk"):
         read(b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n')
 
 

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -124,7 +125,7 @@ def test_a_number_that_is_none_loses_the_bill_and_not_the_answer(number: bytes) 
 @pytest.mark.parametrize("member", [b"x", b"error", b"choices", b"usage", b"id"])
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_json_of_any_depth_is_no_crash(member: bytes, depth: int) -> None:
-    with pytest.raises(StreamError, match="no chunk"):
+    with pytest.raises(StreamError, match="not a chunk"):
         decode(b'{"%s":%s%s}' % (member, b"[" * depth, b"]" * depth))
 
 
@@ -170,7 +171,7 @@ def room(most_bytes: int) -> Iterator[None]:
 
 def test_data_lines_without_end_are_bounded_even_when_they_hold_nothing() -> None:
     decoder = SseDecoder(max_event_bytes=10_000)
-    with pytest.raises(StreamError, match="more than 10000 bytes"):
+    with pytest.raises(StreamError, match="exceeds 10000 bytes"):
         list(map(decoder.feed, [b"data:\n"] * 10_000))
 
 
@@ -191,9 +192,9 @@ def test_text_in_small_pieces_takes_its_own_room_only() -> None:
 @pytest.mark.parametrize("member", ["text", "reasoning", "transcript"])
 def test_text_without_end_is_no_answer(member: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assemble, "MAX_TEXT_CHARS", 100)
-    assembler = Assembler(wants_audio=False)
+    assembler, only = Assembler(wants_audio=False), dict[str, Any]({member: "a"})
     with pytest.raises(StreamError, match="100 characters without an end"):
-        list(map(assembler.feed, [Chunk(**{member: "a"})] * 101))
+        list(map(assembler.feed, [Chunk(**only)] * 101))
 
 
 def test_sound_without_end_is_no_answer_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,15 @@
-"""Written beside and renamed: a half export is never taken for a whole one."""
+"""A half export is never taken for a whole one, and nothing that exists is overwritten."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.disk import draft_of
 
 
 def refuse_existing(dest: Path, *, folder: bool) -> None:
-    """Nothing that exists is written over.
+    """Nothing that exists is overwritten.
 
     Raises:
         ConfigError: `dest` is a file with content, a folder with files, or the other of the two.
@@ -33,15 +32,10 @@ def draft_folder(dest: Path) -> Iterator[Path]:
         StorageError: disk full or not writable.
     """
     refuse_existing(dest, folder=True)
-    draft: Path | None = None
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".part", dir=dest.parent))
-        yield draft
-        draft.chmod(0o755)
-        draft.replace(dest)
     except OSError as exc:
         raise StorageError(f"{dest} can't be written: {exc}") from exc
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
+    with draft_of(dest) as draft:
+        draft.mkdir()
+        yield draft

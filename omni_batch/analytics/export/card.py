@@ -1,4 +1,4 @@
-"""The card of a dataset: what it holds, who answered, what was asked, what it cost."""
+"""The card of a dataset: content, model, prompts, cost."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from omni_batch.analytics.export.rows import Counts
+from omni_batch.analytics.export.rows import ExportCounts
 from omni_batch.progress import phrases
 from omni_batch.store import RunRecord
 
@@ -19,7 +19,9 @@ _MEDIA = {
 }
 
 
-def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence: str | None) -> str:
+def dataset_card(
+    record: RunRecord, counts: ExportCounts, columns: pa.Schema, licence: str | None
+) -> str:
     """README.md of a dataset, with the header that the Hugging Face Hub reads."""
     header: dict[str, Any] = {
         "license": licence or "unknown",
@@ -34,7 +36,7 @@ def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence:
         f"# {_plain(header['pretty_name'])}",
         f"Answers of a model to {counts.items:,} items, made by omni-batch.",
         _facts(record, counts, licence),
-        "## What was asked",
+        "## Prompts",
         *_asked(record.config.get("request") or {}),
         "## Columns",
         _columns(columns),
@@ -43,7 +45,7 @@ def dataset_card(record: RunRecord, counts: Counts, columns: pa.Schema, licence:
     return "\n".join(["---", *lines, "---", ""]) + "\n\n".join(body) + "\n"
 
 
-def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
+def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
     spent = record.counts
     facts = {
         "run": record.run_id,
@@ -63,7 +65,7 @@ def _facts(record: RunRecord, counts: Counts, licence: str | None) -> str:
 def _asked(request: dict[str, Any]) -> list[str]:
     shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
     blocks = [f"{name}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
-    return [*blocks, "A row's own prompt stands in `prompt`, as it was sent."]
+    return [*blocks, "A row's own prompt is in `prompt`, as it was sent."]
 
 
 def _columns(columns: pa.Schema) -> str:

@@ -14,8 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.analytics.export.card import dataset_card
-from omni_batch.analytics.export.rows import Inputs, Medium, Row, RunReader
-from omni_batch.analytics.export.shards import ShardCounter, ShardLimits
+from omni_batch.analytics.export.rows import (
+    ExportRow,
+    Inputs,
+    Medium,
+    RunReader,
+    ShardCounter,
+    ShardLimits,
+)
 from omni_batch.store.columns import RESULT_COLUMNS, schema
 from omni_batch.text import is_url
 
@@ -88,9 +94,9 @@ def _writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def _groups(rows: Iterable[Row], limits: ShardLimits) -> Iterator[list[Row]]:
+def _groups(rows: Iterable[ExportRow], limits: ShardLimits) -> Iterator[list[ExportRow]]:
     """Rows that make up one row group: bounded by their number and by their bytes."""
-    group: list[Row] = []
+    group: list[ExportRow] = []
     size_bytes = 0
     most = min(_GROUP_ROWS, limits.items or _GROUP_ROWS)
     for row in rows:
@@ -103,15 +109,15 @@ def _groups(rows: Iterable[Row], limits: ShardLimits) -> Iterator[list[Row]]:
         yield group
 
 
-def _size_bytes(row: Row) -> int:
+def _size_bytes(row: ExportRow) -> int:
     return sum(medium.size_bytes for medium in row.media()) + len(row.values["text"] or "")
 
 
-def _batch(group: list[Row], columns: pa.Schema) -> pa.RecordBatch:
+def _batch(group: list[ExportRow], columns: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([_values(row) for row in group], schema=columns)
 
 
-def _values(row: Row) -> dict[str, Any]:
+def _values(row: ExportRow) -> dict[str, Any]:
     """All that a schema may ask for; what it does not name is left aside."""
     return {
         **row.values,

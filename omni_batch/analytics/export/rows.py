@@ -1,4 +1,7 @@
-"""Results with the files that belong to them, one row at a time, in manifest order."""
+"""Results with the files that belong to them, one row at a time, in manifest order.
+
+And when one file of an export ends and the next begins.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +27,7 @@ _INPUTS = ["row_number", "image", "audio", "frames"]
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A file to embed, its bytes, or only the name of what is no file of ours."""
+    """A file to embed, its bytes, or only a name."""
 
     reference: str
     """As it may be shown: URLs and paths as they are, data URIs cut short."""
@@ -47,7 +50,7 @@ class Medium:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExportRow:
     """One result and its media."""
 
     values: dict[str, Any]
@@ -73,7 +76,7 @@ class Inputs:
 
 
 @dataclass(slots=True)
-class Counts:
+class ExportCounts:
     """What an export did."""
 
     items: int = 0
@@ -86,23 +89,56 @@ class Counts:
     missing_files: int = 0
 
     def miss(self, reason: str) -> None:
-        """Count a file that is not there any more."""
+        """Count a file that is gone."""
         self.missing_files += 1
         if len(self.missing) < 5:
             self.missing.append(reason)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """The next file begins when either is reached."""
+
+    items: int | None = None
+    size_bytes: int = 500_000_000
+
+
+class ShardCounter:
+    """Numbers files, and decides when a new one begins."""
+
+    def __init__(self, limits: ShardLimits) -> None:
+        self._limits = limits
+        self._items = self._bytes = 0
+        self.number = -1
+
+    def is_due(self) -> bool:
+        """Does the next item begin a new file?"""
+        full = self._limits.items is not None and self._items >= self._limits.items
+        return self.number < 0 or full or self._bytes >= self._limits.size_bytes
+
+    def begin(self) -> int:
+        """Begin a file; return its number, from 0."""
+        self._items = self._bytes = 0
+        self.number += 1
+        return self.number
+
+    def add(self, size_bytes: int) -> None:
+        """Take an item."""
+        self._items += 1
+        self._bytes += size_bytes
+
+
 class RunReader:
-    """Reads one run for export; holds a few hundred rows.
+    """Reads one run for export; keeps a few hundred rows in memory.
 
     Raises:
-        ConfigError: no run directory.
+        ConfigError: not a run directory.
     """
 
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
         self.directory = directory
         self.record: RunRecord = read_record(directory.record)
-        self.counts = Counts()
+        self.counts = ExportCounts()
         self._failed_too = failed_too
         self._loader = _loader(self.record)
 
@@ -118,7 +154,7 @@ class RunReader:
             self.counts.left_out += len(batch) - len(kept)
             yield kept
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ExportRow]:
         """Results with their media; URLs stay URLs, files must lie in `media.roots`.
 
         Raises:
@@ -140,7 +176,7 @@ class RunReader:
 
     @property
     def speech(self) -> bool:
-        """Was speech asked for?"""
+        """Was speech requested?"""
         request = self.record.config.get("request") or {}
         return "audio" in (request.get("modalities") or ())
 
@@ -152,13 +188,13 @@ class RunReader:
             yield from batch.to_pylist()
 
     def _input_of(self, row_number: int, inputs: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        for row in inputs:  # both stand in manifest order
+        for row in inputs:  # both are in manifest order
             if row["row_number"] == row_number:
                 return row
-        raise StorageError(f"{self.directory.items} has no row {row_number}; it was changed")
+        raise StorageError(f"{self.directory.items} has no row {row_number}; the file was changed")
 
-    def _row(self, values: dict[str, Any], item: dict[str, Any]) -> Row:
-        return Row(
+    def _row(self, values: dict[str, Any], item: dict[str, Any]) -> ExportRow:
+        return ExportRow(
             values,
             speech=self._speech(values["audio_path"]),
             image=tuple(self._medium(reference) for reference in item["image"] or ()),
@@ -184,7 +220,7 @@ class RunReader:
             return Medium(reference)
         try:
             if self._loader is None:
-                raise MediaError(f"{reference}: the folder of the manifest is gone")
+                raise MediaError(f"{reference}: the folder of the manifest does not exist any more")
             path = self._loader.find(reference)
         except MediaError as exc:
             self.counts.miss(str(exc))

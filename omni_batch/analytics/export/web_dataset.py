@@ -13,8 +13,14 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from omni_batch.analytics.export.rows import Medium, Row, RunReader, encode_row
-from omni_batch.analytics.export.shards import ShardCounter, ShardLimits
+from omni_batch.analytics.export.rows import (
+    ExportRow,
+    Medium,
+    RunReader,
+    ShardCounter,
+    ShardLimits,
+    encode_row,
+)
 from omni_batch.store.run_dir import file_name
 
 _ENDINGS = {"jpeg": "jpg"}
@@ -41,7 +47,7 @@ def sample_key(row_number: int, item_id: str) -> str:
     return f"{row_number:08d}-{file_name(item_id).replace('.', '-')}"
 
 
-def _members(row: Row) -> Iterator[tuple[str, Medium]]:
+def _members(row: ExportRow) -> Iterator[tuple[str, Medium]]:
     key = sample_key(row.values["row_number"], row.values["item_id"])
     yield f"{key}.json", Medium("", data=encode_row(row.values))
     if row.values["text"] is not None:

@@ -1,4 +1,4 @@
-"""One door for all formats."""
+"""`export_run`: all formats."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +10,7 @@ import pyarrow as pa
 from omni_batch.analytics import table_files
 from omni_batch.analytics.export.atomic import draft_folder, refuse_existing
 from omni_batch.analytics.export.hugging_face import write_hf
-from omni_batch.analytics.export.rows import Counts, RunReader, encode_row
-from omni_batch.analytics.export.shards import ShardLimits
+from omni_batch.analytics.export.rows import ExportCounts, RunReader, ShardLimits, encode_row
 from omni_batch.analytics.export.web_dataset import write_webdataset
 from omni_batch.errors import StorageError
 from omni_batch.store import RunDir
@@ -33,11 +32,11 @@ Format = Literal["hf", "webdataset", "jsonl", "csv"]
 
 def export_run(
     directory: RunDir, to: Format, dest: Path, options: ExportOptions | None = None
-) -> Counts:
+) -> ExportCounts:
     """Write the results there are so far to `dest`, whole or not at all.
 
     Raises:
-        ConfigError: no run directory, or `dest` exists and is not empty.
+        ConfigError: not a run directory, or `dest` exists and is not empty.
         StorageError: not readable or writable, disk full.
     """
     options = options or ExportOptions()
@@ -55,7 +54,7 @@ def export_run(
     return reader.counts
 
 
-def _write_flat(directory: RunDir, to: Format, dest: Path) -> Counts:
+def _write_flat(directory: RunDir, to: Format, dest: Path) -> ExportCounts:
     reader = RunReader(directory, failed_too=True)
     refuse_existing(dest, folder=False)
     dest.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.report.facts import Facts
 from omni_batch.analytics.report.gallery import FIELDS
 from omni_batch.analytics.report.page import render
-from omni_batch.errors import StorageError
 from omni_batch.store import RunDir
+from omni_batch.store.disk import draft_of
 
 __all__ = ["write_report"]
 
@@ -36,10 +36,6 @@ def write_report(directory: RunDir) -> tuple[Path, Facts]:
         run_dir=str(directory.root),
     )
     path = directory.root / PAGE
-    draft = path.with_name(f".{PAGE}.part")
-    try:
+    with draft_of(path) as draft:
         draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-        draft.replace(path)
-    except OSError as exc:
-        raise StorageError(f"{path} can't be written: {exc}") from exc
     return path, facts

@@ -30,6 +30,7 @@ DIALECT = Dialect(
     decode=decode,
     docs="Batch Chat page, 2026",
     takes=dashscope.DIALECT.takes,
+    vendor_limits=True,
     omni_models=frozenset({"qwen3.5-omni-plus"}),
     speaks=False,
     streams=False,

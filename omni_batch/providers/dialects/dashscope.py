@@ -9,13 +9,12 @@ from typing import Any, assert_never
 from omni_batch.providers.body import Body, Inlined
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import data_url, message, streaming
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.stream.chunks import decode
-from omni_batch.types import Frames, Media, Part, Request
+from omni_batch.types import MODALITIES, Frames, Media, Part, Request, kind_of
 
 _DECLARED_AUDIO_FORMAT = "wav"  # the only documented value; what arrives is raw PCM
 _RESOLVE_OSS = {"X-DashScope-OssResourceResolve": "enable"}
-_IMAGE_OPTIONS = ("min_pixels", "max_pixels")
-_VIDEO_OPTIONS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 
 
 def encode(request: Request) -> Body:
@@ -41,7 +40,7 @@ def messages(request: Request, inlined: Inlined) -> list[dict[str, Any]]:
 
 
 def headers(request: Request) -> dict[str, str]:
-    """What a request with temporary uploads must say of itself."""
+    """The header that temporary uploads need."""
     uploaded = any((media.url or "").startswith("oss://") for media in request.media())
     return dict(_RESOLVE_OSS) if uploaded else {}
 
@@ -68,16 +67,12 @@ def _part(part: Part, inlined: Inlined) -> dict[str, Any]:
 
 
 def _options(part: Part, request: Request) -> dict[str, float]:
-    """Pixels and frames a second stand beside the URL, not inside it."""
-    match part:
-        case Media(kind="image"):
-            names: tuple[str, ...] = _IMAGE_OPTIONS
-        case Media(kind="video") | Frames():
-            names = _VIDEO_OPTIONS
-        case _:
-            names = ()
-    options = request.media_options
-    return {name: options[name] for name in names if name in options}
+    """Pixels and frames a second go beside the URL, not inside it."""
+    return {
+        name: value
+        for name, value in request.media_options.items()
+        if kind_of(part) in REQUEST_OPTIONS[name].beside
+    }
 
 
 DIALECT = Dialect(
@@ -85,7 +80,9 @@ DIALECT = Dialect(
     encode=encode,
     decode=decode,
     docs="Qwen-Omni guide and chat reference, Dec 2025 to autumn 2026",
-    takes=frozenset({"text", "image", "audio", "video", "frames"}),
+    takes=MODALITIES,
+    vendor_limits=True,
+    vendor_quota=True,
     needs_voice=True,
     uploads=True,
     inline_max_bytes=10_485_760,

@@ -14,4 +14,5 @@ DIALECT = replace(
     docs="LiteLLM's dashscope provider, 2026",
     fetches=frozenset({"image", "video"}),  # its sound must be a data URI already
     uploads=False,
+    vendor_quota=False,  # the proxy has limits of its own
 )

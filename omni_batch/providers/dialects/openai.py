@@ -9,6 +9,7 @@ from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body, Inlined
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import data_url, message, raw_base64, refuse, streaming
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.stream.chunks import decode
 from omni_batch.types import Media, Part, Request
 
@@ -57,17 +58,7 @@ DIALECT = Dialect(
     docs="OpenAI's chat API and openai-python#2507, 2025-2026",
     takes=frozenset({"text", "image", "audio"}),
     fetches=frozenset({"image"}),
-    parameters=frozenset(
-        {
-            "temperature",
-            "top_p",
-            "presence_penalty",
-            "max_tokens",
-            "seed",
-            "stop",
-            "reasoning_effort",
-        }
-    ),
+    parameters=frozenset(option.name for option in REQUEST_OPTIONS.values() if option.openai),
     needs_voice=True,
     quota_is_transient=False,
 )

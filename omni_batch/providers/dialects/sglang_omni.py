@@ -1,7 +1,7 @@
 """sglang-omni: media in lists beside the messages, usage in the finish frame.
 
-It answers without speech, and without a word, where its talker is not loaded (sglang-omni#1354);
-the assembler fails such an item.
+It silently answers without speech if its talker is not loaded (sglang-omni#1354); the assembler
+fails such an item.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """vLLM serving the thinker of Qwen-Omni: text out only, media as URLs of any kind.
 
-It skips a wish for speech without a word (vllm#29965), so we never send one. Sound goes as
-`audio_url`, because its `input_audio` takes bare base64 where Model Studio takes none (vllm#32636).
+It silently ignores a request for speech (vllm#29965), so we never send one. Sound goes as
+`audio_url`, because its `input_audio` takes bare base64, which Model Studio refuses (vllm#32636).
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the rules are told, and what they say. Pure."""
+"""What rules judge, and what they find. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +30,10 @@ class ServerCapabilities(Protocol):
         """Refuses a wish for speech without a voice."""
 
     @property
+    def parameters(self) -> frozenset[str] | None:
+        """Request options that it knows; None: it takes or skips any."""
+
+    @property
     def inline_max_bytes(self) -> int | None:
         """Largest encoded file inside a request; None: no limit is known."""
 
@@ -47,19 +51,27 @@ class Violation:
     the form of the API that is broken."""
 
 
+Finding = Violation | str
+"""Of a rule; a text is a warning."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleContext:
     """One request before the rules."""
 
     request: Request
     model: Model | None
-    """None: no limit is known."""
+    """None where it is unknown, or where a server of one's own sets the limits."""
     estimate: PromptEstimate
+    """Of this request, by the model's rules."""
     server: ServerCapabilities
-    thinking: bool
-    """Whether the answer will be thought out, by request or by default."""
-    files_inline: bool
-    """Whether local files travel within the request."""
+    """The dialect."""
+    thinking: bool = False
+    """Whether the model answers in thinking mode, by request or by default."""
+    can_speak: bool = True
+    """Whether the model can, on any server."""
+    files_inline: bool = True
+    """Whether local files travel within the request; False where they are uploaded first."""
 
     @property
     def name(self) -> str:
@@ -85,17 +97,6 @@ class RuleContext:
 def media_parts(message: Message) -> list[Media | Frames]:
     """All but the text."""
     return [part for part in message.parts if not isinstance(part, str)]
-
-
-def kind_of(part: Part) -> Modality:
-    """What it counts as."""
-    match part:
-        case str():
-            return "text"
-        case Media(kind=kind):
-            return kind
-        case Frames():
-            return "frames"
 
 
 def name_of(part: Part) -> str:

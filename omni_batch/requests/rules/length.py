@@ -1,13 +1,14 @@
 """Rules on the length of the prompt. Pure.
 
 Tokens of media follow published formulas; tokens of text and of media behind a URL are guessed.
-What is only too long by a guess makes a doubt.
+A prompt that is too long only by a guess makes a warning.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from omni_batch.catalogue.tokens import estimate_prompt, rules_of
+from omni_batch.catalogue import TokenRules
+from omni_batch.catalogue.tokens import estimate_prompt
 from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.types import Frames, Part, Request
 
@@ -22,26 +23,21 @@ _SMALLER = {
 }
 
 
-def _input_length(context: RuleContext) -> Iterator[Violation]:
-    cap, fact = _cap(context)
-    if cap is not None and context.estimate.total > cap and _at_least(context) > cap:
-        yield Violation("input-too-long", _too_long(context, cap), fact)
-
-
-def _length_by_guess(context: RuleContext) -> Iterator[str]:
-    cap, _ = _cap(context)
-    if cap is not None and context.estimate.total > cap and _at_least(context) <= cap:
-        yield f"{_too_long(context, cap)} (part of this is a guess)"
-
-
-def _cap(context: RuleContext) -> tuple[int | None, str]:
-    """The limit that holds, and the catalogue's name of it."""
+def _input_length(context: RuleContext) -> Iterator[Violation | str]:
     model = context.model
     if model is None:
-        return None, ""
+        return
+    fact = "max_input_tokens"
     if context.thinking and model.max_input_tokens_thinking is not None:
-        return model.max_input_tokens_thinking, "max_input_tokens_thinking"
-    return model.max_input_tokens, "max_input_tokens"
+        fact = "max_input_tokens_thinking"
+    cap = getattr(model, fact)
+    if cap is None or context.estimate.total <= cap:
+        return
+    message = _too_long(context, cap)
+    if _at_least(context.request, model.tokens) > cap:
+        yield Violation("input-too-long", message, fact)
+    else:
+        yield f"{message} (part of this is a guess)"
 
 
 def _too_long(context: RuleContext, cap: int) -> str:
@@ -60,14 +56,13 @@ def _too_long(context: RuleContext, cap: int) -> str:
     )
 
 
-def _at_least(context: RuleContext) -> int:
-    """Tokens that rest on no guess."""
-    request = context.request
+def _at_least(request: Request, rules: TokenRules) -> int:
+    """Tokens that don't rest on a guess."""
     messages = tuple(
         replace(message, parts=tuple(part for part in message.parts if _measured(part, request)))
         for message in request.messages
     )
-    sure = estimate_prompt(replace(request, messages=messages), rules_of(context.model))
+    sure = estimate_prompt(replace(request, messages=messages), rules)
     return sure.total - sure.text + int(sure.text * _TEXT_AT_LEAST)
 
 
@@ -88,4 +83,3 @@ def _sane(value: float | None) -> bool:
 
 
 RULES = (_input_length,)
-WARNINGS = (_length_by_guess,)

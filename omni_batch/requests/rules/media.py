@@ -55,7 +55,7 @@ _BOUNDS = (
         limit="image_min_px",
         measure=_shorter_px,
         broken=operator.lt,
-        message="{name} has a side of {value} px; {model} wants {limit} px at least: enlarge it",
+        message="{name} has a side of {value} px; {model} takes {limit} px at least: enlarge it",
     ),
     _Bound(
         rule="image-too-narrow",
@@ -74,7 +74,7 @@ _BOUNDS = (
         limit="video_min_s",
         measure=_seconds,
         broken=operator.lt,
-        message="{name} lasts {value} s; {model} wants {limit} s at least: send its frames instead",
+        message="{name} lasts {value} s; {model} takes {limit} s at least: send its frames instead",
     ),
     _Bound("video-too-long", "video", "video_max_s", _seconds, operator.gt, _TOO_LONG),
     _Bound("video-too-large", "video", "video_max_bytes", _bytes, operator.gt, _TOO_LARGE),
@@ -109,7 +109,7 @@ def _addresses(context: RuleContext) -> Iterator[Violation]:
         if is_data_uri(url):
             yield from _data_uri(name, url, context)
         elif not url[:8].lower().startswith(_SCHEMES):
-            yield Violation("url-form", f"{name} is no URL: use http(s)://, oss:// or data:")
+            yield Violation("url-form", f"{name} is not a URL: use http(s)://, oss:// or data:")
 
 
 def _data_uri(name: str, url: str, context: RuleContext) -> Iterator[Violation]:
@@ -120,8 +120,8 @@ def _data_uri(name: str, url: str, context: RuleContext) -> Iterator[Violation]:
     if cap is not None and len(url) > cap:
         yield Violation(
             "data-uri-too-large",
-            f"{name} takes {len(url):,} bytes; the cap is {cap:,}: use an http(s) URL, or make it "
-            "smaller",
+            f"{name} takes {len(url):,} bytes; the limit is {cap:,}: use an http(s) URL, or make "
+            "it smaller",
         )
 
 
@@ -137,5 +137,4 @@ def _containers(context: RuleContext) -> Iterator[str]:
             )
 
 
-RULES = (_addresses, _bounds)
-WARNINGS = (_containers,)
+RULES = (_addresses, _bounds, _containers)

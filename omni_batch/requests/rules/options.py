@@ -1,17 +1,12 @@
 """Rules on what is asked for: speech, thinking, options. Pure."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from omni_batch.requests.build import SPECIAL_OPTIONS
-from omni_batch.requests.rules.context import RuleContext, Violation, kind_of, number
-from omni_batch.types import Modality
-
-_FPS = (0.1, 10.0)  # chat reference, 2026
-_SEEN: frozenset[Modality] = frozenset({"image", "video", "frames"})
-_SENT_BESIDE = dict.fromkeys(("fps", "total_pixels"), frozenset[Modality]({"video", "frames"}))
-"""Kinds of media that an option goes with; those not named go with all that is seen."""
+from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.requests.rules.context import RuleContext, Violation
+from omni_batch.text import nearest
+from omni_batch.types import kind_of
 
 
 def _speech(context: RuleContext) -> Iterator[Violation]:
@@ -21,69 +16,72 @@ def _speech(context: RuleContext) -> Iterator[Violation]:
     if context.thinking:
         yield Violation(
             "speech-with-thinking",
-            f"thinking is on, so that there is no speech: set request.thinking: false, or {remedy}",
+            f"speech is not available in thinking mode: set request.thinking: false, or {remedy}",
         )
-    if context.model is not None and not context.model.audio_out:
+    if not context.can_speak:
         yield Violation(
-            "speech-not-offered", f"{context.name} gives no speech: {remedy}", "audio_out"
+            "speech-not-offered", f"{context.name} does not speak: {remedy}", "audio_out"
         )
     if not context.server.speaks:
-        yield Violation("speech-not-served", f"{context.server.name} gives no speech: {remedy}")
-    if not context.request.voice and context.server.needs_voice:
-        yield Violation("voice-missing", f"{context.name} has no known voice: set request.voice")
+        yield Violation("speech-not-served", f"{context.server.name} does not speak: {remedy}")
+    if context.can_speak and context.server.needs_voice and not context.request.voice:
+        yield Violation("voice-missing", f"no voice of {context.name} is known: set request.voice")
 
 
 def _thinking(context: RuleContext) -> Iterator[Violation]:
     if context.thinking and context.model is not None and context.model.thinking == "no":
         yield Violation(
             "thinking-not-offered",
-            f"request.thinking is on; {context.name} has no such mode: remove it",
+            f"{context.name} has no thinking mode: remove request.thinking",
             "thinking",
         )
 
 
-def _token_options(context: RuleContext) -> Iterator[Violation]:
-    for option, fact in (
-        ("max_tokens", "max_output_tokens"),
-        ("thinking_budget", "max_thinking_tokens"),
-    ):
-        value, limit = context.request.options.get(option), getattr(context.model, fact, None)
-        if limit is not None and isinstance(value, int) and value > limit:
+def _caps(context: RuleContext) -> Iterator[Violation]:
+    for option in REQUEST_OPTIONS.values():
+        value = context.request.options.get(option.name)
+        cap = getattr(context.model, option.cap, None) if option.cap else None
+        if option.cap and cap is not None and isinstance(value, int) and value > cap:
             yield Violation(
-                f"{option.replace('_', '-')}-too-large",
-                f"request.{option} is {value:,}; {context.name} takes {limit:,} at most: lower it",
-                fact,
+                f"{option.name.replace('_', '-')}-too-large",
+                f"request.{option.name} is {value:,}; {context.name} takes {cap:,} at most: "
+                "lower it",
+                option.cap,
             )
 
 
-def _fps(context: RuleContext) -> Iterator[Violation]:
-    fps = _sent(context).get("fps")
-    if isinstance(fps, int | float) and not _FPS[0] <= fps <= _FPS[1]:
-        yield Violation("fps-range", f"request.fps is {number(fps)}: set it between 0.1 and 10")
-
-
-def _options(context: RuleContext) -> Iterator[Violation]:
-    if context.model is None:
-        return
-    sent = _sent(context)
-    for name in sorted(sent.keys() & SPECIAL_OPTIONS - set(context.model.parameters)):
-        if sent[name] is not False:  # as good as unsaid
+def _options_of_model(context: RuleContext) -> Iterator[Violation]:
+    taken = context.model.parameters if context.model else ()
+    for name, value in sorted(_sent(context).items()) if context.model else ():
+        special = name in REQUEST_OPTIONS and REQUEST_OPTIONS[name].of_some_models
+        if special and name not in taken:
             yield Violation(
                 "option-not-taken",
-                f"request.{name} is {sent[name]!r}; {context.name} knows no such option: remove it",
+                f"request.{name} is {value!r}, but {context.name} does not take it: remove it",
                 "parameters",
             )
 
 
+def _options_of_server(context: RuleContext) -> Iterator[Violation]:
+    taken = context.server.parameters
+    for name in sorted(_sent(context).keys() - taken) if taken is not None else ():
+        yield Violation(
+            "option-not-served",
+            f"{context.server.name} servers don't take request.{name}: remove it",
+        )
+
+
 def _sent(context: RuleContext) -> dict[str, Any]:
-    """All options that go out, those beside media only with such media."""
+    """All options that go out, those of media only beside such media; False is as good as unset."""
     kinds = {kind_of(part) for part in context.parts()}
+    request = context.request
     beside = {
         name: value
-        for name, value in context.request.media_options.items()
-        if kinds & _SENT_BESIDE.get(name, _SEEN)
+        for name, value in request.media_options.items()
+        if name in REQUEST_OPTIONS and kinds & REQUEST_OPTIONS[name].beside
     }
-    return {**context.request.options, **beside}
+    sent = {**request.options, **beside}
+    return {name: value for name, value in sent.items() if value is not False}
 
 
 def _voice(context: RuleContext) -> Iterator[str]:
@@ -92,12 +90,13 @@ def _voice(context: RuleContext) -> Iterator[str]:
         return
     if voice in model.voices:
         return
-    by_letters = {known.casefold(): known for known in model.voices}
-    near = difflib.get_close_matches(voice.casefold(), by_letters, n=1)
-    hint = f"did you mean {by_letters[near[0]]}?" if near else f"try {model.default_voice}"
-    clone = " (a cloned voice of the account is none of it)" if model.cloned_voices else ""
+    near = nearest(voice, model.voices)
+    hint = f"did you mean {near}?" if near else f"try {model.default_voice}"
+    clone = " (cloned voices of the account are not listed)" if model.cloned_voices else ""
     yield f"voice {voice} is not in the catalogue's list for {context.name}{clone}; {hint}"
 
 
-RULES = (_speech, _thinking, _token_options, _fps, _options)
-WARNINGS = (_voice,)
+RULES = (_speech, _thinking, _caps, _options_of_model, _voice)
+RULES_OF_CONFIG = (*RULES, _options_of_server)
+"""What can be judged before a row is read; `request.extra` may hold what a server is not known to
+take."""

@@ -1,4 +1,4 @@
-"""Rules on the turns, and on what stands together in them. Pure.
+"""Rules on turns and on the media in them. Pure.
 
 Sources: Qwen-Omni guide and error-code pages, December 2025 to 2026.
 """
@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from omni_batch.requests.rules.context import (
     RuleContext,
     Violation,
-    kind_of,
     listed,
     media_parts,
     name_of,
 )
 from omni_batch.text import is_data_uri
-from omni_batch.types import Frames
+from omni_batch.types import Frames, kind_of
 
 
 def _roles(context: RuleContext) -> Iterator[Violation]:
     roles = [message.role for message in context.request.messages]
     if "user" not in roles:
         yield Violation(
-            "no-user-turn", f"{len(roles)} turns, none is the user's: give the row a prompt"
+            "no-user-turn", f"none of {len(roles)} turns is the user's: give the row a prompt"
         )
     elif roles[-1] != "user":
         yield Violation(
@@ -37,7 +36,7 @@ def _contents(context: RuleContext) -> Iterator[Violation]:
         if message.role != "user" and (media := media_parts(message)):
             yield Violation(
                 "media-not-in-user-turn",
-                f"turn {place} of the {message.role} holds {name_of(media[0])}, and takes text "
+                f"turn {place} of the {message.role} contains {name_of(media[0])}, but takes text "
                 "only: move it to a turn of the user",
             )
 
@@ -93,24 +92,24 @@ def _one_kind(context: RuleContext) -> Iterator[Violation]:
         if len(kinds) > 1:
             yield Violation(
                 "one-media-kind",
-                f"turn {place} holds {listed(kinds)}; {context.name} takes text and 1 kind of "
+                f"turn {place} contains {listed(kinds)}; {context.name} takes text and 1 kind of "
                 "media in a turn: split the row",
                 "mixes_media",
             )
 
 
 def _files(context: RuleContext) -> Iterator[Violation]:
-    """For each turn: earlier turns may hold media of their own (guide)."""
+    """For each turn: earlier turns may have media of their own (guide)."""
     for place, message in context.user_turns():
         kinds = [kind_of(part) for part in media_parts(message)]
-        videos = kinds.count("video") + kinds.count("frames")  # a list stands for a video
+        videos = kinds.count("video") + kinds.count("frames")  # a frame list counts as a video
         for kind, count in (("audio", kinds.count("audio")), ("video", videos)):
             limit = context.limit(f"{kind}_files_max")
             if limit is not None and count > limit:
                 yield Violation(
                     f"{kind}-files",
-                    f"turn {place} holds {count:,} {kind} inputs; {context.name} takes {limit:,} "
-                    "at most: split the row",
+                    f"turn {place} contains {count:,} {kind} inputs; {context.name} takes "
+                    f"{limit:,} at most: split the row",
                     f"limits.{kind}_files_max",
                 )
 
@@ -120,7 +119,7 @@ def _frame_lists(context: RuleContext) -> Iterator[Violation]:
     for frames in (part for part in context.parts() if isinstance(part, Frames)):
         name, count = name_of(frames), len(frames.images)
         if least is not None and count < least:
-            message = f"{name} is short; {context.name} wants {least} at least: send them as images"
+            message = f"{name} is short; {context.name} takes {least} at least: send them as images"
             yield Violation("frames-too-few", message, "limits.frames_min")
         if most is not None and count > most:
             message = f"{name} is long; {context.name} takes {most} at most: leave some out"
@@ -137,7 +136,7 @@ def _base64_files(context: RuleContext) -> Iterator[Violation]:
     if limit is not None and len(inline) > limit:
         yield Violation(
             "base64-files",
-            f"{len(inline):,} media travel within the request; {context.name} takes {limit:,} at "
+            f"{len(inline):,} media are sent within the request; {context.name} takes {limit:,} at "
             "most: use http(s) URLs, or set media.transport: upload",
             "limits.base64_files_max",
         )

@@ -1,0 +1,5 @@
+"""`python -m omni_batch`: the command line."""
+
+from omni_batch.cli.main import main
+
+main()

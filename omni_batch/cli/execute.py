@@ -1,0 +1,84 @@
+"""Working on a run with its progress and its warnings on the screen."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from rich.text import Text
+
+from omni_batch.cli import render_run
+from omni_batch.cli.options import debugging, print_json
+from omni_batch.cli.render import err, out, print_line
+from omni_batch.package_files import import_flows
+from omni_batch.progress.current import current_record
+from omni_batch.progress.log_files import JsonLines
+from omni_batch.store import RunDir
+from omni_batch.store.record import read_record
+from omni_batch.text import one_line, redacted
+
+_LOGGER = logging.getLogger("omni_batch")
+
+
+def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
+    """Execute a prepared or interrupted run, through Prefect or directly."""
+    with _notes_on_screen(), render_run.watching(directory) as say:
+        if not prefect:
+            from omni_batch.engine.pipeline import execute
+
+            asyncio.run(execute(directory))
+            return
+        # Prefect's own log lines would tear the progress display; its pages keep them all.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+        say("Loading Prefect")
+        import_flows("entry").run_with_prefect(directory, say)
+
+
+def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
+    """How a run ended, and exit accordingly."""
+    record = read_record(directory.record)
+    if as_json:
+        print_json(record)
+    else:
+        print_summary(directory)
+        print_line(directory.root)
+    raise typer.Exit(record.exit_code)
+
+
+def print_summary(directory: RunDir) -> None:
+    """Counts, cost and failures of a run."""
+    out.print()
+    out.print(render_run.summary(directory, current_record(directory)))
+
+
+class _Notes(logging.Handler):
+    """Warnings in one line each, without those of items: the display shows these."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) == "item_failed":
+            return
+        caught = record.exc_info or (None, None, None)
+        failure = caught[1]
+        cause = f" ({type(failure).__name__}: {failure})" if failure else ""
+        note = one_line(f"{record.levelname.lower()}: {record.getMessage()}{cause}")
+        err.print(Text(note), soft_wrap=True)
+        if failure is not None and self.level <= logging.DEBUG:
+            err.print(Text(redacted(JsonLines().formatException(caught))), soft_wrap=True)
+
+
+@contextmanager
+def _notes_on_screen() -> Iterator[None]:
+    """Show on stderr what goes wrong beside the items; with `--debug` where it did."""
+    handler = _Notes(logging.DEBUG if debugging() else logging.WARNING)
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING)
+    propagate = _LOGGER.propagate
+    _LOGGER.addHandler(handler)
+    _LOGGER.propagate = False  # Prefect prints what reaches the root
+    try:
+        yield
+    finally:
+        _LOGGER.propagate = propagate
+        _LOGGER.removeHandler(handler)

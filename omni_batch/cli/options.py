@@ -1,0 +1,75 @@
+"""The application, and what its commands share: their options and their JSON."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omni_batch.cli import complete
+from omni_batch.package_files import package_file
+
+app = typer.Typer(
+    name="omni-batch",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Rows of media in; text, speech and token counts out, over the Qwen-Omni chat API.",
+)
+
+
+def debugging() -> bool:
+    """Whether tracebacks and single attempts are of interest: `--debug`, anywhere in the line."""
+    return "--debug" in sys.argv
+
+
+def example(text: str, *, all_keys: bool = False) -> str:
+    """The last lines of a command's help: an example, and where every key of a config is listed."""
+    keys = f"\n\nAll keys of a config: {package_file('configs/reference.yaml')}" if all_keys else ""
+    return f"Example: omni-batch {text}{keys}"
+
+
+def print_json(value: Any) -> None:
+    """An indented JSON document on stdout."""
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _open_log(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None:
+        from omni_batch.progress.log_files import logging_to
+
+        context.with_resource(logging_to(path, debug=debugging()))
+    return path
+
+
+def run_argument(metavar: str, text: str) -> Any:
+    """An argument that names a run; the shell completes it."""
+    return typer.Argument(metavar=metavar, help=text, autocompletion=complete.run_folders)
+
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")]
+RunPath = Annotated[Path, run_argument("RUN_DIR", "Directory of a run.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="a.b=c",
+        help="Override a key of the config.",
+        autocompletion=complete.settings,
+    ),
+]
+ManifestPath = Annotated[
+    str | None, typer.Option("--manifest", metavar="FILE", help="Replaces manifest.path.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
+Prefect = Annotated[
+    bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect (default) or directly.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", callback=_open_log, help="Append JSON lines to it."),
+]

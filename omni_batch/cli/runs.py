@@ -1,0 +1,229 @@
+"""Commands over runs: make one, finish it, look at it. Thin over what a notebook calls."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omni_batch.cli import complete
+from omni_batch.cli.options import (
+    AsJson,
+    ConfigPath,
+    Limit,
+    Log,
+    ManifestPath,
+    Overrides,
+    Prefect,
+    RunPath,
+    app,
+    example,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from omni_batch.config import Config
+
+
+@app.command(epilog=example("run captions.yaml --limit 20", all_keys=True))
+def run(
+    config: ConfigPath,
+    manifest: ManifestPath = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Replaces output: where runs are kept.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
+    limit: Limit = None,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+    log: Log = None,
+) -> None:
+    """Send every row of the manifest; prints the run directory as its last line.
+
+    Exit codes: 0 all succeeded, 1 some failed, 2 rejected before sending,
+    3 stopped, 130 interrupted. After 3 and 130: omni-batch resume RUN_DIR
+    """
+    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.planning.plan import make_plan
+    from omni_batch.planning.prepare import prepare_run
+
+    plan = make_plan(_config(config, set_, manifest=manifest, limit=limit, output=output))
+    with _counting("Reading the manifest") as count:
+        directory = prepare_run(plan, run_id, count)
+    run_to_its_end(directory, prefect=prefect)
+    print_outcome(directory, as_json=as_json)
+
+
+@app.command(epilog=example("resume data/runs/captions-20261121-020000"))
+def resume(
+    run_dir: RunPath,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+    log: Log = None,
+) -> None:
+    """Finish a run that was interrupted or stopped; items with a result are not sent again.
+
+    --set accepts budget, quota, retry, reuse, durability and
+    shutdown_grace_s, such as --set budget.max_cost=20.
+    """
+    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.planning.prepare import change_run
+    from omni_batch.store import RunDir
+
+    directory = RunDir(run_dir)
+    change_run(directory, set_ or [])
+    run_to_its_end(directory, prefect=prefect)
+    print_outcome(directory, as_json=as_json)
+
+
+@app.command(epilog=example("retry data/runs/captions-20261121-020000 --error timed_out"))
+def retry(
+    run_dir: RunPath,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Only items with this error_kind.",
+            autocompletion=complete.error_kinds,
+        ),
+    ] = None,
+    set_: Overrides = None,
+    prefect: Prefect = True,
+    as_json: AsJson = False,
+    log: Log = None,
+) -> None:
+    """Retry the failed items of a finished run, in place; results of the others stay as they are.
+
+    --error may be repeated. --set accepts the same keys as resume.
+    """
+    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.cli.render import print_note
+    from omni_batch.engine.retry_run import reopen_failed
+    from omni_batch.store import RunDir
+
+    directory = RunDir(run_dir)
+    if reopen_failed(directory, error or [], set_ or []):
+        run_to_its_end(directory, prefect=prefect)
+    else:
+        kinds = f" with {' or '.join(error)}" if error else ""
+        print_note(f"no item of {run_dir} failed{kinds}; nothing is sent")
+    print_outcome(directory, as_json=as_json)
+
+
+@app.command(epilog=example("check captions.yaml --json", all_keys=True))
+def check(
+    config: ConfigPath,
+    manifest: ManifestPath = None,
+    limit: Limit = None,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every row and probe all media; sends nothing, needs no key.
+
+    Exit codes: 0 every row can be sent, 1 some rows would fail, 2 the run
+    would be rejected.
+    """
+    from omni_batch.cli.render import check_report, out
+    from omni_batch.planning.check import check_manifest
+    from omni_batch.planning.plan import make_plan
+
+    plan = make_plan(_config(config, set_, manifest=manifest, limit=limit), needs_key=False)
+    with _counting("Checking") as count:
+        report = asyncio.run(check_manifest(plan, count))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        out.print(check_report(report))
+    raise typer.Exit(1 if report.refused else 0)
+
+
+@app.command(epilog=example("status data/runs/captions-20261121-020000"))
+def status(
+    run_dir: RunPath,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is, also while it is working in another terminal."""
+    from omni_batch.cli import render_run
+    from omni_batch.progress.current import current_record
+    from omni_batch.store import RunDir
+
+    directory = RunDir(run_dir)
+    current_record(directory)
+    if watch:
+        render_run.watch(directory)
+    if as_json:
+        print_json(current_record(directory))
+    else:
+        render_run.show(directory)
+
+
+@app.command("list", epilog=example("list data/runs"))
+def list_(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where runs are kept.")] = Path(
+        complete.RUNS
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """List all runs in a folder, the newest first."""
+    from omni_batch.cli.render import out, runs_table
+    from omni_batch.progress.current import current_runs
+
+    runs = current_runs(folder)
+    if as_json:
+        print_json([record for _, record in runs])
+    else:
+        out.print(runs_table(runs) if runs else f"no runs in {folder}")
+
+
+@app.command(epilog=example("report data/runs/captions-20261121-020000 --open"))
+def report(
+    run_dir: RunPath,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html: cost, failures, quota, latency, and a gallery to look at and listen to.
+
+    It opens from disk, offline, and works for a run in progress as well.
+    """
+    from omni_batch.analytics.report import write_report
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_report import summary
+    from omni_batch.store import RunDir
+
+    page, facts = write_report(RunDir(run_dir))
+    if as_json:
+        print_json(facts)
+    else:
+        out.print(summary(facts, page))
+    if open_:
+        typer.launch(page.resolve().as_uri())
+
+
+def _config(
+    path: Path,
+    overrides: list[str] | None,
+    *,
+    manifest: str | None,
+    limit: int | None,
+    output: str | None = None,
+) -> "Config":
+    from omni_batch.config import load_config
+
+    options = {"manifest.path": manifest, "output": output, "limit": limit}
+    given = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    return load_config(path, [*(overrides or []), *given])
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A line that counts rows, for manifests that take a while."""
+    from omni_batch.cli.render import err
+
+    with err.status(what) as line:
+        yield lambda rows: line.update(f"{what}: {rows:,} rows")

@@ -1,0 +1,58 @@
+"""Every config that comes with the package runs as it is, over rows of the sample."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import omni_batch as ob
+from omni_batch.cli.start import STARTER
+from tests.conftest import ROOT, SAMPLE, write_csv
+
+CONFIGS = ROOT / "configs"
+PHOTOS: list[Mapping[str, str]] = [
+    {"item_id": name, "image": str(SAMPLE / "photos" / name)} for name in ("coffee.jpg",)
+]
+ROWS: dict[str, list[Mapping[str, str]]] = {
+    "captions": [{**row, "subject": "the cup"} for row in PHOTOS],
+    "transcribe": [{"item_id": "train", "audio": str(SAMPLE / "audio" / "announcement.mp3")}],
+    "speak": [
+        {"item_id": "one", "line": "Good evening.", "voice": ""},
+        {"item_id": "two", "line": "Good night.", "voice": "Ethan"},
+    ],
+    "nightly": PHOTOS,
+}
+
+
+def test_every_config_is_tested() -> None:
+    found = {path.stem for path in CONFIGS.glob("*.yaml")}
+    assert found - {"demo", "reference"} == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_config_runs_as_it_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "rows.csv", ROWS[name])
+    run = ob.run(CONFIGS / f"{name}.yaml", overrides={"media.roots": [".", str(SAMPLE)]})
+    assert run.record.reason is None
+    assert run.counts.succeeded == len(ROWS[name])
+    assert run.results()["audio_path"].notna().all() == (name == "speak")
+    assert not run.record.warnings
+
+
+def test_the_second_night_pays_only_for_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new: Mapping[str, str] = {"item_id": "cat", "image": str(SAMPLE / "photos" / "cat.webp")}
+    sample = {"media.roots": [".", str(SAMPLE)]}
+    for rows in (PHOTOS, [*PHOTOS, new]):
+        write_csv(tmp_path / "rows.csv", rows)
+        counts = ob.run(CONFIGS / "nightly.yaml", overrides=sample).counts
+        assert (counts.succeeded, counts.requests) == (len(rows), 1)
+
+
+def test_the_starter_s_files_are_all_handed_out() -> None:
+    handed_out = set(STARTER.values())
+    starter = {f"configs/starter/{path.name}" for path in (CONFIGS / "starter").iterdir()}
+    assert starter <= handed_out
