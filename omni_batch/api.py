@@ -28,7 +28,7 @@ from omni_batch.store import RunDir, RunRecord
 if TYPE_CHECKING:
     import pandas
 
-    from omni_batch.analytics.export.rows import Counts as ExportCounts
+    from omni_batch.analytics.export.rows import ExportCounts
     from omni_batch.analytics.export.write import Format
 
 T = TypeVar("T")
@@ -46,6 +46,11 @@ class RunHandle:
     """
 
     path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        return self.record.run_id
 
     @property
     def record(self) -> RunRecord:

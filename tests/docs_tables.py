@@ -62,18 +62,18 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 # --- columns ---
 
 
-def columns(table: tuple[Column[Any], ...]) -> str:
+def columns(table: tuple[Column, ...]) -> str:
     """The columns of `results` or `attempts`."""
     rows = ([f"`{c.name}`", _type(c), c.description + _unit(c)] for c in table)
     return markdown(["column", "type", "holds"], rows)
 
 
-def _type(column: Column[Any]) -> str:
+def _type(column: Column) -> str:
     names = {"timestamp[us, tz=UTC]": "timestamp", "list<item: string>": "list of string"}
     return names.get(str(column.type), str(column.type))
 
 
-def _unit(column: Column[Any]) -> str:
+def _unit(column: Column) -> str:
     return f" ({column.unit})" if column.unit and column.unit not in column.description else ""
 
 

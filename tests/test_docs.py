@@ -73,9 +73,9 @@ def _choices(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, tu
     for name, field in model.model_fields.items():
         for part in _parts(field.annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):
-                if prefix != "endpoints.":
+                if name != "endpoints":  # each of them has the keys of `endpoint`
                     yield from _choices(part, f"{name}.")
-            elif get_origin(part) is Literal and f"{prefix}{name}" != "endpoints.name":
+            elif get_origin(part) is Literal:
                 yield f"{prefix}{name}", get_args(part)
 
 

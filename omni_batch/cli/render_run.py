@@ -209,7 +209,7 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
             (f"{counts.failed:,} failed", "red" if counts.failed else ""),
             f" of {record.items:,} items in {fmt.duration(counts.elapsed_s)}",
         ),
-        Text(f"requests: {phrases.requests(counts)}"),
+        Text(phrases.requests(counts)),
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
     lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])

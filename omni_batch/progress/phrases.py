@@ -56,9 +56,16 @@ def outcome(record: RunRecord) -> str:
 
 def requests(counts: Counts) -> str:
     """Requests, retries and answers of 429."""
-    retries = "1 retry" if counts.retries == 1 else f"{counts.retries:,} retries"
+    requests = "1 request" if counts.requests == 1 else f"{counts.requests:,} requests"
+    retries = (
+        "1 retry"
+        if counts.retries == 1
+        else f"{counts.retries:,} retries"
+        if counts.retries
+        else "no retries"
+    )
     limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
-    return f"{counts.requests:,}, with {retries}{limited}"
+    return f"{requests}, {retries}{limited}"
 
 
 def tokens(counts: Counts) -> str:
