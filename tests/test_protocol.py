@@ -82,7 +82,7 @@ def posted(sim: Simulator, parts: Any, **changes: Any) -> httpx.Response:
     messages = [{"role": "user", "content": parts}]
     body = {"model": FLASH, "stream": True, "messages": messages, **changes}
     url, headers = f"{sim.base_url}/chat/completions", {"authorization": f"Bearer {KEY}"}
-    return httpx.post(url, json=body, headers=headers, timeout=5, trust_env=False)
+    return httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")
