@@ -45,6 +45,8 @@ class OmniBatchError(Exception):
     """Does it count against `retry.max_attempts`? An outage that is waited out does not."""
     attempts_at_most: ClassVar[int | None] = None
     """A cap of the class's own, below `retry.max_attempts`."""
+    remedy: ClassVar[str] = "The message says what is known."
+    """What a person does about it."""
 
     @property
     def kind(self) -> str:
@@ -59,6 +61,11 @@ class ConfigError(OmniBatchError):
 class ManifestError(OmniBatchError):
     """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
+    remedy = (
+        "The prompt could not be filled in from this row. Correct the row, or the template in "
+        "request.prompt."
+    )
+
 
 class QueryError(OmniBatchError):
     """A query over the tables of runs is wrong, or asks for more than reading."""
@@ -66,6 +73,11 @@ class QueryError(OmniBatchError):
 
 class MediaError(OmniBatchError):
     """A medium is missing, broken, forbidden or over a limit."""
+
+    remedy = (
+        "A file is missing, broken, too large or outside media.roots. Correct the file or the "
+        "manifest's reference; omni-batch check finds all such rows without sending any."
+    )
 
 
 class BrokenRule(Protocol):
@@ -82,6 +94,11 @@ class BrokenRule(Protocol):
 
 class InvalidRequest(OmniBatchError):
     """The request breaks a rule of the model or the server, so it is not sent."""
+
+    remedy = (
+        "The request breaks a rule of the model and was not sent. The message names the value and "
+        "the limit; shorten or convert the medium, or choose another model."
+    )
 
     def __init__(self, broken: Sequence[BrokenRule]) -> None:
         super().__init__("; ".join(violation.message for violation in broken))
@@ -128,6 +145,10 @@ Limit = Literal["requests", "tokens", "burst", "unknown"]
 class RateLimited(EndpointError):
     """A quota is used up for now. Waiting for it costs the item no attempt."""
 
+    remedy = (
+        "The quota was used up. Lower quota.requests_per_minute or quota.tokens_per_minute to "
+        "what the account really has, and run these rows again."
+    )
     retryable = True
     uses_attempt = False
     limit: Limit = "unknown"
@@ -137,22 +158,39 @@ class RateLimited(EndpointError):
 class Unavailable(EndpointError):
     """The service is down, overloaded or can't be reached."""
 
+    remedy = (
+        "The service was down or overloaded through every attempt. Run these rows again later; "
+        "retry.max_attempts and retry.max_wait_s allow for longer outages."
+    )
     retryable = True
 
 
 class NoResponse(Unavailable):
     """The service took the request and did not begin to answer in time."""
 
+    remedy = (
+        "The service took the request and never began to answer. Run these rows again; if it "
+        "happens again, raise retry.first_byte_timeout_s or lower quota.max_in_flight."
+    )
+
 
 class TimedOut(Unavailable):
     """The service stopped at its own time limit. Attempts take minutes, so there are few."""
 
+    remedy = (
+        "The service gave up on the answer after its own time limit. Ask for less at once: "
+        "shorter media, a smaller request.max_tokens."
+    )
     attempts_at_most = 3
 
 
 class MediaUnreachable(EndpointError):
     """The service could not download the media. Worth two more attempts (its error codes)."""
 
+    remedy = (
+        "The service could not download the medium. Check that the URL is public and has not "
+        "expired, or set media.transport: upload."
+    )
     retryable = True
     attempts_at_most = 3
 
@@ -160,62 +198,98 @@ class MediaUnreachable(EndpointError):
 class Rejected(EndpointError):
     """The service refused the request and would refuse it again."""
 
+    remedy = (
+        "The service rejects this request and would reject it again. Read its message; most often "
+        "a medium or an option is not what the model takes."
+    )
+
 
 class ContentRefused(EndpointError):
     """Moderation refused the input or the output."""
+
+    remedy = (
+        "The service's moderation refused the input or the answer. Change the prompt or the "
+        "medium, or leave the row out."
+    )
 
 
 class AccountError(EndpointError):
     """The key, the account or its access is at fault: no item can succeed there."""
 
+    remedy = "The key, its access or the account's balance is at fault. Mend that, then resume."
     stops_run = True
 
 
 class Outage(EndpointError):
     """The service has not answered for `retry.outage_timeout_s`. The run can be resumed."""
 
+    remedy = "Wait until the service is back, then resume."
     stops_run = True
 
 
 class StreamError(OmniBatchError):
     """The reply was cut, stalled or invalid. It never counts as a success."""
 
+    remedy = (
+        "The reply broke off or was not valid at every attempt. Run these rows again; if it "
+        "happens again, look for a proxy that cuts long connections, or raise "
+        "retry.idle_timeout_s."
+    )
     retryable = True
 
 
 class AbnormalFinish(OmniBatchError):
     """The answer ended with a finish_reason other than stop or length."""
 
+    remedy = (
+        "The answer ended for a reason that is not a success, such as a filter. Read the message; "
+        "a retry would cost again."
+    )
+
 
 class SpeechMissing(OmniBatchError):
     """Text came, speech did not. Another attempt would cost again, so there is none."""
+
+    remedy = (
+        "Text came without the speech that was asked for. Check that the model and the server "
+        "speak, or set request.modalities: [text]."
+    )
 
 
 class BudgetReached(OmniBatchError):
     """A limit of `budget` is reached. Requests in flight may end."""
 
+    remedy = "Raise the limit with `--set budget.max_cost=…` when you resume."
     stops_run = True
 
 
 class ItemTimeout(OmniBatchError):
     """All attempts of the item together took `retry.item_timeout_s`."""
 
+    remedy = (
+        "All attempts together took longer than retry.item_timeout_s. Ask for less at once, or "
+        "raise it."
+    )
+
 
 class Interrupted(OmniBatchError):
     """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
 
+    remedy = "Resume when you like."
     stops_run = True
 
 
 class OutOfMemory(OmniBatchError):
     """The system gave this process no more memory or threads. No item is at fault."""
 
+    remedy = "Lower quota.max_in_flight, or free memory, then resume."
     stops_run = True
 
 
 class StorageError(OmniBatchError):
     """The run directory can't be read or written (disk full, permissions)."""
 
+    remedy = "Free space or mend the permissions, then resume."
     stops_run = True
 
 
@@ -225,6 +299,20 @@ _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error"
 def item_kinds() -> set[str]:
     """All kinds of errors that fail an item and not the run."""
     return _kinds(OmniBatchError) - _NO_ITEMS
+
+
+def remedy_of(kind: str) -> str:
+    """What a person does about failures of a kind, by its name in the column `error_kind`."""
+    if kind == "internal_error":
+        return "A fault in omni-batch itself; its log holds the traceback. Please report it."
+    return _remedies(OmniBatchError).get(kind, OmniBatchError.remedy)
+
+
+def _remedies(base: type[OmniBatchError]) -> dict[str, str]:
+    remedies = {_snake_case(base.__name__): base.remedy}
+    for child in base.__subclasses__():
+        remedies |= _remedies(child)
+    return remedies
 
 
 def _kinds(base: type[OmniBatchError]) -> set[str]:

@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import typer
 
 from omni_batch import simulator
-from omni_batch.analytics.report.remedies import REMEDIES
+from omni_batch.analytics.sql import RUN_COLUMNS
 from omni_batch.catalogue import Model, catalogue
 from omni_batch.cli.main import app
-from omni_batch.errors import OmniBatchError, item_kinds
+from omni_batch.errors import OmniBatchError, item_kinds, remedy_of
 from omni_batch.providers.profiles import PROFILES, Profile
 from omni_batch.simulator import SimulatorOptions
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column
@@ -68,13 +69,32 @@ def columns(table: tuple[Column, ...]) -> str:
     return markdown(["column", "type", "holds"], rows)
 
 
+_TYPES = {
+    "timestamp[us, tz=UTC]": "timestamp",
+    "list<item: string>": "list of string",
+    "map<string, int64>": "map of int64",
+}
+
+
 def _type(column: Column) -> str:
-    names = {"timestamp[us, tz=UTC]": "timestamp", "list<item: string>": "list of string"}
-    return names.get(str(column.type), str(column.type))
+    return _TYPES.get(str(column.type), str(column.type))
 
 
 def _unit(column: Column) -> str:
     return f" ({column.unit})" if column.unit and column.unit not in column.description else ""
+
+
+def runs() -> str:
+    """The columns of the view `runs`."""
+    rows = (
+        [f"`{field.name}`", _TYPES.get(str(field.type), str(field.type)), _description(field)]
+        for field in RUN_COLUMNS
+    )
+    return markdown(["column", "type", "holds"], rows)
+
+
+def _description(field: pa.Field) -> str:
+    return str(field.metadata[b"description"].decode())
 
 
 # --- commands ---
@@ -273,28 +293,18 @@ class ErrorKind:
     remedy: str
 
 
-_RESUME: dict[str, str] = {
-    "outage": "Wait until the service is back, then resume.",
-    "budget_reached": "Raise the limit with `--set budget.max_cost=…` when you resume.",
-    "interrupted": "Resume when you like.",
-    "out_of_memory": "Lower quota.max_in_flight, or free memory, then resume.",
-    "storage_error": "Free space or mend the permissions, then resume.",
-}
-"""Remedies of errors that stop a run."""
-
-
 def error_kinds() -> list[ErrorKind]:
     """Every kind that fails an item or stops a run, with what to do about it."""
     classes = {_kind(found): found for found in _subclasses(OmniBatchError)}
     wanted = item_kinds() | {kind for kind, found in classes.items() if found.stops_run}
     known = [_error(kind, found) for kind, found in classes.items() if kind in wanted]
     bug = "A fault in omni-batch itself."
-    return [*known, ErrorKind("internal_error", bug, "no", REMEDIES["internal_error"])]
+    return [*known, ErrorKind("internal_error", bug, "no", remedy_of("internal_error"))]
 
 
 def _error(kind: str, found: type[OmniBatchError]) -> ErrorKind:
     meaning = " ".join((inspect.getdoc(found) or "").split("\n\n")[0].split())
-    return ErrorKind(kind, meaning, _retried(found), REMEDIES.get(kind) or _RESUME[kind])
+    return ErrorKind(kind, meaning, _retried(found), found.remedy)
 
 
 def _retried(found: type[OmniBatchError]) -> str:
@@ -386,6 +396,7 @@ _GROUPS = ("manifest", "endpoint", "request", "media", "quota", "retry", "budget
 TABLES: dict[str, Callable[[], str]] = {
     "columns:results": partial(columns, RESULT_COLUMNS),
     "columns:attempts": partial(columns, ATTEMPT_COLUMNS),
+    "columns:runs": runs,
     "commands": commands,
     "config:top": partial(config, ""),
     **{f"config:{group}": partial(config, group) for group in _GROUPS},

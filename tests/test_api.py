@@ -84,7 +84,7 @@ def test_what_is_wrong_is_raised_and_leaves_no_run(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="manifest is missing"):
         ob.run({})
     assert ob.list_runs() == []
-    with pytest.raises(ConfigError, match="no run directory"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         ob.read_run("data/runs")
 
 

@@ -20,7 +20,7 @@ from omni_batch.analytics.sql import RunDatabase
 from omni_batch.cli.main import app
 from omni_batch.cli.render_run import summary
 from omni_batch.config import Config, parse_config
-from omni_batch.counts import Counts, Money, add_money
+from omni_batch.counts import Counts, add_money
 from omni_batch.progress import phrases
 from omni_batch.progress.current import current_record
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
@@ -220,18 +220,24 @@ def test_prefects_page_and_a_datasets_card_say_the_figures(
 def test_the_report_shows_the_figures_and_its_groups_add_up(
     directory: RunDir, counts: Counts
 ) -> None:
-    facts = collect(directory).facts
-    assert facts.record.counts == counts
-    for groups in (facts.modalities, facts.models, facts.endpoints):
-        assert sum(group.prompt_tokens for group in groups) == counts.prompt_tokens
-        assert sum(group.completion_tokens for group in groups) == counts.completion_tokens
-        assert summed(group.costs for group in groups) == pytest.approx(paid(counts.cost))
-        assert sum(group.succeeded for group in groups) == counts.succeeded
-        assert sum(group.audio_s for group in groups) == pytest.approx(counts.audio_s, abs=0.001)
+    report = collect(directory)
+    assert report.record.counts == counts
+    for groups in (report.modalities, report.models, report.endpoints):
+        sums = sum((group.counts for group in groups), Counts())
+        assert [getattr(sums, name) for name in (*NAMES, *TOKENS)] == [
+            getattr(counts, name) for name in (*NAMES, *TOKENS)
+        ]
+        assert sums.cost == pytest.approx(counts.cost)
+        assert sums.estimated_cost == pytest.approx(counts.estimated_cost)
+        assert sums.audio_s == pytest.approx(counts.audio_s, abs=0.001)
     printed = json.loads(command("report", directory.root, "--json"))
     assert figures(printed["record"]["counts"]) == counts
     page = (directory.root / "report.html").read_text()
-    assert f"{counts.requests:,}" in page
+    for said in (phrases.cost(counts), f"{counts.requests:,}", f"{counts.prompt_tokens:,}"):
+        assert said in page
+    printed_text = command("report", directory.root)
+    for _, value in phrases.facts(report.record):
+        assert value in printed_text
 
 
 def test_a_comparison_shows_the_figures(directory: RunDir, counts: Counts) -> None:
@@ -244,14 +250,3 @@ def test_a_comparison_shows_the_figures(directory: RunDir, counts: Counts) -> No
 
 def test_no_place_adds_up_two_currencies(tmp_path: Path) -> None:
     assert add_money({"USD": 1.0}, {"CNY": 2.0}) == {"USD": 1.0, "CNY": 2.0}
-
-
-def summed(amounts: Iterator[Money] | Any) -> Money:
-    total: Money = {}
-    for money in amounts:
-        total = add_money(total, money)
-    return paid(total)
-
-
-def paid(money: Money) -> Money:
-    return {currency: amount for currency, amount in money.items() if amount}

@@ -1,15 +1,17 @@
 """Two runs over the same items: what changed between them. DuckDB joins, nothing is held."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any, Literal
 
 import msgspec
 
-from omni_batch.analytics.agreement import Agreement, AgreementCounter
-from omni_batch.analytics.sql import RunDatabase
-from omni_batch.analytics.word_diff import Segment, word_diff
-from omni_batch.store import RunDir
+from omni_batch.analytics.sql import ITEM_WAITS, RunDatabase
+from omni_batch.counts import Counts
+from omni_batch.store import RunDir, RunRecord
 
 # Distinct words that one text only has, as a share of all distinct words of both.
 _CHANGE = """
@@ -31,19 +33,17 @@ _CHANGE = """
     limit {limit}
 """
 _WORDS = r"'\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Hangul}|[\p{L}\p{N}]+'"
+# Of the answers that were paid for here, and of the requests that were answered.
 _SIDE = """
-    select count(*) as items,
-           count(*) filter (where status = 'succeeded') as succeeded,
-           count(*) filter (where status = 'failed') as failed,
-           sum(cost) as cost, median(cost) as cost_median, any_value(currency) as currency,
-           sum(prompt_tokens)::bigint as prompt_tokens,
-           sum(completion_tokens)::bigint as completion_tokens,
-           median(total_tokens) as total_tokens_median,
-           sum(audio_s) as audio_s,
-           sum(attempts)::bigint as attempts,
-           sum(latency_s) as latency_s, median(latency_s) as latency_s_median,
-           quantile_cont(latency_s, 0.95) as latency_s_p95
-    from {side}_results
+    select (select median(cost) from {side}_results where reused_from is null) as cost_median,
+           (select median(total_tokens) from {side}_results
+            where reused_from is null) as tokens_median,
+           request.p50 as request_s_median, request.p95 as request_s_p95,
+           wait.p50 as wait_s_median, wait.p95 as wait_s_p95
+    from (select median(latency_s) as p50, quantile_cont(latency_s, 0.95) as p95
+          from {side}_attempts where error_kind is null) request,
+         (select median(wait_s) as p50, quantile_cont(wait_s, 0.95) as p95
+          from ({waits})) wait
 """
 _OVERLAP = """
     select count(*) filter (where b.item_id is null) as only_left,
@@ -72,31 +72,57 @@ _ANNOTATIONS = """
     where a.annotation is not null and b.annotation is not null
 """
 
+_MOST_VALUES, _MOST_FIELDS = 20, 200
+_MOST_WORDS = 1000  # the comparison of two texts takes time by the square of it
+# Chinese, Japanese and Korean write no spaces between words: there each character is one.
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])\w)+|\s+|[^\w\s]")
+
+Pairs = Counter[tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of text."""
+
+    kind: Literal["same", "left", "right"]
+    """In both texts, or in one of them only."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Of both runs on one field of `annotation`."""
+
+    field: str
+    items: int
+    """In which both sides have the field."""
+    agreed: int
+    kappa: float | None
+    """1 is full agreement, 0 what chance gives; None where both sides know one value only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One run as a whole. None where the service said nothing."""
+    """One run as a whole. None where nothing is known."""
 
     path: str
     run_id: str
     state: str
     model: str | None
-    endpoint: str | None
-    items: int
-    """With a result so far."""
-    succeeded: int
-    failed: int
-    cost: float | None
+    endpoint: str
+    counts: Counts
+    """As `status` shows them."""
     cost_median: float | None
-    currency: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    total_tokens_median: float | None
-    audio_s: float | None
-    attempts: int | None
-    latency_s: float | None
-    latency_s_median: float | None
-    latency_s_p95: float | None
+    """Of an item, in the currency of `counts.cost`; None with several."""
+    tokens_median: float | None
+    """Of an item."""
+    request_s_median: float | None
+    """Of answered requests, from sending to the end."""
+    request_s_p95: float | None
+    wait_s_median: float | None
+    """Of items, for quota, media and retries."""
+    wait_s_p95: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +177,19 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         limit: how many items each list holds at most.
 
     Raises:
-        ConfigError: one of them is no run directory.
+        ConfigError: one of them is not a run directory.
         StorageError: a table can't be read.
     """
     with RunDatabase() as database:
-        database.add([left], "a_")
-        database.add([right], "b_")
+        records = *database.add([left], "a_"), *database.add([right], "b_")
 
         def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
             return database.rows(query.format(limit=limit, **values))
 
         (overlap,) = ask(_OVERLAP)
         return Comparison(
-            left=_side(database, "a"),
-            right=_side(database, "b"),
+            left=_side(database, "a", left, records[0]),
+            right=_side(database, "b", right, records[1]),
             **overlap,
             only_left_items=[row["item_id"] for row in ask(_ONLY, here="a", there="b")],
             only_right_items=[row["item_id"] for row in ask(_ONLY, here="b", there="a")],
@@ -174,10 +199,20 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         )
 
 
-def _side(database: RunDatabase, side: str) -> Side:
-    (run,) = database.rows(f"select path, run_id, state, model, endpoint from {side}_runs")
-    (totals,) = database.rows(_SIDE.format(side=side))
-    return Side(**run, **totals)
+def _side(database: RunDatabase, side: str, directory: RunDir, record: RunRecord) -> Side:
+    waits = ITEM_WAITS.format(prefix=f"{side}_")
+    (medians,) = database.rows(_SIDE.format(side=side, waits=waits))
+    if len(record.counts.cost) > 1:
+        medians["cost_median"] = None
+    return Side(
+        path=str(directory.root),
+        run_id=record.run_id,
+        state=record.state,
+        model=record.config.get("model"),
+        endpoint=record.endpoint_names,
+        counts=record.counts,
+        **medians,
+    )
 
 
 def _text_change(row: dict[str, Any]) -> TextChange:
@@ -199,3 +234,93 @@ def _object(text: str) -> dict[str, Any] | None:
     except msgspec.DecodeError:
         return None
     return value if isinstance(value, dict) else None
+
+
+# --- agreement of annotations ---
+
+
+def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
+    """Agreement beyond chance (Cohen 1960), from how often each pair of values was given."""
+    total = sum(pairs.values())
+    left, right = Counter[Any](), Counter[Any]()
+    for (a, b), count in pairs.items():
+        left[a] += count
+        right[b] += count
+    observed = sum(count for (a, b), count in pairs.items() if a == b) / total
+    expected = sum(left[value] * right[value] for value in left) / total**2
+    return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+@dataclass(slots=True)
+class AgreementCounter:
+    """Takes pairs of JSON objects; holds counts of values, never rows.
+
+    A field counts where its values are texts, whole numbers or booleans, at most 20 different ones
+    on both sides together, and each was given twice or more on average.
+    """
+
+    _pairs: dict[str, Pairs] = field(default_factory=dict)
+    _dropped: set[str] = field(default_factory=set)
+
+    def add(self, left: Mapping[str, Any], right: Mapping[str, Any]) -> None:
+        """Take the annotations of one item."""
+        for name in left.keys() & right.keys() - self._dropped:
+            values = _labelled(left[name]), _labelled(right[name])
+            if None in values or (name not in self._pairs and len(self._pairs) >= _MOST_FIELDS):
+                self._drop(name)
+                continue
+            pairs = self._pairs.setdefault(name, Counter())
+            pairs[values] += 1
+            if len(_values(pairs)) > _MOST_VALUES:
+                self._drop(name)
+
+    def agreements(self) -> list[Agreement]:
+        """Of all fields that count, by name."""
+        return [
+            _of_field(name, pairs)
+            for name, pairs in sorted(self._pairs.items())
+            if len(_values(pairs)) <= pairs.total()
+        ]
+
+    def _drop(self, name: str) -> None:
+        self._pairs.pop(name, None)
+        if len(self._dropped) < _MOST_FIELDS:
+            self._dropped.add(name)
+
+
+def _of_field(name: str, pairs: Pairs) -> Agreement:
+    agreed = sum(count for (a, b), count in pairs.items() if a == b)
+    return Agreement(name, pairs.total(), agreed, cohens_kappa(pairs))
+
+
+def _labelled(value: Any) -> tuple[str, Any] | None:
+    """The value with its type, as True and 1 are equal in Python and not in JSON."""
+    return (type(value).__name__, value) if isinstance(value, str | int) else None
+
+
+def _values(pairs: Pairs) -> set[Any]:
+    return {value for pair in pairs for value in pair}
+
+
+# --- words ---
+
+
+def word_diff(left: str, right: str) -> list[Segment]:
+    """The segments of both texts in order; of long texts the first 1,000 words."""
+    before, after = _words(left), _words(right)
+    segments: list[Segment] = []
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for kind, a, a_end, b, b_end in matcher.get_opcodes():
+        if kind == "equal":
+            segments.append(Segment("same", "".join(before[a:a_end])))
+            continue
+        if a < a_end:
+            segments.append(Segment("left", "".join(before[a:a_end])))
+        if b < b_end:
+            segments.append(Segment("right", "".join(after[b:b_end])))
+    return segments
+
+
+def _words(text: str) -> list[str]:
+    words = _WORD.findall(text)
+    return words if len(words) <= _MOST_WORDS else [*words[:_MOST_WORDS], "…"]

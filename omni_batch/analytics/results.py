@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_batch.errors import ConfigError
+from omni_batch.requests.media import MediaLoader
 from omni_batch.store.columns import RESULT_COLUMNS, schema
 from omni_batch.store.read import read_tables
-from omni_batch.store.record import read_record
+from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def read_results(run_dir: str | Path) -> "pandas.DataFrame":
     `omni_batch.store.columns.RESULT_COLUMNS`.
 
     Raises:
-        ConfigError: `run_dir` is no run directory.
+        ConfigError: `run_dir` is not a run directory.
     """
     import pandas  # takes longer to import than most runs take to start
 
@@ -49,6 +51,17 @@ def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Tab
     shards = read_record(directory.record).shards
     parts = [results.select(names) for results, _ in read_tables(directory, shards)]
     return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
+
+
+def input_files(
+    directory: RunDir, record: RunRecord, *, keep_folders: bool = False
+) -> MediaLoader | None:
+    """Finds the run's media that are still in media.roots; None where these are gone."""
+    roots = (record.config.get("media") or {}).get("roots") or ["."]
+    try:
+        return MediaLoader(directory.root / record.base_folder, roots, keep_folders=keep_folders)
+    except ConfigError:
+        return None
 
 
 def failure_groups(directory: RunDir) -> list[FailureGroup]:

@@ -21,42 +21,58 @@ import pyarrow.parquet
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, schema
 from omni_batch.store.read import list_runs, written_shards
 
 BATCH_ROWS = 2048
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _TIME = pa.timestamp("us", tz="UTC")
-_RUN_COLUMNS = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("path", pa.string()),
-        ("state", pa.string()),
-        ("model", pa.string()),
-        ("endpoint", pa.string()),
-        ("items", pa.int64()),
-        ("succeeded", pa.int64()),
-        ("failed", pa.int64()),
-        ("requests", pa.int64()),
-        ("retries", pa.int64()),
-        ("rate_limited", pa.int64()),
-        ("prompt_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("audio_s", pa.float64()),
-        ("reused", pa.int64()),
-        ("cost", pa.float64()),
-        ("currency", pa.string()),
-        ("estimated_tokens", pa.int64()),
-        ("estimated_cost", pa.float64()),
-        ("elapsed_s", pa.float64()),
-        ("created_at", _TIME),
-        ("finished_at", _TIME),
-        ("reason", pa.string()),
-        ("warnings", pa.list_(pa.string())),
-        ("config", pa.string()),
-        ("versions", pa.string()),
-    ]
-)
+_TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
+# fmt: off
+RUN_COLUMNS = pa.schema([
+    pa.field(name, kind, metadata={"description": description})
+    for name, kind, description in (
+        ("run_id", _TEXT, "id of the run"),
+        ("path", _TEXT, "the run directory"),
+        ("state", _TEXT, "prepared, running, finished, interrupted or stopped"),
+        ("model", _TEXT, "model asked"),
+        ("endpoint", _TEXT, "names of all endpoints, joined by +"),
+        ("items", _WHOLE, "rows of the manifest"),
+        ("succeeded", _WHOLE, "items with an answer, reused ones included"),
+        ("failed", _WHOLE, "items without an answer"),
+        ("reused", _WHOLE, "items whose answer an earlier run has paid for"),
+        ("failures", pa.map_(_TEXT, _WHOLE), "failed items by the kind of their error"),
+        ("requests", _WHOLE, "HTTP requests sent"),
+        ("retries", _WHOLE, "of these: not the first of their item"),
+        ("rate_limited", _WHOLE, "requests answered with 429"),
+        ("prompt_tokens", _WHOLE, "billed input, failed requests included, reused answers not"),
+        ("completion_tokens", _WHOLE, "billed output, likewise"),
+        ("audio_s", _REAL, "speech in seconds, without that of reused answers"),
+        ("cost", _REAL, "money for these tokens; null without a price and with several currencies"),
+        ("currency", _TEXT, "of both costs: ISO 4217; null with several"),
+        ("estimated_tokens", _WHOLE, "of requests that were cut before their usage came"),
+        ("estimated_cost", _REAL, "money for these; not in cost"),
+        ("elapsed_s", _REAL, "working time of all its processes in seconds"),
+        ("created_at", _TIME, "when it was prepared (UTC)"),
+        ("finished_at", _TIME, "when it ended (UTC)"),
+        ("reason", _TEXT, "why it stopped on the way"),
+        ("warnings", pa.list_(_TEXT), "what to look at"),
+        ("config", _TEXT, "its configuration as JSON"),
+        ("versions", _TEXT, "of omni-batch and its libraries as JSON"),
+    )
+])
+# fmt: on
+"""The view `runs`: the figures of each run and how it was made."""
+
+ITEM_WAITS = """
+    select r.row_number, greatest(0, r.latency_s - sum(a.latency_s)) as wait_s
+    from {prefix}results r join {prefix}attempts a
+      on a.run_id = r.run_id and a.row_number = r.row_number and a.started_at >= r.started_at
+    where r.latency_s is not null
+    group by r.run_id, r.row_number, r.latency_s
+"""
+"""Seconds of each item that was sent which it did not spend in its requests: waits for quota, media
+and retries. Requests of an earlier process count there, not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,7 @@ def _matches(pattern: Path) -> list[Path]:
     try:
         return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_dir())
     except ValueError as exc:
-        raise ConfigError(f"{pattern} is no pattern: {exc}") from None
+        raise ConfigError(f"{pattern} is not a pattern: {exc}") from None
 
 
 def _runs_in(place: Path) -> list[RunDir]:
@@ -136,27 +152,34 @@ class RunDatabase:
         self._connection.close()
         self._spill.cleanup()
 
-    def add(self, runs: Sequence[RunDir], prefix: str = "") -> None:
+    def add(self, runs: Sequence[RunDir], prefix: str = "") -> list[RunRecord]:
         """Make the views over these runs, named with `prefix`; once for each prefix.
 
+        Columns have their descriptions as comments (`duckdb_columns()`).
+
+        Returns:
+            The records of the runs, as `runs` shows them.
+
         Raises:
-            ConfigError: one of them is no run directory.
+            ConfigError: one of them is not a run directory.
             StorageError: a table can't be read.
         """
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
         shards = [shard for run, record in pairs for shard in written_shards(run, record.shards)]
-        self._view(f"{prefix}results", [shard.results for shard in shards], RESULT_COLUMNS)
-        self._view(f"{prefix}attempts", [shard.attempts for shard in shards], ATTEMPT_COLUMNS)
+        self._view(f"{prefix}results", [shard.results for shard in shards], schema(RESULT_COLUMNS))
+        attempts = [shard.attempts for shard in shards]
+        self._view(f"{prefix}attempts", attempts, schema(ATTEMPT_COLUMNS))
         rows = [_run_row(run, record) for run, record in pairs]
-        table = pa.Table.from_pylist(rows, schema=_RUN_COLUMNS)
-        self._connection.register(f"{prefix}runs", table)
+        table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
+        self._view(f"{prefix}runs", [table], RUN_COLUMNS)
         self._view_items(f"{prefix}items", runs)
+        return records
 
-    def _view(self, name: str, tables: list[Path | pa.Table], columns: tuple[Column, ...]) -> None:
+    def _view(self, name: str, tables: list[Path | pa.Table], columns: pa.Schema) -> None:
         parts = [table for table in tables if isinstance(table, Path)]
         journaled = [table for table in tables if not isinstance(table, Path)]
-        now = pa.concat_tables([schema(columns).empty_table(), *journaled])
+        now = pa.concat_tables([columns.empty_table(), *journaled])
         self._connection.register(f"_{name}_now", now)
         sources = [f"_{name}_now"]
         if parts:
@@ -164,6 +187,9 @@ class RunDatabase:
             sources.insert(0, f"_{name}_parts")
         body = " union all by name ".join(f"select * from {source}" for source in sources)
         self._connection.execute(f"create view {name} as {body}")
+        for field in columns:
+            description = field.metadata[b"description"].decode().replace("'", "''")
+            self._connection.execute(f"comment on column {name}.{field.name} is '{description}'")
 
     def _view_items(self, name: str, runs: Sequence[RunDir]) -> None:
         selects = []
@@ -228,7 +254,7 @@ def _schemas(paths: list[Path]) -> list[pa.Schema]:
 
 def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
     known = msgspec.structs.asdict(record) | msgspec.structs.asdict(record.counts)
-    row = {name: known.get(name) for name in _RUN_COLUMNS.names}
+    row = {name: known.get(name) for name in RUN_COLUMNS.names}
     counts, money = record.counts, record.counts.spent
     # Amounts of several currencies have no sum; `attempts` holds each.
     currency = next(iter(money)) if len(money) == 1 else None
@@ -236,6 +262,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
         "cost": counts.cost.get(currency, 0.0) if currency else None,
         "currency": currency,
         "estimated_cost": counts.estimated_cost.get(currency, 0.0) if currency else None,
+        "failures": list(counts.failures.items()),
         "path": str(run.root),
         "model": record.config.get("model"),
         "endpoint": record.endpoint_names,

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from omni_batch.analytics.compare import Comparison, TextChange
-from omni_batch.format import NOTHING, amount, count, duration
+from omni_batch.analytics.compare import Comparison, Side, TextChange
+from omni_batch.format import NOTHING, amount, count, duration, money, share
 
 _LEFT = "red strike"
 _RIGHT = "green"
 
+Show = Callable[[float | None], str]
+
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """One line: what both runs say, and the difference."""
+class Line:
+    """One figure of both runs, and the difference."""
 
     label: str
     left: str
@@ -25,31 +26,31 @@ class Fact:
     difference: str
 
 
-def comparison_facts(comparison: Comparison) -> list[Fact]:
-    """Totals and medians of both runs."""
-    left, right = comparison.left, comparison.right
-    words = [("model", left.model, right.model), ("endpoint", left.endpoint, right.endpoint)]
-    named = [
-        Fact(label, str(a), str(b), "" if a == b else "changed")
-        for label, a, b in [("run", left.run_id, right.run_id), *words]
+def comparison_lines(comparison: Comparison) -> list[Line]:
+    """Totals of both runs as `status` shows them, and medians."""
+    a, b = comparison.left, comparison.right
+    named = [("run", a.run_id, b.run_id), ("model", a.model, b.model)]
+    named.append(("endpoint", a.endpoint, b.endpoint))
+    words = [Line(name, str(x), str(y), "" if x == y else "changed") for name, x, y in named]
+    x, y = a.counts, b.counts
+    return [
+        *words,
+        _line("items", x.done, y.done, count),
+        _line("reused", x.reused, y.reused, count),
+        _line("failed", x.failed, y.failed, count),
+        _line("requests", x.requests, y.requests, count),
+        _line("retries", x.retries, y.retries, count),
+        _line("tokens in", x.prompt_tokens, y.prompt_tokens, count),
+        _line("tokens out", x.completion_tokens, y.completion_tokens, count),
+        _line("tokens of an item, median", a.tokens_median, b.tokens_median, count),
+        *_costs(a, b),
+        _line("speech", x.audio_s, y.audio_s, duration),
+        _line("request, median", a.request_s_median, b.request_s_median, duration),
+        _line("request, slowest 5 % from", a.request_s_p95, b.request_s_p95, duration),
+        _line("wait of an item, median", a.wait_s_median, b.wait_s_median, duration),
+        _line("wait of an item, longest 5 % from", a.wait_s_p95, b.wait_s_p95, duration),
+        _line("working time", x.elapsed_s, y.elapsed_s, duration),
     ]
-    numbers: list[tuple[str, str, Callable[..., str]]] = [
-        ("items", "items", count),
-        ("failed", "failed", count),
-        ("requests", "attempts", count),
-        ("tokens in", "prompt_tokens", count),
-        ("tokens out", "completion_tokens", count),
-        ("tokens of an item, median", "total_tokens_median", count),
-        ("speech", "audio_s", duration),
-        ("time of an item, median", "latency_s_median", duration),
-        ("time of an item, slowest 5 % from", "latency_s_p95", duration),
-        ("time of all items", "latency_s", duration),
-    ]
-    measured = [
-        _fact(label, getattr(left, name), getattr(right, name), show)
-        for label, name, show in numbers
-    ]
-    return [*named, *measured, *_costs(comparison)]
 
 
 def comparison_report(comparison: Comparison) -> RenderableType:
@@ -58,7 +59,7 @@ def comparison_report(comparison: Comparison) -> RenderableType:
 
 
 def _parts(c: Comparison) -> Iterator[RenderableType]:
-    yield _facts_table(c)
+    yield _lines_table(c)
     yield Text()
     yield Text(
         f"{c.both:,} items in both, {c.only_left:,} only in A, {c.only_right:,} only in B; "
@@ -79,14 +80,14 @@ def _parts(c: Comparison) -> Iterator[RenderableType]:
         yield _changes_table(c.text_changes)
 
 
-def _facts_table(comparison: Comparison) -> Table:
+def _lines_table(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("")
     for name in ("A", "B", "A to B"):
         table.add_column(name, justify="right", overflow="fold")
-    for fact in comparison_facts(comparison):
+    for line in comparison_lines(comparison):
         table.add_row(
-            Text(fact.label, style="dim"), Text(fact.left), Text(fact.right), Text(fact.difference)
+            Text(line.label, style="dim"), Text(line.left), Text(line.right), Text(line.difference)
         )
     return table
 
@@ -97,7 +98,7 @@ def _agreement_table(comparison: Comparison) -> Table:
         table.add_column(name, justify="left" if name == "annotation" else "right")
     for found in comparison.agreement:
         kappa = NOTHING if found.kappa is None else f"{found.kappa:.3f}"
-        agreed = f"{found.agreed / found.items:.1%}"
+        agreed = share(found.agreed, found.items)
         table.add_row(Text(found.field), f"{found.items:,}", agreed, kappa)
     return table
 
@@ -127,11 +128,11 @@ def _side(change: TextChange, side: str, style: str) -> Text:
     return Text.assemble(*parts)
 
 
-def _fact(label: str, left: Any, right: Any, show: Callable[..., str]) -> Fact:
-    return Fact(label, show(left), show(right), _difference(left, right, show))
+def _line(label: str, left: float | None, right: float | None, show: Show) -> Line:
+    return Line(label, show(left), show(right), _difference(left, right, show))
 
 
-def _difference(left: float | None, right: float | None, show: Callable[..., str]) -> str:
+def _difference(left: float | None, right: float | None, show: Show) -> str:
     if left is None or right is None:
         return ""
     if left == right:
@@ -141,15 +142,18 @@ def _difference(left: float | None, right: float | None, show: Callable[..., str
     return f"{sign}{show(abs(right - left))}{share}"
 
 
-def _costs(comparison: Comparison) -> Iterator[Fact]:
-    left, right = comparison.left, comparison.right
-    if left.currency == right.currency:
-
-        def show(value: float | None) -> str:
-            return amount(value, left.currency)
-
-        yield _fact("cost", left.cost, right.cost, show)
-        yield _fact("cost of an item, median", left.cost_median, right.cost_median, show)
+def _costs(left: Side, right: Side) -> Iterator[Line]:
+    """Amounts of one currency have a difference; others stand side by side."""
+    both = left.counts.cost, right.counts.cost
+    currencies = set(both[0]) | set(both[1])
+    if len(currencies) > 1:
+        difference = f"{'several' if both[0].keys() == both[1].keys() else 'different'} currencies"
+        yield Line("cost", money(both[0]), money(both[1]), difference)
         return
-    costs = amount(left.cost, left.currency), amount(right.cost, right.currency)
-    yield Fact("cost", *costs, "in other money")
+    currency = next(iter(currencies), None)
+
+    def show(value: float | None) -> str:
+        return amount(value, currency)
+
+    yield _line("cost", both[0].get(currency or ""), both[1].get(currency or ""), show)
+    yield _line("cost of an item, median", left.cost_median, right.cost_median, show)

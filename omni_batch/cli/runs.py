@@ -193,14 +193,14 @@ def report(
     """
     from omni_batch.analytics.report import write_report
     from omni_batch.cli.render import out
-    from omni_batch.cli.render_report import summary
+    from omni_batch.cli.render_report import report_summary
     from omni_batch.store import RunDir
 
     page, facts = write_report(RunDir(run_dir))
     if as_json:
         print_json(facts)
     else:
-        out.print(summary(facts, page))
+        out.print(report_summary(facts, page))
     if open_:
         typer.launch(page.resolve().as_uri())
 

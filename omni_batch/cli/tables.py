@@ -184,9 +184,9 @@ def compare(
 
 def _write_page(path: Path, comparison: "Comparison") -> None:
     from omni_batch.analytics.report.page import render
-    from omni_batch.cli.render_compare import comparison_facts
+    from omni_batch.cli.render_compare import comparison_lines
     from omni_batch.store.disk import draft_of
 
-    page = render("compare.html.j2", comparison=comparison, facts=comparison_facts(comparison))
+    page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
     with draft_of(path) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -82,12 +82,16 @@ def cost(counts: Counts) -> str:
 def cut(counts: Counts) -> str:
     """What answers that were cut may cost besides, by estimate."""
     money = f": {fmt.money(counts.estimated_cost)}" if counts.estimated_cost else ""
-    return f"about {counts.estimated_tokens:,} more tokens for cut answers{money}"
+    return f"about {counts.estimated_tokens:,} more tokens{money}"
 
 
 def spent(counts: Counts) -> str:
     """Money so far, with what cut answers may cost."""
-    return f"{cost(counts)} ({cut(counts)})" if counts.estimated_tokens else cost(counts)
+    return (
+        f"{cost(counts)} ({cut(counts)} for cut answers)"
+        if counts.estimated_tokens
+        else cost(counts)
+    )
 
 
 def bill(record: RunRecord) -> str:

@@ -1,8 +1,10 @@
 """Reference → Media: URLs pass through, files are found, kept inside the roots and probed."""
 
 import asyncio
+import os
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from omni_batch.types import Media
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
+_FOLDERS_KEPT = 4096
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
 
 
@@ -24,17 +27,25 @@ class MediaLoader:
         base: folder that relative references start from (the manifest's).
         roots: folders that files may lie in, relative to `base`.
         max_bytes: larger files are refused before a byte of them is read.
+        keep_folders: remember where folders lead, which is faster for files that are only shown; a
+            folder that becomes a link later would go unnoticed.
 
     Raises:
         ConfigError: a root does not exist.
     """
 
     def __init__(
-        self, base: Path, roots: Iterable[str], max_bytes: int = LARGEST_FILE_BYTES
+        self,
+        base: Path,
+        roots: Iterable[str],
+        max_bytes: int = LARGEST_FILE_BYTES,
+        *,
+        keep_folders: bool = False,
     ) -> None:
         self._max_bytes = max_bytes
         self._base = base.resolve()
         self._roots = tuple((self._base / root).resolve() for root in roots)
+        self._folder = lru_cache(_FOLDERS_KEPT if keep_folders else 0)(self._look_up)
         for root in self._roots:
             if not root.is_dir():
                 raise ConfigError(f"media.roots: {root} is not a folder")
@@ -94,8 +105,7 @@ class MediaLoader:
             name = display_name(reference)[:200]
             raise MediaError(f"{name} is not an http(s) or oss URL; give one of these, or a path")
         try:
-            path = (self._base / reference).resolve()
-            inside = any(path.is_relative_to(root) for root in self._roots)
+            path, inside = self._locate(reference)
             if not inside:
                 raise MediaError(f"{reference} lies outside media.roots; add its folder there")
             status = path.stat()
@@ -111,6 +121,24 @@ class MediaLoader:
         except (OSError, ValueError, RuntimeError) as exc:
             raise MediaError(f"{reference[:200]!r} can't be opened: {exc}") from exc
         return path
+
+    def _locate(self, reference: str) -> tuple[Path, bool]:
+        """The path without links, and whether it is inside the roots."""
+        # Texts: folders of thousands of references are the same few, and `Path` takes longer.
+        folder, name = os.path.split(os.path.join(self._base, reference))  # noqa: PTH118
+        resolved, inside = self._folder(folder)
+        path = resolved / name
+        if not path.is_symlink():
+            return path, inside
+        path = path.resolve()
+        return path, self._is_inside(path)
+
+    def _look_up(self, folder: str) -> tuple[Path, bool]:
+        path = Path(folder).resolve()
+        return path, self._is_inside(path)
+
+    def _is_inside(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots)
 
 
 def _ending(url: str) -> str:

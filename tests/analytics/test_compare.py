@@ -9,13 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from omni_batch.analytics.agreement import Agreement, AgreementCounter, cohens_kappa
-from omni_batch.analytics.compare import Comparison, compare_runs
-from omni_batch.analytics.word_diff import word_diff
+from omni_batch.analytics.compare import (
+    Agreement,
+    AgreementCounter,
+    Comparison,
+    cohens_kappa,
+    compare_runs,
+    word_diff,
+)
 from omni_batch.cli.main import app
+from omni_batch.cli.render_compare import comparison_lines
+from omni_batch.errors import Rejected
+from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir
+from omni_batch.types import Attempt, Cost, Usage
 from tests.cli.test_cli import omni_batch as command
-from tests.support.written_runs import Written, write_run
+from tests.support.written_runs import TIME, Written, write_run
 
 
 @pytest.fixture
@@ -68,12 +77,54 @@ def test_the_most_changed_text_comes_first(comparison: Comparison) -> None:
 
 def test_totals_and_medians_of_both_sides(comparison: Comparison) -> None:
     left, right = comparison.left, comparison.right
-    assert (left.cost, right.cost) == (pytest.approx(0.005), pytest.approx(0.008))
-    assert (left.cost_median, right.cost_median, left.currency) == (0.001, 0.002, "USD")
-    assert (left.prompt_tokens, right.prompt_tokens) == (50, 60)  # the failed item has no usage
-    assert (left.total_tokens_median, right.total_tokens_median) == (15, 20)
-    assert (left.latency_s_median, right.latency_s_median) == (1, 1)
-    assert (left.failed, right.failed) == (0, 1)
+    assert left.counts.cost == {"USD": pytest.approx(0.005)}
+    assert right.counts.cost == {"USD": pytest.approx(0.008)}
+    assert (left.cost_median, right.cost_median) == (0.001, 0.002)
+    # the failed item has no usage
+    assert (left.counts.prompt_tokens, right.counts.prompt_tokens) == (50, 60)
+    assert (left.tokens_median, right.tokens_median) == (15, 20)
+    assert (left.request_s_median, right.request_s_median) == (1, 2)
+    assert (left.wait_s_median, left.wait_s_p95) == (0, 0)
+    assert (left.counts.failed, right.counts.failed) == (0, 1)
+
+
+def test_requests_and_the_wait_of_an_item_are_apart(tmp_path: Path) -> None:
+    """An item of 30 seconds spent 28 of them in our own queue."""
+    waited = Written("a", latency_s=30.0, attempts=(Attempt(1, TIME, 2.0),))
+    left = write_run(tmp_path / "left", [waited], items=1, elapsed_s=31.0)
+    right = write_run(tmp_path / "right", [Written("a", latency_s=2.0)], items=1, elapsed_s=3.0)
+    comparison = compare_runs(left, right)
+    a, b = comparison.left, comparison.right
+    assert (a.request_s_median, a.wait_s_median, a.counts.elapsed_s) == (2.0, 28.0, 31.0)
+    assert (b.request_s_median, b.wait_s_median, b.counts.elapsed_s) == (2.0, 0.0, 3.0)
+    lines = {line.label: line.difference for line in comparison_lines(comparison)}
+    assert (lines["request, median"], lines["wait of an item, median"]) == (
+        "same",
+        "-28.0 s (-100.0%)",
+    )
+
+
+def test_totals_are_those_of_status(tmp_path: Path) -> None:
+    """A failed attempt was billed, an answer was reused, and the process has died."""
+    billed = Attempt(
+        1, TIME, 1.0, error=Rejected("no"), usage=Usage(7, 0, 7), cost=Cost(0.5, "USD")
+    )
+    rows = [Written("a", None, attempts=(billed,)), Written("b", reused_from="monday")]
+    run = write_run(tmp_path / "run", rows, items=2, unfinished_shards=1)
+    side = compare_runs(run, run).left
+    assert side.counts == current_record(run).counts
+    assert (side.state, side.counts.cost, side.counts.reused) == ("interrupted", {"USD": 0.5}, 1)
+    assert (side.counts.prompt_tokens, side.tokens_median) == (7, None)
+
+
+def test_different_currencies_have_no_difference(tmp_path: Path) -> None:
+    yuan = Attempt(1, TIME, 1.0, cost=Cost(7.0, "CNY"))
+    left = write_run(tmp_path / "left", [Written("a", attempts=(yuan,), cost=None)], items=1)
+    right = write_run(tmp_path / "right", [Written("a", cost=1.5)], items=1)
+    lines = [line for line in comparison_lines(compare_runs(left, right)) if "cost" in line.label]
+    assert [(line.left, line.right, line.difference) for line in lines] == [
+        ("7.00 CNY", "1.50 USD", "different currencies")
+    ]
 
 
 def test_annotations_agree_where_both_are_objects(comparison: Comparison) -> None:

@@ -1,43 +1,43 @@
-"""The report's numbers are the tables' numbers, whatever the run looks like."""
+"""A report's figures are those of `status` and of the tables, whatever the run looks like."""
 
 import json
-import math
-import shutil
 import sys
-import zlib
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 import omni_batch
 from omni_batch import format as fmt
 from omni_batch.analytics.report import write_report
 from omni_batch.analytics.report.collect import collect
-from omni_batch.analytics.report.distribution import Distribution
-from omni_batch.analytics.report.gallery import FIELDS, shortened
-from omni_batch.analytics.report.local_media import LocalMedia
-from omni_batch.analytics.report.remedies import REMEDIES
-from omni_batch.analytics.report.thumbnails import Thumbnails, thumbnail
-from omni_batch.analytics.report.timeline import Timeline
-from omni_batch.analytics.report.troubles import Troubles
+from omni_batch.analytics.report.facts import FailureKind, Group, RunReport
 from omni_batch.cli.main import app
-from omni_batch.config import Config
-from omni_batch.errors import ConfigError, item_kinds
-from omni_batch.simulator import Simulator, reply
+from omni_batch.cli.render_report import report_summary
+from omni_batch.config import Config, parse_config
+from omni_batch.counts import Counts
+from omni_batch.errors import ConfigError, Rejected, item_kinds, remedy_of
+from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.journal import Journal, read_journal
 from omni_batch.store.parts import write_parts
 from omni_batch.store.record import read_record, write_record
-from tests.benchmarks.report_runs import synthetic_run
-from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
+from omni_batch.types import Attempt, Usage
+from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts, read_table
+from tests.support.written_runs import TIME, Written, write_run
+
+SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 
 
 async def run_rows(config: Config) -> RunDir:
@@ -45,39 +45,171 @@ async def run_rows(config: Config) -> RunDir:
     return RunDir(Path(config.output) / record.run_id)
 
 
-# --- numbers ---
+def summed(groups: tuple[Group, ...]) -> Counts:
+    return sum((group.counts for group in groups), Counts())
 
 
-async def test_the_facts_are_what_the_tables_say(
+def same_figures(one: Counts, other: Counts) -> bool:
+    """All but what groups don't have; sums of fractions in any order."""
+
+    def flat(counts: Counts) -> dict[str, Any]:
+        values = msgspec.structs.asdict(counts)
+        money = {f"{n} {c}": a for n in ("cost", "estimated_cost") for c, a in values[n].items()}
+        left_out = ("cost", "estimated_cost", "failures", "elapsed_s")
+        return {name: value for name, value in values.items() if name not in left_out} | money
+
+    return flat(one) == pytest.approx(flat(other), abs=1e-3)
+
+
+def tells_one_story(directory: RunDir) -> RunReport:
+    """Every breakdown adds up to what `status` says."""
+    report = collect(directory)
+    counts = report.record.counts
+    assert counts == read_record(directory.record).counts
+    for groups in (report.modalities, report.models, report.endpoints):
+        assert same_figures(summed(groups), counts), groups
+    tokens = counts.prompt_tokens + counts.completion_tokens
+    assert sum(kind.tokens for kind in report.token_kinds) == tokens
+    assert {failure.kind: failure.items for failure in report.failures} == counts.failures
+    assert sum(outcome.requests for outcome in report.outcomes) == counts.requests
+    buckets = report.timeline
+    assert sum(b.answered + b.retried + b.rate_limited + b.broken for b in buckets) == (
+        counts.requests
+    )
+    return report
+
+
+# --- one set of figures ---
+
+
+async def test_the_figures_are_what_the_tables_say(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
     simulator.script(reply.fault("error_503"), reply.status(400, code="invalid_parameter_error"))
     rows = [*prompts(8), {"item_id": "gone", "image": "gone.jpg"}]
     directory = await run_rows(make_config(rows, quota={"requests_per_minute": 6000}))
     results, attempts = read_table(directory.root), read_table(directory.root, "attempts")
-    facts = collect(directory).facts
+    report = tells_one_story(directory)
+    counts = report.record.counts
 
-    assert (facts.items, facts.done, facts.failed) == (9, 9, 2)
-    assert facts.requests == len(attempts)
-    assert facts.retries == sum(row["number"] > 1 for row in attempts)
-    assert facts.prompt_tokens == sum(row["prompt_tokens"] or 0 for row in results)
-    assert sum(group.completion_tokens for group in facts.modalities) == facts.completion_tokens
-    assert {group.name: group.items for group in facts.modalities} == {"text": 8, "image": 1}
-    assert sum(kind.tokens for kind in facts.token_kinds) == sum(
-        row["total_tokens"] or 0 for row in results
-    )
-    assert sum(moment.requests for moment in facts.timeline) == len(attempts)
-    assert [use.limit_per_minute for use in facts.quotas] == [6000, 1e12]
-    assert {wait.what for wait in facts.waits} == {"first event", "whole exchange"}
-    assert {failure.kind: failure.items for failure in facts.failures} == {
-        "media_error": 1,
-        "rejected": 1,
+    assert (report.record.items, counts.done, counts.failed) == (9, 9, 2)
+    assert counts.requests == len(attempts)
+    assert counts.retries == sum(row["number"] > 1 for row in attempts)
+    assert counts.prompt_tokens == sum(row["prompt_tokens"] or 0 for row in results)
+    assert {group.name: group.counts.done for group in report.modalities} == {"text": 8, "image": 1}
+    assert {times.what for times in report.response_times} == {"first event", "whole exchange"}
+    for times in report.response_times:
+        assert times.seconds.count == 7 == sum(bar.count for bar in times.bins)
+        assert times.bins[0].start <= times.seconds.p50 <= times.seconds.largest
+    assert report.waits is not None
+    assert report.waits.count == 8, "of the items that were sent"
+    rejected = next(failure for failure in report.failures if failure.kind == "rejected")
+    assert rejected.patterns[0].examples[0].request_id
+
+
+async def test_a_failed_item_that_was_billed_is_in_every_sum(
+    make_config: MakeConfig,
+) -> None:
+    """This server says nothing and bills all the same."""
+    with Simulator(SimulatorOptions(dialect="vllm", api_key=KEY)) as server:
+        endpoint = {"name": "simulator", "base_url": server.base_url, "api_key_env": KEY_ENV}
+        config = make_config(prompts(3), endpoint=endpoint, request=SPEECH)
+        directory = await run_rows(config)
+    report = tells_one_story(directory)
+    counts = report.record.counts
+    assert counts.failures == {"speech_missing": 3}
+    assert counts.cost["USD"] > 0
+    assert report.modalities[0].counts.cost == pytest.approx(counts.cost)
+    page, _ = write_report(directory)
+    assert fmt.money(counts.cost) in page.read_text()
+    assert fmt.money(counts.cost) in shown("report", directory)
+    assert fmt.money(counts.cost) in shown("status", directory)
+
+
+async def test_reused_answers_are_counted_and_cost_nothing(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    endpoint = {"name": "simulator", "base_url": simulator.base_url, "api_key_env": KEY_ENV}
+    first = make_config(prompts(4), endpoint=endpoint, request=SPEECH)
+    await run_rows(first)
+    again = make_config(prompts(6), endpoint=endpoint, request=SPEECH)
+    directory = await run_rows(again.model_copy(update={"reuse": (f"{again.output}/*",)}))
+    report = tells_one_story(directory)
+    (group,) = report.modalities
+    assert (group.counts.succeeded, group.counts.reused, group.counts.requests) == (6, 4, 2)
+    paid = [row for row in read_table(directory.root) if row["reused_from"] is None]
+    assert group.counts.audio_s == pytest.approx(sum(row["audio_s"] for row in paid))
+    assert group.counts.completion_tokens == sum(row["completion_tokens"] for row in paid)
+    page, _ = write_report(directory)
+    assert "of these reused" in page.read_text()
+    assert "6 (4 reused)" in shown("report", directory)
+
+
+async def test_retries_belong_to_the_endpoint_that_was_asked(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    with Simulator(SimulatorOptions(api_key=KEY, faults={"error_500": 1.0})) as broken:
+        config = make_config(prompts(12))
+        entry = config.endpoint.model_dump()
+        entries = [
+            entry | {"label": "east", "base_url": broken.base_url},
+            entry | {"label": "west", "base_url": simulator.base_url, "api_key_env": KEY_ENV},
+        ]
+        settings = config.model_dump(exclude={"endpoint"}, exclude_unset=True)
+        directory = await run_rows(parse_config(settings | {"endpoints": entries}))
+    report = tells_one_story(directory)
+    groups = {group.name: group.counts for group in report.endpoints}
+    assert (groups["west"].succeeded, groups["east"].succeeded) == (12, 0)
+    assert groups["east"].requests == report.record.counts.retries > 0
+    assert {(row.endpoint, row.outcome) for row in report.outcomes} == {
+        ("east", "unavailable"),
+        ("west", "answered"),
     }
-    rejected = next(failure for failure in facts.failures if failure.kind == "rejected")
-    assert rejected.troubles[0].examples[0].request_id
+    assert "east+west" in write_report(directory)[0].read_text()
 
 
-async def test_a_run_in_progress_is_reported_from_its_journal(make_config: MakeConfig) -> None:
+async def test_requests_of_items_without_a_result_are_a_group_of_their_own(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    simulator.script(*[reply.fault("cut")] * 200)
+    directory = await run_rows(
+        make_config(
+            prompts(50),
+            endpoint={"name": "simulator", "base_url": simulator.base_url, "api_key_env": KEY_ENV},
+            request=SPEECH,
+            retry={"max_attempts": 100},
+            quota={"max_in_flight": 2},
+            budget={"max_tokens": 500},
+        )
+    )
+    report = tells_one_story(directory)
+    counts = report.record.counts
+    assert (report.record.state, counts.done) == ("stopped", 0)
+    assert [group.name for group in report.modalities] == ["not finished"]
+    assert report.modalities[0].counts.estimated_cost == pytest.approx(counts.estimated_cost)
+    assert "for cut answers" in write_report(directory)[0].read_text()
+
+
+def test_amounts_of_two_currencies_are_never_added(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", [Written("a"), Written("b")], items=2)
+    for path in (directory.results(0), directory.attempts(0)):
+        table = pq.read_table(path)
+        place = table.column_names.index("currency")
+        pq.write_table(table.set_column(place, "currency", pa.array(["USD", "CNY"])), path)
+    record = read_record(directory.record)
+    counts = msgspec.structs.replace(record.counts, cost={"USD": 0.001, "CNY": 0.001})
+    write_record(directory.record, msgspec.structs.replace(record, counts=counts))
+    report = tells_one_story(directory)
+    assert report.modalities[0].counts.cost == {"USD": 0.001, "CNY": 0.001}
+    assert "0.0010 CNY + 0.0010 USD" in write_report(directory)[0].read_text()
+
+
+# --- runs in every state ---
+
+
+async def test_a_run_whose_process_died_is_reported_from_its_journal(
+    make_config: MakeConfig,
+) -> None:
     directory = await run_rows(make_config(prompts(4), shard_size=2))
     finished = read_record(directory.record)
     rows = [pq.read_table(directory.root / name).to_pylist() for name in ("results", "attempts")]
@@ -86,19 +218,30 @@ async def test_a_run_in_progress_is_reported_from_its_journal(make_config: MakeC
     directory.journals.mkdir(exist_ok=True)
     with Journal(directory.journal(1)) as journal:
         journal.append(omni_batch.store.Entry(rows[0][2], [rows[1][2]]))
-    page, facts = write_report(directory)
-    assert (facts.state, facts.done, facts.waiting) == ("running", 3, 1)
-    assert "The run goes on" in page.read_text()
+    page, report = write_report(directory)
+    assert (report.record.state, report.record.counts.done) == ("interrupted", 3)
+    assert same_figures(summed(report.modalities), report.record.counts)
+    assert f"omni-batch resume {directory.root}" in page.read_text()
     assert len(list(read_journal(directory.journal(1)))) == 1, "a report writes nothing but itself"
     write_parts(directory, 1)
+
+
+async def test_a_run_that_goes_on_says_so(make_config: MakeConfig) -> None:
+    directory = await run_rows(make_config(prompts(2)))
+    finished = read_record(directory.record)
+    write_record(directory.record, msgspec.structs.replace(finished, state="running"))
+    with directory.owned():
+        page, report = write_report(directory)
+    assert report.record.state == "running"
+    assert "The run goes on" in page.read_text()
 
 
 async def test_nothing_sent_yet_is_said_so(make_config: MakeConfig) -> None:
     from omni_batch.planning.plan import make_plan
     from omni_batch.planning.prepare import prepare_run
 
-    page, facts = write_report(prepare_run(make_plan(make_config(prompts(2)))))
-    assert (facts.done, facts.costs, facts.timeline) == (0, {}, ())
+    page, report = write_report(prepare_run(make_plan(make_config(prompts(2)))))
+    assert (report.record.counts, report.timeline, report.waits) == (Counts(), (), None)
     assert "Nothing has been sent yet" in page.read_text()
 
 
@@ -112,49 +255,24 @@ async def test_columns_that_an_older_version_did_not_write_are_missing_not_fatal
     ):
         table = pq.read_table(path).drop_columns(dropped)
         pq.write_table(table.append_column("new", pa.array(["x"] * table.num_rows)), path)
-    _, facts = write_report(directory)
-    assert facts.succeeded == 3
-    assert [group.name for group in facts.endpoints] == ["never sent"]
-
-
-async def test_endpoints_are_told_apart_and_cut_replies_are_priced(make_config: MakeConfig) -> None:
-    directory = await run_rows(make_config(prompts(4)))
-    names = pa.array(["east", "west", "west", "west"])
-    for path in (directory.results(0), directory.attempts(0)):
-        table = pq.read_table(path)
-        table = table.set_column(table.column_names.index("endpoint"), "endpoint", names)
-        if path.parent.name == "attempts":
-            kinds = pa.array(["rate_limited", None, "stream_error", None])
-            table = table.set_column(table.column_names.index("error_kind"), "error_kind", kinds)
-            for name, values in (
-                ("estimated_cost", [None, 0.5, None, 0.25]),
-                ("currency", ["USD"] * 4),
-            ):
-                table = table.set_column(table.column_names.index(name), name, pa.array(values))
-        pq.write_table(table, path)
-    facts = collect(directory).facts
-    assert [(group.name, group.items) for group in facts.endpoints] == [("west", 3), ("east", 1)]
-    assert {(kind.endpoint, kind.outcome): kind.exchanges for kind in facts.exchanges} == {
-        ("east", "rate_limited"): 1,
-        ("west", "stream_error"): 1,
-        ("west", "answered"): 2,
-    }
-    assert facts.rate_limited == 1
-    assert sum(moment.broken for moment in facts.timeline) == 1
-    assert facts.cut_costs == {"USD": 0.75}
+    _, report = write_report(directory)
+    assert [(group.name, group.counts.succeeded) for group in report.endpoints] == [("unknown", 3)]
+    assert [times.what for times in report.response_times] == ["whole exchange"]
 
 
 async def test_the_command_writes_the_page_and_says_the_same(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = await run_rows(make_config([*prompts(2), {"item_id": "gone", "image": "gone.jpg"}]))
-    run = CliRunner()
-    shown = run.invoke(app, ["report", str(directory.root)])
-    assert shown.exit_code == 0, shown.output
-    for expected in ("2 succeeded, 1 failed of 3 items", "1 x media_error", "report.html"):
-        assert expected in shown.output
-    told = json.loads(run.invoke(app, ["report", str(directory.root), "--json"]).output)
-    assert (told["succeeded"], told["failures"][0]["kind"]) == (2, "media_error")
+    output = shown("report", directory)
+    for expected in ("2 succeeded, 1 failed of 3", "1 x media_error", "report.html"):
+        assert expected in output
+    console = Console(width=80, file=StringIO())
+    console.print(report_summary(collect(directory), Path("report.html")))
+    assert max(map(len, console.file.getvalue().splitlines())) <= 80
+    told = json.loads(shown("report", directory, "--json"))
+    assert told["record"]["counts"]["succeeded"] == 2
+    assert told["failures"][0]["kind"] == "media_error"
     assert "<!doctype html>" in (directory.root / "report.html").read_text()
     assert not list(directory.root.glob(".report*")), "no draft is left"
 
@@ -165,68 +283,124 @@ async def test_the_command_writes_the_page_and_says_the_same(
         write_report(directory)
 
 
-def test_every_kind_of_failure_has_a_remedy() -> None:
-    assert item_kinds() | {"internal_error", "account_error"} == set(REMEDIES)
+def shown(command: str, directory: RunDir, *options: str) -> str:
+    done = CliRunner().invoke(app, [command, str(directory.root), *options])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.stdout
 
 
-def test_failures_that_differ_by_names_and_numbers_are_one_group() -> None:
-    troubles = Troubles()
-    for number in range(1000):
-        message = f"photos/{number}.jpg has {number} pixels, see request 8f1d-{number:06}"
-        row = {"error_kind": "invalid_request", "error_message": message, "item_id": f"i{number}"}
-        troubles.add([row | {"request_id": None}])
-    (failure,) = troubles.kinds()
-    (group,) = failure.troubles
-    assert (failure.items, group.items, len(group.examples)) == (1000, 1000, 5)
-    assert "pixels" in group.pattern
+# --- times ---
 
 
-def test_failures_that_never_read_the_same_do_not_fill_memory() -> None:
-    troubles = Troubles()
-    words = ("".join(chr(97 + int(digit)) for digit in str(number)) for number in range(2000))
-    rows = ({"error_kind": "rejected", "error_message": f"no {word}"} for word in words)
-    troubles.add(row | {"item_id": "i", "request_id": None} for row in rows)
-    (failure,) = troubles.kinds()
-    assert failure.items == 2000
-    assert failure.other_items == 2000 - sum(group.items for group in failure.troubles)
-    assert len(troubles._groups) == 300
+def test_an_items_wait_is_apart_from_its_requests(tmp_path: Path) -> None:
+    """The second request of the first item took 2 of its 10 seconds, the first one 3."""
+    attempts = (
+        Attempt(1, TIME, 3.0, error=Rejected("=no")),
+        Attempt(2, TIME + timedelta(seconds=8), 2.0, usage=Usage(5, 5, 10)),
+    )
+    earlier = (Attempt(1, TIME - timedelta(hours=1), 50.0), Attempt(2, TIME, 1.0))
+    rows = [
+        Written("a", latency_s=10, attempts=attempts),
+        Written("b", latency_s=1, attempts=earlier),
+        Written("c", latency_s=7, attempts=()),
+    ]
+    report = collect(write_run(tmp_path / "run", rows, items=3))
+    assert report.waits is not None
+    assert (report.waits.count, report.waits.p50, report.waits.largest) == (2, 2.5, 5.0)
+    whole = next(times for times in report.response_times if times.what == "whole exchange")
+    assert whole.seconds.count == 3, "those that were answered"
 
 
-@given(st.lists(st.floats(0.001, 10_000), min_size=1, max_size=300), st.floats(0.01, 1))
-def test_percentiles_are_right_within_two_per_cent(values: list[float], part: float) -> None:
-    distribution = Distribution()
-    for value in values:  # one by one or all at once is the same
-        distribution.add(np.array([value]))
-    exact = sorted(values)[max(1, math.ceil(part * len(values))) - 1]
-    assert distribution.quantile(part) == pytest.approx(exact, rel=0.022)
-    assert sum(bar.count for bar in distribution.spread().bins) == len(values)
+@given(st.lists(st.floats(0, 10_000), min_size=1, max_size=80))
+@settings(max_examples=20)
+def test_percentiles_and_bars_hold_all_values(
+    tmp_path_factory: pytest.TempPathFactory, seconds: list[float]
+) -> None:
+    rows = [Written(f"i{n}", latency_s=value) for n, value in enumerate(seconds)]
+    directory = write_run(tmp_path_factory.mktemp("run"), rows, items=len(rows))
+    (times,) = collect(directory).response_times
+    exact, found = sorted(seconds), times.seconds
+    assert found.p50 == pytest.approx(_quantile(exact, 0.5))
+    assert found.p99 == pytest.approx(_quantile(exact, 0.99))
+    assert (found.count, found.largest) == (len(seconds), exact[-1])
+    assert sum(bar.count for bar in times.bins) == len(seconds)
+    assert len(times.bins) <= 30
+    assert all(a.end <= b.start * 1.000001 for a, b in pairwise(times.bins))
 
 
-def test_unknown_times_are_passed_over() -> None:
-    distribution = Distribution()
-    distribution.add(np.array([math.nan, 2.0]))
-    assert distribution.count == 1
-    assert distribution.spread().largest == 2.0
+def _quantile(exact: list[float], part: float) -> float:
+    place = part * (len(exact) - 1)
+    low = int(place)
+    high = min(low + 1, len(exact) - 1)
+    return exact[low] + (place - low) * (exact[high] - exact[low])
 
 
 @given(st.lists(st.integers(0, 5_000_000), min_size=1, max_size=60))
-def test_a_timeline_of_any_length_loses_nothing_and_stays_small(seconds: list[int]) -> None:
-    timeline = Timeline()
-    for second in seconds:
-        timeline.add(np.array([second]), np.array([[1, 0, 0, 0, 10]]))
-    moments = timeline.moments()
-    assert len(moments) <= 240
-    assert sum(moment.requests for moment in moments) == len(seconds)
-    assert all(a.end == b.start for a, b in pairwise(moments))
+@settings(max_examples=20)
+def test_a_timeline_of_any_length_loses_nothing_and_stays_small(
+    tmp_path_factory: pytest.TempPathFactory, seconds: list[int]
+) -> None:
+    buckets = collect(sent_at(tmp_path_factory.mktemp("run"), seconds)).timeline
+    assert len(buckets) <= 240
+    assert sum(bucket.answered for bucket in buckets) == len(seconds)
+    assert all(a.end == b.start for a, b in pairwise(buckets))
 
 
-def test_a_rate_counts_the_minute_up_to_each_moment() -> None:
-    timeline = Timeline()
-    seconds = np.arange(0, 90)
-    timeline.add(seconds, np.tile([1, 0, 0, 0, 100], (90, 1)))
-    moments = timeline.moments()
-    assert [moments[at].requests_per_minute for at in (0, 29, 59, 89)] == [1, 30, 60, 60]
-    assert moments[89].tokens_per_minute == 6000
+def test_a_rate_counts_the_minute_up_to_each_moment(tmp_path: Path) -> None:
+    report = collect(sent_at(tmp_path, range(90)))
+    buckets = report.timeline
+    assert [buckets[at].requests_per_minute for at in (0, 29, 59, 89)] == [1, 30, 60, 60]
+    assert buckets[89].tokens_per_minute == 60 * 15
+    assert [use.peak_per_minute for use in report.quotas] == [60, 900]
+
+
+def sent_at(root: Path, seconds: Any) -> RunDir:
+    rows = [
+        Written(f"i{n}", attempts=(Attempt(1, TIME + timedelta(seconds=second), 1.0, usage=USAGE),))
+        for n, second in enumerate(seconds)
+    ]
+    return write_run(root / "run", rows, items=len(rows))
+
+
+USAGE = Usage(10, 5, 15)
+
+
+# --- failures ---
+
+
+def test_every_kind_of_failure_has_a_remedy() -> None:
+    kinds = item_kinds() | {"internal_error", "account_error"}
+    remedies = {kind: remedy_of(kind) for kind in kinds}
+    assert len(set(remedies.values())) == len(kinds), "each its own"
+    assert remedy_of("never heard of") not in remedies.values()
+
+
+def failures(tmp_path: Path, messages: Iterator[str]) -> FailureKind:
+    rows = [Written(f"i{n}", None, message=message) for n, message in enumerate(messages)]
+    (failure,) = collect(write_run(tmp_path / "run", rows, items=len(rows))).failures
+    return failure
+
+
+def test_failures_that_differ_by_names_and_numbers_are_one_group(tmp_path: Path) -> None:
+    failure = failures(
+        tmp_path,
+        (
+            f"HTTP 400: photos/{n}.jpg has {n} pixels, see 'this {n}' in request 8f1d-{n:06}"
+            for n in range(1000)
+        ),
+    )
+    (group,) = failure.patterns
+    assert (failure.items, group.items, len(group.examples)) == (1000, 1000, 5)
+    assert group.pattern == "HTTP 400: … has … pixels, see … in request …"
+    assert [example.item_id for example in group.examples] == ["i0", "i1", "i2", "i3", "i4"]
+
+
+def test_failures_that_never_read_the_same_are_counted(tmp_path: Path) -> None:
+    words = ("".join(chr(97 + int(digit)) for digit in str(number)) for number in range(700))
+    failure = failures(tmp_path, (f"no {word} {'x' * 1000}" for word in words))
+    assert (failure.items, len(failure.patterns), failure.other_items) == (700, 10, 690)
+    assert len(failure.patterns[0].pattern) == 240
+    assert failure.patterns[0].examples[0].message.endswith("x…")
 
 
 def test_numbers_are_written_with_units() -> None:
@@ -238,62 +412,3 @@ def test_numbers_are_written_with_units() -> None:
     ]
     assert fmt.short(12_345) == "12.3 k"
     assert fmt.amount(0.0012345, "USD") == "0.0012 USD"
-
-
-# --- gallery ---
-
-
-def test_large_runs_list_failures_first_within_a_budget_and_say_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (("MOST_RECORDS", 300), ("FAILED_FIRST", 100), ("PACKED_BYTES", 30_000)):
-        monkeypatch.setattr(f"omni_batch.analytics.report.gallery._{name}", value)
-    monkeypatch.setattr("omni_batch.analytics.report.gallery._PACK_RECORDS", 50)
-    directory = synthetic_run(tmp_path, 800)
-    gallery = collect(directory).gallery
-    records = [record for pack in gallery.packs for record in json.loads(zlib.decompress(pack))]
-    ids = {record[FIELDS.index("id")] for record in records}
-    failed = {row["item_id"] for row in read_table(directory.root) if row["status"] == "failed"}
-    assert failed <= ids
-    assert (gallery.seen, gallery.records) == (800, len(records))
-    assert 150 < gallery.records <= 300
-    assert sum(map(len, gallery.packs)) < 1.1 * 30_000
-    assert max(len(record[FIELDS.index("answer")] or "") for record in records) > 60
-    page, _ = write_report(directory)
-    assert f"{gallery.records} of 800 items are listed here" in page.read_text()
-
-
-def test_nothing_outside_the_roots_is_linked_or_decoded(tmp_path: Path) -> None:
-    (tmp_path / "base" / "in").mkdir(parents=True)
-    for name in ("secret.jpg", "base/in/photo.jpg"):
-        shutil.copy(SAMPLE / "photos" / "coffee.jpg", tmp_path / name)
-    (tmp_path / "base" / "in" / "way-out.jpg").symlink_to(tmp_path / "secret.jpg")
-    media = LocalMedia(tmp_path / "base", ["in"], tmp_path / "runs" / "one")
-    found = media.find("in/photo.jpg")
-    assert found is not None
-    assert found.link == "../../base/in/photo.jpg"
-    outside = (
-        "../secret.jpg",
-        str(tmp_path / "secret.jpg"),
-        "in/way-out.jpg",
-        "in/../../secret.jpg",
-    )
-    for reference in (*outside, "in/gone.jpg", "in", "in/..", "https://example.com/photo.jpg"):
-        assert media.find(reference) is None, reference
-
-
-def test_thumbnails_keep_to_their_budget_and_survive_broken_files() -> None:
-    photos = sorted((SAMPLE / "photos").iterdir())
-    thumbnails = Thumbnails(budget_bytes=20_000)
-    numbers = [thumbnails.number(path, "image", make=True) for path in (*photos, *photos)]
-    assert 0 < sum(map(len, thumbnails.pictures)) <= 20_000
-    assert numbers[: len(photos)] == numbers[len(photos) :]
-    assert thumbnail(SAMPLE / "photos" / "broken-photo.jpg", "image") is None
-    assert (thumbnail(SAMPLE / "video" / "espresso.mp4", "video") or b"").startswith(b"\xff\xd8")
-
-
-@given(st.text(max_size=80), st.integers(4, 100))
-def test_a_text_is_cut_between_characters(text: str, most_bytes: int) -> None:
-    cut = shortened(text, most_bytes) or ""
-    assert len(cut.encode("utf-8", "replace")) <= most_bytes + len("…".encode())
-    assert cut == text or cut.endswith("…")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,10 +26,11 @@ from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, QueryError
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
+from omni_batch.types import Attempt, Cost
 from tests.analytics.test_export import restored
 from tests.cli.test_cli import omni_batch as command
 from tests.conftest import SAMPLE, MakeConfig, prompts
-from tests.support.written_runs import Written, write_run
+from tests.support.written_runs import TIME, Written, write_run
 
 COOKBOOK = Path(omni_batch.__file__).parents[1] / "docs" / "cookbook.md"
 QUERIES = dict(
@@ -64,6 +66,39 @@ def test_views_hold_all_runs(database: RunDatabase) -> None:
         ("first", "finished", 3, pytest.approx(0.002), "USD"),
         ("second", "interrupted", 502, pytest.approx(0.502), "USD"),
     ]
+
+
+def test_runs_hold_all_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
+    yuan = Attempt(1, TIME, 1.0, cost=Cost(7.0, "CNY"))
+    rows = [Written("a"), Written("b", attempts=(yuan,)), Written("c", None)]
+    mixed = write_run(tmp_path / "mixed", rows, items=3)
+    with RunDatabase() as database:
+        records = database.add([mixed, RunDir(folder / "second")])
+        shown = list(database.rows("select * from runs"))
+    assert [record.state for record in records] == ["finished", "interrupted"]
+    for record, row in zip(records, shown, strict=True):
+        counts = msgspec.structs.asdict(record.counts)
+        assert counts.keys() <= row.keys()
+        money = {name: counts.pop(name) for name in ("cost", "estimated_cost")}
+        assert counts == {
+            name: dict(row[name]) if name == "failures" else row[name] for name in counts
+        }
+        several = len(money["cost"]) > 1
+        assert (row["cost"] is None, row["currency"] is None) == (several, several)
+
+
+def test_every_column_has_its_description(database: RunDatabase) -> None:
+    described = database.rows("select table_name, column_name, comment from duckdb_columns()")
+    missing = {
+        (row["table_name"], row["column_name"])
+        for row in described
+        if row["table_name"] in ("results", "attempts", "runs") and not row["comment"]
+    }
+    assert missing == set()
+    (cost,) = database.rows(
+        "select comment from duckdb_columns() where table_name = 'runs' and column_name = 'cost'"
+    )
+    assert "several currencies" in cost["comment"]
 
 
 def test_runs_are_named_by_folder_pattern_or_themselves(folder: Path) -> None:

@@ -13,21 +13,23 @@ import msgspec
 import pyarrow.parquet as pq
 
 from omni_batch.config import parse_config
+from omni_batch.endpoint_status import EndpointStatus, LimitsInForce
 from omni_batch.engine.pipeline import execute
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
+from omni_batch.progress.counters import of_tables
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store import Counts, RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.items import ItemsWriter
 from omni_batch.store.record import write_record
+from omni_batch.types import Item
 from tests.benchmarks.bench import KEY_ENV
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 _PHOTOS = ("astronaut.jpg", "brick.jpg", "cat.webp", "coffee.jpg", "gravel.jpg", "photographer.png")
 _FAULTS = {
     "error_503": 0.05,
-    "rate_limit": 0.03,
-    "burst": 0.02,
     "cut": 0.05,
     "html_502": 0.01,
     "in_band_error": 0.01,
@@ -46,7 +48,12 @@ def mixed_run(folder: Path, items: int, *, speech_every: int = 3) -> RunDir:
         writer.writerows(_mixed_rows(items))
     os.environ[KEY_ENV] = "sk-benchmark"
     options = SimulatorOptions(
-        seed=7, first_chunk_s=0.2, chunk_interval_s=0.01, faults=_FAULTS, keep_requests=0
+        seed=7,
+        first_chunk_s=0.2,
+        chunk_interval_s=0.01,
+        faults=_FAULTS,
+        keep_requests=0,
+        requests_per_minute=600,
     )
     with Simulator(options) as simulator:
         config = parse_config(
@@ -61,8 +68,8 @@ def mixed_run(folder: Path, items: int, *, speech_every: int = 3) -> RunDir:
                 },
                 "request": {"modalities": ["text", "audio"], "voice": "Cherry"},
                 "quota": {
-                    "requests_per_minute": 2400,
-                    "tokens_per_minute": 1_500_000,
+                    "requests_per_minute": 660,
+                    "tokens_per_minute": 200_000,
                     "max_in_flight": 32,
                 },
                 "retry": {"first_wait_s": 0.1, "max_wait_s": 0.5, "max_attempts": 2},
@@ -100,14 +107,19 @@ def synthetic_run(folder: Path, items: int) -> RunDir:
     directory.make_folders()
     draw = random.Random(7)
     started_at = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
-    failed = 0
-    for shard in range(-(-items // _SHARD)):
-        numbers = range(shard * _SHARD, min(items, (shard + 1) * _SHARD))
-        results = [_result(draw, number, started_at) for number in numbers]
-        failed += sum(row["status"] == "failed" for row in results)
-        attempts = [_attempt(row) for row in results]
-        pq.write_table(table(RESULT_COLUMNS, results), directory.results(shard))
-        pq.write_table(table(ATTEMPT_COLUMNS, attempts), directory.attempts(shard))
+    counts = Counts(elapsed_s=items * 0.1)
+    with ItemsWriter(directory.items, _SHARD) as manifest:
+        for shard in range(-(-items // _SHARD)):
+            numbers = range(shard * _SHARD, min(items, (shard + 1) * _SHARD))
+            rows = [_result(draw, number, started_at) for number in numbers]
+            results = table(RESULT_COLUMNS, rows)
+            attempts = table(ATTEMPT_COLUMNS, [_attempt(row) for row in rows])
+            pq.write_table(results, directory.results(shard))
+            pq.write_table(attempts, directory.attempts(shard))
+            counts += of_tables(results, attempts)
+            for row in rows:
+                manifest.add(Item(row["item_id"], row["row_number"], image=row["media"][0]))
+        manifest.close()
     write_record(
         directory.record,
         RunRecord(
@@ -117,7 +129,12 @@ def synthetic_run(folder: Path, items: int) -> RunDir:
             shard_size=_SHARD,
             created_at=started_at,
             base_folder=str(SAMPLE),
-            counts=Counts(succeeded=items - failed, failed=failed, elapsed_s=items * 0.1),
+            counts=counts,
+            endpoints=(
+                EndpointStatus(
+                    "dashscope-singapore", limits=(LimitsInForce(started_at, 600, 400_000),)
+                ),
+            ),
             config={"quota": {"requests_per_minute": 600, "tokens_per_minute": 400_000}},
         ),
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import Rejected
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
@@ -29,9 +30,14 @@ class Written:
     text: str | None = "answer"
     annotation: str | None = None
     speech_s: float = 0.0
-    cost: float = 0.001
+    cost: float | None = 0.001
     tokens: int = 15
     latency_s: float = 1.0
+    message: str = "=no"
+    """Of its error, where it failed."""
+    attempts: tuple[Attempt, ...] | None = None
+    """Others than the one that the fields above tell of."""
+    reused_from: str | None = None
     columns: dict[str, Any] = field(default_factory=dict)
     """Of its Item: image, audio, frames, source, …"""
 
@@ -43,6 +49,9 @@ def write_run(
     items: int,
     unfinished_shards: int = 0,
     base_folder: Path = Path(),
+    media_roots: Iterable[str] = (".",),
+    endpoints: tuple[EndpointStatus, ...] = (),
+    elapsed_s: float = 0.0,
 ) -> RunDir:
     """Write a whole run; the last `unfinished_shards` stay journals."""
     run = RunDir(root)
@@ -68,7 +77,11 @@ def write_run(
             shard_size=SHARD_SIZE,
             created_at=TIME,
             base_folder=str(base_folder),
-            counts=sum((of_tables(*tables) for tables in read_tables(run, shards)), Counts()),
+            counts=sum(
+                (of_tables(*tables) for tables in read_tables(run, shards)),
+                Counts(elapsed_s=elapsed_s),
+            ),
+            endpoints=endpoints,
             config={
                 "name": "test",
                 "model": "qwen3-omni-flash",
@@ -77,7 +90,7 @@ def write_run(
                     "prompt": "Describe {{ subject }}.",
                     "modalities": ["text", "audio"],
                 },
-                "media": {"roots": ["."]},
+                "media": {"roots": [*media_roots]},
             },
         ),
     )
@@ -93,8 +106,8 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
     usage = Usage(row.tokens - 5, 5, row.tokens)
     response = Response(row.text or "", None, "stop", usage, None, "chat-1")
     failed = row.text is None
-    error = Rejected("=no", code="InvalidParameter") if failed else None
-    cost = Cost(row.cost, "USD")
+    error = Rejected(row.message, code="InvalidParameter") if failed else None
+    cost = None if row.cost is None else Cost(row.cost, "USD")
     attempt = Attempt(
         1,
         TIME,
@@ -108,15 +121,22 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
         item=item,
         started_at=TIME,
         latency_s=row.latency_s,
-        attempts=(attempt,),
+        attempts=_attempts(row, attempt),
         answer=None if failed else Answer(response, _speech(run, row)),
         error=error,
         cost=None if failed else cost,
+        reused_from=row.reused_from,
     )
     facts = RunFacts(run.run_id, "qwen3-omni-flash", "simulator")
     return Entry(
         result_row(facts, result) | {"annotation": row.annotation}, attempt_rows(facts, result)
     )
+
+
+def _attempts(row: Written, usual: Attempt) -> tuple[Attempt, ...]:
+    if row.attempts is not None:
+        return row.attempts
+    return () if row.reused_from else (usual,)
 
 
 def _speech(run: RunDir, row: Written) -> WavFile | None:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pybase64 import b64decode
 
-from omni_batch.errors import ConfigError, MediaError, StorageError
-from omni_batch.requests.media import MediaLoader
+from omni_batch.analytics.results import input_files
+from omni_batch.errors import MediaError, StorageError
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
@@ -140,7 +140,7 @@ class RunReader:
         self.record: RunRecord = read_record(directory.record)
         self.counts = ExportCounts()
         self._failed_too = failed_too
-        self._loader = _loader(self.record)
+        self._loader = input_files(directory, self.record)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Batches of `results` alone.
@@ -251,11 +251,3 @@ def _decoded(reference: str) -> bytes | None:
 
 def _succeeded(batch: pa.RecordBatch) -> pa.Array:
     return pc.equal(batch["status"], "succeeded")
-
-
-def _loader(record: RunRecord) -> MediaLoader | None:
-    roots = (record.config.get("media") or {}).get("roots") or ["."]
-    try:
-        return MediaLoader(Path(record.base_folder), roots)
-    except ConfigError:
-        return None

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from omni_batch.analytics.report.charts import draw_run
 from omni_batch.analytics.report.collect import collect
-from omni_batch.analytics.report.facts import Facts
-from omni_batch.analytics.report.gallery import FIELDS
+from omni_batch.analytics.report.facts import RunReport
+from omni_batch.analytics.report.gallery import FIELDS, make_gallery
 from omni_batch.analytics.report.page import render
 from omni_batch.store import RunDir
 from omni_batch.store.disk import draft_of
@@ -15,27 +15,26 @@ __all__ = ["write_report"]
 PAGE = "report.html"
 
 
-def write_report(directory: RunDir) -> tuple[Path, Facts]:
+def write_report(directory: RunDir) -> tuple[Path, RunReport]:
     """Write report.html into a run directory, also while the run goes on.
 
     Returns:
         The page's path, and the facts it shows.
 
     Raises:
-        ConfigError: no run directory, or the drawing library is not installed.
+        ConfigError: not a run directory, or the drawing library is not installed.
         StorageError: a table can't be read, or the page can't be written.
     """
-    collected = collect(directory)
-    facts, gallery = collected.facts, collected.gallery
+    report = collect(directory)
     page = render(
         "report.html.j2",
-        facts=facts,
-        pictures=draw_run(facts),
-        gallery=gallery,
+        report=report,
+        pictures=draw_run(report),
+        gallery=make_gallery(directory, report.record),
         fields=FIELDS,
         run_dir=str(directory.root),
     )
     path = directory.root / PAGE
     with draft_of(path) as draft:
         draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-    return path, facts
+    return path, report

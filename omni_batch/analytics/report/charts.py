@@ -1,4 +1,4 @@
-"""Facts → charts of a run, as Vega-Lite."""
+"""RunReport → charts of a run, as Vega-Lite."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,19 @@ from datetime import datetime
 
 from omni_batch import format as fmt
 from omni_batch.analytics.report.drawing import Picture, Spec, draw
-from omni_batch.analytics.report.facts import Estimate, Facts, Percentiles, QuotaUse, TimeBucket
-from omni_batch.analytics.report.timeline import joined
+from omni_batch.analytics.report.facts import (
+    Estimate,
+    QuotaUse,
+    ResponseTime,
+    RunReport,
+    TimeBucket,
+)
+from omni_batch.analytics.report.quota_use import at_limit
 
 _BARS_WIDE, _BARS_NARROW = 60, 30
-_LIMIT_IN_SIGHT = 12.0
-"""A limit this many times above the highest point would press the curve to the floor."""
+_LIMIT_IN_SIGHT = 2.5
+"""A limit this many times above the highest point would press the curve to the floor: that part of
+its line is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,67 +33,86 @@ class Pictures:
     estimates: Picture | None
 
 
-def draw_run(facts: Facts) -> Pictures:
+def draw_run(report: RunReport) -> Pictures:
     """All charts of one run.
 
     Raises:
         ConfigError: the drawing library is not installed.
     """
-    requests, tokens = facts.quotas
+    requests, tokens = report.quotas
+    buckets = report.timeline
     return Pictures(
-        requests=draw(facts.timeline, lambda at, wide: _rate(at, requests), "Requests a minute"),
-        tokens=draw(facts.timeline, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
-        outcomes=draw(facts.timeline, _outcomes, "Exchanges over time by outcome"),
-        first_event=_draw_wait(facts, "first event"),
-        exchange=_draw_wait(facts, "whole exchange"),
-        estimates=draw(facts.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
+        requests=draw(buckets, lambda at, wide: _rate(at, requests), "Requests a minute"),
+        tokens=draw(buckets, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
+        outcomes=draw(buckets, _outcomes, "Requests over time by outcome"),
+        first_event=_draw_times(report, "first event"),
+        exchange=_draw_times(report, "whole exchange"),
+        estimates=draw(report.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
     )
 
 
-def _draw_wait(facts: Facts, what: str) -> Picture | None:
-    """The endpoint with most exchanges; others stand in the table."""
-    spreads = [wait.spread for wait in facts.waits if wait.what == what]
-    most = max(spreads, key=lambda spread: spread.count, default=None)
+def _draw_times(report: RunReport, what: str) -> Picture | None:
+    """The endpoint with most requests; the table has the others."""
+    times = [times for times in report.response_times if times.what == what]
+    most = max(times, key=lambda times: times.seconds.count, default=None)
     return draw([most] if most else [], lambda one, wide: _histogram(one[0]), f"Seconds, {what}")
 
 
 # --- rates against the quota ---
 
 
-def _rate(moments: Sequence[TimeBucket], use: QuotaUse) -> Spec:
+def _rate(buckets: Sequence[TimeBucket], use: QuotaUse) -> Spec:
     field = f"{use.what}_per_minute"
     points = [
         {
-            "from": _iso(moment.start),
-            "at": _iso(moment.end),
-            "rate": getattr(moment, field),
-            "says": _says_rate(moment, use),
+            "from": _iso(bucket.start),
+            "at": _iso(bucket.end),
+            "rate": getattr(bucket, field),
+            "says": _says_rate(bucket, use),
         }
-        for moment in moments
+        for bucket in buckets
     ]
     line = {"type": "area", "line": {"color": "var(--fill)", "strokeWidth": 1.5}}
     area = {**line, "color": "var(--fill)", "fillOpacity": 0.18, "interpolate": "monotone"}
+    limits = _limits(buckets, use)
+    in_sight = _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1)
+    seen = [limit for _, limit in limits if limit is not None and limit <= in_sight]
+    top = 1.2 * max(use.peak_per_minute, *seen, 1)  # room for the label
+    rate = {**_amount("rate"), "scale": {"zero": True, "domainMax": top}}
     return {
         "data": {"values": points},
         "layer": [
-            {"mark": area, "encoding": {"x": _time(moments), "y": _amount("rate")}},
+            {"mark": area, "encoding": {"x": _time(buckets), "y": rate}},
+            *(_limit_line(buckets, limits, top) if seen else ()),
             _touch(),
-            *_limit(use),
         ],
     }
 
 
-def _limit(use: QuotaUse) -> list[Spec]:
-    limit = use.limit_per_minute
-    if not limit or limit > _LIMIT_IN_SIGHT * max(use.peak_per_minute, 1):
-        return []
-    data = {"values": [{"limit": limit, "says": f"limit {fmt.count(limit)}"}]}
-    y = {"field": "limit", "type": "quantitative"}
-    rule = {"type": "rule", "color": "var(--bad-fill)", "strokeDash": [5, 3]}
-    text = {"type": "text", "align": "right", "x": "width", "dy": -7, "color": "var(--bad)"}
+def _limits(buckets: Sequence[TimeBucket], use: QuotaUse) -> list[tuple[datetime, float | None]]:
+    """The limits in force, as the corners of a line of steps."""
+    start, end = buckets[0].start, buckets[-1].end
+    moments = [start, *(step.since for step in use.limits if start < step.since < end), end]
+    return [(at, at_limit(use.limits, at)) for at in moments]
+
+
+def _limit_line(
+    buckets: Sequence[TimeBucket], limits: Sequence[tuple[datetime, float | None]], top: float
+) -> list[Spec]:
+    """Steps, with the number of the last one in sight."""
+    last = [limit for _, limit in limits if limit is not None and limit <= top][-1]
+    points = [{"at": _iso(at), "limit": limit} for at, limit in limits]
+    place = {"x": _time(buckets), "y": {"field": "limit", "type": "quantitative"}}
+    steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)", "clip": True}
+    corner = {"align": "right", "baseline": "top", "x": "width", "y": 2}
+    text = {"type": "text", "color": "var(--bad)", "text": f"limit {fmt.count(last)}", **corner}
     return [
-        {"data": data, "mark": rule, "encoding": {"y": y}},
-        {"data": data, "mark": text, "encoding": {"y": y, "text": {"field": "says"}}},
+        {
+            "data": {"values": points},
+            "mark": {**steps, "strokeDash": [5, 3], "strokeWidth": 1.2},
+            "encoding": place,
+        },
+        {"data": {"values": [{}]}, "mark": text},
     ]
 
 
@@ -100,10 +126,10 @@ def _touch() -> Spec:
     }
 
 
-def _says_rate(moment: TimeBucket, use: QuotaUse) -> str:
-    rate = getattr(moment, f"{use.what}_per_minute")
-    limit = f" of {fmt.count(use.limit_per_minute)}" if use.limit_per_minute else ""
-    return f"{moment.end:%H:%M:%S} UTC: {fmt.count(rate)}{limit} {use.what} a minute"
+def _says_rate(bucket: TimeBucket, use: QuotaUse) -> str:
+    rate, limit = getattr(bucket, f"{use.what}_per_minute"), at_limit(use.limits, bucket.end)
+    of = f" of {fmt.count(limit)}" if limit else ""
+    return f"{bucket.end:%H:%M:%S} UTC: {fmt.count(rate)}{of} {use.what} a minute"
 
 
 # --- outcomes over time ---
@@ -116,14 +142,15 @@ _OUTCOMES = (
 )
 
 
-def _outcomes(moments: tuple[TimeBucket, ...], wide: bool) -> Spec:
-    bars = joined(moments, _BARS_WIDE if wide else _BARS_NARROW)
+def _outcomes(buckets: tuple[TimeBucket, ...], wide: bool) -> Spec:
+    size = -(-len(buckets) // (_BARS_WIDE if wide else _BARS_NARROW))
+    bars = [buckets[at : at + size] for at in range(0, len(buckets), size)]
     colours = {"domain": [row[1] for row in _OUTCOMES], "range": [row[2] for row in _OUTCOMES]}
     return {
-        "data": {"values": [piece for moment in bars for piece in _pieces(moment)]},
+        "data": {"values": [piece for bar in bars for piece in _pieces(bar)]},
         "mark": {"type": "rect", "stroke": "var(--paper)", "strokeWidth": 0.5},
         "encoding": {
-            "x": {**_time(moments), "field": "from"},
+            "x": {**_time(buckets), "field": "from"},
             "x2": {"field": "to"},
             "y": _amount("top"),
             "y2": {"field": "bottom"},
@@ -138,26 +165,27 @@ def _outcomes(moments: tuple[TimeBucket, ...], wide: bool) -> Spec:
     }
 
 
-def _pieces(moment: TimeBucket) -> Iterator[Spec]:
+def _pieces(bar: Sequence[TimeBucket]) -> Iterator[Spec]:
     """The pieces of one bar, one upon the other."""
     top = 0
+    start, end = bar[0].start, bar[-1].end
     for field, name, _ in _OUTCOMES:
-        bottom, top = top, top + getattr(moment, field)
+        bottom, top = top, top + sum(getattr(bucket, field) for bucket in bar)
         if top > bottom:
             yield {
-                "from": _iso(moment.start),
-                "to": _iso(moment.end),
+                "from": _iso(start),
+                "to": _iso(end),
                 "outcome": name,
                 "bottom": bottom,
                 "top": top,
-                "says": f"{moment.start:%H:%M:%S} UTC: {top - bottom:,} {name}",
+                "says": f"{start:%H:%M:%S} UTC: {top - bottom:,} {name}",
             }
 
 
 # --- latency ---
 
 
-def _histogram(spread: Percentiles) -> Spec:
+def _histogram(times: ResponseTime) -> Spec:
     rows = [
         {
             "from": bar.start,
@@ -166,7 +194,7 @@ def _histogram(spread: Percentiles) -> Spec:
             "none": 0,
             "says": f"{fmt.duration(bar.start)} to {fmt.duration(bar.end)}: {bar.count:,}",
         }
-        for bar in spread.bins
+        for bar in times.bins
     ]
     x = {"type": "quantitative", "title": None, "scale": _LOG, "axis": _SECONDS}
     bars = {"type": "rect", "color": "var(--fill)", "stroke": "var(--paper)", "strokeWidth": 1}
@@ -174,12 +202,13 @@ def _histogram(spread: Percentiles) -> Spec:
     encoding = {"x": {**x, "field": "from"}, "x2": {"field": "to"}, **size}
     return {
         "data": {"values": rows},
-        "layer": [{"mark": bars, "encoding": encoding}, _percentiles(spread, x)],
+        "layer": [{"mark": bars, "encoding": encoding}, _percentiles(times, x)],
     }
 
 
-def _percentiles(spread: Percentiles, x: Spec) -> Spec:
-    values = {"p50": spread.p50, "p90": spread.p90, "p99": spread.p99}
+def _percentiles(times: ResponseTime, x: Spec) -> Spec:
+    seconds = times.seconds
+    values = {"p50": seconds.p50, "p90": seconds.p90, "p99": seconds.p99}
     marks = [
         {"at": value, "says": f"{name}: {fmt.duration(value)}"} for name, value in values.items()
     ]
@@ -193,6 +222,7 @@ _SECONDS: Spec = {
     "labelExpr": "datum.value < 1 ? format(datum.value * 1000, ',') + ' ms'"
     " : format(datum.value, ',') + ' s'",
     "labelOverlap": True,
+    "labelSeparation": 12,
     "tickCount": 6,
 }
 
@@ -239,15 +269,21 @@ def _ratios(rows: Sequence[Estimate]) -> Spec:
 # --- what they share ---
 
 
-def _time(moments: Sequence[TimeBucket]) -> Spec:
-    span_s = (moments[-1].end - moments[0].start).total_seconds()
+def _time(buckets: Sequence[TimeBucket]) -> Spec:
+    span_s = (buckets[-1].end - buckets[0].start).total_seconds()
     pattern = "%H:%M:%S" if span_s < 600 else "%H:%M" if span_s < 2 * 86_400 else "%b %d"
     return {
         "field": "at",
         "type": "temporal",
         "title": "UTC",
         "scale": {"type": "utc"},
-        "axis": {"format": pattern, "tickCount": 5, "labelOverlap": True, "labelFlush": True},
+        "axis": {
+            "format": pattern,
+            "tickCount": 5,
+            "labelOverlap": True,
+            "labelSeparation": 12,
+            "labelFlush": True,
+        },
     }
 
 

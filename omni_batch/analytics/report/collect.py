@@ -1,181 +1,166 @@
-"""A run directory → Facts and gallery, shard by shard: memory does not grow with the run."""
+"""A run directory → RunReport: its record, and what DuckDB sums up of its tables."""
 
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from omni_batch.analytics.report.breakdown import Breakdown
-from omni_batch.analytics.report.estimates import Estimates
-from omni_batch.analytics.report.exchanges import Exchanges
-from omni_batch.analytics.report.facts import Costs, Facts, Group, QuotaUse, TimeBucket
-from omni_batch.analytics.report.gallery import Gallery
-from omni_batch.analytics.report.troubles import Troubles
+from omni_batch.analytics.report import queries
+from omni_batch.analytics.report.facts import (
+    Bin,
+    Estimate,
+    Example,
+    FailureKind,
+    FailurePattern,
+    Group,
+    Outcome,
+    Percentiles,
+    QuotaUse,
+    ResponseTime,
+    RunReport,
+    TimeBucket,
+    TokenKind,
+)
+from omni_batch.analytics.report.quota_use import Peak, Starts, combined, known_since, quota_use
+from omni_batch.analytics.sql import RunDatabase
+from omni_batch.counts import Counts
+from omni_batch.errors import remedy_of
+from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, schema
-from omni_batch.store.read import read_tables
-from omni_batch.store.record import read_record
 
-_RESULTS = schema(RESULT_COLUMNS)
-_ATTEMPTS = schema(ATTEMPT_COLUMNS)
-_FAILURE_COLUMNS = ["error_kind", "error_message", "item_id", "request_id"]
+_WIDTHS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 864_000)
+"""Of a stretch of the timeline; those below a minute divide it."""
+_MOST_BUCKETS = 240
 _SECTIONS = ("manifest", "request", "media", "quota", "retry", "budget")
-_SHORTEST_MINUTES = 1.0  # quotas are per minute: a run of a second used one minute's
+_MONEY = ("cost", "estimated_cost")
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """All that a page shows."""
-
-    facts: Facts
-    gallery: Gallery
-
-
-def collect(directory: RunDir) -> Collected:
-    """Read what is written so far, also of a run in progress.
+def collect(directory: RunDir) -> RunReport:
+    """Sum up what is written so far, also of a run in progress.
 
     Raises:
-        ConfigError: no run directory.
+        ConfigError: not a run directory.
         StorageError: a part can't be read.
     """
-    record = read_record(directory.record)
-    sums, gallery = _Sums(), Gallery(directory, record)
-    for results, attempts in read_tables(directory, record.shards):
-        results = conformed(results, _RESULTS)
-        sums.add(results, conformed(attempts, _ATTEMPTS))
-        gallery.add(results)
-    gallery.close()
-    return Collected(_facts(record, sums, _silent_for_s(directory.record, record)), gallery)
+    with RunDatabase() as database:
+        (record,) = database.add([directory])
+        return _report(database, record)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """What is kept of the shards that went by."""
-
-    breakdown: Breakdown = field(default_factory=Breakdown)
-    exchanges: Exchanges = field(default_factory=Exchanges)
-    estimates: Estimates = field(default_factory=Estimates)
-    troubles: Troubles = field(default_factory=Troubles)
-
-    def add(self, results: pa.Table, attempts: pa.Table) -> None:
-        self.breakdown.add(results)
-        self.estimates.add(results)
-        self.exchanges.add(attempts)
-        failed = results.filter(pc.not_equal(results["status"], "succeeded"))
-        self.troubles.add(failed.select(_FAILURE_COLUMNS).to_pylist())
-
-
-def _facts(record: RunRecord, sums: _Sums, silent_for_s: float | None) -> Facts:
-    groups = sums.breakdown.groups("modality")
-    moments = sums.exchanges.moments()
-    return Facts(
-        run_id=record.run_id,
-        state=record.state,
-        reason=record.reason,
-        silent_for_s=silent_for_s,
-        warnings=record.warnings,
-        model=record.config.get("model"),
-        created_at=record.created_at,
-        finished_at=record.finished_at,
-        elapsed_s=record.counts.elapsed_s,
-        items=record.items,
-        done=sum(group.items for group in groups),
-        succeeded=sum(group.succeeded for group in groups),
-        requests=sums.exchanges.total,
-        retries=sums.exchanges.retries,
-        rate_limited=sums.exchanges.rate_limited,
-        prompt_tokens=sum(group.prompt_tokens for group in groups),
-        completion_tokens=sum(group.completion_tokens for group in groups),
-        audio_s=sum(group.audio_s for group in groups),
-        costs=_costs(groups),
-        cut_costs=sums.exchanges.cut_costs(),
-        modalities=groups,
-        models=sums.breakdown.groups("model"),
-        endpoints=sums.breakdown.groups("endpoint"),
-        token_kinds=sums.breakdown.token_kinds(),
-        quotas=_quotas(record, sums.exchanges, moments),
-        timeline=moments,
-        waits=sums.exchanges.waits(),
-        estimates=sums.estimates.rows(),
-        exchanges=sums.exchanges.kinds(),
-        failures=sums.troubles.kinds(),
+def _report(database: RunDatabase, record: RunRecord) -> RunReport:
+    cells = [*database.rows(queries.ITEMS), *database.rows(queries.ATTEMPTS)]
+    run = _one(database, queries.starts())
+    return RunReport(
+        record=record,
+        modalities=_groups(cells, "modality"),
+        models=_groups(cells, "model"),
+        endpoints=_groups(cells, "endpoint"),
+        token_kinds=tuple(_token_kinds(_one(database, queries.TOKEN_KINDS), record.counts)),
+        quotas=_quotas(database, record, run),
+        timeline=_timeline(database, run),
+        response_times=tuple(map(_response_time, database.rows(queries.RESPONSE_TIMES))),
+        waits=_percentiles(_one(database, queries.WAITS)["seconds"]),
+        estimates=tuple(map(_estimate, database.rows(queries.ESTIMATES))),
+        outcomes=tuple(Outcome(**row) for row in database.rows(queries.OUTCOMES)),
+        failures=tuple(_failures(database.rows(queries.FAILURES))),
         settings=_settings(record.config) | _learned(record),
-        versions=record.versions,
     )
 
 
-def conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """The wanted columns; those that an older version did not write are null."""
-    arrays = [
-        table[name] if name in table.column_names else pa.nulls(table.num_rows, kind)
-        for name, kind in zip(wanted.names, wanted.types, strict=True)
-    ]
-    return pa.table(arrays, names=wanted.names)
+def _one(database: RunDatabase, query: str) -> dict[str, Any]:
+    (row,) = database.rows(query)
+    return row
 
 
-def _costs(groups: Iterable[Group]) -> Costs:
-    costs: dict[str, float] = {}
-    for group in groups:
-        for currency, amount in group.costs.items():
-            costs[currency] = costs.get(currency, 0.0) + amount
-    return costs
+def _groups(cells: Iterable[Mapping[str, Any]], column: str) -> tuple[Group, ...]:
+    """One group for each value of a column, the one with most items first."""
+    sums: dict[str, Counts] = defaultdict(Counts)
+    for cell in cells:
+        sums[cell[column]] += _counts(cell)
+    groups = (Group(name, counts) for name, counts in sums.items())
+    return tuple(sorted(groups, key=lambda group: (-group.counts.done, group.name)))
+
+
+def _counts(cell: Mapping[str, Any]) -> Counts:
+    figures = {name: cell[name] for name in Counts.__struct_fields__ if name in cell}
+    for name in _MONEY:
+        amount = cell.get(name)
+        figures[name] = {} if amount is None else {cell["currency"]: amount}
+    return Counts(**figures)
+
+
+def _token_kinds(tokens: Mapping[str, int | None], counts: Counts) -> Iterator[TokenKind]:
+    """What the bill is made of; kinds that did not occur are left out."""
+    named = {", ".join(kind): tokens[name] or 0 for name, kind in queries.TOKEN_COLUMNS.items()}
+    billed = tokens["billed"] or 0
+    named["not broken down by the service"] = billed - sum(named.values())
+    named["failed and retried requests"] = counts.prompt_tokens + counts.completion_tokens - billed
+    yield from (TokenKind(name, number) for name, number in named.items() if number > 0)
+
+
+# --- time ---
+
+
+def _timeline(database: RunDatabase, run: Mapping[str, Any]) -> tuple[TimeBucket, ...]:
+    if not run["requests"]:
+        return ()
+    span_s = (run["last"] - run["first"]).total_seconds()
+    width_s = next((w for w in _WIDTHS_S if span_s / w < _MOST_BUCKETS - 1), _WIDTHS_S[-1])
+    return tuple(TimeBucket(**row) for row in database.rows(queries.timeline(width_s)))
 
 
 def _quotas(
-    record: RunRecord, exchanges: Exchanges, moments: tuple[TimeBucket, ...]
-) -> tuple[QuotaUse, ...]:
-    requests_per_minute, tokens_per_minute = _limits(record)
-    minutes = max(_SHORTEST_MINUTES, record.counts.elapsed_s / 60)
-    return (
-        QuotaUse(
-            "requests",
-            requests_per_minute,
-            exchanges.total / minutes,
-            max((moment.requests_per_minute for moment in moments), default=0.0),
-        ),
-        QuotaUse(
-            "tokens",
-            tokens_per_minute,
-            exchanges.tokens / minutes,
-            max((moment.tokens_per_minute for moment in moments), default=0.0),
-        ),
-    )
+    database: RunDatabase, record: RunRecord, run: Mapping[str, Any]
+) -> tuple[QuotaUse, QuotaUse]:
+    busiest = _one(database, queries.BUSIEST_MINUTES)
+
+    def use(what: str) -> QuotaUse:
+        limits = combined(record.endpoints, what)
+        since = known_since(limits)
+        limited = run if since is None else _one(database, queries.starts(since))
+        units, end = busiest[what], busiest[f"{what}_end"]
+        return quota_use(
+            what,
+            limits,
+            _starts(run, what),
+            _starts(limited, what),
+            Peak(units, end) if end else None,
+            record.counts.elapsed_s,
+        )
+
+    return use("requests"), use("tokens")
 
 
-def _limits(record: RunRecord) -> tuple[float | None, float | None]:
-    """Requests and tokens per minute of all endpoints: as they were found out, else as stated."""
-    in_force = [
-        (endpoint.requests_per_minute, endpoint.tokens_per_minute) for endpoint in record.endpoints
-    ]
-    pairs = in_force if any(any(pair) for pair in in_force) else _stated(record)
-    requests, tokens = zip(*pairs, strict=True) if pairs else ((), ())
-    return _sum(requests), _sum(tokens)
+def _starts(row: Mapping[str, Any], what: str) -> Starts | None:
+    if not row["requests"]:
+        return None
+    return Starts(row["requests"], row[what], row["first"], row["last"])
 
 
-def _stated(record: RunRecord) -> list[tuple[float | None, float | None]]:
-    return [
-        (endpoint.stated_requests_per_minute, endpoint.stated_tokens_per_minute)
-        for endpoint in record.endpoints
-    ]
+def _percentiles(values: dict[str, Any]) -> Percentiles | None:
+    return Percentiles(**values) if values["count"] else None
 
 
-def _sum(limits: tuple[float | None, ...]) -> float | None:
-    """None where one has no limit: then all together have none."""
-    known = [limit for limit in limits if limit is not None]
-    return sum(known) if known and len(known) == len(limits) else None
+def _response_time(row: dict[str, Any]) -> ResponseTime:
+    bins = tuple(Bin(**bar) for bar in row["bins"])
+    return ResponseTime(row["what"], row["endpoint"], Percentiles(**row["seconds"]), bins)
 
 
-def _learned(record: RunRecord) -> dict[str, str]:
-    found = {}
-    for endpoint in record.endpoints:
-        for what in ("requests_per_minute", "tokens_per_minute"):
-            if (value := getattr(endpoint.learned, what)) is not None:
-                found[f"learned.{endpoint.name}.{what}"] = f"{value:,.0f}"
-    return found
+def _estimate(row: dict[str, Any]) -> Estimate:
+    return Estimate(**row | {"ratio": Percentiles(**row["ratio"])})
+
+
+# --- failures and settings ---
+
+
+def _failures(rows: Iterable[dict[str, Any]]) -> Iterator[FailureKind]:
+    for kind, group in groupby(rows, lambda row: (row["kind"], row["kind_items"])):
+        yield FailureKind(*kind, remedy_of(kind[0]), tuple(map(_pattern, group)))
+
+
+def _pattern(row: Mapping[str, Any]) -> FailurePattern:
+    examples = tuple(Example(**example) for example in row["examples"])
+    return FailurePattern(row["pattern"], row["items"], examples)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
@@ -189,7 +174,6 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _silent_for_s(path: Path, record: RunRecord) -> float | None:
-    if record.state != "running":
-        return None
-    return max(0.0, time.time() - path.stat().st_mtime)
+def _learned(record: RunRecord) -> dict[str, str]:
+    found = {f"learned.{status.name}": phrases.learned(status) for status in record.endpoints}
+    return {name: value for name, value in found.items() if value}

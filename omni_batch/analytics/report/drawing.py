@@ -65,7 +65,7 @@ def draw(data: Sequence[Any], spec: Callable[[Any, bool], Spec], label: str) -> 
     Args:
         data: what the chart shows; None comes back where it is empty.
         spec: (data, whether it is the wide one) → Vega-Lite without size, colours of the page as
-            `var(--fill)`; an encoding `description` is what the pointer is told.
+            `var(--fill)`; an encoding `description` is what the pointer shows.
         label: for those who can't see it.
 
     Raises:

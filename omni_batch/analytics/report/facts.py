@@ -4,32 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-Costs = Mapping[str, float]
-"""Currency → amount; endpoints may bill in different ones."""
+from omni_batch.counts import Counts
+from omni_batch.store import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the items of one modality, model or endpoint came to."""
+    """What the items and attempts of one modality, model or endpoint came to."""
 
     name: str
-    items: int
-    succeeded: int
-    prompt_tokens: int
-    completion_tokens: int
-    audio_s: float
-    """Speech in the answers (seconds)."""
-    costs: Costs
-
-    @property
-    def failed(self) -> int:
-        """Items without an answer."""
-        return self.items - self.succeeded
+    counts: Counts
+    """Without `elapsed_s` and `failures`."""
 
     @property
     def tokens(self) -> int:
         """Billed in and out."""
-        return self.prompt_tokens + self.completion_tokens
+        return self.counts.prompt_tokens + self.counts.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +27,6 @@ class TokenKind:
     """Billed tokens of one kind, as the service breaks them down."""
 
     name: str
-    side: str
-    """`in` or `out`."""
     tokens: int
 
 
@@ -53,7 +41,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """How a quantity is spread, within 2 % (it is read from a histogram)."""
+    """How a quantity is spread; exact, between two values by their straight line."""
 
     count: int
     p10: float
@@ -61,16 +49,17 @@ class Percentiles:
     p90: float
     p99: float
     largest: float
-    bins: tuple[Bin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Seconds that something took."""
+class ResponseTime:
+    """How long answered requests took at one endpoint."""
 
     what: str
+    """`first event` or `whole exchange`."""
     endpoint: str
-    spread: Percentiles
+    seconds: Percentiles
+    bins: tuple[Bin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +68,10 @@ class TimeBucket:
 
     start: datetime
     end: datetime
-    requests: int
     answered: int
-    """At the first try."""
+    """At the first attempt."""
     retried: int
-    """Answered at a later try."""
+    """Answered at a later attempt."""
     rate_limited: int
     broken: int
     """Failed in another way."""
@@ -93,20 +81,29 @@ class TimeBucket:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitStep:
+    """The limit of all endpoints together from a moment on; None: none was known."""
+
+    since: datetime
+    per_minute: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaUse:
     """One limit and how much of it was used."""
 
     what: str
     """`requests` or `tokens`."""
-    limit_per_minute: float | None
-    mean_per_minute: float
-    """Over the working time; of shorter runs, what fell into their one minute."""
+    limits: tuple[LimitStep, ...]
+    """In force over time, the oldest first."""
+    mean_per_minute: float | None
+    """From the first start to the last; None for a single request."""
+    used: float | None
+    """Share (0 to 1) of what the limits allowed in that time; None where none is known."""
     peak_per_minute: float
-
-    @property
-    def used(self) -> float | None:
-        """Share of the limit, 0 to 1, in the mean."""
-        return self.mean_per_minute / self.limit_per_minute if self.limit_per_minute else None
+    """Of the busiest minute."""
+    peak_used: float | None
+    """Share of what the limits allowed in that minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,6 @@ class Estimate:
     """Prompt tokens of one modality: estimated before sending, and billed."""
 
     modality: str
-    items: int
     estimated_tokens: int
     billed_tokens: int
     ratio: Percentiles
@@ -131,7 +127,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class FailurePattern:
     """Failures that read the same but for names and numbers."""
 
     pattern: str
@@ -146,68 +142,48 @@ class FailureKind:
     kind: str
     items: int
     remedy: str
-    troubles: tuple[Trouble, ...]
+    patterns: tuple[FailurePattern, ...]
     """The most frequent first."""
-    other_items: int
-    """Failed with messages that are not listed."""
+
+    @property
+    def other_items(self) -> int:
+        """Failed with messages that are not listed."""
+        return self.items - sum(pattern.items for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
-class ExchangeKind:
-    """HTTP exchanges that ended the same way at one endpoint."""
+class Outcome:
+    """Requests that ended the same way at one endpoint."""
 
     endpoint: str
     outcome: str
     """`answered` or an error kind."""
-    exchanges: int
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything but the single items."""
+class RunReport:
+    """Everything but the single items. Totals are `record.counts`; all else breaks them down."""
 
-    run_id: str
-    state: str
-    reason: str | None
-    silent_for_s: float | None
-    """Seconds since a run that says it is running last said so."""
-    warnings: tuple[str, ...]
-    model: str | None
-    created_at: datetime
-    finished_at: datetime | None
-    elapsed_s: float
-    items: int
-    done: int
-    succeeded: int
-    requests: int
-    retries: int
-    rate_limited: int
-    prompt_tokens: int
-    completion_tokens: int
-    audio_s: float
-    costs: Costs
-    cut_costs: Costs
-    """Estimated, of replies that broke off after they had begun; not in `costs`."""
+    record: RunRecord
     modalities: tuple[Group, ...]
     models: tuple[Group, ...]
     endpoints: tuple[Group, ...]
     token_kinds: tuple[TokenKind, ...]
-    quotas: tuple[QuotaUse, ...]
+    quotas: tuple[QuotaUse, QuotaUse]
+    """Of requests and of tokens."""
     timeline: tuple[TimeBucket, ...]
-    waits: tuple[Wait, ...]
+    response_times: tuple[ResponseTime, ...]
+    waits: Percentiles | None
+    """Seconds of an item that were not spent in its requests."""
     estimates: tuple[Estimate, ...]
-    exchanges: tuple[ExchangeKind, ...]
+    outcomes: tuple[Outcome, ...]
     failures: tuple[FailureKind, ...]
     settings: Mapping[str, str]
     """What was set in the config, by dotted key; never where requests went or with which key."""
-    versions: Mapping[str, str]
 
     @property
-    def failed(self) -> int:
-        """Items without an answer."""
-        return self.done - self.succeeded
-
-    @property
-    def waiting(self) -> int:
-        """Items that have no result yet."""
-        return self.items - self.done
+    def nearer_quota(self) -> QuotaUse | None:
+        """The limit that was used more; None where none is known."""
+        known = [quota for quota in self.quotas if quota.used is not None]
+        return max(known, key=lambda quota: quota.used or 0.0, default=None)

@@ -29,6 +29,8 @@ from markupsafe import Markup
 
 from omni_batch import format as fmt
 from omni_batch._version import __version__
+from omni_batch.analytics.report.quota_use import limits_in_words, used_in_words
+from omni_batch.progress import phrases
 
 _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -79,6 +81,11 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "money": fmt.money,
     "duration": fmt.duration,
     "moment": fmt.moment,
+    "rate": fmt.rate,
+    "limits": limits_in_words,
+    "used": used_in_words,
+    "cost": phrases.cost,
+    "cut": phrases.cut,
     "share_bar": _share_bar,
 }
 
