@@ -22,6 +22,7 @@ from omni_batch.catalogue.tokens import (
 from omni_batch.config import RequestConfig, RetryConfig, parse_config
 from omni_batch.errors import AccountError, ConfigError, EndpointError, RateLimited
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES
@@ -93,7 +94,7 @@ def service() -> Iterator[Simulator]:
 
 @pytest.fixture
 async def line(service: Simulator) -> AsyncIterator[EndpointClient]:
-    client = EndpointClient(service.base_url, KEY, DIALECTS["dashscope"], RetryConfig(), 1)
+    client = EndpointClient(service.base_url, ApiKey(KEY), DIALECTS["dashscope"], RetryConfig(), 1)
     yield client
     await client.aclose()
 

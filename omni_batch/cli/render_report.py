@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from omni_batch import format as fmt
-from omni_batch.analytics.report.facts import Percentiles, QuotaUse, RunReport
-from omni_batch.analytics.report.quota_use import limits_in_words, used_in_words
+from omni_batch.analytics.report.facts import Percentiles, RunReport
+from omni_batch.analytics.report.quota_use import limits_in_words, rates_in_words, used_in_words
 from omni_batch.cli.render import pairs_table
 from omni_batch.progress import phrases
 
@@ -26,16 +26,11 @@ def report_summary(report: RunReport, page: Path) -> RenderableType:
 
 def _quotas(report: RunReport) -> Iterator[tuple[str, str]]:
     for use in report.quotas:
-        yield f"{use.what} a minute", _rates(use)
+        yield f"{use.what} a minute", f"{rates_in_words(use)}; {limits_in_words(use)}"
         if used := used_in_words(use):
             yield f"{use.what} quota", used
     if report.nearer_quota:
         yield "nearer limit", f"{report.nearer_quota.what} a minute"
-
-
-def _rates(use: QuotaUse) -> str:
-    mean = "" if use.mean_per_minute is None else f"{fmt.rate(use.mean_per_minute)} in the mean, "
-    return f"{mean}{fmt.rate(use.peak_per_minute)} at most; {limits_in_words(use)}"
 
 
 def _times(report: RunReport) -> Iterator[tuple[str, str]]:

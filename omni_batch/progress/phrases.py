@@ -39,7 +39,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("items", f"{record.items:,}"),
         ("succeeded", f"{counts.succeeded:,}{reused}"),
         ("failed", f"{counts.failed:,}"),
-        ("requests", requests(counts)),
+        ("requests", f"{counts.requests:,}, {_retries(counts)}"),
         ("tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out"),
         ("speech", fmt.duration(counts.audio_s or None)),
         ("cost", cost(counts)),
@@ -56,16 +56,14 @@ def outcome(record: RunRecord) -> str:
 
 def requests(counts: Counts) -> str:
     """Requests, retries and answers of 429."""
-    requests = "1 request" if counts.requests == 1 else f"{counts.requests:,} requests"
-    retries = (
-        "1 retry"
-        if counts.retries == 1
-        else f"{counts.retries:,} retries"
-        if counts.retries
-        else "no retries"
-    )
+    noun = "request" if counts.requests == 1 else "requests"
+    return f"{counts.requests:,} {noun}, {_retries(counts)}"
+
+
+def _retries(counts: Counts) -> str:
+    number = f"{counts.retries:,}" if counts.retries else "no"
     limited = f", {counts.rate_limited:,} answered 429" if counts.rate_limited else ""
-    return f"{requests}, {retries}{limited}"
+    return f"{number} {'retry' if counts.retries == 1 else 'retries'}{limited}"
 
 
 def tokens(counts: Counts) -> str:

@@ -22,8 +22,3 @@ class ApiKey:
     def cut_out_of(self, reply: bytes) -> bytes:
         """A server's reply, without the key that it may have echoed."""
         return reply.replace(self.value.encode(), MASK.encode())
-
-
-def api_key_of(given: ApiKey | str | None) -> ApiKey | None:
-    """The key as an `ApiKey`, given as one or as text."""
-    return ApiKey(given) if isinstance(given, str) else given

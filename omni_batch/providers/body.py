@@ -1,7 +1,7 @@
 """A request's JSON with local files in it, streamed from disk. Memory does not grow with files."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,43 +15,31 @@ from omni_batch.errors import MediaError
 _PIECE_BYTES = 3 * 64 * 1024  # a multiple of 3: each piece becomes base64 without padding
 
 
-@dataclass(frozen=True, slots=True)
 class Base64File:
-    """A file as part of the JSON: encoded, without quotes."""
+    """A file inside a text of the JSON, behind `prefix`; encoded while the body is sent.
 
-    path: Path
-    size_bytes: int
+    A plain class: msgspec would write the fields of a dataclass into the JSON.
+    """
 
-    @property
-    def encoded_bytes(self) -> int:
-        """Length of its base64 text."""
+    def __init__(self, path: Path, size_bytes: int, prefix: str = "") -> None:
+        self.path, self.size_bytes, self.prefix = path, size_bytes, prefix
+
+    def __len__(self) -> int:
         return (self.size_bytes + 2) // 3 * 4
 
-
-@dataclass(slots=True)
-class Inlined:
-    """Collects the files of one request while its JSON is built."""
-
-    files: list[Base64File] = field(default_factory=list)
-    _nonce: str = ""
-
-    def placeholder(self, path: Path, size_bytes: int) -> str:
-        """A text in place of the file; no prompt can contain it by chance or by guess."""
-        self._nonce = self._nonce or secrets.token_hex(16)
-        self.files.append(Base64File(path, size_bytes))
-        return f"{self._nonce}{len(self.files) - 1}."
-
-    def split(self, data: bytes) -> Iterator["bytes | Base64File"]:
-        """The data with files in place of their placeholders."""
-        if not self.files:
-            yield data
-            return
-        first, *others = data.split(self._nonce.encode())
-        yield first
-        for piece in others:
-            number, _, text = piece.partition(b".")
-            yield self.files[int(number)]
-            yield text
+    async def encoded(self) -> AsyncIterator[bytes]:
+        """All of the file, exactly as long as it was when probed."""
+        left = self.size_bytes
+        try:
+            async with aiofiles.open(self.path, "rb") as source:
+                while left > 0 and (data := await source.read(min(left, _PIECE_BYTES))):
+                    left -= len(data)
+                    yield pybase64.b64encode(data)
+                grown = await source.read(1)
+        except OSError as exc:
+            raise unreadable(self.path, exc) from exc
+        if left or grown:
+            raise changed(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +51,35 @@ class Body:
     """Headers that the body requires."""
 
     @classmethod
-    def of(
-        cls, tree: Mapping[str, Any], inlined: Inlined, headers: Mapping[str, str] | None = None
-    ) -> "Body":
-        """Encode a tree that has placeholders for files."""
-        return cls(tuple(inlined.split(msgspec.json.encode(tree))), headers or {})
+    def of(cls, tree: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> "Body":
+        """Encode a tree that has `Base64File`s in place of texts."""
+        files: list[Base64File] = []
+        mark = ""
+
+        def placeholder(file: Base64File) -> str:
+            nonlocal mark
+            mark = mark or secrets.token_hex(16)  # no prompt can contain it by chance or by guess
+            files.append(file)
+            return file.prefix + mark
+
+        data = msgspec.json.encode(tree, enc_hook=placeholder)
+        first, *others = data.split(mark.encode()) if files else [data]
+        segments: list[bytes | Base64File] = [first]
+        for file, text in zip(files, others, strict=True):
+            segments += (file, text)
+        return cls(tuple(segments), headers or {})
 
     @property
     def content_length(self) -> int:
         """Bytes on the wire; servers of media refuse requests of unknown length."""
-        return sum(
-            segment.encoded_bytes if isinstance(segment, Base64File) else len(segment)
-            for segment in self.segments
-        )
+        return sum(map(len, self.segments))
 
     def content(self) -> bytes | AsyncIterator[bytes]:
         """What an HTTP client sends: one piece where there is no file to read."""
         match self.segments:
             case (bytes(whole),):
                 return whole
-            case _:
-                return self.stream()
+        return self.stream()
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The bytes in order.
@@ -95,23 +91,8 @@ class Body:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async for piece in _pieces(segment.path, segment.size_bytes):
-                    yield pybase64.b64encode(piece)
-
-
-async def _pieces(path: Path, size_bytes: int) -> AsyncIterator[bytes]:
-    """All of the file, exactly as long as it was when probed."""
-    left = size_bytes
-    try:
-        async with aiofiles.open(path, "rb") as source:
-            while left > 0 and (data := await source.read(min(left, _PIECE_BYTES))):
-                left -= len(data)
-                yield data
-            grown = await source.read(1)
-    except OSError as exc:
-        raise unreadable(path, exc) from exc
-    if left or grown:
-        raise changed(path)
+                async for piece in segment.encoded():
+                    yield piece
 
 
 def unreadable(path: Path, exc: OSError) -> MediaError:

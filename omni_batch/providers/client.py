@@ -13,16 +13,19 @@ from httpx_aiohttp import AiohttpTransport
 from omni_batch._version import __version__
 from omni_batch.config import RetryConfig
 from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
-from omni_batch.providers.api_key import ApiKey, api_key_of
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
+from omni_batch.stream.chunks import decode
 from omni_batch.stream.rate_limit_headers import server_limits
 from omni_batch.stream.service_errors import classify, request_id_of
 from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
-_ERROR_BODY_BYTES = 64 * 1024
+HTTP_ERRORS = (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError)
+"""Their frames hold the request's headers: ours are raised `from None`, to keep those hidden."""
+_START_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = 2**31
 """Above what the longest speech takes: the bound of a reply that is nothing but padding."""
 _AFTER_DONE_S = 1.0
@@ -34,17 +37,15 @@ class EndpointClient:
     def __init__(
         self,
         base_url: str,
-        api_key: ApiKey | str | None,
+        key: ApiKey | None,
         dialect: Dialect,
         retry: RetryConfig,
         connections: int,
     ) -> None:
-        self.base_url = base_url
-        self.dialect = dialect
-        self._key = api_key_of(api_key)
-        self.http = _http_client(base_url, self._key, retry.connect_timeout_s, connections)
+        self.http = _http_client(base_url, key, retry.connect_timeout_s, connections)
+        self.dialect, self.key = dialect, key
+        self.idle_timeout_s = retry.idle_timeout_s
         self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
-        self._idle_s = retry.idle_timeout_s
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -70,13 +71,12 @@ class EndpointClient:
                     content=body.content(),
                     headers=self._headers(body, held_s),
                 ) as response:
-                    await _check(response, self.dialect, self._key)
-                    exchange = Exchange(response, self.dialect, deadline, self._idle_s, self._key)
+                    await _check(response, self.dialect, self.key)
+                    exchange = Exchange(response, self, deadline)
                     yield exchange
         except TimeoutError:
             raise self._timed_out(exchange) from None
-        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError) as exc:
-            # Their frames hold the request's headers: no traceback is to lead there.
+        except HTTP_ERRORS as exc:
             raise own_error(exc) or _broken(exc, exchange) from None
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
@@ -89,34 +89,29 @@ class EndpointClient:
             return NoResponse(
                 f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
-        return StreamError(f"the stream sent nothing for {self._idle_s:g} s (retry.idle_timeout_s)")
+        return StreamError(
+            f"the stream sent nothing for {self.idle_timeout_s:g} s (retry.idle_timeout_s)"
+        )
 
 
 class Exchange:
     """An answer in progress: iterate it once for lists of chunks, one for each network read."""
 
     def __init__(
-        self,
-        response: httpx.Response,
-        dialect: Dialect,
-        deadline: asyncio.Timeout,
-        idle_timeout_s: float,
-        key: ApiKey | None = None,
+        self, response: httpx.Response, client: EndpointClient, deadline: asyncio.Timeout
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
         self.server_limits = server_limits(response.headers)
         self.started = False
-        self._response = response
-        self._dialect = dialect
-        self._deadline = deadline
-        self._idle_timeout_s = idle_timeout_s
-        self._key = key
+        self._response, self._client, self._deadline = response, client, deadline
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
-        async for chunks in self._events() if self._dialect.streams else self._whole():
+        async for chunks in self._events() if self._client.dialect.streams else self._whole():
             yield chunks
-        self._check_whole()
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
+        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
+            raise StreamError("the service cut the reply at its time limit (partial response)")
 
     async def _whole(self) -> AsyncIterator[list[Chunk]]:
         """The one JSON reply of a server that does not stream."""
@@ -159,10 +154,10 @@ class Exchange:
         return chunks
 
     def _decode(self, payload: bytes) -> Chunk:
-        chunk = self._dialect.decode(payload)
-        if chunk.error is None or self._key is None:
-            return chunk
-        return self._dialect.decode(self._key.cut_out_of(payload))
+        chunk = decode(payload)
+        if chunk.error and self._client.key:
+            chunk = decode(self._client.key.cut_out_of(payload))
+        return chunk
 
     def _reset_idle_timer(self) -> None:
         """A part of the answer has come; the next one may take as long again.
@@ -171,12 +166,8 @@ class Exchange:
         life is silent.
         """
         self.started = True
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_timeout_s)
-
-    def _check_whole(self) -> None:
-        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
-        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
-            raise StreamError("the service cut the reply at its time limit (partial response)")
+        now_s = asyncio.get_running_loop().time()
+        self._deadline.reschedule(now_s + self._client.idle_timeout_s)
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
@@ -191,35 +182,34 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
 
 async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
-    content_type = response.headers.get("content-type", "")
+    # The headers get no name: they may echo the key, and a traceback shows the values of all names.
+    succeeded = response.status_code == 200
     encoding = response.headers.get("content-encoding", "identity").lower()
-    other = ("json", "html") if dialect.streams else ("html",)
     packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
-    if response.status_code == 200 and packed:
+    if succeeded and packed:
         raise StreamError(
             f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
         )
-    if response.status_code == 200 and not any(name in content_type for name in other):
+    content_type = response.headers.get("content-type", "")
+    other = ("json", "html") if dialect.streams else ("html",)
+    if succeeded and not any(name in content_type for name in other):
         return
-    body = b"" if packed else await _error_body(response, key)
-    if response.status_code == 200 and b'"error"' not in body[:200]:
+    body = b"" if packed else await read_start(response, key)
+    if succeeded and b'"error"' not in body[:200]:
         start = one_line(body[:200].decode(errors="replace"))
         raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
-    raise classify(
-        response.status_code,
-        body or _redirect(response),
-        dict(response.headers),
-        quota_is_transient=dialect.quota_is_transient,
-    )
+    body, transient = body or _redirect(response), dialect.quota_is_transient
+    raise classify(response.status_code, body, response.headers, quota_is_transient=transient)
 
 
-async def _error_body(response: httpx.Response, key: ApiKey | None) -> bytes:
-    body = bytearray()
+async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
+    """The first 64 KiB of a reply, or a little more, without the key that it may echo."""
+    start = b""
     async for data in response.aiter_raw():
-        body += data
-        if len(body) > _ERROR_BODY_BYTES:
+        start += data
+        if len(start) > _START_BYTES:
             break
-    return key.cut_out_of(bytes(body)) if key else bytes(body)
+    return key.cut_out_of(start) if key else start
 
 
 def _redirect(response: httpx.Response) -> bytes:
@@ -229,8 +219,13 @@ def _redirect(response: httpx.Response) -> bytes:
     return f"it redirects to {host}, which must not get the key; set endpoint.base_url".encode()
 
 
+def reason_of(exc: Exception) -> str:
+    """What an exception of the HTTP libraries says, in one line."""
+    return one_line(str(exc))[:300] or type(exc).__name__
+
+
 def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
-    reason = one_line(str(exc))[:300] or type(exc).__name__
+    reason = reason_of(exc)
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return Unavailable(
             f"the service's certificate is not trusted: {reason}; if it is your own server, set "

@@ -1,43 +1,31 @@
-"""What differs between servers that call themselves OpenAI-compatible: data and two functions."""
+"""What differs between servers that call themselves OpenAI-compatible: data and a function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from omni_batch.providers.body import Body
-from omni_batch.types import MEDIA_KINDS, Chunk, MediaKind, Modality, Request
+from omni_batch.requests.rules.context import ServerCapabilities
+from omni_batch.types import MEDIA_KINDS, MediaKind, Request
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect(ServerCapabilities):
     """How to talk to one kind of server. `docs` says where its facts come from."""
 
-    name: str
     encode: Callable[[Request], Body]
-    decode: Callable[[bytes], Chunk]
-    """One event of the stream; the whole reply where `streams` is False."""
     docs: str
-    takes: frozenset[Modality] = frozenset({"text", *MEDIA_KINDS})
-    """Kinds of input it has a form for."""
     fetches: frozenset[MediaKind] = MEDIA_KINDS
     """Kinds of media that it downloads itself from an http(s) URL."""
-    speaks: bool = True
-    """Can answer with speech."""
     vendor_limits: bool = False
     """Whether the catalogue's limits of a model hold there; a server of one's own has its own."""
     vendor_quota: bool = False
     """Whether its rate limits are those of the catalogue, for each model."""
     omni_models: frozenset[str] | None = None
     """The omni models it serves; None: any that the endpoint has."""
-    needs_voice: bool = False
-    """Refuses a wish for speech without a voice."""
     streams: bool = True
     """Answers with events; False: with one JSON reply."""
     uploads: bool = False
     """Has temporary storage for files (`oss://`)."""
-    inline_max_bytes: int | None = None
-    """Largest encoded file inside a request; None: no limit is known."""
-    parameters: frozenset[str] | None = None
-    """Wire names of the request options it knows; None: it takes or skips any."""
     max_in_flight: int = 16
     """Requests at once where the config names no number: at a request a second and 10 to 20 s an
     answer, that many use a new account to the full."""

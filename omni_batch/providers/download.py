@@ -21,8 +21,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429})  # 4xx that mean: later
 _READ_BYTES = 256 * 1024
-_HEADERS = {"User-Agent": f"omni-batch/{__version__}", "Accept": "*/*",
-            "Accept-Encoding": "identity"}  # fmt: skip
+_HEADERS = {"User-Agent": f"omni-batch/{__version__}", "Accept-Encoding": "identity"}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -41,6 +40,8 @@ class Downloader:
 
     Connects to the hosts themselves: proxies of the environment are not used, since behind a
     proxy nobody knows which address is reached. Sends no cookies, netrc logins or credentials.
+
+    Make it where an event loop runs.
 
     Args:
         folder: made when needed. What a crash leaves in it is its owner's to remove.
@@ -62,14 +63,19 @@ class Downloader:
         self._folder = folder
         self._max_bytes = max_bytes
         self._allow_private = allow_private
-        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout_s, sock_read=idle_timeout_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._socket),
+            headers=_HEADERS,
+            timeout=aiohttp.ClientTimeout(connect=connect_timeout_s, sock_read=idle_timeout_s),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
         self._shared: dict[str, _Shared] = {}
 
     async def aclose(self) -> None:
         """Close all connections; files go when their users leave."""
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
 
     @asynccontextmanager
     async def fetched(self, url: str) -> AsyncIterator[Path]:
@@ -102,7 +108,7 @@ class Downloader:
         name = _name(url)
         for _ in range(_MAX_REDIRECTS + 1):
             with _network_errors(name):
-                response = await self._http().get(url, allow_redirects=False)
+                response = await self._http.get(url, allow_redirects=False)
             async with response:
                 if response.status not in _REDIRECTS:
                     self._check(response, name)
@@ -112,18 +118,6 @@ class Downloader:
         raise MediaError(
             f"{name} is redirected more than {_MAX_REDIRECTS} times; give its final URL"
         )
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, socket_factory=self._socket),
-                headers=_HEADERS,
-                timeout=self._timeout,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
-        return self._session
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         """The socket for one address: checked here, after names and redirects are resolved."""
@@ -243,6 +237,5 @@ def _translated(exc: Exception, name: str) -> OmniBatchError:
         case aiohttp.ClientResponseError(message=reason):  # its text contains the whole URL
             return MediaUnreachable(f"{name} did not answer in HTTP: {reason}")
         case _:
-            return MediaUnreachable(
-                f"{name} is not available now: {str(exc) or type(exc).__name__}"
-            )
+            reason = str(exc) or type(exc).__name__
+            return MediaUnreachable(f"{name} is not available now: {reason}")

@@ -4,49 +4,53 @@ from collections.abc import Callable
 from typing import Any
 
 from omni_batch.errors import MediaError
-from omni_batch.providers.body import Inlined
-from omni_batch.types import Media, Message, Part, Request
-
-PartEncoder = Callable[[Part, Inlined], dict[str, Any]]
+from omni_batch.providers.body import Base64File
+from omni_batch.types import Frames, Media, Message, Request
 
 
-def streaming(request: Request) -> dict[str, Any]:
+def streaming(request: Request, messages: list[dict[str, Any]]) -> dict[str, Any]:
     """The members that every streamed request begins with. Usage comes only when asked for."""
     return {
         "model": request.model,
         "stream": True,
         "stream_options": {"include_usage": True},
         **request.options,
+        "messages": messages,
     }
 
 
-def message(turn: Message, encode_part: PartEncoder, inlined: Inlined) -> dict[str, Any]:
+def modalities(request: Request, **speech: Any) -> dict[str, Any]:
+    """What the answer consists of; `speech` are the members that go with a wish for it."""
+    if request.wants_audio:
+        return {"modalities": ["text", "audio"], **speech}
+    return {"modalities": ["text"]}
+
+
+def message(turn: Message, encode: Callable[[Media | Frames], dict[str, Any]]) -> dict[str, Any]:
     """One turn; text alone stays a plain string, which every server understands."""
-    if all(isinstance(part, str) for part in turn.parts):
-        return {"role": turn.role, "content": "\n".join(map(str, turn.parts))}
-    return {"role": turn.role, "content": [encode_part(part, inlined) for part in turn.parts]}
+    texts = [part for part in turn.parts if isinstance(part, str)]
+    if len(texts) == len(turn.parts):
+        return {"role": turn.role, "content": "\n".join(texts)}
+    parts = [
+        {"type": "text", "text": part} if isinstance(part, str) else encode(part)
+        for part in turn.parts
+    ]
+    return {"role": turn.role, "content": parts}
 
 
-def data_url(media: Media, inlined: Inlined, mime_type: str) -> str:
+def data_url(media: Media, mime_type: str) -> str | Base64File:
     """The medium's URL, or its file as a data URI."""
-    if media.url is not None:
-        return media.url
-    return f"data:{mime_type};base64,{base64_file(media, inlined)}"
+    return media.url if media.url is not None else base64_file(media, f"data:{mime_type};base64,")
 
 
-def raw_base64(media: Media, inlined: Inlined) -> str:
-    """The medium without any prefix, for servers that take bare base64.
-
-    Raises:
-        MediaError: it is only known by its URL.
-    """
-    if media.url is not None and media.url.startswith("data:"):
-        return media.url.partition(",")[2]
-    return base64_file(media, inlined)
+def url_part(media: Media, url: str | Base64File) -> dict[str, Any]:
+    """A part whose type is the medium's kind plus `_url`."""
+    name = f"{media.kind}_url"
+    return {"type": name, name: {"url": url}}
 
 
-def base64_file(media: Media, inlined: Inlined) -> str:
-    """A placeholder for the file, which is encoded while the body is sent.
+def base64_file(media: Media, prefix: str = "") -> Base64File:
+    """The medium's file, which is encoded while the body is sent.
 
     Raises:
         MediaError: it is not a file that was probed.
@@ -55,12 +59,11 @@ def base64_file(media: Media, inlined: Inlined) -> str:
         raise MediaError(
             f"{media.reference[:200]} is not a local file; this endpoint needs its bytes"
         )
-    return inlined.placeholder(media.path, media.size_bytes)
+    return Base64File(media.path, media.size_bytes, prefix)
 
 
-def refuse(part: object, dialect: str) -> MediaError:
+def refuse(part: Media | Frames, dialect: str) -> MediaError:
     """The error for a part that a dialect has no form for."""
-    kind = getattr(part, "kind", type(part).__name__.lower())
     return MediaError(
-        f"endpoints of the dialect {dialect} do not take {kind}; use another endpoint"
+        f"endpoints of the dialect {dialect} do not take {part.kind}; use another endpoint"
     )

@@ -40,17 +40,12 @@ class Profile:
 _DASHSCOPE = DIALECTS["dashscope"]
 _KEY = "DASHSCOPE_API_KEY"
 _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
+_SINGAPORE = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
     Profile("simulator", _DASHSCOPE, region="singapore", embedded=True),
     Profile("dashscope-beijing", _DASHSCOPE, _BEIJING, _KEY, "beijing"),
-    Profile(
-        "dashscope-singapore",
-        _DASHSCOPE,
-        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        _KEY,
-        "singapore",
-    ),
+    Profile("dashscope-singapore", _DASHSCOPE, _SINGAPORE, _KEY, "singapore"),
     Profile("dashscope-workspace", _DASHSCOPE, None, _KEY),
     Profile(
         "dashscope-batch-chat",

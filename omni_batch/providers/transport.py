@@ -12,7 +12,7 @@ from omni_batch.config import MediaConfig
 from omni_batch.errors import MediaError
 from omni_batch.providers.dialect import Dialect
 from omni_batch.requests.media import LARGEST_FILE_BYTES
-from omni_batch.text import display_name, is_data_uri
+from omni_batch.text import display_name
 from omni_batch.types import Media
 
 _LARGEST_UPLOAD_BYTES = 2**30  # of temporary storage (Model Studio, 2026)
@@ -36,10 +36,11 @@ def choose_transports(
     Raises:
         MediaError: a medium can't be transported.
     """
-    transports = [choose_transport(medium, config, dialect) for medium in media]
-    if unreachable and config.transport == "auto":
-        pairs = zip(media, transports, strict=True)
-        transports = ["download" if _is_web(medium) else chosen for medium, chosen in pairs]
+    fetch = unreachable and config.transport == "auto"
+    transports: list[Transport] = [
+        "download" if fetch and _is_web(medium) else choose_transport(medium, config, dialect)
+        for medium in media
+    ]
     if not dialect.uploads or config.transport != "auto":
         return tuple(transports)
     inline = [position for position, chosen in enumerate(transports) if chosen == "inline"]
@@ -64,16 +65,10 @@ def choose_transport(media: Media, config: MediaConfig, dialect: Dialect) -> Tra
     """
     if media.url is None:
         return _transport_of_file(media, config, dialect)
-    if is_data_uri(media.url):
-        return "url"
-    if media.url.startswith("oss://"):
-        if not dialect.uploads:
-            raise MediaError(
-                f"{media.url} can't be resolved by {dialect.name}; give an http(s) URL"
-            )
-        return "url"
+    if media.url.startswith("oss://") and not dialect.uploads:
+        raise MediaError(f"{media.url} can't be resolved by {dialect.name}; give an http(s) URL")
     fetches = media.kind in dialect.fetches and config.transport != "inline"
-    return "url" if fetches else "download"
+    return "url" if fetches or media.url.startswith(("data:", "oss://")) else "download"
 
 
 def largest_file_bytes(config: MediaConfig, dialect: Dialect) -> int:

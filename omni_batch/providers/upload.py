@@ -15,23 +15,20 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from weakref import WeakValueDictionary
 
-import aiohttp
 import httpx
 import msgspec
 
 from omni_batch._version import __version__
 from omni_batch.errors import MediaError, Unavailable, own_error
-from omni_batch.providers.api_key import ApiKey, api_key_of
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import changed, unreadable
+from omni_batch.providers.client import HTTP_ERRORS, read_start, reason_of
 from omni_batch.stream.service_errors import classify
-from omni_batch.text import one_line
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
 _POLICY_MARGIN_S = 30.0  # nothing is begun with a policy that is about to expire
 _KEPT_URLS = 100_000  # some 40 MB; a file whose URL is forgotten is sent once more
-_ANSWER_BYTES = 64 * 1024
 _SILENCE_S = 120.0
-_NO_POLICY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ class Uploader:
 
     Args:
         base_url: of the chat API; policies come from the same host.
-        api_key: goes to that host only, not to the one that takes the files.
+        key: goes to that host only, not to the one that takes the files.
         model: exact name; files are tied to it.
         http: stays the caller's to close; none of its default headers is sent.
         clock: seconds; only differences count.
@@ -90,16 +87,14 @@ class Uploader:
     def __init__(
         self,
         base_url: str,
-        api_key: ApiKey | str | None,
+        key: ApiKey | None,
         model: str,
         http: httpx.AsyncClient,
         clock: Callable[[], float] = time.time,
     ) -> None:
         query = {"action": "getPolicy", "model": model}
         self._policy_url = httpx.URL(base_url).copy_with(path="/api/v1/uploads", params=query)
-        self._key = api_key_of(api_key)
-        self._http = http
-        self._clock = clock
+        self._key, self._http, self._clock = key, http, clock
         self._policy: _Policy | None = None
         self._asking = asyncio.Lock()
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -135,13 +130,16 @@ class Uploader:
                 f"{path} takes {size_bytes} bytes; the temporary storage takes "
                 f"{policy.max_file_size_mb:g} MB: give its http(s) URL, or make it smaller"
             )
-        key = f"{policy.upload_dir}/{sha256[:16]}{_ending(path)}"
+        name = sha256[:16] + _ending(path)
+        key = f"{policy.upload_dir}/{name}"
         try:
             file = await asyncio.to_thread(path.open, "rb")
         except OSError as exc:
             raise unreadable(path, exc) from exc
         with file:
-            form = _form(policy, key, file, mime_type)
+            # A multipart form of known length that reads the file while it is sent.
+            named = {"file": (name, file, mime_type or None)}
+            form = httpx.Request("POST", "", data=policy.fields(key), files=named)
             try:
                 async with asyncio.timeout(None) as deadline:
                     response, answer = await self._exchange(
@@ -154,21 +152,16 @@ class Uploader:
         return f"oss://{key}"
 
     def _refused(self, policy: _Policy, response: httpx.Response, answer: bytes) -> None:
-        error = classify(
-            response.status_code, policy.redacted_error(answer), dict(response.headers)
-        )
+        error = classify(response.status_code, policy.redacted_error(answer), response.headers)
         if error.code == "FileAlreadyExists":
             return  # the answer to an earlier try was lost; the name is made of the content
         if self._policy is policy:
             self._policy = None  # the next try begins with another one
         if response.status_code == 403:
             # It knows no account, so this must not stop the run: the policy is out of date.
-            raise Unavailable(
-                f"the temporary storage refused the upload policy; try with a new one: {error}",
-                code=error.code,
-                http_status=403,
-                request_id=error.request_id,
-            )
+            reason = f"the temporary storage refused the upload policy; try with a new one: {error}"
+            code, request_id = error.code, error.request_id
+            raise Unavailable(reason, code=code, http_status=403, request_id=request_id)
         raise error
 
     async def _usable_policy(self) -> _Policy:
@@ -189,11 +182,11 @@ class Uploader:
         except TimeoutError:
             raise Unavailable(f"no upload policy came within {_SILENCE_S:g} s") from None
         if response.status_code != 200:
-            raise classify(response.status_code, answer, dict(response.headers))
+            raise classify(response.status_code, answer, response.headers)
         try:
             policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
             scheme = httpx.URL(policy.upload_host).scheme
-        except (*_NO_POLICY, httpx.InvalidURL) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, httpx.InvalidURL) as exc:
             raise Unavailable(f"the service returned an invalid upload policy: {exc}") from exc
         if scheme not in ("https", self._policy_url.scheme):
             raise Unavailable(f"the upload policy names {scheme or 'no'}://; expected https://")
@@ -218,20 +211,11 @@ class Uploader:
         try:
             sent = self._http.send(request, auth=None, stream=True, follow_redirects=False)
             async with aclosing(await sent) as response:
-                answer = await _beginning(response)
-                return response, self._key.cut_out_of(answer) if self._key else answer
-        except (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError) as exc:
-            # Their frames hold the request's headers: no traceback is to lead there.
-            reason = one_line(str(exc))[:300] or type(exc).__name__
+                return response, await read_start(response, self._key)
+        except HTTP_ERRORS as exc:
             raise own_error(exc) or Unavailable(
-                f"no connection to {request.url.host}: {reason}"
+                f"no connection to {request.url.host}: {reason_of(exc)}"
             ) from None
-
-
-def _form(policy: _Policy, key: str, file: BinaryIO, mime_type: str) -> httpx.Request:
-    """A multipart form of known length that reads the file while it is sent."""
-    named = (key.rpartition("/")[2], file, mime_type or None)
-    return httpx.Request("POST", "", data=policy.fields(key), files={"file": named})
 
 
 async def _pieces(
@@ -252,15 +236,6 @@ async def _pieces(
             yield piece
     except OSError as exc:
         raise unreadable(path, exc) from exc
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    data = b""
-    async for piece in response.aiter_raw():
-        data += piece
-        if len(data) > _ANSWER_BYTES:
-            break
-    return data
 
 
 def _ending(path: Path) -> str:

@@ -24,13 +24,14 @@ def build_request(
         model: its entry in the catalogue, None where it is unknown.
     """
     system = item.system if item.system is not None else config.system
-    wants_audio = is_spoken(item, config)
+    asks = config.spoken_rows == "all" or item.voice is not None
+    wants_audio = config.wants_audio and asks
     return Request(
         model=model_name,
         messages=(*_system(system, wants_audio, model), *messages),
         modality=_modality(messages[-1]),
         wants_audio=wants_audio,
-        voice=_voice(item, config, model) if wants_audio else None,
+        voice=(item.voice or _voice(config, model)) if wants_audio else None,
         thinking=_thinking(config.thinking, model),
         options=_given(config, beside_media=False) | config.extra,
         media_options=_given(config, beside_media=True),
@@ -42,7 +43,7 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
 
     It is spoken where any row may be; `extra` is left out, as nothing is known of it.
     """
-    voice = config.voice or (model.default_voice if model else None)
+    voice = _voice(config, model)
     if config.spoken_rows == "with_voice":
         voice = voice or "a row's own"
     return Request(
@@ -53,12 +54,6 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
         voice=voice if config.wants_audio else None,
         options=_given(config, beside_media=False) | _given(config, beside_media=True),
     )
-
-
-def is_spoken(item: Item, config: RequestConfig) -> bool:
-    """Whether an item asks for speech."""
-    every_row = config.spoken_rows == "all" or item.voice is not None
-    return config.wants_audio and every_row
 
 
 def thinks(config: RequestConfig, model: Model | None) -> bool:
@@ -84,8 +79,8 @@ def _given(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
     }
 
 
-def _voice(item: Item, config: RequestConfig, model: Model | None) -> str | None:
-    return item.voice or config.voice or (model.default_voice if model else None)
+def _voice(config: RequestConfig, model: Model | None) -> str | None:
+    return config.voice or (model.default_voice if model else None)
 
 
 def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[Message, ...]:

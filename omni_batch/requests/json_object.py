@@ -25,9 +25,10 @@ def json_object(data: bytes) -> dict[str, Any]:
     except msgspec.DecodeError as exc:
         raise ValueError(str(exc)) from None
     except RecursionError:
-        raise _too_deep() from None
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _deeper_than(members, MAX_DEPTH):
-        raise _too_deep()
+        members = None
+    brackets = data.count(b"[") + data.count(b"{")
+    if members is None or (brackets > MAX_DEPTH and _deeper_than(members, MAX_DEPTH)):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep; make it flatter")
     return members
 
 
@@ -37,10 +38,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"duplicate key {name[:80]!r}")
     return members
-
-
-def _too_deep() -> ValueError:
-    return ValueError(f"it is nested more than {MAX_DEPTH} levels deep; make it flatter")
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

@@ -6,8 +6,9 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
@@ -20,6 +21,7 @@ from omni_batch.requests.json_object import json_object
 from omni_batch.text import redacted
 from omni_batch.types import MEDIA_COLUMNS, Item
 
+T = TypeVar("T")
 COLUMNS = ("prompt", *MEDIA_COLUMNS, "system", "voice", "messages")
 """Columns with a meaning; all others are free for templates."""
 _ID_COLUMN = "item_id"
@@ -55,10 +57,9 @@ def _read_rows(path: str) -> Iterator[ManifestRow]:
     suffix = next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
     reader = _READERS.get(suffix)
     if reader is None:
-        known = ", ".join(sorted(_READERS))
         ending = f"the ending {suffix!r}" if suffix else "no ending"
-        reason = f"manifest {path} has {ending}; use one of {known}"
-        raise ManifestError(redacted(reason))
+        known = ", ".join(sorted(_READERS))
+        raise ManifestError(redacted(f"manifest {path} has {ending}; use one of {known}"))
     with _opened(path) as file:
         yield from reader(redacted(path), file)  # the name is for messages from here on
 
@@ -78,8 +79,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     except ManifestError:
         raise
     except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
-        reason = f"manifest {path} can't be read: {exc}"
-        raise ManifestError(redacted(reason)) from exc
+        raise ManifestError(redacted(f"manifest {path} can't be read: {exc}")) from exc
 
 
 def _undecodable_line(path: str) -> int:
@@ -95,26 +95,15 @@ def _undecodable_line(path: str) -> int:
 def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[ManifestRow]:
     csv.field_size_limit(_MAX_CELL_CHARS)
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield from _csv_rows(path, _Lines(path, text), delimiter)
-
-
-def _csv_rows(path: str, lines: "_Lines", delimiter: str) -> Iterator[ManifestRow]:
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    rows = _with_line(path, reader, lines)
-    header = _checked_header(path, next(rows, []))
-    blank_line = 0
-    for cells in rows:
-        if not any(cells):
-            blank_line = blank_line or reader.line_num
-            continue  # blank lines at the very end are harmless
-        if blank_line:
-            raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
-        if len(cells) != len(header):
-            raise ManifestError(
-                f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has "
-                f"{len(header)}; is a quote or a separator missing?"
-            )
-        yield ManifestRow(f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True)))
+        rows = _csv_rows(path, _Lines(path, text), delimiter)
+        header = _checked_header(path, next(rows, (1, []))[1])
+        for line, cells in _without_gaps(path, rows, any):
+            if len(cells) != len(header):
+                raise ManifestError(
+                    f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
+                    "is a quote or a separator missing?"
+                )
+            yield ManifestRow(f"{path}, line {line}", dict(zip(header, cells, strict=True)))
 
 
 class _Lines:
@@ -122,21 +111,29 @@ class _Lines:
 
     def __init__(self, path: str, text: IO[str]) -> None:
         self._path, self._text = path, text
-        self._number = 0
-        self.left_chars = _MAX_ROW_CHARS
+        self.row_chars = 0
 
-    def __iter__(self) -> "_Lines":
-        return self
+    def __iter__(self) -> Iterator[str]:
+        lines = iter(lambda: self._text.readline(_MAX_ROW_CHARS + 1), "")
+        for number, line in enumerate(lines, 1):
+            self.row_chars += len(line)
+            if self.row_chars > _MAX_ROW_CHARS:
+                raise _row_too_long(self._path, number)
+            yield line
 
-    def __next__(self) -> str:
-        line = self._text.readline(self.left_chars + 1)
-        if not line:
-            raise StopIteration
-        self._number += 1
-        self.left_chars -= len(line)
-        if self.left_chars < 0:
-            raise _row_too_long(self._path, self._number)
-        return line
+
+def _without_gaps(
+    path: str, rows: Iterator[tuple[int, T]], has_content: Callable[[T], object]
+) -> Iterator[tuple[int, T]]:
+    """Rows that are not blank; blank lines are harmless at the very end only."""
+    blank_line = 0
+    for line, row in rows:
+        if not has_content(row):
+            blank_line = blank_line or line
+        elif blank_line:
+            raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
+        else:
+            yield line, row
 
 
 def _row_too_long(path: str, line: int) -> ManifestError:
@@ -146,13 +143,15 @@ def _row_too_long(path: str, line: int) -> ManifestError:
     )
 
 
-def _with_line(path: str, reader: Any, lines: _Lines) -> Iterator[list[str]]:
+def _csv_rows(path: str, lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of their last line."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         for cells in reader:
-            lines.left_chars = _MAX_ROW_CHARS
+            lines.row_chars = 0
             if any("\0" in cell for cell in cells):
                 raise csv.Error("it contains NUL bytes; is it UTF-16? convert the file first")
-            yield cells
+            yield reader.line_num, cells
     except csv.Error as exc:
         raise ManifestError(f"{path}, line {reader.line_num}: {exc}") from None
 
@@ -171,25 +170,20 @@ def _checked_header(path: str, header: list[str]) -> list[str]:
     return header
 
 
-def _read_tsv(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
-    return _read_csv(path, file, delimiter="\t")
-
-
 def _read_jsonl(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
-    blank_line = 0
-    for number, line in enumerate(iter(lambda: file.readline(_MAX_ROW_CHARS + 1), b""), 1):
-        if len(line) > _MAX_ROW_CHARS:
-            raise _row_too_long(path, number)
-        if not line.strip():
-            blank_line = blank_line or number
-            continue
-        if blank_line:
-            raise ManifestError(f"{path}, line {blank_line}: the row is empty; remove it")
+    for number, line in _without_gaps(path, _json_lines(path, file), bytes.strip):
         try:
             cells = json_object(line.removeprefix(b"\xef\xbb\xbf"))
         except ValueError as exc:
             raise ManifestError(f"{path}, line {number}: not a JSON object: {exc}") from None
         yield ManifestRow(f"{path}, line {number}", cells)
+
+
+def _json_lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(iter(lambda: file.readline(_MAX_ROW_CHARS + 1), b""), 1):
+        if len(line) > _MAX_ROW_CHARS:
+            raise _row_too_long(path, number)
+        yield number, line
 
 
 def _read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
@@ -227,7 +221,7 @@ def _check_cells(path: str, number: int, cells: Mapping[str, Any]) -> None:
 
 _READERS: dict[str, Callable[[str, IO[bytes]], Iterator[ManifestRow]]] = {
     ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".tsv": partial(_read_csv, delimiter="\t"),
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".parquet": _read_parquet,

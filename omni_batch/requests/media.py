@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,10 +58,18 @@ class MediaLoader:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
         if is_url(ref.reference):
-            return Media(ref.kind, ref.reference, url=ref.reference, format=_ending(ref.reference))
+            ending = Path(urlsplit(ref.reference).path).suffix.lstrip(".").lower()
+            form = ending or _AUDIO_FORMAT
+            return Media(ref.kind, ref.reference, url=ref.reference, format=form)
         if is_data_uri(ref.reference):
             return self._written_out(ref)
         return await asyncio.to_thread(self._load_file, ref)
+
+    def _load_file(self, ref: Media) -> Media:
+        # PyAV and Pillow: not paid for by text-only runs
+        from omni_batch.requests.probe import probe
+
+        return probe(self.find(ref.reference), ref.kind, ref.reference)
 
     def _written_out(self, ref: Media) -> Media:
         name = display_name(ref.reference)
@@ -79,21 +88,13 @@ class MediaLoader:
         if size_bytes == 0 or (mime_type and not mime_type.startswith(f"{ref.kind}/")):
             found = mime_type if size_bytes else "nothing"
             raise MediaError(f"{name} contains {found}; expected {ref.kind}")
-        return Media(
-            ref.kind,
-            ref.reference,
+        return replace(
+            ref,
             url=ref.reference,
             mime_type=mime_type,
             format=mime_type.rpartition("/")[2] or _AUDIO_FORMAT,
             size_bytes=size_bytes,
         )
-
-    def _load_file(self, ref: Media) -> Media:
-        from omni_batch.requests.probe import (
-            probe,  # PyAV and Pillow: not paid for by text-only runs
-        )
-
-        return probe(self.find(ref.reference), ref.kind, ref.reference)
 
     def find(self, reference: str) -> Path:
         """The file of a relative reference.
@@ -139,7 +140,3 @@ class MediaLoader:
 
     def _is_inside(self, path: Path) -> bool:
         return any(path.is_relative_to(root) for root in self._roots)
-
-
-def _ending(url: str) -> str:
-    return Path(urlsplit(url).path).suffix.lstrip(".").lower() or _AUDIO_FORMAT

@@ -133,35 +133,34 @@ def _describe(container: InputContainer) -> tuple[Media, VideoStream | AudioStre
     name, mime_type = _CONTAINERS.get(
         container.format.name.split(",")[0], (container.format.name, "application/octet-stream")
     )
-    videos = [stream for stream in container.streams.video if not _is_cover(stream)]
-    has_sound = bool(container.streams.audio)
-    duration_s = None if container.duration is None else container.duration / _SECONDS
-    if not videos or mime_type.startswith("audio"):
-        sound = Media(
-            kind="audio",
-            reference="",
-            mime_type=mime_type.replace("video/", "audio/"),
-            format=name,
-            duration_s=None if name in _WITHOUT_HEADER else duration_s,
-            has_sound=has_sound,
-        )
-        return sound, container.streams.audio[0] if has_sound else None
-    video = videos[0]
-    if video.width * video.height > MAX_PIXELS:
-        raise MediaError(f"it has {video.width} x {video.height} pixels; the limit is {MAX_PIXELS}")
-    film = Media(
-        kind="video",
+    video = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+    sound = next(iter(container.streams.audio), None)
+    found = Media(
+        kind="audio",
         reference="",
         mime_type=mime_type,
         format=name,
-        duration_s=duration_s,
+        duration_s=None if container.duration is None else container.duration / _SECONDS,
+        has_sound=sound is not None,
+    )
+    if video is None or mime_type.startswith("audio"):
+        duration_s = None if name in _WITHOUT_HEADER else found.duration_s
+        mime_type = mime_type.replace("video/", "audio/")
+        return replace(found, mime_type=mime_type, duration_s=duration_s), sound
+    return _film(found, video), video
+
+
+def _film(found: Media, video: VideoStream) -> Media:
+    if video.width * video.height > MAX_PIXELS:
+        raise MediaError(f"it has {video.width} x {video.height} pixels; the limit is {MAX_PIXELS}")
+    return replace(
+        found,
+        kind="video",
         width_px=video.width,
         height_px=video.height,
         frames_per_s=float(video.average_rate or video.guessed_rate or 0) or None,
         frame_count=video.frames or None,
-        has_sound=has_sound,
     )
-    return film, video
 
 
 def _is_cover(stream: VideoStream) -> bool:

@@ -100,10 +100,6 @@ def _plain(value: Any) -> Any:
 
 
 def _is_missing(value: Any) -> bool:
-    if isinstance(value, np.datetime64):
-        return bool(np.isnat(value))
-    return (
-        value is None
-        or type(value).__name__ in _MISSING
-        or (isinstance(value, float) and math.isnan(value))
-    )
+    if isinstance(value, float | np.datetime64):
+        return bool(value != value)  # NaN and NumPy's NaT
+    return value is None or type(value).__name__ in _MISSING

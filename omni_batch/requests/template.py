@@ -29,19 +29,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         return isinstance(obj, _OWN_TOOLS) and super().is_safe_attribute(obj, attr, value)
 
 
-def _environment() -> _Environment:
-    made = _Environment(
-        undefined=StrictUndefined,
-        autoescape=False,
-        keep_trailing_newline=True,
-        finalize=lambda value: "" if value is None else value,
-    )
-    made.filters["tojson"] = partial(json.dumps, ensure_ascii=False)  # Jinja2's escapes HTML
-    del made.filters["random"], made.globals["lipsum"]  # another prompt each time
-    return made
-
-
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = _Environment(
+    undefined=StrictUndefined,
+    autoescape=False,
+    keep_trailing_newline=True,
+    finalize=lambda value: "" if value is None else value,
+)
+_ENVIRONMENT.filters["tojson"] = partial(json.dumps, ensure_ascii=False)  # Jinja2's escapes HTML
+del _ENVIRONMENT.filters["random"], _ENVIRONMENT.globals["lipsum"]  # another prompt each time
 
 
 class PromptTemplate:

@@ -81,7 +81,7 @@ def decode(payload: bytes) -> Chunk:
 
 def _usage(wire: msgspec.Raw) -> Usage | None:
     """Decoded apart from its frame, so that an invalid number in it never loses a paid answer."""
-    if bytes(wire) == b"null":
+    if bytes(wire) == b"null":  # of all chunks but the last
         return None
     try:
         return parse_usage(msgspec.json.decode(wire))

@@ -19,19 +19,19 @@ def server_limits(headers: Mapping[str, str]) -> ServerLimits | None:
     if not any(name.startswith("x-ratelimit-") for name in headers):
         return None
     waits_s = [
-        parse_duration_s(headers.get(f"x-ratelimit-reset-{what}", ""))
+        wait_s
         for what in ("requests", "tokens")
         if _number(headers.get(f"x-ratelimit-remaining-{what}")) == 0
+        and (wait_s := _duration_s(headers.get(f"x-ratelimit-reset-{what}", ""))) is not None
     ]
-    wait_s = max((seconds for seconds in waits_s if seconds is not None), default=None)
     return ServerLimits(
         requests_per_minute=_number(headers.get("x-ratelimit-limit-requests")) or None,
         tokens_per_minute=_number(headers.get("x-ratelimit-limit-tokens")) or None,
-        wait_s=None if wait_s is None else min(wait_s, _LONGEST_WAIT_S),
+        wait_s=min(max(waits_s), _LONGEST_WAIT_S) if waits_s else None,
     )
 
 
-def parse_duration_s(text: str) -> float | None:
+def _duration_s(text: str) -> float | None:
     """Seconds of "6m0s", "1.5s", "20ms" or a bare number of seconds; None for anything else."""
     number = _number(text)
     if number is not None:

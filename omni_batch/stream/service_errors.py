@@ -57,11 +57,9 @@ class _Rule:
     pattern: str
     limit: Limit = "unknown"
 
-    def matches(self, status: int, error_body: ErrorBody) -> bool:
-        text = f"{error_body.code or ''} {error_body.message}"
-        return (not self.statuses or status in self.statuses) and bool(
-            re.search(self.pattern, text, re.IGNORECASE)
-        )
+    def matches(self, status: int, text: str) -> bool:
+        of_status = not self.statuses or status in self.statuses
+        return of_status and re.search(self.pattern, text, re.IGNORECASE) is not None
 
 
 _RULES = (
@@ -84,6 +82,9 @@ _RULES = (
     _Rule(Unavailable, (408, 425, 500, 502, 503, 504), ""),
     _Rule(Rejected, (), r"invalid|model_not_found|ModelNotFound|BadRequest|should be in"),
     _Rule(Rejected, (), r"not[ _]supported|Range of .* should be"),
+    _Rule(Rejected, tuple(range(300, 500)), ""),
+    # Also an error inside a stream that no rule knows: it is treated as temporary.
+    _Rule(Unavailable, (), ""),
 )
 
 
@@ -104,21 +105,20 @@ def classify(
     """
     error_body = parse_error_body(body)
     headers = headers or {}
-    intended = _intended_status(status, error_body)
-    rule = next((rule for rule in _RULES if rule.matches(intended, error_body)), None)
-    error_class = rule.error if rule else _by_status(intended)
+    rule = _rule(status, error_body)
+    error_class = rule.error
     if error_body.code == "insufficient_quota" and not quota_is_transient:
         error_class = AccountError
-    where = [f"HTTP {status}", *([error_body.code] if error_body.code else [])]
+    where = f"HTTP {status}, {error_body.code}" if error_body.code else f"HTTP {status}"
     error = error_class(
-        f"{error_body.message or 'no reason given'} ({', '.join(where)})",
+        f"{error_body.message or 'no reason given'} ({where})",
         code=error_body.code,
         http_status=status,
         request_id=error_body.request_id or request_id_of(headers),
         retry_after_s=_retry_after_s(headers),
         server_limits=server_limits(headers),
     )
-    if rule and isinstance(error, RateLimited):
+    if isinstance(error, RateLimited):
         error.limit = rule.limit
     return error
 
@@ -156,21 +156,18 @@ def _short(value: Any, chars: int) -> str | None:
     if not value:
         return None
     try:
-        text = value if isinstance(value, str) else str(value)
+        text = str(value)
     except RecursionError:
         return None
     return one_line(text[:_READ_CHARS])[:chars] or None
 
 
-def _intended_status(status: int, error_body: ErrorBody) -> int:
-    # Inside a stream the status is spent, so gateways put the intended one into the code.
+def _rule(status: int, error_body: ErrorBody) -> _Rule:
     code = error_body.code or ""
-    return int(code) if status == 200 and re.fullmatch("[45][0-9]{2}", code) else status
-
-
-def _by_status(status: int) -> type[EndpointError]:
-    # An error inside a 200 stream that no rule knows is treated as temporary.
-    return Rejected if 300 <= status < 500 else Unavailable
+    # Inside a stream the status is spent, so gateways put the intended one into the code.
+    if status == 200 and re.fullmatch("[45][0-9]{2}", code):
+        status = int(code)
+    return next(rule for rule in _RULES if rule.matches(status, f"{code} {error_body.message}"))
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

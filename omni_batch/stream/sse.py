@@ -15,8 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 class SseDecoder:
     """Any split of the bytes gives the same payloads."""
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self._max_event_bytes = max_event_bytes
+    def __init__(self) -> None:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._data_bytes = 0
@@ -26,17 +25,15 @@ class SseDecoder:
         """Return the payloads of all events that are complete now.
 
         Raises:
-            StreamError: an event grows beyond `max_event_bytes`.
+            StreamError: an event grows beyond `MAX_EVENT_BYTES`.
         """
         cr_waits = self._line.endswith(b"\r")
         self._line += data
         # A long line is read once, when it ends: not again with each piece of it.
         ended = cr_waits or b"\n" in data or b"\r" in data
         payloads = self._take_lines() if ended else []
-        if len(self._line) + self._data_bytes > self._max_event_bytes:
-            raise StreamError(
-                f"the service sent an event that exceeds {self._max_event_bytes} bytes"
-            )
+        if len(self._line) + self._data_bytes > MAX_EVENT_BYTES:
+            raise StreamError(f"the service sent an event that exceeds {MAX_EVENT_BYTES} bytes")
         return payloads
 
     def close(self) -> bool:

@@ -20,7 +20,6 @@ def parse_usage(wire: Any) -> Usage | None:
     if prompt is None or completion is None:
         return None
     inputs, outputs = _details(wire, "prompt"), _details(wire, "completion")
-    reasoning = _count(outputs, "reasoning_tokens")
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -31,7 +30,7 @@ def parse_usage(wire: Any) -> Usage | None:
         prompt_video_tokens=_count(inputs, "video_tokens"),
         completion_text_tokens=_visible_text(completion, outputs),
         completion_audio_tokens=_count(outputs, "audio_tokens"),
-        reasoning_tokens=reasoning,
+        reasoning_tokens=_count(outputs, "reasoning_tokens"),
         cached_tokens=_count(inputs, "cached_tokens"),
         cache_creation_tokens=_cache_creation(inputs),
     )

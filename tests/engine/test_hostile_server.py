@@ -24,6 +24,7 @@ from omni_batch.errors import (
     Unavailable,
 )
 from omni_batch.providers import client as client_module
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
@@ -115,7 +116,7 @@ async def ask(
     speech: bool = False,
     retry: RetryConfig = PATIENCE,
 ) -> Response:
-    client = EndpointClient(base_url, KEY, DIALECTS[dialect], retry, 1)
+    client = EndpointClient(base_url, ApiKey(KEY), DIALECTS[dialect], retry, 1)
     assembler = Assembler(wants_audio=speech)
     try:
         async with client.exchange(HELLO) as exchange:
@@ -276,7 +277,7 @@ async def test_a_flood_ends_at_a_bound_and_memory_stays_flat(
     monkeypatch.setattr("omni_batch.stream.assemble.MAX_TEXT_CHARS", 200_000)
     monkeypatch.setattr("omni_batch.stream.assemble.MAX_AUDIO_S", 12)
     monkeypatch.setattr(client_module, "_MAX_REPLY_BYTES", 1_000_000)
-    monkeypatch.setattr("omni_batch.stream.sse.SseDecoder.__init__.__defaults__", (800_000,))
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 800_000)
     tracemalloc.start()
     error = await refusal(play, speech=True)
     peak_bytes = tracemalloc.get_traced_memory()[1]

@@ -12,7 +12,8 @@ import pytest
 
 from omni_batch.config import RetryConfig
 from omni_batch.errors import AccountError, MediaError, Rejected, StreamError, Unavailable
-from omni_batch.providers.body import Body, Inlined
+from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.body import Base64File, Body
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
@@ -27,7 +28,7 @@ HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), 
 
 @asynccontextmanager
 async def endpoint(base_url: str, key: str | None = KEY) -> AsyncIterator[EndpointClient]:
-    client = EndpointClient(base_url, key, DIALECTS["dashscope"], RETRY, 4)
+    client = EndpointClient(base_url, ApiKey(key) if key else None, DIALECTS["dashscope"], RETRY, 4)
     try:
         yield client
     finally:
@@ -83,11 +84,10 @@ async def test_a_file_that_changes_while_it_is_sent_fails_its_item(
 ) -> None:
     path = tmp_path / "shrunk.jpg"
     path.write_bytes(b"x" * 10)
-    inlined = Inlined()
-    tree = {"model": "m", "data": inlined.placeholder(path, 5000)}
+    body = Body.of({"model": "m", "data": Base64File(path, 5000)})
     async with endpoint(simulator.base_url) as client:
         with pytest.raises(MediaError, match="changed its size"):
-            await answer(client, Body.of(tree, inlined))
+            await answer(client, body)
 
 
 async def test_a_wrong_key_is_an_account_error(simulator: Simulator) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_batch.errors import MediaError
-from omni_batch.providers.body import Base64File, Body, Inlined
+from omni_batch.providers.body import Base64File, Body
 from omni_batch.providers.dialects.dashscope import encode
 from omni_batch.stream.chunks import decode
 from omni_batch.types import Chunk, Frames, Media, Message, Part, Request, Usage
@@ -200,18 +201,35 @@ def test_a_medium_that_was_never_loaded_is_refused(known: dict[str, Any]) -> Non
 # --- Placeholders ---
 
 
-async def test_a_prompt_that_looks_like_a_placeholder_does_no_harm(tmp_path: Path) -> None:
-    inlined = Inlined()
-    mark = inlined.placeholder(tmp_path / "other", 1)
+@pytest.fixture
+def marks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All placeholders that were drawn."""
+    drawn, draw = list[str](), secrets.token_hex
+
+    def token_hex(size: int) -> str:
+        drawn.append(draw(size))
+        return drawn[-1]
+
+    monkeypatch.setattr(secrets, "token_hex", token_hex)
+    return drawn
+
+
+async def test_a_prompt_that_looks_like_a_placeholder_does_no_harm(
+    tmp_path: Path, marks: list[str]
+) -> None:
     image = file(tmp_path / "f", b"abc")
+    await content(image)
+    (mark,) = marks
     parts = await content(f"{mark} 0. -0.", image, mark)
     assert [part.get("text") for part in parts] == [f"{mark} 0. -0.", None, mark]
     assert parts[1]["image_url"]["url"] == "data:image/png;base64,YWJj"
 
 
-def test_no_two_requests_share_a_placeholder(tmp_path: Path) -> None:
-    marks = {Inlined().placeholder(tmp_path, 1) for _ in range(100)}
-    assert len(marks) == 100
+def test_no_two_requests_share_a_placeholder(tmp_path: Path, marks: list[str]) -> None:
+    image = file(tmp_path / "f", b"abc")
+    for _ in range(100):
+        encode(request(image, image))
+    assert len(set(marks)) == 100
     assert all(len(mark) >= 32 for mark in marks)
 
 

@@ -26,7 +26,7 @@ async def courier(
 ) -> AsyncIterator[MediaDelivery]:
     downloader = Downloader(folder / "downloads", max_bytes=10**7, allow_private=True)
     async with httpx.AsyncClient() as http:
-        uploader = Uploader("http://127.0.0.1:9/compatible-mode/v1", "sk-test", "m", http)
+        uploader = Uploader("http://127.0.0.1:9/compatible-mode/v1", None, "m", http)
         config = MediaConfig.model_validate({"transport": transport})
         yield MediaDelivery(config, DIALECTS[dialect], uploader, downloader)
     await downloader.aclose()

@@ -8,6 +8,7 @@ import pytest
 from omni_batch.errors import OmniBatchError, SpeechMissing, StreamError
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.stream.assemble import Assembler
+from omni_batch.stream.chunks import decode
 from omni_batch.stream.sse import SseDecoder
 from omni_batch.types import Chunk, Response
 
@@ -18,12 +19,11 @@ THINKING = ["vllm", "dashscope-batch-chat"]
 
 
 def chunks(name: str, data: bytes, size: int) -> list[Chunk]:
-    dialect = DIALECTS[name]
-    if not dialect.streams:
-        return [dialect.decode(data), Chunk(done=True)]
+    if not DIALECTS[name].streams:
+        return [decode(data), Chunk(done=True)]
     decoder = SseDecoder()
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    return [dialect.decode(payload) for piece in pieces for payload in decoder.feed(piece)]
+    return [decode(payload) for piece in pieces for payload in decoder.feed(piece)]
 
 
 def read(name: str, data: bytes, size: int = 10**6, **wants: bool) -> tuple[Response, bytes]:

@@ -26,6 +26,7 @@ from omni_batch.errors import (
     Rejected,
     Unavailable,
 )
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
@@ -141,7 +142,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def uploader(service: Service, http: httpx.AsyncClient, clock: Clock) -> Uploader:
-    return Uploader(service.base_url, KEY, MODEL, http, clock)
+    return Uploader(service.base_url, ApiKey(KEY), MODEL, http, clock)
 
 
 @pytest.fixture
@@ -173,7 +174,9 @@ async def refusal(uploader: Uploader, path: Path) -> OmniBatchError:
 
 @asynccontextmanager
 async def endpoint(simulator: Simulator) -> AsyncIterator[EndpointClient]:
-    client = EndpointClient(simulator.base_url, KEY, DIALECTS["dashscope"], RetryConfig(), 4)
+    client = EndpointClient(
+        simulator.base_url, ApiKey(KEY), DIALECTS["dashscope"], RetryConfig(), 4
+    )
     yield client
     await client.aclose()
 
@@ -181,7 +184,7 @@ async def endpoint(simulator: Simulator) -> AsyncIterator[EndpointClient]:
 async def test_the_service_sees_what_was_uploaded(simulator: Simulator) -> None:
     path = SAMPLE / "photos" / "coffee.jpg"
     async with endpoint(simulator) as client:
-        uploader = Uploader(simulator.base_url, KEY, MODEL, client.http)
+        uploader = Uploader(simulator.base_url, ApiKey(KEY), MODEL, client.http)
         url = await upload(uploader, path)
         media = Media("image", "coffee.jpg", url=url)
         request = Request(MODEL, (Message("user", (media, "What?")),), "image")
@@ -200,16 +203,16 @@ async def test_the_simulator_grants_nothing_to_a_wrong_key_or_model(
     simulator: Simulator, tale: Path
 ) -> None:
     async with endpoint(simulator) as client:
-        wrong_key = Uploader(simulator.base_url, "sk-wrong", MODEL, client.http)
+        wrong_key = Uploader(simulator.base_url, ApiKey("sk-wrong"), MODEL, client.http)
         assert isinstance(await refusal(wrong_key, tale), AccountError)
-        wrong_model = Uploader(simulator.base_url, KEY, "qwen9-omni", client.http)
+        wrong_model = Uploader(simulator.base_url, ApiKey(KEY), "qwen9-omni", client.http)
         assert isinstance(await refusal(wrong_model, tale), Rejected)
 
 
 async def test_an_expired_policy_stops_no_run(simulator: Simulator, tale: Path) -> None:
     simulator.change(policy_valid_s=0)
     async with endpoint(simulator) as client:
-        uploader = Uploader(simulator.base_url, KEY, MODEL, client.http)
+        uploader = Uploader(simulator.base_url, ApiKey(KEY), MODEL, client.http)
         error = await refusal(uploader, tale)
         assert isinstance(error, Unavailable)
         assert "Policy expired" in str(error)
@@ -458,7 +461,7 @@ async def test_an_answer_that_is_no_policy_is_unavailable(
 
 
 async def test_nobody_listening_is_unavailable(http: httpx.AsyncClient, tale: Path) -> None:
-    uploader = Uploader("http://127.0.0.1:9/compatible-mode/v1", KEY, MODEL, http)
+    uploader = Uploader("http://127.0.0.1:9/compatible-mode/v1", ApiKey(KEY), MODEL, http)
     assert isinstance(await refusal(uploader, tale), Unavailable)
 
 

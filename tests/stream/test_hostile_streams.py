@@ -174,8 +174,11 @@ def room(most_bytes: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def test_data_lines_without_end_are_bounded_even_when_they_hold_nothing() -> None:
-    decoder = SseDecoder(max_event_bytes=10_000)
+def test_data_lines_without_end_are_bounded_even_when_they_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 10_000)
+    decoder = SseDecoder()
     with pytest.raises(StreamError, match="exceeds 10000 bytes"):
         list(map(decoder.feed, [b"data:\n"] * 10_000))
 

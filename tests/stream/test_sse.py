@@ -98,11 +98,15 @@ def test_anything_else_at_the_end_is_no_end_mark(stream: bytes) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"data: 0123456789\n", b"0123456789"])
-def test_an_event_that_never_ends_is_refused(piece: bytes) -> None:
-    decoder = SseDecoder(max_event_bytes=100)
+def test_an_event_that_never_ends_is_refused(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 100)
+    decoder = SseDecoder()
     with pytest.raises(StreamError, match="exceeds 100 bytes"):
         list(map(decoder.feed, [piece] * 20))
 
 
-def test_many_events_together_may_be_larger_than_one_may_be() -> None:
-    assert len(SseDecoder(max_event_bytes=100).feed(b"data: 0123456789\n\n" * 50)) == 50
+def test_many_events_together_may_be_larger_than_one_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 100)
+    assert len(SseDecoder().feed(b"data: 0123456789\n\n" * 50)) == 50

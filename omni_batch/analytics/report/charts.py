@@ -219,7 +219,7 @@ def _percentiles(times: ResponseTime, x: Spec) -> Spec:
 
 _LOG: Spec = {"type": "log", "base": 2, "nice": False}
 _SECONDS: Spec = {
-    "labelExpr": "datum.value < 1 ? format(datum.value * 1000, ',') + ' ms'"
+    "labelExpr": "datum.value < 1 ? format(datum.value * 1000, '.2~r') + ' ms'"
     " : format(datum.value, ',') + ' s'",
     "labelOverlap": True,
     "labelSeparation": 12,

@@ -104,6 +104,8 @@ class QuotaUse:
     """Of the busiest minute."""
     peak_used: float | None
     """Share of what the limits allowed in that minute."""
+    is_brief: bool = False
+    """All requests started within less than a minute, so that no minute was the busiest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from markupsafe import Markup
 
 from omni_batch import format as fmt
 from omni_batch._version import __version__
-from omni_batch.analytics.report.quota_use import limits_in_words, used_in_words
+from omni_batch.analytics.report.quota_use import limits_in_words, rates_in_words, used_in_words
 from omni_batch.progress import phrases
 
 _POLICY = (
@@ -83,6 +83,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "moment": fmt.moment,
     "rate": fmt.rate,
     "limits": limits_in_words,
+    "rates": rates_in_words,
     "used": used_in_words,
     "cost": phrases.cost,
     "cut": phrases.cut,

@@ -103,15 +103,26 @@ def quota_use(
         used=_used(limits, limited, worked),
         peak_per_minute=peak.units if peak else 0.0,
         peak_used=_peak_used(limits, peak),
+        is_brief=span_s < _MINUTE.total_seconds(),
     )
+
+
+def rates_in_words(use: QuotaUse) -> str:
+    """`55 in the mean, 60 at most`; of a run that is shorter than a minute, the mean alone."""
+    mean = "" if use.mean_per_minute is None else f"{fmt.rate(use.mean_per_minute)} in the mean"
+    if use.is_brief and mean:
+        return f"{mean} of less than a minute"
+    return ", ".join(filter(None, (mean, f"{fmt.rate(use.peak_per_minute)} at most")))
 
 
 def used_in_words(use: QuotaUse) -> str:
     """`96.6 % used in the mean, 100 % in the busiest minute`; nothing where it is not known."""
     if use.used is None:
         return ""
-    peak = "" if use.peak_used is None else f", {fmt.share(use.peak_used)} in the busiest minute"
-    return f"{fmt.share(use.used)} used in the mean{peak}"
+    if use.is_brief or use.peak_used is None:
+        return f"{fmt.share(use.used)} used"
+    peak = fmt.share(use.peak_used)
+    return f"{fmt.share(use.used)} used in the mean, {peak} in the busiest minute"
 
 
 def limits_in_words(use: QuotaUse) -> str:

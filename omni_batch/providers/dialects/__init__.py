@@ -13,5 +13,3 @@ from omni_batch.providers.dialects import (
 
 _ALL = (dashscope, batch_chat, vllm, vllm_omni, sglang_omni, openai, litellm)
 DIALECTS: dict[str, Dialect] = {module.DIALECT.name: module.DIALECT for module in _ALL}
-
-__all__ = ["DIALECTS"]

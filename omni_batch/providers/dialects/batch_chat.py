@@ -1,9 +1,8 @@
 """Model Studio's Batch Chat: the same body, queued, at half the price, with one JSON reply."""
 
-from omni_batch.providers.body import Body, Inlined
+from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import dashscope
-from omni_batch.stream.chunks import decode
 from omni_batch.types import Request
 
 _LONGEST_WAIT_S = 3600  # of the queue
@@ -13,21 +12,18 @@ _TO_ANSWER_S = 120
 
 def encode(request: Request) -> Body:
     """As for the live service, but whole. Whether `stream` must be left out is not documented."""
-    inlined = Inlined()
     tree = {
         "model": request.model,
         **request.options,
-        "messages": dashscope.messages(request, inlined),
+        "messages": dashscope.messages(request),
+        **dashscope.thinking(request),
     }
-    if request.thinking is not None:
-        tree["enable_thinking"] = request.thinking
-    return Body.of(tree, inlined, dashscope.headers(request))
+    return Body.of(tree, dashscope.headers(request))
 
 
 DIALECT = Dialect(
     name="dashscope-batch-chat",
     encode=encode,
-    decode=decode,
     docs="Batch Chat page, 2026",
     takes=dashscope.DIALECT.takes,
     vendor_limits=True,

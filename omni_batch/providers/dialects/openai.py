@@ -6,55 +6,54 @@ Streamed speech must be asked for as `pcm16`; wav is refused (agentfield#584). I
 from typing import Any
 
 from omni_batch.errors import MediaError
-from omni_batch.providers.body import Body, Inlined
+from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.encoding import data_url, message, raw_base64, refuse, streaming
+from omni_batch.providers.encoding import (
+    base64_file,
+    data_url,
+    message,
+    modalities,
+    refuse,
+    streaming,
+    url_part,
+)
 from omni_batch.requests.request_options import REQUEST_OPTIONS
-from omni_batch.stream.chunks import decode
-from omni_batch.types import Media, Part, Request
+from omni_batch.text import is_data_uri
+from omni_batch.types import Frames, Media, Request
 
 _SOUND_FORMATS = ("wav", "mp3")
 
 
 def encode(request: Request) -> Body:
     """The request as JSON."""
-    inlined = Inlined()
-    tree = streaming(request)
-    tree["messages"] = [message(turn, part, inlined) for turn in request.messages]
-    tree["modalities"] = ["text", "audio"] if request.wants_audio else ["text"]
-    if request.wants_audio:
-        tree["audio"] = {"voice": request.voice, "format": "pcm16"}
-    return Body.of(tree, inlined)
+    messages = [message(turn, part) for turn in request.messages]
+    speech = {"voice": request.voice, "format": "pcm16"}
+    return Body.of(streaming(request, messages) | modalities(request, audio=speech))
 
 
-def part(found: Part, inlined: Inlined) -> dict[str, Any]:
-    """A part in OpenAI's form.
+def part(found: Media | Frames) -> dict[str, Any]:
+    """A medium in OpenAI's form.
 
     Raises:
         MediaError: video or frames, which it does not take.
     """
     match found:
-        case str(text):
-            return {"type": "text", "text": text}
         case Media(kind="image"):
-            url = data_url(found, inlined, found.mime_type)
-            return {"type": "image_url", "image_url": {"url": url}}
-        case Media(kind="audio"):
+            return url_part(found, data_url(found, found.mime_type))
+        case Media(kind="audio", url=url):
             if found.format not in _SOUND_FORMATS:
                 raise MediaError(
                     f"{found.reference[:200]} is {found.format}; OpenAI takes wav and mp3: "
                     "convert it"
                 )
-            sound = {"data": raw_base64(found, inlined), "format": found.format}
-            return {"type": "input_audio", "input_audio": sound}
-        case _:
-            raise refuse(found, DIALECT.name)
+            data = url.partition(",")[2] if url and is_data_uri(url) else base64_file(found)
+            return {"type": "input_audio", "input_audio": {"data": data, "format": found.format}}
+    raise refuse(found, DIALECT.name)
 
 
 DIALECT = Dialect(
     name="openai",
     encode=encode,
-    decode=decode,
     docs="OpenAI's chat API and openai-python#2507, 2025-2026",
     takes=frozenset({"text", "image", "audio"}),
     fetches=frozenset({"image"}),

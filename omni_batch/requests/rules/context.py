@@ -2,40 +2,29 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.text import display_name
-from omni_batch.types import Frames, Media, Message, Modality, Part, Request
+from omni_batch.types import MEDIA_KINDS, Frames, Media, Message, Modality, Part, Request
 
 
-class ServerCapabilities(Protocol):
-    """What is asked of a server here; a dialect has all of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCapabilities:
+    """What rules ask of a server; a dialect has more."""
 
-    @property
-    def name(self) -> str:
-        """As in messages."""
-
-    @property
-    def takes(self) -> frozenset[Modality]:
-        """Kinds of input it has a form for."""
-
-    @property
-    def speaks(self) -> bool:
-        """Can answer with speech."""
-
-    @property
-    def needs_voice(self) -> bool:
-        """Refuses a wish for speech without a voice."""
-
-    @property
-    def parameters(self) -> frozenset[str] | None:
-        """Request options that it knows; None: it takes or skips any."""
-
-    @property
-    def inline_max_bytes(self) -> int | None:
-        """Largest encoded file inside a request; None: no limit is known."""
+    name: str
+    takes: frozenset[Modality] = frozenset({"text", *MEDIA_KINDS})
+    """Kinds of input it has a form for."""
+    speaks: bool = True
+    """Can answer with speech."""
+    needs_voice: bool = False
+    """Refuses a wish for speech without a voice."""
+    inline_max_bytes: int | None = None
+    """Largest encoded file inside a request; None: no limit is known."""
+    parameters: frozenset[str] | None = None
+    """Wire names of the request options it knows; None: it takes or skips any."""
 
 
 @dataclass(frozen=True, slots=True)

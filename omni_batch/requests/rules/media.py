@@ -3,9 +3,9 @@
 A measure that is unknown (None, as of everything behind a URL) breaks nothing.
 """
 
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter, gt, lt
 
 from omni_batch.requests.rules.context import RuleContext, Violation, listed, number
 from omni_batch.text import display_name, is_data_uri
@@ -38,46 +38,21 @@ def _ratio(media: Media) -> float | None:
     return max(sides_px) / shorter_px if shorter_px and shorter_px > 0 else None
 
 
-def _seconds(media: Media) -> float | None:
-    return media.duration_s
-
-
-def _bytes(media: Media) -> int | None:
-    return media.size_bytes
-
-
+_TOO_SMALL = "{name} has a side of {value} px; {model} takes {limit} px at least: enlarge it"
+_TOO_NARROW = "{name} has sides of {value} to 1; {model} takes {limit} to 1 at most: crop it"
+_TOO_SHORT = "{name} lasts {value} s; {model} takes {limit} s at least: send its frames instead"
 _TOO_LONG = "{name} lasts {value} s; {model} takes {limit} s at most: shorten it or cut it up"
 _TOO_LARGE = "{name} has {value} bytes; {model} takes {limit} at most: make it smaller"
+_seconds, _bytes = attrgetter("duration_s"), attrgetter("size_bytes")
 _BOUNDS = (
-    _Bound(
-        rule="image-too-small",
-        kind="image",
-        limit="image_min_px",
-        measure=_shorter_px,
-        broken=operator.lt,
-        message="{name} has a side of {value} px; {model} takes {limit} px at least: enlarge it",
-    ),
-    _Bound(
-        rule="image-too-narrow",
-        kind="image",
-        limit="image_max_ratio",
-        measure=_ratio,
-        broken=operator.gt,
-        message="{name} has sides of {value} to 1; {model} takes {limit} to 1 at most: crop it",
-    ),
-    _Bound("image-too-large", "image", "image_max_bytes", _bytes, operator.gt, _TOO_LARGE),
-    _Bound("audio-too-long", "audio", "audio_max_s", _seconds, operator.gt, _TOO_LONG),
-    _Bound("audio-too-large", "audio", "audio_max_bytes", _bytes, operator.gt, _TOO_LARGE),
-    _Bound(
-        rule="video-too-short",
-        kind="video",
-        limit="video_min_s",
-        measure=_seconds,
-        broken=operator.lt,
-        message="{name} lasts {value} s; {model} takes {limit} s at least: send its frames instead",
-    ),
-    _Bound("video-too-long", "video", "video_max_s", _seconds, operator.gt, _TOO_LONG),
-    _Bound("video-too-large", "video", "video_max_bytes", _bytes, operator.gt, _TOO_LARGE),
+    _Bound("image-too-small", "image", "image_min_px", _shorter_px, lt, _TOO_SMALL),
+    _Bound("image-too-narrow", "image", "image_max_ratio", _ratio, gt, _TOO_NARROW),
+    _Bound("image-too-large", "image", "image_max_bytes", _bytes, gt, _TOO_LARGE),
+    _Bound("audio-too-long", "audio", "audio_max_s", _seconds, gt, _TOO_LONG),
+    _Bound("audio-too-large", "audio", "audio_max_bytes", _bytes, gt, _TOO_LARGE),
+    _Bound("video-too-short", "video", "video_min_s", _seconds, lt, _TOO_SHORT),
+    _Bound("video-too-long", "video", "video_max_s", _seconds, gt, _TOO_LONG),
+    _Bound("video-too-large", "video", "video_max_bytes", _bytes, gt, _TOO_LARGE),
 )
 
 

@@ -30,31 +30,26 @@ def _speech(context: RuleContext) -> Iterator[Violation]:
 
 def _thinking(context: RuleContext) -> Iterator[Violation]:
     if context.thinking and context.model is not None and context.model.thinking == "no":
-        yield Violation(
-            "thinking-not-offered",
-            f"{context.name} has no thinking mode: remove request.thinking",
-            "thinking",
-        )
+        message = f"{context.name} has no thinking mode: remove request.thinking"
+        yield Violation("thinking-not-offered", message, "thinking")
 
 
 def _caps(context: RuleContext) -> Iterator[Violation]:
-    for option in REQUEST_OPTIONS.values():
-        value = context.request.options.get(option.name)
+    for name, option in REQUEST_OPTIONS.items():
+        value = context.request.options.get(name)
         cap = getattr(context.model, option.cap, None) if option.cap else None
         if option.cap and cap is not None and isinstance(value, int) and value > cap:
-            yield Violation(
-                f"{option.name.replace('_', '-')}-too-large",
-                f"request.{option.name} is {value:,}; {context.name} takes {cap:,} at most: "
-                "lower it",
-                option.cap,
-            )
+            rule = f"{name.replace('_', '-')}-too-large"
+            message = f"request.{name} is {value:,}; {context.name} takes {cap:,} at most: lower it"
+            yield Violation(rule, message, option.cap)
 
 
 def _options_of_model(context: RuleContext) -> Iterator[Violation]:
-    taken = context.model.parameters if context.model else ()
-    for name, value in sorted(_sent(context).items()) if context.model else ():
-        special = name in REQUEST_OPTIONS and REQUEST_OPTIONS[name].of_some_models
-        if special and name not in taken:
+    if context.model is None:
+        return
+    for name, value in sorted(_sent(context).items()):
+        option = REQUEST_OPTIONS.get(name)
+        if option and option.of_some_models and name not in context.model.parameters:
             yield Violation(
                 "option-not-taken",
                 f"request.{name} is {value!r}, but {context.name} does not take it: remove it",
@@ -65,10 +60,8 @@ def _options_of_model(context: RuleContext) -> Iterator[Violation]:
 def _options_of_server(context: RuleContext) -> Iterator[Violation]:
     taken = context.server.parameters
     for name in sorted(_sent(context).keys() - taken) if taken is not None else ():
-        yield Violation(
-            "option-not-served",
-            f"{context.server.name} servers don't take request.{name}: remove it",
-        )
+        message = f"{context.server.name} servers don't take request.{name}: remove it"
+        yield Violation("option-not-served", message)
 
 
 def _sent(context: RuleContext) -> dict[str, Any]:
@@ -86,9 +79,9 @@ def _sent(context: RuleContext) -> dict[str, Any]:
 
 def _voice(context: RuleContext) -> Iterator[str]:
     model, voice = context.model, context.request.voice
-    if not context.request.wants_audio or not voice or model is None or not model.voices:
+    if not context.request.wants_audio or not voice or model is None:
         return
-    if voice in model.voices:
+    if not model.voices or voice in model.voices:
         return
     near = nearest(voice, model.voices)
     hint = f"did you mean {near}?" if near else f"try {model.default_voice}"

@@ -5,13 +5,7 @@ Sources: Qwen-Omni guide and error-code pages, December 2025 to 2026.
 
 from collections.abc import Iterator
 
-from omni_batch.requests.rules.context import (
-    RuleContext,
-    Violation,
-    listed,
-    media_parts,
-    name_of,
-)
+from omni_batch.requests.rules.context import RuleContext, Violation, listed, media_parts, name_of
 from omni_batch.text import is_data_uri
 from omni_batch.types import Frames, kind_of
 
@@ -48,16 +42,14 @@ def _promptless(context: RuleContext) -> Iterator[Violation]:
     if (count := len(context.request.messages)) > 1:
         message = f"{count} turns; {context.name} takes 1: remove request.system and messages"
         yield Violation("turns-not-taken", message, "inputs")
-    texts = [
-        part for _, turn in context.user_turns() for part in turn.parts if isinstance(part, str)
-    ]
-    for text in filter(None, texts):
-        yield Violation(
-            "prompt-not-taken",
-            f"prompt {name_of(text)}; {context.name} takes {listed(context.model.inputs)} only: "
-            "remove it",
-            "inputs",
-        )
+    for part in (part for _, turn in context.user_turns() for part in turn.parts):
+        if isinstance(part, str) and part:
+            yield Violation(
+                "prompt-not-taken",
+                f"prompt {name_of(part)}; {context.name} takes {listed(context.model.inputs)} "
+                "only: remove it",
+                "inputs",
+            )
 
 
 def _kinds_of_model(context: RuleContext) -> Iterator[Violation]:
