@@ -13,6 +13,9 @@ from hypothesis import settings
 from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
 
+for name in ("COLUMNS", "LINES", "FORCE_COLOR"):  # of who runs the tests; Rich would obey them
+    os.environ.pop(name, None)
+
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
 

@@ -52,9 +52,8 @@ def all_keys(
 
 
 def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    for name in reversed(path):
-        value = {name: value}
-    return value
+    first, *inner = path
+    return {first: nested(tuple(inner), value) if inner else value}
 
 
 # --- what is accepted ---

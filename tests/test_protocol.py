@@ -23,7 +23,7 @@ from omni_batch.config import RequestConfig, RetryConfig, parse_config
 from omni_batch.errors import AccountError, ConfigError, EndpointError, RateLimited
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.providers.api_key import ApiKey
-from omni_batch.providers.client import EndpointClient, request_id_of
+from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES
 from omni_batch.requests.build import build_request
@@ -31,7 +31,7 @@ from omni_batch.requests.rules.context import RuleContext
 from omni_batch.requests.validate import judge
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.stream.chunks import decode
-from omni_batch.stream.service_errors import classify
+from omni_batch.stream.service_errors import classify, request_id_of
 from omni_batch.stream.usage import parse_usage
 from omni_batch.types import Frames, Item, Media, Message, Part, Request, Usage
 from tests.conftest import KEY
@@ -83,7 +83,7 @@ def posted(sim: Simulator, parts: Any, **changes: Any) -> httpx.Response:
     messages = [{"role": "user", "content": parts}]
     body = {"model": FLASH, "stream": True, "messages": messages, **changes}
     url, headers = f"{sim.base_url}/chat/completions", {"authorization": f"Bearer {KEY}"}
-    return httpx.post(url, json=body, headers=headers, timeout=5, trust_env=False)
+    return httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")

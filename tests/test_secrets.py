@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -202,8 +203,8 @@ def _rendered(error: Exception) -> str:
         frames = frames.tb_next
     console = Console(file=io.StringIO(), width=500)
     trace = Traceback.from_exception(
-        type(error), error, frames, show_locals=True, locals_max_length=None,
-        locals_max_string=None, max_frames=1000,
+        type(error), error, frames, show_locals=True, locals_max_length=sys.maxsize,
+        locals_max_string=sys.maxsize, max_frames=1000,
     )  # fmt: skip
     console.print(trace)
     file = console.file

@@ -94,16 +94,16 @@ def _undecodable_line(path: str) -> int:
 
 def _read_csv(path: str, file: IO[bytes], delimiter: str = ",") -> Iterator[ManifestRow]:
     csv.field_size_limit(_MAX_CELL_CHARS)
-    lines = _Lines(path, io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
-    rows = _csv_rows(path, lines, delimiter)
-    header = _checked_header(path, next(rows, (1, []))[1])
-    for line, cells in _without_gaps(path, rows, any):
-        if len(cells) != len(header):
-            raise ManifestError(
-                f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
-                "is a quote or a separator missing?"
-            )
-        yield ManifestRow(f"{path}, line {line}", dict(zip(header, cells, strict=True)))
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        rows = _csv_rows(path, _Lines(path, text), delimiter)
+        header = _checked_header(path, next(rows, (1, []))[1])
+        for line, cells in _without_gaps(path, rows, any):
+            if len(cells) != len(header):
+                raise ManifestError(
+                    f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
+                    "is a quote or a separator missing?"
+                )
+            yield ManifestRow(f"{path}, line {line}", dict(zip(header, cells, strict=True)))
 
 
 class _Lines:

@@ -53,6 +53,12 @@ def run(tmp_path: Path) -> RunDir:
     return write_run(tmp_path / "runs" / "night", rows, items=6, base_folder=SAMPLE)
 
 
+def photo_size_px() -> tuple[int, int]:
+    with Image.open(SAMPLE / PHOTO) as photo:
+        width_px, height_px = photo.size
+        return width_px, height_px
+
+
 def restored(cell: str) -> str:
     """The exact text, as the README says it is restored."""
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
@@ -80,7 +86,7 @@ def test_a_hugging_face_dataset_has_sound_and_images_inside(run: RunDir, tmp_pat
     assert (cup["text"], cup["status"], cup["media"], cup["cost"]) == (
         "a cup", "succeeded", [PHOTO], 0.001,
     )  # fmt: skip
-    assert cup["image"].size == Image.open(SAMPLE / PHOTO).size
+    assert cup["image"].size == photo_size_px()
     assert pixel["image"].size == (1, 1)
     assert cup["audio"]["bytes"] == run.speech("cup").read_bytes()
     assert pixel["audio"] is None
@@ -132,8 +138,8 @@ def test_the_card_says_what_it_is_and_injects_nothing(run: RunDir, tmp_path: Pat
     export_run(run, "hf", tmp_path / "out", ExportOptions(licence="cc-by-4.0"))
     card = (tmp_path / "out/README.md").read_text()
     parsed = DatasetCard(card)
-    assert parsed.data.license == "cc-by-4.0"
-    assert parsed.data.pretty_name == "a | b\n---\n<script>"
+    assert parsed.data["license"] == "cc-by-4.0"
+    assert parsed.data["pretty_name"] == "a | b\n---\n<script>"
     assert "````text\nDescribe.\n```\n# Not a heading\n````" in card
     assert "<script>" not in parsed.text.replace("\\<script\\>", "")
     for fact in ("qwen3-omni-flash", "0.0050 USD", "| items here | 5 |", "left out | 1 |"):
@@ -179,7 +185,7 @@ def test_a_webdataset_has_one_sample_for_each_item(run: RunDir, tmp_path: Path) 
     assert cup["txt"] == "a cup"
     assert cup["json"]["source"] == {"n": 1}
     assert cat["json"]["annotation"] == {"cat": True}
-    assert cup["jpg"].size == Image.open(SAMPLE / PHOTO).size
+    assert cup["jpg"].size == photo_size_px()
     assert pixel["png"].size == (1, 1)
     with wave.open(io.BytesIO(cup["wav"])) as sound:
         assert sound.getnframes() == 12_000

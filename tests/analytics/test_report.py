@@ -267,9 +267,9 @@ async def test_the_command_writes_the_page_and_says_the_same(
     output = shown("report", directory)
     for expected in ("2 succeeded, 1 failed of 3", "1 x media_error", "report.html"):
         assert expected in output
-    console = Console(width=80, file=StringIO())
-    console.print(report_summary(collect(directory), Path("report.html")))
-    assert max(map(len, console.file.getvalue().splitlines())) <= 80
+    printed = StringIO()
+    Console(width=80, file=printed).print(report_summary(collect(directory), Path("report.html")))
+    assert max(map(len, printed.getvalue().splitlines())) <= 80
     told = json.loads(shown("report", directory, "--json"))
     assert told["record"]["counts"]["succeeded"] == 2
     assert told["failures"][0]["kind"] == "media_error"

@@ -74,9 +74,14 @@ def opened(browser: Any, page: Path, **options: Any) -> Iterator[Any]:
     context = browser.new_context(offline=True, **options)
     tab = context.new_page()
     said: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.url.startswith("http"):
+            said.append(request.url)
+
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: request.url.startswith("http") and said.append(request.url))
+    tab.on("request", note)
     tab.goto(page.resolve().as_uri())
     tab.wait_for_selector("html[data-loaded=yes]")
     try:

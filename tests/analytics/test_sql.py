@@ -24,12 +24,12 @@ from omni_batch.analytics.table_files import guard
 from omni_batch.cli.main import app
 from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, QueryError
-from omni_batch.simulator import reply
+from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from omni_batch.types import Attempt, Cost
 from tests.analytics.test_export import restored
 from tests.cli.test_cli import omni_batch as command
-from tests.conftest import SAMPLE, MakeConfig, Simulator, prompts
+from tests.conftest import SAMPLE, MakeConfig, prompts
 from tests.support.written_runs import TIME, Written, write_run
 
 COOKBOOK = Path(omni_batch.__file__).parents[1] / "docs" / "cookbook.md"

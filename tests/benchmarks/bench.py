@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
@@ -15,8 +16,12 @@ KEY_ENV = "OMNI_BATCH_BENCHMARK_KEY"
 
 
 @contextmanager
-def simulator(**options: float) -> Iterator[str]:
-    """The base URL of a simulator whose CPU and memory are not ours."""
+def simulator(**options: Any) -> Iterator[str]:
+    """The base URL of a simulator whose CPU and memory are not ours.
+
+    Args:
+        options: of `SimulatorOptions`, which refuses what it does not know.
+    """
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_serve, args=(there, options), daemon=True
@@ -29,7 +34,7 @@ def simulator(**options: float) -> Iterator[str]:
         process.join(10)
 
 
-def _serve(pipe: Connection, options: dict[str, float]) -> None:
+def _serve(pipe: Connection, options: dict[str, Any]) -> None:
     with Simulator(SimulatorOptions(keep_requests=0, **options)) as server:
         pipe.send(server.base_url)
         pipe.recv()

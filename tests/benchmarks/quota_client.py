@@ -27,7 +27,7 @@ class Door(Protocol):
         """The right to one request."""
 
     def status(self, endpoint: str, now_s: float) -> EndpointStatus:
-        """How things stand."""
+        """The limits in force, and how many requests are in flight and wait."""
 
 
 class Ideal:

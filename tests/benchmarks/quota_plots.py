@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -20,12 +21,11 @@ _WIDTH_PX, _HEIGHT_PX, _DPI = 900, 640, 100
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _EACH, _MEAN, _LIMIT, _REFUSED, _STREAMS = "#b9d9ee", "#0072b2", "#000000", "#d55e00", "#009e73"
 _STATED, _BELIEVED, _SHADE = "#cc79a7", "#e69f00", "#dddddd"
-_STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw(outcome: Outcome, folder: Path) -> Path:
     """Write a run's picture and return its path."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(_WIDTH_PX / _DPI, _HEIGHT_PX / _DPI), dpi=_DPI)
         starts, tokens, streams = figure.subplots(3, sharex=True, height_ratios=[4, 4, 3])
         _starts(starts, outcome.case, outcome.diary)
@@ -51,8 +51,10 @@ def _starts(axes: Axes, case: Case, diary: Diary) -> None:
     if diary.refused:
         top = axes.get_ylim()[1]
         times_s = [at_s for at_s, _ in diary.refused]
-        marks = {"marker": "x", "s": 34, "linewidths": 1.4, "color": _REFUSED, "zorder": 5}
-        axes.scatter(times_s, [top] * len(times_s), label="429", clip_on=False, **marks)
+        axes.scatter(
+            times_s, [top] * len(times_s), label="429", clip_on=False,
+            marker="x", s=34, linewidths=1.4, color=_REFUSED, zorder=5,
+        )  # fmt: skip
         axes.set_ylim(top=top)
 
 
@@ -134,7 +136,7 @@ def _head(figure: Figure, outcome: Outcome, panels: Sequence[Axes]) -> None:
         f"{found['refused']:,.0f} of {found['sent']:,.0f} requests met 429"
     )
     figure.suptitle(title, x=0.01, y=0.985, ha="left", fontsize=11.5, fontweight="bold")
-    named = {}
+    named: dict[str, Artist] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))

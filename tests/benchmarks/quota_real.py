@@ -27,7 +27,7 @@ from tests.benchmarks.quota_terms import Diary, Item, Terms
 
 _ITEMS = 400
 _IDLE_TIMEOUT_S = 5.0
-_FAULTS = {"cut": 0.05, "stall": 0.05, "error_500": 0.05}
+_FAULTS: dict[str, Any] = {"cut": 0.05, "stall": 0.05, "error_500": 0.05}
 
 _ALL = {"failed": 0.0, "unaccounted": 0.0}
 

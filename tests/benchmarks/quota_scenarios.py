@@ -4,13 +4,14 @@ import asyncio
 import dataclasses
 import functools
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from omni_batch.config import QuotaConfig
 from omni_batch.endpoint_status import Learned
 from omni_batch.quota import RateLimiter
-from tests.benchmarks.quota_client import IDLE_TIMEOUT_S, Ideal, work_off
+from tests.benchmarks.quota_client import IDLE_TIMEOUT_S, Door, Ideal, work_off
 from tests.benchmarks.quota_figures import (
     Figures,
     figures,
@@ -29,12 +30,12 @@ FREE_RPM, FREE_TPM = 10 * RPM, 10 * TPM
 _BLOCK = 100
 _LONGEST_S = 50_000
 Sizes = Literal["random", "blocks", "large"]
-Targets = dict[str, float]
+Targets = Mapping[str, float]
 
-_KNOWN = {"ratio": 1.03, "refused": 0, "failed": 0}
-_FOUND_OUT = {"ratio": 1.15, "refused_share": 0.02, "in_flight_spread": 0.25, "failed": 0}
-_SOON = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
-_IN_THE_END = {"refused_share": 0.02, "failed": 0}
+_KNOWN: Targets = {"ratio": 1.03, "refused": 0, "failed": 0}
+_FOUND_OUT: Targets = {"ratio": 1.15, "refused_share": 0.02, "in_flight_spread": 0.25, "failed": 0}
+_SOON: Targets = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
+_IN_THE_END: Targets = {"refused_share": 0.02, "failed": 0}
 """Where even a client that knows the limit is refused, or too few items come to learn from."""
 
 
@@ -89,13 +90,15 @@ def run_case(case: Case, seed: int, *, ideal: bool = False) -> Outcome:
     random.seed(f"{seed}/{case.name}")  # tenacity's jitter
     items = make_items(case, seed)
     service = Service(case.terms, seed)
+    assert case.stated.max_in_flight
+    most_begun = 2 * case.stated.max_in_flight
 
     async def main() -> Learned:
         quota = RateLimiter(case.stated, learned)
         starts_s = ideal_starts_s(items, case.terms, case.block)
-        door = Ideal(starts_s) if ideal else quota
+        door: Door = Ideal(starts_s) if ideal else quota
         async with asyncio.timeout(_LONGEST_S):
-            await work_off(items, door, service, 2 * case.stated.max_in_flight)
+            await work_off(items, door, service, most_begun)
         return quota.learned()
 
     found_out = run(main())
@@ -180,7 +183,9 @@ def _wrong(scenario: str, factor: float | None, items: int, targets: Targets) ->
                 wanted = {key: most for key, most in targets.items() if key != "in_flight_spread"}
             elif law == "second":
                 wanted = _IN_THE_END
-            cases.append(Case(name, Terms(rpm, tpm, law), _stated(*stated), wanted, items))
+            cases.append(
+                Case(name, Terms(rpm, tpm, law), _stated(stated[0], stated[1]), wanted, items)
+            )
     return cases
 
 
@@ -194,11 +199,11 @@ def _again(before: Case) -> Case:
     )
 
 
-def _odd(name: str, targets: Targets, **terms: object) -> Case:
+def _odd(name: str, targets: Targets, **terms: Any) -> Case:
     """LimiterPolicy as stated, but the service does something else as well."""
     return Case(
         name,
-        Terms(RPM, FREE_TPM, **terms),  # type: ignore[arg-type]
+        Terms(RPM, FREE_TPM, **terms),
         _stated(RPM, FREE_TPM),
         targets,
     )

@@ -22,7 +22,8 @@ def price(model: str = "qwen3-omni-flash", region: str = "beijing") -> Price:
 def test_text_for_text() -> None:
     usage = Usage(1000, 500, 1500, prompt_text_tokens=1000, completion_text_tokens=500)
     cost = cost_of(usage, price(), wants_audio=False)
-    assert (cost.amount, cost.currency) == (pytest.approx((1000 * 1.8 + 500 * 6.9) / 1e6), "CNY")
+    assert cost.currency == "CNY"
+    assert cost.amount == pytest.approx((1000 * 1.8 + 500 * 6.9) / 1e6)
     assert cost.amount == pytest.approx(0.00525)
 
 
@@ -76,7 +77,8 @@ def test_prompt_tokens_that_nobody_explains_are_text() -> None:
 def test_each_region_has_its_prices() -> None:
     usage = Usage(1_000_000, 1_000_000, 2_000_000)
     cost = cost_of(usage, price(region="singapore"), wants_audio=False)
-    assert (cost.amount, cost.currency) == (pytest.approx(0.43 + 1.66), "USD")
+    assert cost.currency == "USD"
+    assert cost.amount == pytest.approx(0.43 + 1.66)
 
 
 def test_what_has_no_price_costs_nothing() -> None:

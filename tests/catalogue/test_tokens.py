@@ -1,6 +1,7 @@
 """Prompt tokens by the service's published rules: its worked examples, and laws."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -138,7 +139,7 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
     image = Media("image", "i", width_px=640, height_px=480)
     sound = Media("audio", "a", duration_s=10)
     clip = Media(
-        "video", "v", Path("v"), width_px=1280, height_px=720, duration_s=10, frames_per_s=30
+        "video", "v", path=Path("v"), width_px=1280, height_px=720, duration_s=10, frames_per_s=30
     )
     assert estimate(image) == PromptEstimate(text=15, image=302)
     assert estimate(sound, "abcd") == PromptEstimate(text=16, audio=125)
@@ -149,10 +150,10 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
 
 
 def test_a_video_is_heard_when_it_has_sound_or_nobody_looked() -> None:
-    size = {"width_px": 1280, "height_px": 720, "duration_s": 10.0}
-    silent = Media("video", "v", path=Path("v.mp4"), **size)
-    loud = Media("video", "v", path=Path("v.mp4"), has_sound=True, **size)
-    remote = Media("video", "v", url="https://example.org/v.mp4", **size)
+    clip = Media("video", "v", width_px=1280, height_px=720, duration_s=10.0)
+    silent = replace(clip, path=Path("v.mp4"))
+    loud = replace(clip, path=Path("v.mp4"), has_sound=True)
+    remote = replace(clip, url="https://example.org/v.mp4")
     assert [estimate(media).audio for media in (silent, loud, remote)] == [0, 125, 125]
 
 

@@ -109,7 +109,7 @@ def test_colours_are_never_needed() -> None:
     assert "12,346 of 40,000" in "".join(plain)
 
 
-STANDING = {
+STANDING: dict[str, dict[str, Any]] = {
     "closed: no such key": {"closed": "no such key"},
     "down for 35 s, tried again and again": {"down_s": 35.0},
     "paused for 4 s after 429": {"paused_s": 3.2},

@@ -32,8 +32,11 @@ from omni_batch.stream.assemble import Assembler
 from omni_batch.types import Message, Request, Response
 from tests.conftest import KEY, MakeConfig, prompts, read_table
 
-PATIENCE = RetryConfig(first_byte_timeout_s=8, idle_timeout_s=8, connect_timeout_s=4)
-HURRY = RetryConfig(first_byte_timeout_s=0.25, idle_timeout_s=0.25, connect_timeout_s=4)
+PATIENCE = RetryConfig(first_byte_timeout_s=60, idle_timeout_s=60, connect_timeout_s=60)
+HURRY = {  # by what is missed; what comes first may come late, as on a busy machine
+    "no_response": PATIENCE.model_copy(update={"first_byte_timeout_s": 0.25}),
+    "stream_error": PATIENCE.model_copy(update={"idle_timeout_s": 0.25}),
+}
 HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), "text"))
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 HI = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
@@ -126,8 +129,8 @@ async def ask(
 
 
 async def refusal(play: Play, **how: Any) -> OmniBatchError:
-    """What the client makes of it, within its timeouts and some seconds for a busy machine."""
-    async with server(play) as base_url, asyncio.timeout(10):
+    """What the client makes of it, before any of the timeouts of `PATIENCE`."""
+    async with server(play) as base_url, asyncio.timeout(50):
         with pytest.raises(OmniBatchError) as caught:
             await ask(base_url, **how)
     assert KEY not in repr(caught.value)
@@ -219,32 +222,33 @@ async def test_an_odd_but_whole_reply_is_an_answer(whole: bytes) -> None:
     ],
 )  # fmt: skip
 async def test_signs_of_life_put_no_timeout_off(play: Play, kind: str) -> None:
-    begun_s = time.monotonic()
-    error = await refusal(play, retry=HURRY)
+    error = await refusal(play, retry=HURRY[kind])
     assert (error.kind, error.retryable) == (kind, True)
-    assert time.monotonic() - begun_s < 5
 
 
 async def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
     async def drip(send: Send) -> None:
         await send(OK)
         for _ in range(8):
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.2)
             await send(HI)
         await send(FINISH + DONE)
 
+    retry = PATIENCE.model_copy(update={"idle_timeout_s": 1.5})  # less than the whole takes
     async with server(drip) as base_url:
-        assert (await ask(base_url, retry=HURRY)).text == "hi" * 8
+        assert (await ask(base_url, retry=retry)).text == "hi" * 8
 
 
 @pytest.mark.parametrize("play", [then_silent(OK), then_for_ever(b" \n", OK, every_s=0.01)])
 async def test_a_whole_reply_is_not_waited_for_for_ever_either(play: Play) -> None:
-    assert (await refusal(play, dialect="dashscope-batch-chat", retry=HURRY)).kind == "no_response"
+    error = await refusal(play, dialect="dashscope-batch-chat", retry=HURRY["no_response"])
+    assert error.kind == "no_response"
 
 
 async def test_a_whole_reply_that_drips_is_given_up() -> None:
     play = then_for_ever(b"x", OK, b"{", every_s=0.01)
-    assert (await refusal(play, dialect="dashscope-batch-chat", retry=HURRY)).kind == "stream_error"
+    error = await refusal(play, dialect="dashscope-batch-chat", retry=HURRY["stream_error"])
+    assert error.kind == "stream_error"
 
 
 # --- floods ---
@@ -270,24 +274,24 @@ SOUND = b'data: {"choices":[{"delta":{"audio":{"data":"%s"}}}]}\n\n' % (b"AAAA" 
 async def test_a_flood_ends_at_a_bound_and_memory_stays_flat(
     play: Play, match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omni_batch.stream.assemble.MAX_TEXT_CHARS", 1_000_000)
-    monkeypatch.setattr("omni_batch.stream.assemble.MAX_AUDIO_S", 60)
-    monkeypatch.setattr(client_module, "_MAX_REPLY_BYTES", 5_000_000)
-    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 4_000_000)
+    monkeypatch.setattr("omni_batch.stream.assemble.MAX_TEXT_CHARS", 200_000)
+    monkeypatch.setattr("omni_batch.stream.assemble.MAX_AUDIO_S", 12)
+    monkeypatch.setattr(client_module, "_MAX_REPLY_BYTES", 1_000_000)
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 800_000)
     tracemalloc.start()
     error = await refusal(play, speech=True)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert match in str(error)
-    assert peak_bytes < 16_000_000
+    assert peak_bytes < 4_000_000
 
 
 async def test_a_long_event_is_read_once_not_again_with_each_piece() -> None:
     """The real bound: 32 MiB without a newline, in the time that reading them takes."""
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     error = await refusal(then_for_ever(b"x" * 65_536, OK))
     assert "an event that exceeds 33554432 bytes" in str(error)
-    assert time.monotonic() - begun_s < 5
+    assert time.process_time() - begun_s < 2
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"401 No", b"500 No"])

@@ -5,6 +5,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ async def test_the_table_opens_with_pandas_duckdb_and_polars(make_config: MakeCo
     assert list(pd.read_parquet(results)["status"]) == ["succeeded"] * 2
     assert pl.read_parquet(results / "*.parquet")["total_tokens"].sum() > 0
     query = f"select count(*) from '{results}/*.parquet' where cost is null"
-    assert duckdb.sql(query).fetchall() == [(2,)]  # a custom endpoint has no price list
+    assert duckdb.execute(query).fetchall() == [(2,)]  # a custom endpoint has no price list
     assert omni_batch.read_results(directory.root)["prompt_tokens"].dtype == "Int64"
 
 
@@ -248,17 +249,18 @@ def written_so_far(directory: RunDir) -> list[dict[str, Any]]:
 
 
 def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_path: Path) -> None:
-    with Simulator(SimulatorOptions(api_key=KEY, chunk_interval_s=0.01)) as slow:
+    with Simulator(SimulatorOptions(api_key=KEY, chunk_interval_s=0.05)) as slow:
         config = make_config(prompts(80), quota={"max_in_flight": 4})
         endpoint = config.endpoint.model_copy(update={"base_url": slow.base_url})
         directory = prepare_run(make_plan(config.model_copy(update={"endpoint": endpoint})))
         command = [sys.executable, "-m", "omni_batch.cli.main", "resume", "--no-prefect"]
-        process = subprocess.Popen([*command, str(directory.root)], stderr=subprocess.PIPE)
         journal = directory.journal(0)
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen([*command, str(directory.root)], stderr=subprocess.PIPE) as process:
+            while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+        slow.change(chunk_interval_s=0)
         before = journal.read_bytes().rpartition(b"\n")[0]
         sent = len(slow.requests)
 

@@ -1,6 +1,7 @@
 """When to try again: the errors decide, the policy bounds. No test waits."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ class Play:
     async def sleep(self, seconds: float) -> None:
         self.waits_s.append(seconds)
 
-    async def run(self, **policy: float) -> str:
+    async def run(self, **policy: Any) -> str:
         return await with_retries(self.attempt, RetryConfig(**policy), self.sleep)
 
 

@@ -232,7 +232,7 @@ async def test_an_endpoint_that_comes_back_is_used_again(
 ) -> None:
     a, b = two
     a.change(faults={"error_503": 1.0})
-    b.change(first_chunk_s=0.3)
+    b.change(first_chunk_s=1.0)
     config = make(40, (a.base_url, {}), (b.base_url, {}), quota={"max_in_flight": 4})
 
     async def mend(run: Run) -> None:
@@ -311,7 +311,7 @@ async def test_an_outage_of_the_only_endpoint_that_speaks_stops_the_run(
         request={"modalities": ["text", "audio"], "spoken_rows": "with_voice"},
         retry={"outage_timeout_s": 0},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         record = (await omni_batch.run_batch(config)).record
     assert (record.exit_code, record.counts.failed) == (3, 0)
     assert "b has not answered" in (record.reason or "")
@@ -409,7 +409,7 @@ async def test_an_item_that_takes_too_long_fails_in_time(
 ) -> None:
     """Bytes come all the time, so no other timeout ends it."""
     simulator.change(chunk_interval_s=0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         record = (
             await omni_batch.run_batch(
                 make_config(prompts(1), retry={"item_timeout_s": 0.2, "max_attempts": 5})
@@ -423,15 +423,14 @@ async def test_sockets_of_abandoned_streams_are_closed(
 ) -> None:
     """While the next request is under way, the server has none but that."""
     simulator.script(reply.fault("stall"))
-    simulator.change(first_chunk_s=0.5)
+    simulator.change(first_chunk_s=1.0)
     config = make_config(prompts(1), retry={"idle_timeout_s": 0.1})
-    alone: list[bool] = []
+    alone = asyncio.Event()
 
     async def look(_: Run) -> None:
-        while simulator.counters.requests < 2:  # noqa: ASYNC110
+        while (simulator.counters.requests, simulator.counters.in_flight) != (2, 1):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        alone.append(simulator.counters.in_flight == 1)
+        alone.set()
 
     record = await execute(prepare_run(make_plan(config)), background=look)
-    assert (record.exit_code, alone) == (0, [True])
+    assert (record.exit_code, alone.is_set()) == (0, True)

@@ -161,7 +161,7 @@ def test_all_rules_that_rows_break_are_listed_in_one_pass(folder: Path, address:
     """And the run would go on with the rest."""
     (folder / "tiny.png").write_bytes(picture("PNG", 5, 5))
     (folder / "thin.png").write_bytes(picture("PNG", 4000, 12))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"item_id": "good", "prompt": "Say hello."},
         {"item_id": "tiny", "image": "tiny.png"},
         {"item_id": "two-wrongs", "image": ["tiny.png", "thin.png"]},

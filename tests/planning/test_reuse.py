@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Group
 
 import omni_batch
 from omni_batch.cli.render_run import summary
@@ -78,6 +79,7 @@ async def test_a_nightly_increment_sends_new_and_changed_rows_only(
     assert counts.prompt_tokens + counts.completion_tokens == tokens
     assert counts.audio_s == pytest.approx(sum(found[name]["audio_s"] for name in asked), abs=0.01)
     shown = summary(tuesday, read_record(tuesday.record))
+    assert isinstance(shown, Group)
     assert "21 succeeded (19 reused)" in "".join(str(line) for line in shown.renderables)
 
 

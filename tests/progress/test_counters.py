@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from omni_batch.config import BudgetConfig
+from omni_batch.counts import Counts
 from omni_batch.errors import BudgetReached, RateLimited, Rejected, SpeechMissing, StreamError
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.ledger import Ledger
@@ -21,7 +22,6 @@ from omni_batch.store.columns import (
     result_row,
     table,
 )
-from omni_batch.store.record import Counts
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -70,7 +70,11 @@ RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3)), BILLED
 
 
 def ledger(before: Counts | None = None) -> Ledger:
-    return Ledger(before or Counts(), BudgetConfig(), (), pytest.fail)
+    return Ledger(before or Counts(), BudgetConfig(), (), no_budget)
+
+
+def no_budget(reached: BudgetReached) -> None:
+    pytest.fail(str(reached))
 
 
 def keep(ledger: Ledger, *results: Result) -> Ledger:

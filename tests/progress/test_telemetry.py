@@ -161,7 +161,7 @@ def known(span: ReadableSpan) -> dict[str, Any]:
 
 def _id(span: ReadableSpan) -> int:
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 class Collector(ThreadingHTTPServer):
@@ -217,11 +217,13 @@ async def test_the_environment_switches_it_on(
 async def test_a_collector_that_is_not_there_keeps_no_run_waiting(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    plain_s = time.monotonic()
+    await run_batch(make_config(prompts(3)))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     begun_s = time.monotonic()
     record = await run_batch(make_config(prompts(3)))
     assert (record.state, record.counts.succeeded) == ("finished", 3)
-    assert time.monotonic() - begun_s < 8
+    assert time.monotonic() - begun_s < 2 * (begun_s - plain_s) + 9  # an exporter's own wait is 10
 
 
 def test_nothing_is_imported_where_nobody_asked(tmp_path: Path) -> None:

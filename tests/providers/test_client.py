@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pybase64
 import pytest
@@ -27,7 +28,7 @@ HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), 
 
 @asynccontextmanager
 async def endpoint(base_url: str, key: str | None = KEY) -> AsyncIterator[EndpointClient]:
-    client = EndpointClient(base_url, key and ApiKey(key), DIALECTS["dashscope"], RETRY, 4)
+    client = EndpointClient(base_url, ApiKey(key) if key else None, DIALECTS["dashscope"], RETRY, 4)
     try:
         yield client
     finally:
@@ -70,7 +71,8 @@ async def test_a_local_file_travels_with_its_length(simulator: Simulator) -> Non
     async with endpoint(simulator.base_url) as client:
         response = await answer(client, body)
     (request,) = simulator.requests
-    url = request.body["messages"][0]["content"][0]["image_url"]["url"]
+    sent: Any = request.body
+    url = sent["messages"][0]["content"][0]["image_url"]["url"]
     assert url == f"data:image/jpeg;base64,{pybase64.b64encode(path.read_bytes()).decode()}"
     assert request.headers["content-length"] == str(body.content_length)
     assert "transfer-encoding" not in request.headers

@@ -322,7 +322,8 @@ def serve(bench: Bench, true_per_s: float, seconds: float, limit: Limit = "reque
 @pytest.mark.parametrize("limit", ["requests", "tokens"])
 def test_a_rate_that_is_stated_too_high_is_found_out(limit: Limit) -> None:
     stated = {"requests": "requests_per_minute", "tokens": "tokens_per_minute"}[limit]
-    bench = Bench(adaptive=True, **{stated: 1200})
+    config: dict[str, Any] = {stated: 1200}
+    bench = Bench(adaptive=True, **config)
     refused = serve(bench, true_per_s=10, seconds=200, limit=limit)
     served = sum(100 <= start < 200 for start in bench.started_s)
     assert 920 <= served <= 1030

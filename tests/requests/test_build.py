@@ -12,7 +12,7 @@ from omni_batch.types import Frames, Item, Media, Message, Request
 
 IMAGE, SOUND = Media("image", "i", sha256="1"), Media("audio", "a", sha256="2")
 HELLO = Message("user", ("Hello",))
-SPOKEN = {"modalities": ("text", "audio")}
+SPOKEN: dict[str, Any] = {"modalities": ("text", "audio")}
 
 
 def build(
@@ -60,7 +60,7 @@ def test_an_alias_goes_over_the_wire_as_it_was_given() -> None:
 
 def test_only_sampling_that_was_set_is_sent() -> None:
     assert build().options == {}
-    everything = {
+    everything: dict[str, Any] = {
         "temperature": 0.0,
         "top_p": 0.5,
         "top_k": 0,

@@ -25,7 +25,7 @@ CELLS = {
     "NaN of NumPy": (np.float32("nan"), None),
     "pandas' NA": (pd.NA, None),
     "pandas' NaT": (pd.NaT, None),
-    "no NumPy time": (np.datetime64("NaT"), None),
+    "no NumPy time": (np.datetime64("NaT", "s"), None),
     "a NumPy integer": (np.int64(7), 7),
     "a NumPy truth value": (np.bool_(True), True),
     "a NumPy text": (np.str_("x"), "x"),

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from sim_dialects import Start
 
 from omni_batch.simulator import Simulator, SimulatorOptions
+from tests.simulator.sim_dialects import Start
 
 
 @pytest.fixture(scope="session")

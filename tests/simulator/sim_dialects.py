@@ -4,10 +4,9 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-import sim_media as media
-from sim_client import body, deltas, post
-
 from omni_batch.simulator import Simulator
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import body, deltas, post
 
 Start = Callable[..., Simulator]
 RAW = base64.b64encode(media.wav(2)).decode()

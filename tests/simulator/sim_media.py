@@ -54,12 +54,17 @@ def mp4(seconds: float, width: int = 320, height: int = 240, fps: int = 25) -> b
     with av.open(file, "w", format="mp4") as out:
         stream = out.add_stream("mpeg4", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        picture = av.VideoFrame.from_image(Image.new("RGB", (width, height), (20, 40, 200)))
+        picture = _blue(width, height)
         for number in range(round(seconds * fps)):
             picture.pts = number
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
     return file.getvalue()
+
+
+def _blue(width: int, height: int) -> av.VideoFrame:
+    pixels = np.full((height, width, 3), (20, 40, 200), np.uint8)
+    return av.VideoFrame.from_ndarray(pixels, "rgb24")
 
 
 @lru_cache
@@ -70,7 +75,7 @@ def mp4_with_sound(seconds: float) -> bytes:
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         sound = out.add_stream("aac", rate=44_100, layout="mono")
         for number in range(round(seconds * 25)):
-            picture = av.VideoFrame.from_image(Image.new("RGB", (320, 240), (20, 40, 200)))
+            picture = _blue(320, 240)
             picture.pts = number
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))

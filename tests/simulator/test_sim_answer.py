@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-import sim_media as media
-from sim_client import ask, finish_reason, text, usage
 
 from omni_batch.simulator import Simulator
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import ask, finish_reason, text, usage
 
 IMAGE = media.image("https://example.com/640x480.png")
 

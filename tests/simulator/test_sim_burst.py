@@ -1,16 +1,18 @@
 """The rule of growth, waiting instead of being refused, and Retry-After."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from sim_client import HEADERS, body, post, refusal, until
 
-from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from omni_batch.simulator import Counters, Simulator, SimulatorOptions, reply
 from omni_batch.simulator.checks.quota import BurstLimit, Quota
+from tests.simulator.sim_client import HEADERS, body, post, refusal, until, within_a_second
 
 MODEL = "qwen3-omni-flash"
+GROWS_BY_1 = SimulatorOptions(burst_growth_per_s=1)
 PATIENT = {**HEADERS, "X-DashScope-Wait-Timeout": "30"}
 
 
@@ -55,8 +57,11 @@ def test_models_grow_apart_and_without_a_limit_all_come_in() -> None:
 
 
 def test_a_burst_is_429_limit_burst_rate() -> None:
-    with Simulator(SimulatorOptions(burst_growth_per_s=2)) as sim:
-        answers = [post(sim, body()) for _ in range(3)]
+    def three() -> list[httpx.Response]:
+        with Simulator(SimulatorOptions(burst_growth_per_s=2)) as sim:
+            return [post(sim, body()) for _ in range(3)]
+
+    answers = within_a_second(three)
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     status, code, message = refusal(answers[-1])
     assert (status, code) == (429, "limit_burst_rate")
@@ -64,34 +69,41 @@ def test_a_burst_is_429_limit_burst_rate() -> None:
 
 
 def test_a_patient_request_is_held_and_then_answered() -> None:
-    with (
-        Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        post(sim, body())
-        held = pool.submit(post, sim, body(), headers=PATIENT)
-        until(lambda: sim.counters.in_flight == 1)
-        assert post(sim, body()).status_code == 429
-        assert not held.done()
-        sim.change(burst_growth_per_s=None)
-        assert held.result().status_code == 200
+    def attempt() -> tuple[int, bool, int]:
+        with Simulator(GROWS_BY_1) as sim, ThreadPoolExecutor(1) as pool:
+            post(sim, body())
+            held = pool.submit(post, sim, body(), headers=PATIENT)
+            until(lambda: sim.counters.in_flight == 1 or held.done())
+            impatient = post(sim, body()).status_code
+            is_held = not held.done()
+            sim.change(burst_growth_per_s=None)
+            return impatient, is_held, held.result().status_code
+
+    assert within_a_second(attempt) == (429, True, 200)
 
 
 def test_a_client_that_hangs_up_is_not_held() -> None:
-    with Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim:
-        post(sim, body())
-        with pytest.raises(httpx.ReadTimeout):
-            post(sim, body(), headers=PATIENT, timeout=0.03)
-        until(lambda: sim.counters.in_flight == 0)
-        assert sim.counters.abandoned == 1
+    def attempt() -> Counters:
+        with Simulator(GROWS_BY_1) as sim:
+            post(sim, body())
+            with suppress(httpx.ReadTimeout):
+                post(sim, body(), headers=PATIENT, timeout=0.03)
+            until(lambda: sim.counters.in_flight == 0 and sim.counters.requests == 2)
+            return sim.counters
+
+    counters = within_a_second(attempt)
+    assert (counters.succeeded, counters.abandoned) == (1, 1)
 
 
 @pytest.mark.parametrize("patience", ["0.02", "0", "soon"])
 def test_patience_ends(patience: str) -> None:
     headers = {**HEADERS, "X-DashScope-Wait-Timeout": patience}
-    with Simulator(SimulatorOptions(burst_growth_per_s=1)) as sim:
-        answers = [post(sim, body(), headers=headers) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [200, 429]
+
+    def attempt() -> list[int]:
+        with Simulator(GROWS_BY_1) as sim:
+            return [post(sim, body(), headers=headers).status_code for _ in range(2)]
+
+    assert within_a_second(attempt) == [200, 429]
 
 
 def test_patience_helps_against_no_other_limit() -> None:
@@ -122,8 +134,11 @@ def test_a_quota_knows_how_long_to_wait() -> None:
     ],
 )
 def test_retry_after_is_sent_when_it_is_wanted(options: Any, told: str) -> None:
-    with Simulator(SimulatorOptions(send_retry_after=True, **options)) as sim:
-        answers = [post(sim, body()) for _ in range(3)]
+    def three() -> list[httpx.Response]:
+        with Simulator(SimulatorOptions(send_retry_after=True, **options)) as sim:
+            return [post(sim, body()) for _ in range(3)]
+
+    answers = within_a_second(three)
     assert answers[-1].headers["retry-after"] == told
     assert "retry-after" not in answers[0].headers
 

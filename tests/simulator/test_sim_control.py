@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from sim_client import CLIENT, ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.simulator.app import App
 from omni_batch.simulator.control import is_local
+from tests.simulator.sim_client import CLIENT, ask, body, post, refusal, text
 
 
 @pytest.fixture

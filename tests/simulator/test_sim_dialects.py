@@ -4,12 +4,12 @@ from typing import Any
 
 import httpx
 import pytest
-import sim_media as media
-from sim_client import SPEECH, ask, body, deltas, events, finish_reason, post, text
-from sim_dialects import IMAGE, SAID, Start, pieces, rate_hz
 
 from omni_batch.simulator import DIALECTS, SimulatorOptions
 from omni_batch.simulator.dialects import BY_NAME
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import SPEECH, ask, body, deltas, events, finish_reason, post, text
+from tests.simulator.sim_dialects import IMAGE, SAID, Start, pieces, rate_hz
 
 # --- all ---
 

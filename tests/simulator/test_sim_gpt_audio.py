@@ -4,11 +4,11 @@ import base64
 from typing import Any
 
 import pytest
-import sim_media as media
-from sim_client import SPEECH, ask, body, deltas, post
-from sim_dialects import IMAGE, RAW, RAW_AUDIO, SAID, Start, pieces, rate_hz, whole
 
 from omni_batch.simulator import reply
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import SPEECH, ask, body, deltas, post
+from tests.simulator.sim_dialects import IMAGE, RAW, RAW_AUDIO, SAID, Start, pieces, rate_hz, whole
 
 PCM16 = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-import sim_media as media
-from sim_client import ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator
 from omni_batch.simulator.checks.models import FLASH_RULES
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import ask, body, post, refusal, text
 
 MAX_DATA_URI_BYTES = FLASH_RULES.data_uri_max_bytes
 GREEN = media.jpeg(640, 427)

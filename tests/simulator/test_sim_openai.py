@@ -6,9 +6,9 @@ from typing import Any
 
 import openai
 import pytest
-import sim_media as media
 
 from omni_batch.simulator import DIALECTS, Simulator, SimulatorOptions, reply
+from tests.simulator import sim_media as media
 
 
 @pytest.fixture(scope="module")

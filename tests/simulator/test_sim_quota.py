@@ -1,10 +1,10 @@
 """Limits: what is refused, and when it is admitted again. Time is a number here, not a wait."""
 
 import pytest
-from sim_client import body, post, refusal
 
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.simulator.checks.quota import Quota
+from tests.simulator.sim_client import body, post, refusal
 
 MODEL = "qwen3-omni-flash"
 
@@ -80,5 +80,5 @@ def test_a_long_prompt_uses_up_tokens() -> None:
 
 def test_a_long_reply_uses_up_tokens() -> None:
     with Simulator(SimulatorOptions(tokens_per_minute=600)) as sim:  # 20 at once, 15 for the prompt
-        sim.script(reply.text("word " * 40))
+        sim.script(reply.text("word " * 400))
         assert [post(sim, body()).status_code for _ in range(2)] == [200, 429]

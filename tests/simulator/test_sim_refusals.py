@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-import sim_media as media
-from sim_client import HEADERS, SPEECH, ask, body, post, refusal, text
 
 from omni_batch.simulator import Simulator, SimulatorOptions
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import HEADERS, SPEECH, ask, body, post, refusal, text
 
 URL = "https://example.com/a"
 THINK = {"enable_thinking": True}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sim_client import HEADERS, ask, body, post, text, until
 
 import omni_batch.simulator
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from tests.simulator.sim_client import HEADERS, PATIENCE_S, ask, body, post, text, until
 
 PACKAGE = "omni_batch.simulator"
 SOURCE = Path(omni_batch.simulator.__file__).parent
@@ -67,16 +67,16 @@ def test_media_libraries_are_not_loaded_before_they_are_needed() -> None:
 
 def test_it_stops_at_once_with_streams_still_open(caplog: pytest.LogCaptureFixture) -> None:
     with ThreadPoolExecutor(3) as pool:
-        with Simulator(SimulatorOptions(first_chunk_s=60)) as sim:
+        with Simulator(SimulatorOptions(first_chunk_s=2 * PATIENCE_S)) as sim:
             sim.script(reply.frames([b"data: 1\n\n"], end="stall"), reply.fault("stall_first"))
             url = f"{sim.base_url}/chat/completions"
             futures = [
-                pool.submit(httpx.post, url, json=body(), headers=HEADERS, timeout=5)
+                pool.submit(httpx.post, url, json=body(), headers=HEADERS, timeout=PATIENCE_S)
                 for _ in range(3)
             ]
             until(lambda: sim.counters.in_flight == 3)
             stopped_s = time.perf_counter()
-        assert time.perf_counter() - stopped_s < 0.3
+        assert time.perf_counter() - stopped_s < PATIENCE_S / 2
         assert all(isinstance(future.exception(), httpx.TransportError) for future in futures)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -90,8 +90,8 @@ def test_an_offer_to_upgrade_is_passed_over_in_silence(
 
 
 def test_a_reply_does_not_wait_for_an_acknowledgement(sim: Simulator) -> None:
-    elapsed_s = sorted(post(sim, body()).elapsed.total_seconds() for _ in range(20))
-    assert elapsed_s[5] < 0.03
+    """Which takes at least 40 ms every time; a busy machine does not."""
+    assert any(post(sim, body()).elapsed.total_seconds() < 0.03 for _ in range(200))
 
 
 def test_several_run_side_by_side() -> None:
@@ -134,7 +134,7 @@ def test_serve_blocks_until_it_is_interrupted() -> None:
         response = httpx.post(f"{url}/chat/completions", json=body(), headers=HEADERS)
         assert response.status_code == 200
         process.send_signal(2)
-        _, complaints = process.communicate(timeout=5)
+        _, complaints = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, complaints) == (0, "")
 
 

@@ -6,10 +6,21 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-import sim_media as media
-from sim_client import SPEECH, ask, body, deltas, events, finish_reason, pcm, post, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import (
+    SPEECH,
+    ask,
+    body,
+    deltas,
+    events,
+    finish_reason,
+    pcm,
+    post,
+    text,
+    usage,
+)
 
 LONG = "one two three four five six seven eight nine ten"
 THINK = {"enable_thinking": True}
@@ -96,8 +107,8 @@ def test_words_and_speech_may_share_frames(sim: Simulator) -> None:
 
 
 def test_shared_frames_keep_the_pace_of_speech() -> None:
-    options = {"joint_frames": True, "realtime": True, "audio_chunk_bytes": 960}
-    with Simulator(SimulatorOptions(**options)) as sim:
+    options = SimulatorOptions(joint_frames=True, realtime=True, audio_chunk_bytes=960)
+    with Simulator(options) as sim:
         response = post(sim, body("a", max_tokens=1, **SPEECH))
     assert response.elapsed.total_seconds() >= len(pcm(events(response.text))) / 48_000 - 0.02
 

@@ -7,11 +7,11 @@ import wave
 
 import numpy as np
 import pytest
-from sim_client import SPEECH, ask, deltas, pcm, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.simulator.replies.speech import RATE_HZ, SpeechForm, speak
 from omni_batch.simulator.replies.synth_speech import LOOP_S, loop
+from tests.simulator.sim_client import SPEECH, ask, deltas, pcm, text, usage
 
 FORM = SpeechForm(19_200)
 RATES = [("qwen3-omni-flash", 12.5), ("qwen-omni-turbo", 25), ("qwen3.5-omni-plus", 12.5)]

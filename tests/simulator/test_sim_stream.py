@@ -5,7 +5,11 @@ import random
 
 import httpx
 import pytest
-from sim_client import (
+
+from omni_batch.simulator import FRAMINGS, Simulator, SimulatorOptions
+from omni_batch.simulator.replies.frames import Frame
+from omni_batch.simulator.replies.writes import to_writes
+from tests.simulator.sim_client import (
     HEADERS,
     SPEECH,
     ask,
@@ -18,10 +22,6 @@ from sim_client import (
     text,
     usage,
 )
-
-from omni_batch.simulator import FRAMINGS, Simulator, SimulatorOptions
-from omni_batch.simulator.replies.frames import Frame
-from omni_batch.simulator.replies.writes import to_writes
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 

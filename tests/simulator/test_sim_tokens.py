@@ -1,8 +1,10 @@
 """Token counts, held against the numbers that the published formulas give."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import pytest
-import sim_media as media
-from sim_client import ask, usage
 
 from omni_batch.simulator import Simulator
 from omni_batch.simulator.checks.models import FLASH_RULES, TURBO_RULES, WIDE_RULES, MediaRules
@@ -13,6 +15,8 @@ from omni_batch.simulator.replies.tokens import (
     text_tokens,
     video_tokens,
 )
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import ask, usage
 
 FAMILIES = (FLASH_RULES, TURBO_RULES, WIDE_RULES)
 
@@ -113,9 +117,9 @@ def test_a_list_of_frames_counts_as_video(sim: Simulator) -> None:
 
 
 def test_high_resolution_and_max_pixels_change_an_image(sim: Simulator) -> None:
-    def tokens(**changes: object) -> int:
-        part = media.image("https://example.com/1920x1080.png", **changes.pop("part", {}))
-        chunks = ask(sim, [part], model="qwen3.5-omni-plus", **changes)
+    def tokens(part: Mapping[str, int] = MappingProxyType({}), **changes: Any) -> int:
+        image = media.image("https://example.com/1920x1080.png", **part)
+        chunks = ask(sim, [image], model="qwen3.5-omni-plus", **changes)
         return int(usage(chunks)["prompt_tokens_details"]["image_tokens"])
 
     assert tokens() == 1224

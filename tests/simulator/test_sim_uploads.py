@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-import sim_media as media
-from sim_client import CLIENT, HEADERS, body, events, post, refusal, text, usage
 
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.simulator.api.form_data import Malformed, read_form
+from tests.simulator import sim_media as media
+from tests.simulator.sim_client import CLIENT, HEADERS, body, events, post, refusal, text, usage
 
 FLASH = "qwen3-omni-flash"
 FORM = "multipart/form-data; boundary=xx"

@@ -116,7 +116,9 @@ def test_the_names_of_the_result_columns_stand() -> None:
 def test_the_schema_is_the_same_whatever_the_rows_hold(columns: tuple[Column, ...]) -> None:
     rows = [result_row(FACTS, FULL), *attempt_rows(FACTS, FULL)]
     nothing = dict.fromkeys(schema(columns).names)
-    for some in ([], [nothing], [{}], rows, [nothing, *rows], through_json(rows)):
+    tables: list[list[dict[str, Any]]]
+    tables = [[], [nothing], [{}], rows, [nothing, *rows], through_json(rows)]
+    for some in tables:
         found = table(columns, some)
         assert found.schema.equals(schema(columns), check_metadata=True)
         assert found.num_rows == len(some)

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -124,8 +125,13 @@ def test_a_number_that_is_none_loses_the_bill_and_not_the_answer(number: bytes) 
 @pytest.mark.parametrize("member", [b"x", b"error", b"choices", b"usage", b"id"])
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_json_of_any_depth_is_no_crash(member: bytes, depth: int) -> None:
-    with pytest.raises(StreamError, match="not a chunk"):
-        decode(b'{"%s":%s%s}' % (member, b"[" * depth, b"]" * depth))
+    """How deep a decoder follows depends on Python: from 3.12 on a thousand levels are read."""
+    try:
+        chunk = decode(b'{"%s":%s%s}' % (member, b"[" * depth, b"]" * depth))
+    except StreamError as error:
+        assert "not a chunk" in str(error)  # noqa: PT017  either is right
+    else:
+        assert (chunk.text, depth) == ("", 1_000)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +200,9 @@ def test_text_in_small_pieces_takes_its_own_room_only() -> None:
 @pytest.mark.parametrize("member", ["text", "reasoning", "transcript"])
 def test_text_without_end_is_no_answer(member: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assemble, "MAX_TEXT_CHARS", 100)
-    assembler = Assembler(wants_audio=False)
+    assembler, only = Assembler(wants_audio=False), dict[str, Any]({member: "a"})
     with pytest.raises(StreamError, match="100 characters without an end"):
-        list(map(assembler.feed, [Chunk(**{member: "a"})] * 101))
+        list(map(assembler.feed, [Chunk(**only)] * 101))
 
 
 def test_sound_without_end_is_no_answer_at_any_rate(monkeypatch: pytest.MonkeyPatch) -> None:

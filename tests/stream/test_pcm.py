@@ -3,6 +3,7 @@
 import base64
 import struct
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -36,8 +37,11 @@ def decode(*frames: str) -> tuple[bytes, PcmDecoder]:
     return sound + last, decoder
 
 
-def cut(draw: st.DataObject, whole: str | bytes) -> list:
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+Cuttable = TypeVar("Cuttable", str, bytes)
+
+
+def cut(draw: st.DataObject, whole: Cuttable) -> list[Cuttable]:
+    cuts: list[int] = sorted(draw.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
 

@@ -93,7 +93,7 @@ class Guard:
         os._exit(DIED)
 
 
-def _path(target: Any, folder: int | None) -> Path | None:
+def _path(target: int | str | os.PathLike[str], folder: int | None) -> Path | None:
     try:
         if isinstance(target, int):
             return Path(f"/proc/self/fd/{target}").readlink()
@@ -218,7 +218,7 @@ def work_on(root: Path, environment: dict[str, str]) -> None:
 def ends(work: Callable[..., None], point: Point, *arguments: Any) -> bool:
     """Do a piece of work in a process that dies of it or ends well; True when it ended."""
     process = begin(work, point, *arguments)
-    process.join(60)
+    process.join(300)
     assert process.exitcode in (0, DIED), process.exitcode
     if _after(point.folder).exists():
         shutil.rmtree(point.folder)
