@@ -14,9 +14,10 @@ from omni_batch.cli.options import AsJson, RunPath, app, example, print_json, ru
 from omni_batch.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from omni_batch.analytics.compare import Comparison
     from omni_batch.analytics.export.rows import ExportCounts
-    from omni_batch.analytics.sql import QueryResult
 
 
 class Format(StrEnum):
@@ -68,27 +69,25 @@ def sql(
             _write_rows(answer, to, output)
 
 
-def _print_rows(answer: "QueryResult") -> None:
+def _print_rows(answer: "pa.RecordBatchReader") -> None:
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer.batches)
+    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
 
 
-def _write_rows(answer: "QueryResult", to: Shape, output: Path | None) -> None:
-    from omni_batch.analytics import table_files
+def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) -> None:
+    from omni_batch.analytics.table_files import write_csv, write_file, write_json, write_parquet
 
-    write = {Shape.csv: table_files.write_csv, Shape.json: table_files.write_json}.get(
-        to, table_files.write_parquet
-    )
+    write = {Shape.csv: write_csv, Shape.json: write_json}.get(to, write_parquet)
     if output is not None:
-        table_files.write_file(output, write, answer.schema, answer.batches)
+        write_file(output, write, answer)
         return
     try:
-        write(answer.schema, answer.batches, sys.stdout.buffer)
+        write(answer, sys.stdout.buffer)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
