@@ -122,7 +122,7 @@ class RunDatabase(ExitStack):
     def __init__(self) -> None:
         super().__init__()
         self._spill = tempfile.TemporaryDirectory(prefix="omni-batch-sql-")
-        config = {
+        config: dict[str, Any] = {
             "temp_directory": self.enter_context(self._spill),
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,

@@ -23,19 +23,13 @@ if TYPE_CHECKING:
 class Format(StrEnum):
     """What `export` writes."""
 
-    hf = "hf"
-    webdataset = "webdataset"
-    jsonl = "jsonl"
-    csv = "csv"
+    hf, webdataset, jsonl, csv = "hf", "webdataset", "jsonl", "csv"
 
 
 class Shape(StrEnum):
     """How `sql` writes its rows."""
 
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
+    table, csv, json, parquet = "table", "csv", "json", "parquet"
 
 
 @app.command(epilog=example('sql data/runs "select status, count(*) from results group by 1"'))
@@ -165,6 +159,8 @@ def compare(
     `annotation` that have few values.
     """
     from omni_batch.analytics.compare import compare_runs
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_compare import comparison_report
     from omni_batch.store import RunDir
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
@@ -172,13 +168,10 @@ def compare(
         _write_page(html, comparison)
     if as_json:
         print_json(comparison)
-    else:
-        from omni_batch.cli.render import out
-        from omni_batch.cli.render_compare import comparison_report
-
-        out.print(comparison_report(comparison))
-        if html is not None:
-            print(html)
+        return
+    out.print(comparison_report(comparison))
+    if html is not None:
+        print(html)
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:
