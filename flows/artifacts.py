@@ -71,9 +71,8 @@ def _endpoints(record: RunRecord) -> list[str]:
     lines = ["| endpoint | answers of 429 | learned |", "|---|---|---|"]
     for endpoint in record.endpoints:
         refused = phrases.refusals(endpoint).removeprefix("429: ")
-        found = phrases.learned(endpoint) or (
-            f"closed: {endpoint.closed}" if endpoint.closed else ""
-        )
+        closed = f"closed: {endpoint.closed}" if endpoint.closed else ""
+        found = phrases.learned(endpoint) or closed
         lines.append(f"| {_cell(endpoint.name)} | {refused} | {_cell(found)} |")
     return [*lines, ""] if record.endpoints else []
 

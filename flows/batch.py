@@ -70,13 +70,8 @@ async def shard(run_dir: str, shard_number: int) -> None:
     """One shard of the active run; `run_dir` is there to be read in Prefect's pages."""
     await process_shard(active_run(), shard_number)
     counts = active_run().ledger.counts
-    get_run_logger().info(
-        "shard %d of %s ended; so far %d succeeded, %d failed",
-        shard_number,
-        run_dir,
-        counts.succeeded,
-        counts.failed,
-    )
+    so_far = f"so far {counts.succeeded} succeeded, {counts.failed} failed"
+    get_run_logger().info("shard %d of %s ended; %s", shard_number, run_dir, so_far)
 
 
 async def run_flow(directory: RunDir) -> None:

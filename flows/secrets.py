@@ -1,14 +1,13 @@
 """Keys out of Prefect Secret blocks, into this process's own environment and nowhere else."""
 
 import os
-from collections.abc import Iterable
 from typing import cast
 
 from prefect.blocks.system import Secret
 
-from omni_batch.config import Config, parse_config
+from omni_batch.config import parse_config
 from omni_batch.errors import ConfigError
-from omni_batch.providers.profiles import Profile, resolve_profile
+from omni_batch.providers.profiles import resolve_profile
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 
@@ -19,12 +18,8 @@ async def load_keys(directory: RunDir) -> None:
     Raises:
         ConfigError: a block does not exist, or holds no text.
     """
-    config: Config = parse_config(read_record(directory.record).config)
-    await _load_all(resolve_profile(entry) for entry in config.all_endpoints)
-
-
-async def _load_all(profiles: Iterable[Profile]) -> None:
-    for profile in profiles:
+    config = parse_config(read_record(directory.record).config)
+    for profile in map(resolve_profile, config.all_endpoints):
         variable, block = profile.api_key_env, profile.api_key_block
         if variable and block and not os.environ.get(variable):
             os.environ[variable] = await _read(block)

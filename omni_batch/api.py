@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import pyarrow as pa
-
 from omni_batch.config import Config, load_config, override_tree, parse_config
 from omni_batch.counts import Counts
 from omni_batch.engine.pipeline import execute
@@ -78,10 +76,7 @@ class RunHandle:
 
         with RunDatabase() as database:
             database.add([self._directory])
-            answer = database.ask(query)
-            frame: pandas.DataFrame = pa.Table.from_batches(
-                answer.batches, answer.schema
-            ).to_pandas()
+            frame: pandas.DataFrame = database.ask(query).read_pandas()
         return frame
 
     def resume(self, overrides: Overrides | None = None) -> "RunHandle":

@@ -222,18 +222,16 @@ def _text_change(row: dict[str, Any]) -> TextChange:
 def _agreement(rows: Iterator[dict[str, Any]]) -> list[Agreement]:
     counter = AgreementCounter()
     for row in rows:
-        left, right = _object(row["left_json"]), _object(row["right_json"])
-        if left is not None and right is not None:
-            counter.add(left, right)
+        counter.add(_object(row["left_json"]), _object(row["right_json"]))
     return counter.agreements()
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _object(text: str) -> dict[str, Any]:
+    """Without members where it is not an object."""
     try:
-        value = msgspec.json.decode(text)
+        return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
 
 
 # --- agreement of annotations ---
@@ -246,7 +244,7 @@ def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
     for (a, b), count in pairs.items():
         left[a] += count
         right[b] += count
-    observed = sum(count for (a, b), count in pairs.items() if a == b) / total
+    observed = _agreed(pairs) / total
     expected = sum(left[value] * right[value] for value in left) / total**2
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
@@ -277,7 +275,7 @@ class AgreementCounter:
     def agreements(self) -> list[Agreement]:
         """Of all fields that count, by name."""
         return [
-            _of_field(name, pairs)
+            Agreement(name, pairs.total(), _agreed(pairs), cohens_kappa(pairs))
             for name, pairs in sorted(self._pairs.items())
             if len(_values(pairs)) <= pairs.total()
         ]
@@ -288,9 +286,8 @@ class AgreementCounter:
             self._dropped.add(name)
 
 
-def _of_field(name: str, pairs: Pairs) -> Agreement:
-    agreed = sum(count for (a, b), count in pairs.items() if a == b)
-    return Agreement(name, pairs.total(), agreed, cohens_kappa(pairs))
+def _agreed(pairs: Mapping[tuple[Any, Any], int]) -> int:
+    return sum(count for (a, b), count in pairs.items() if a == b)
 
 
 def _labelled(value: Any) -> tuple[str, Any] | None:
@@ -310,14 +307,13 @@ def word_diff(left: str, right: str) -> list[Segment]:
     before, after = _words(left), _words(right)
     segments: list[Segment] = []
     matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for kind, a, a_end, b, b_end in matcher.get_opcodes():
-        if kind == "equal":
-            segments.append(Segment("same", "".join(before[a:a_end])))
-            continue
-        if a < a_end:
-            segments.append(Segment("left", "".join(before[a:a_end])))
-        if b < b_end:
-            segments.append(Segment("right", "".join(after[b:b_end])))
+    for operation, a, a_end, b, b_end in matcher.get_opcodes():
+        old, new = "".join(before[a:a_end]), "".join(after[b:b_end])
+        if operation == "equal":
+            segments.append(Segment("same", old))
+        else:
+            segments += [Segment("left", old)] if old else []
+            segments += [Segment("right", new)] if new else []
     return segments
 
 

@@ -73,12 +73,4 @@ def failure_groups(directory: RunDir) -> list[FailureGroup]:
         [("item_id", "count"), ("item_id", "first"), ("error_message", "first")]
     )
     by_size = groups.sort_by([("item_id_count", "descending"), ("error_kind", "ascending")])
-    return [
-        FailureGroup(
-            row["error_kind"],
-            row["item_id_count"],
-            row["item_id_first"],
-            row["error_message_first"],
-        )
-        for row in by_size.to_pylist()
-    ]
+    return [FailureGroup(*row.values()) for row in by_size.to_pylist()]

@@ -6,10 +6,9 @@ statement can read or write anything besides, whatever it says.
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import duckdb
@@ -75,14 +74,6 @@ ITEM_WAITS = """
 and retries. Requests of an earlier process count there, not here."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueryResult:
-    """The rows of a query; they come as they are asked for, once."""
-
-    schema: pa.Schema
-    batches: Iterator[pa.RecordBatch]
-
-
 def find_runs(paths: Iterable[str]) -> list[RunDir]:
     """Runs that are named, lie in a named folder, or match a pattern such as `data/runs/night-*`.
 
@@ -121,7 +112,7 @@ def _runs_in(place: Path) -> list[RunDir]:
     return sorted((run for run, _ in list_runs(place)), key=lambda run: run.run_id)
 
 
-class RunDatabase:
+class RunDatabase(ExitStack):
     """The views `results`, `attempts`, `items` and `runs` over some runs.
 
     A run in progress shows what it has written so far, its journal included, as it stood when it
@@ -129,28 +120,18 @@ class RunDatabase:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._spill = tempfile.TemporaryDirectory(prefix="omni-batch-sql-")
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={
-                "temp_directory": self._spill.name,
-                "autoload_known_extensions": False,
-                "autoinstall_known_extensions": False,
-                "python_enable_replacements": False,
-            },
-        )
+        config: dict[str, Any] = {
+            "temp_directory": self.enter_context(self._spill),
+            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+        self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
         self._connection.execute("set TimeZone = 'UTC'")
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
-
-    def __enter__(self) -> "RunDatabase":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._connection.close()
-        self._spill.cleanup()
 
     def add(self, runs: Sequence[RunDir], prefix: str = "") -> list[RunRecord]:
         """Make the views over these runs, named with `prefix`; once for each prefix.
@@ -173,35 +154,30 @@ class RunDatabase:
         rows = [_run_row(run, record) for run, record in pairs]
         table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
         self._view(f"{prefix}runs", [table], RUN_COLUMNS)
-        self._view_items(f"{prefix}items", runs)
+        items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
+        self._union(f"{prefix}items", items)
         return records
 
     def _view(self, name: str, tables: list[Path | pa.Table], columns: pa.Schema) -> None:
         parts = [table for table in tables if isinstance(table, Path)]
         journaled = [table for table in tables if not isinstance(table, Path)]
-        now = pa.concat_tables([columns.empty_table(), *journaled])
-        self._connection.register(f"_{name}_now", now)
-        sources = [f"_{name}_now"]
-        if parts:
-            self._connection.register(f"_{name}_parts", _dataset(parts))
-            sources.insert(0, f"_{name}_parts")
-        body = " union all by name ".join(f"select * from {source}" for source in sources)
-        self._connection.execute(f"create view {name} as {body}")
+        sources = [_dataset(parts)] if parts else []
+        sources.append(pa.concat_tables([columns.empty_table(), *journaled]))
+        self._union(name, [("*", source) for source in sources])
         for field in columns:
-            description = field.metadata[b"description"].decode().replace("'", "''")
-            self._connection.execute(f"comment on column {name}.{field.name} is '{description}'")
+            description = _quoted(field.metadata[b"description"].decode())
+            self._connection.execute(f"comment on column {name}.{field.name} is {description}")
 
-    def _view_items(self, name: str, runs: Sequence[RunDir]) -> None:
+    def _union(self, name: str, sources: Iterable[tuple[str, Any]]) -> None:
+        """A view over (columns to select, table or dataset) pairs."""
         selects = []
-        for number, run in enumerate(runs):
-            self._connection.register(f"_{name}_{number}", _dataset([run.items]))
-            run_id = run.run_id.replace("'", "''")
-            selects.append(f"select '{run_id}' as run_id, * from _{name}_{number}")
-        body = " union all by name ".join(selects)
-        self._connection.execute(f"create view {name} as {body}")
+        for number, (columns, source) in enumerate(sources):
+            self._connection.register(f"_{name}_{number}", source)
+            selects.append(f"select {columns} from _{name}_{number}")
+        self._connection.execute(f"create view {name} as {' union all by name '.join(selects)}")
 
-    def ask(self, statement: str) -> QueryResult:
-        """Run one query.
+    def ask(self, statement: str) -> pa.RecordBatchReader:
+        """Run one query; its rows come as they are asked for, once.
 
         Raises:
             QueryError: it is wrong, or no query; also later, while rows are read.
@@ -211,11 +187,11 @@ class RunDatabase:
             reader = self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as exc:
             raise QueryError(str(exc)) from None
-        return QueryResult(reader.schema, _rows(reader))
+        return pa.RecordBatchReader.from_batches(reader.schema, _rows(reader))
 
     def rows(self, statement: str) -> Iterator[dict[str, Any]]:
         """The same as plain dictionaries."""
-        for batch in self.ask(statement).batches:
+        for batch in self.ask(statement):
             yield from batch.to_pylist()
 
     def _refuse_all_but_a_query(self, statement: str) -> None:
@@ -223,6 +199,10 @@ class RunDatabase:
         if len(found) != 1 or found[0] not in _QUESTIONS:
             held = " and ".join(found) or "nothing"
             raise QueryError(f"write one SELECT; this is {held}, and the tables are read only")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ apostrophe from each of these cells restores it.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,7 @@ _PLAIN = (
     *(pa.types.is_timestamp, pa.types.is_date, pa.types.is_time),
 )
 
-Writer = Callable[[pa.Schema, Iterable[pa.RecordBatch], BinaryIO], int]
+Writer = Callable[[pa.RecordBatchReader, BinaryIO], None]
 
 _encoder = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
 
@@ -38,10 +38,8 @@ def guard(text: str) -> str:
     return f"'{text}" if _RISKY.match(text) else text
 
 
-def write_file(
-    path: Path, write: Writer, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
-) -> int:
-    """Write beside `path` and rename, so that it is whole or not there; return the rows.
+def write_file(path: Path, write: Writer, rows: pa.RecordBatchReader) -> None:
+    """Write beside `path` and rename, so that it is whole or not there.
 
     Raises:
         QueryError: a type that the format can't hold.
@@ -49,42 +47,34 @@ def write_file(
     """
     try:
         with draft_of(path) as draft, draft.open("wb") as file:
-            return write(columns, batches, file)
+            write(rows, file)
     except pa.ArrowNotImplementedError as exc:
         raise QueryError(f"{path.name} can't contain this: {exc}") from None
 
 
-def write_csv(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     """UTF-8 with a header; lists and structs are JSON, null is an empty cell without quotes."""
-    cells = pa.schema([(guard(field.name), _cell_type(field.type)) for field in columns])
-    rows = 0
+    cells = pa.schema([(guard(field.name), _cell_type(field.type)) for field in rows.schema])
     with pyarrow.csv.CSVWriter(file, cells) as writer:
-        for batch in batches:
-            columns_ = [_cells(column) for column in batch.columns]
-            writer.write_batch(pa.record_batch(columns_, schema=cells))
-            rows += len(batch)
-    return rows
+        for batch in rows:
+            writer.write_batch(pa.record_batch(list(map(_cells, batch.columns)), schema=cells))
 
 
-def write_json(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     """One array, an object a line; times in ISO 8601."""
-    rows = 0
-    for batch in batches:
+    empty = True
+    for batch in rows:
         for row in batch.to_pylist():
-            file.write((b",\n" if rows else b"[\n") + _encoder.encode(row))
-            rows += 1
-    file.write(b"\n]\n" if rows else b"[]\n")
-    return rows
+            file.write((b"[\n" if empty else b",\n") + _encoder.encode(row))
+            empty = False
+    file.write(b"[]\n" if empty else b"\n]\n")
 
 
-def write_parquet(columns: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
+def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     """A row group for each batch, zstd."""
-    rows = 0
-    with pq.ParquetWriter(file, columns, compression="zstd") as writer:
-        for batch in batches:
+    with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
+        for batch in rows:
             writer.write_batch(batch)
-            rows += len(batch)
-    return rows
 
 
 def _cell_type(kind: pa.DataType) -> pa.DataType:

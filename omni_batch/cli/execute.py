@@ -12,7 +12,7 @@ from rich.text import Text
 
 from omni_batch.cli import render_run
 from omni_batch.cli.options import debugging, print_json
-from omni_batch.cli.render import err, out, print_line
+from omni_batch.cli.render import err, out
 from omni_batch.package_files import import_flows
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
@@ -44,7 +44,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
         print_json(record)
     else:
         print_summary(directory)
-        print_line(directory.root)
+        print(directory.root, flush=True)
     raise typer.Exit(record.exit_code)
 
 

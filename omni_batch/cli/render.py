@@ -156,23 +156,9 @@ def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
     """Names and values; None is shown as a dash."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in pairs:
-        shown = "-" if value is None or value == "" else f"{value:,}" if _number(value) else value
-        table.add_row(Text(name, style="dim"), str(shown))
+        shown = f"{value:,}" if isinstance(value, int | float) else value or "-"
+        table.add_row(Text(name, style="dim"), shown)
     return table
-
-
-def print_note(message: str) -> None:
-    """Something to know, on stderr."""
-    err.print(message, soft_wrap=True)
-
-
-def print_line(value: object) -> None:
-    """A line of its own on stdout, at once, for programs to read."""
-    print(value, flush=True)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _thousands(tokens: int | None) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType, group
 from rich.table import Table
 from rich.text import Text
 
@@ -53,12 +54,9 @@ def comparison_lines(comparison: Comparison) -> list[Line]:
     ]
 
 
-def comparison_report(comparison: Comparison) -> RenderableType:
+@group()
+def comparison_report(c: Comparison) -> Iterator[RenderableType]:
     """All of it, for a person."""
-    return Group(*_parts(comparison))
-
-
-def _parts(c: Comparison) -> Iterator[RenderableType]:
     yield _lines_table(c)
     yield Text()
     yield Text(
@@ -120,12 +118,9 @@ def _changes_table(changes: list[TextChange]) -> Table:
 
 
 def _side(change: TextChange, side: str, style: str) -> Text:
-    parts = [
-        (segment.text, "" if segment.kind == "same" else style)
-        for segment in change.segments
-        if segment.kind in ("same", side)
-    ]
-    return Text.assemble(*parts)
+    styles = {"same": "", side: style}
+    shown = [part for part in change.segments if part.kind in styles]
+    return Text.assemble(*((part.text, styles[part.kind]) for part in shown))
 
 
 def _line(label: str, left: float | None, right: float | None, show: Show) -> Line:
@@ -150,10 +145,7 @@ def _costs(left: Side, right: Side) -> Iterator[Line]:
         difference = f"{'several' if both[0].keys() == both[1].keys() else 'different'} currencies"
         yield Line("cost", money(both[0]), money(both[1]), difference)
         return
-    currency = next(iter(currencies), None)
-
-    def show(value: float | None) -> str:
-        return amount(value, currency)
-
-    yield _line("cost", both[0].get(currency or ""), both[1].get(currency or ""), show)
+    currency = next(iter(currencies), "")
+    show = partial(amount, currency=currency)
+    yield _line("cost", both[0].get(currency), both[1].get(currency), show)
     yield _line("cost of an item, median", left.cost_median, right.cost_median, show)

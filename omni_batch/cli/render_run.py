@@ -17,6 +17,7 @@ from rich.text import Text
 from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.cli.render import err, out
+from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
 from omni_batch.progress import phrases
@@ -134,17 +135,18 @@ def _bar(record: RunRecord) -> RenderableType:
 
 
 def _items(record: RunRecord) -> RenderableType:
-    counts = record.counts
-    outcome = Text.assemble(
+    retries = record.counts.retries
+    retried = f", {retries:,} {'retry' if retries == 1 else 'retries'}"
+    return Group(_line(*_outcome(record.counts), retried), _line(phrases.rate(record)))
+
+
+def _outcome(counts: Counts) -> tuple[str | tuple[str, str], ...]:
+    return (
         (f"{counts.succeeded:,} succeeded", "green"),
         f" ({counts.reused:,} reused)" if counts.reused else "",
         ", ",
         (f"{counts.failed:,} failed", "red" if counts.failed else ""),
-        f", {counts.retries:,} {'retry' if counts.retries == 1 else 'retries'}",
-        no_wrap=True,
-        overflow="ellipsis",
     )
-    return Group(outcome, _line(phrases.rate(record)))
 
 
 def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
@@ -203,10 +205,7 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble(
             (f"{record.state}: ", "bold"),
-            (f"{counts.succeeded:,} succeeded", "green"),
-            f" ({counts.reused:,} reused)" if counts.reused else "",
-            ", ",
-            (f"{counts.failed:,} failed", "red" if counts.failed else ""),
+            *_outcome(counts),
             f" of {record.items:,} items in {fmt.duration(counts.elapsed_s)}",
         ),
         Text(phrases.requests(counts)),

@@ -102,7 +102,7 @@ def retry(
     --error may be repeated. --set accepts the same keys as resume.
     """
     from omni_batch.cli.execute import print_outcome, run_to_its_end
-    from omni_batch.cli.render import print_note
+    from omni_batch.cli.render import err
     from omni_batch.engine.retry_run import reopen_failed
     from omni_batch.store import RunDir
 
@@ -111,7 +111,7 @@ def retry(
         run_to_its_end(directory, prefect=prefect)
     else:
         kinds = f" with {' or '.join(error)}" if error else ""
-        print_note(f"no item of {run_dir} failed{kinds}; nothing is sent")
+        err.print(f"no item of {run_dir} failed{kinds}; nothing is sent", soft_wrap=True)
     print_outcome(directory, as_json=as_json)
 
 

@@ -1,5 +1,6 @@
 """Commands that concern no run: the catalogue of models, and the simulated service."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -54,7 +55,6 @@ def simulate(
     --set dialect=vllm-omni, --set framing=tiny, --set scriptable=true and so
     on set all its options; an unknown name or value prints the valid ones.
     """
-    from omni_batch.cli.render import print_line
     from omni_batch.simulator import SimulatorOptions, serve
 
     try:
@@ -69,7 +69,7 @@ def simulate(
             "faults": dict(map(_fault, fault or [])),
         }
         options = SimulatorOptions(**given | _simulator_options(set_ or []))
-        serve(options, ready=print_line)
+        serve(options, ready=partial(print, flush=True))
     except (TypeError, ValueError) as exc:
         raise ConfigError(str(exc)) from None
     except OSError as exc:

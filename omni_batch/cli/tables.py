@@ -14,27 +14,22 @@ from omni_batch.cli.options import AsJson, RunPath, app, example, print_json, ru
 from omni_batch.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from omni_batch.analytics.compare import Comparison
     from omni_batch.analytics.export.rows import ExportCounts
-    from omni_batch.analytics.sql import QueryResult
 
 
 class Format(StrEnum):
     """What `export` writes."""
 
-    hf = "hf"
-    webdataset = "webdataset"
-    jsonl = "jsonl"
-    csv = "csv"
+    hf, webdataset, jsonl, csv = "hf", "webdataset", "jsonl", "csv"
 
 
 class Shape(StrEnum):
     """How `sql` writes its rows."""
 
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
+    table, csv, json, parquet = "table", "csv", "json", "parquet"
 
 
 @app.command(epilog=example('sql data/runs "select status, count(*) from results group by 1"'))
@@ -68,27 +63,25 @@ def sql(
             _write_rows(answer, to, output)
 
 
-def _print_rows(answer: "QueryResult") -> None:
+def _print_rows(answer: "pa.RecordBatchReader") -> None:
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer.batches)
+    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
 
 
-def _write_rows(answer: "QueryResult", to: Shape, output: Path | None) -> None:
-    from omni_batch.analytics import table_files
+def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) -> None:
+    from omni_batch.analytics.table_files import write_csv, write_file, write_json, write_parquet
 
-    write = {Shape.csv: table_files.write_csv, Shape.json: table_files.write_json}.get(
-        to, table_files.write_parquet
-    )
+    write = {Shape.csv: write_csv, Shape.json: write_json}.get(to, write_parquet)
     if output is not None:
-        table_files.write_file(output, write, answer.schema, answer.batches)
+        write_file(output, write, answer)
         return
     try:
-        write(answer.schema, answer.batches, sys.stdout.buffer)
+        write(answer, sys.stdout.buffer)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -166,6 +159,8 @@ def compare(
     `annotation` that have few values.
     """
     from omni_batch.analytics.compare import compare_runs
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_compare import comparison_report
     from omni_batch.store import RunDir
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
@@ -173,13 +168,10 @@ def compare(
         _write_page(html, comparison)
     if as_json:
         print_json(comparison)
-    else:
-        from omni_batch.cli.render import out
-        from omni_batch.cli.render_compare import comparison_report
-
-        out.print(comparison_report(comparison))
-        if html is not None:
-            print(html)
+        return
+    out.print(comparison_report(comparison))
+    if html is not None:
+        print(html)
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:

@@ -4,15 +4,11 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from pathlib import Path
 
-from omni_batch.config import Config, load_config
 from omni_batch.engine.run import Run, open_run
 from omni_batch.engine.shard import process_shard
 from omni_batch.engine.supervise import Background, supervised
 from omni_batch.errors import Interrupted, OmniBatchError, out_of_memory
-from omni_batch.planning.plan import make_plan
-from omni_batch.planning.prepare import prepare_run
 from omni_batch.store import RunDir, RunRecord
 
 ShardRunner = Callable[[Run, int], Awaitable[None]]
@@ -22,16 +18,6 @@ _ACTIVE: ContextVar[Run] = ContextVar("active_run")
 def active_run() -> Run:
     """The run that the current task works for."""
     return _ACTIVE.get()
-
-
-async def run_batch(config: Config | str | Path, *, run_id: str | None = None) -> RunRecord:
-    """Run a configuration from manifest to Parquet.
-
-    Raises:
-        ConfigError, ManifestError: refused; nothing was sent, no run directory is left.
-    """
-    plan = make_plan(config if isinstance(config, Config) else load_config(config))
-    return await execute(prepare_run(plan, run_id))
 
 
 async def execute(

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from omni_batch.engine.pipeline import run_batch
+from omni_batch import run_batch
 from tests.benchmarks.bench import config, simulator
 
 _IN_FLIGHT = 64

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from omni_batch.engine.pipeline import run_batch
+from omni_batch import run_batch
 from tests.benchmarks.bench import config, simulator
 
 _IN_FLIGHT = 64

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from omni_batch import run_batch
 from omni_batch.config import RetryConfig
-from omni_batch.engine.pipeline import run_batch
 from omni_batch.errors import (
     AccountError,
     OmniBatchError,
@@ -438,7 +438,7 @@ async def test_a_run_against_a_broken_server_ends_with_a_row_for_each_item(
     async with server(play) as base_url:
         endpoint = {"name": "custom", "base_url": base_url, "api_key_env": "OMNI_BATCH_TEST_KEY"}
         config = make_config(prompts(40), endpoint=endpoint, retry={"max_attempts": 2})
-        record = await run_batch(config)
+        record = (await run_batch(config)).record
     rows = read_table(Path(config.output) / record.run_id)
     assert record.state == "finished"
     assert len(rows) == 40

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from omni_batch import run_batch
 from omni_batch.config import Config
 from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus, Learned
-from omni_batch.engine.pipeline import execute, run_batch
+from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
 from omni_batch.errors import Rejected
 from omni_batch.planning.plan import make_plan

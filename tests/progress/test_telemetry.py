@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from omni_batch.engine.pipeline import run_batch
+from omni_batch import run_batch
 from omni_batch.progress.telemetry import SWITCHES, open_telemetry
 from omni_batch.simulator import Simulator, reply
 from tests.conftest import KEY, MakeConfig, prompts
@@ -109,7 +109,7 @@ async def test_an_item_is_a_trace_that_links_to_its_run(
     answer = "A text nobody should export."
     refusal = reply.status(400, code="invalid", message=f"You said: Say 1. With key {KEY}")
     simulator.script(reply.fault("cut"), reply.text(answer), refusal)
-    record = await run_batch(make_config(prompts(2), quota={"max_in_flight": 1}))
+    record = (await run_batch(make_config(prompts(2), quota={"max_in_flight": 1}))).record
     (run,), items, chats = heard.spans("run"), heard.spans("item"), heard.spans("chat")
     assert run.context is not None
     assert known(run)["omni_batch.run_id"] == record.run_id
@@ -221,7 +221,7 @@ async def test_a_collector_that_is_not_there_keeps_no_run_waiting(
     await run_batch(make_config(prompts(3)))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     begun_s = time.monotonic()
-    record = await run_batch(make_config(prompts(3)))
+    record = (await run_batch(make_config(prompts(3)))).record
     assert (record.state, record.counts.succeeded) == ("finished", 3)
     assert time.monotonic() - begun_s < 2 * (begun_s - plain_s) + 9  # an exporter's own wait is 10
 

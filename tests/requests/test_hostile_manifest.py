@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from omni_batch import run_batch
 from omni_batch.config import ManifestConfig, load_config
-from omni_batch.engine.pipeline import run_batch
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
@@ -87,7 +87,7 @@ async def test_no_id_writes_outside_its_folder_and_each_keeps_its_own_row(
 ) -> None:
     rows = [{"item_id": name, "prompt": "hi"} for name in IDS]
     speech = {"modalities": ["text", "audio"]}
-    record = await run_batch(make_config(rows, request=speech))
+    record = (await run_batch(make_config(rows, request=speech))).record
     run_dir = tmp_path / "runs" / record.run_id
     table = read_table(run_dir)
     assert [row["item_id"] for row in table] == list(IDS)
@@ -108,7 +108,7 @@ async def test_a_terminal_obeys_no_id_and_no_answer(
     evil = "[/]\x1b]0;x\x07\u202e"
     simulator.script(reply.text(evil), reply.status(400, code="invalid", message=evil))
     rows = [{"item_id": f"{evil}{number}", "prompt": "hi"} for number in range(2)]
-    record = await run_batch(make_config(rows, quota={"max_in_flight": 1}))
+    record = (await run_batch(make_config(rows, quota={"max_in_flight": 1}))).record
     console = Console(file=io.StringIO(), width=200)
     console.print(results_table(RunDir(tmp_path / "runs" / record.run_id)))
     console.print(summary(RunDir(tmp_path / "runs" / record.run_id), record))
@@ -148,7 +148,7 @@ async def test_no_reference_reads_outside_the_roots_or_blocks(
     ]
     rows = [{"item_id": str(n), "image": text} for n, text in enumerate(references)]
     begun_s = time.process_time()
-    record = await run_batch(make_config(rows))
+    record = (await run_batch(make_config(rows))).record
     assert time.process_time() - begun_s < 20
     table = read_table(tmp_path / "runs" / record.run_id)
     assert [row["error_kind"] for row in table] == ["media_error"] * len(references)
@@ -180,7 +180,7 @@ async def test_signatures_reach_the_service_and_no_table(
     make_config: MakeConfig, simulator: Simulator, tmp_path: Path
 ) -> None:
     url = "https://example.com/a.png?Expires=1&Signature=hunter2"
-    record = await run_batch(make_config([{"item_id": "a", "image": url}]))
+    record = (await run_batch(make_config([{"item_id": "a", "image": url}]))).record
     run_dir = tmp_path / "runs" / record.run_id
     assert url in json.dumps(simulator.requests[-1].body)
     (row,) = read_table(run_dir)
@@ -356,7 +356,7 @@ async def test_a_template_in_a_rows_data_stays_text(
 ) -> None:
     attack = "{{ 7 * 7 }}{% for i in range(10**9) %}{% endfor %}{{ ''.__class__ }}"
     rows = [{"item_id": "a", "prompt": attack}, {"item_id": "b", "prompt": "", "x": attack}]
-    record = await run_batch(make_config(rows, request={"prompt": "Say {{ x }}"}))
+    record = (await run_batch(make_config(rows, request={"prompt": "Say {{ x }}"}))).record
     sent = [row["prompt"] for row in read_table(tmp_path / "runs" / record.run_id)]
     assert sent == [attack, f"Say {attack}"]
 

@@ -48,7 +48,8 @@ def write_hf(reader: RunReader, folder: Path, limits: ShardLimits, licence: str 
                 files.close()
                 path = folder / "data" / f"train-{shards.begin():05d}.parquet"
                 writer = files.enter_context(_writer(path, columns))
-            writer.write_batch(_batch(group, columns))
+            rows = [_values(row) for row in group]
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=columns))
             for row in group:
                 shards.add(_size_bytes(row))
     if shards.number < 0:
@@ -111,10 +112,6 @@ def _groups(rows: Iterable[ExportRow], limits: ShardLimits) -> Iterator[list[Exp
 
 def _size_bytes(row: ExportRow) -> int:
     return sum(medium.size_bytes for medium in row.media()) + len(row.values["text"] or "")
-
-
-def _batch(group: list[ExportRow], columns: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([_values(row) for row in group], schema=columns)
 
 
 def _values(row: ExportRow) -> dict[str, Any]:

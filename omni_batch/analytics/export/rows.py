@@ -15,7 +15,7 @@ from pybase64 import b64decode
 
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError, StorageError
-from omni_batch.store import RunDir, RunRecord
+from omni_batch.store import RunDir
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
 from omni_batch.text import display_name, is_data_uri, is_url
@@ -137,7 +137,7 @@ class RunReader:
 
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
         self.directory = directory
-        self.record: RunRecord = read_record(directory.record)
+        self.record = read_record(directory.record)
         self.counts = ExportCounts()
         self._failed_too = failed_too
         self._loader = input_files(directory, self.record)
@@ -149,7 +149,8 @@ class RunReader:
             StorageError: a table can't be read.
         """
         for batch in result_batches(self.directory, self.record.shards, BATCH_ROWS):
-            kept = batch if self._failed_too else batch.filter(_succeeded(batch))
+            succeeded = pc.field("status") == "succeeded"
+            kept = batch if self._failed_too else batch.filter(succeeded)
             self.counts.items += len(kept)
             self.counts.left_out += len(batch) - len(kept)
             yield kept
@@ -160,7 +161,7 @@ class RunReader:
         Raises:
             StorageError: a table can't be read.
         """
-        inputs = self._inputs()
+        inputs = (row for batch in self._input_batches() for row in batch.to_pylist())
         for batch in self.batches():
             for values in batch.to_pylist():
                 yield self._row(values, self._input_of(values["row_number"], inputs))
@@ -183,10 +184,6 @@ class RunReader:
     def _input_batches(self) -> Iterator[pa.RecordBatch]:
         return part_batches(self.directory.items, BATCH_ROWS, _INPUTS)
 
-    def _inputs(self) -> Iterator[dict[str, Any]]:
-        for batch in self._input_batches():
-            yield from batch.to_pylist()
-
     def _input_of(self, row_number: int, inputs: Iterator[dict[str, Any]]) -> dict[str, Any]:
         for row in inputs:  # both are in manifest order
             if row["row_number"] == row_number:
@@ -197,8 +194,8 @@ class RunReader:
         return ExportRow(
             values,
             speech=self._speech(values["audio_path"]),
-            image=tuple(self._medium(reference) for reference in item["image"] or ()),
-            frames=tuple(self._medium(reference) for reference in item["frames"] or ()),
+            image=tuple(map(self._medium, item["image"] or ())),
+            frames=tuple(map(self._medium, item["frames"] or ())),
             input_audio=self._medium(item["audio"]) if item["audio"] else None,
         )
 
@@ -247,7 +244,3 @@ def _decoded(reference: str) -> bytes | None:
         return b64decode(reference.partition(",")[2], validate=True)
     except ValueError:
         return None
-
-
-def _succeeded(batch: pa.RecordBatch) -> pa.Array:
-    return pc.equal(batch["status"], "succeeded")

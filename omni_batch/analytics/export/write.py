@@ -1,6 +1,5 @@
 """`export_run`: all formats."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -59,14 +58,11 @@ def _write_flat(directory: RunDir, to: Format, dest: Path) -> ExportCounts:
     refuse_existing(dest, folder=False)
     dest.parent.mkdir(parents=True, exist_ok=True)
     write = table_files.write_csv if to == "csv" else _write_jsonl
-    table_files.write_file(dest, write, schema(RESULT_COLUMNS), reader.batches())
+    rows = pa.RecordBatchReader.from_batches(schema(RESULT_COLUMNS), reader.batches())
+    table_files.write_file(dest, write, rows)
     return reader.counts
 
 
-def _write_jsonl(_: pa.Schema, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> int:
-    rows = 0
-    for batch in batches:
-        for values in batch.to_pylist():
-            file.write(encode_row(values) + b"\n")
-        rows += len(batch)
-    return rows
+def _write_jsonl(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    for batch in rows:
+        file.writelines(encode_row(values) + b"\n" for values in batch.to_pylist())

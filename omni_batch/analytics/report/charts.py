@@ -1,7 +1,7 @@
 """RunReport → charts of a run, as Vega-Lite."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import datetime
 
 from omni_batch import format as fmt
@@ -21,34 +21,24 @@ _LIMIT_IN_SIGHT = 2.5
 its line is left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """The charts of a run; None where there is nothing to draw."""
-
-    requests: Picture | None
-    tokens: Picture | None
-    outcomes: Picture | None
-    first_event: Picture | None
-    exchange: Picture | None
-    estimates: Picture | None
-
-
-def draw_run(report: RunReport) -> Pictures:
-    """All charts of one run.
+def draw_run(report: RunReport) -> dict[str, Picture | None]:
+    """All charts of one run by name; None where there is nothing to draw.
 
     Raises:
         ConfigError: the drawing library is not installed.
     """
     requests, tokens = report.quotas
     buckets = report.timeline
-    return Pictures(
-        requests=draw(buckets, lambda at, wide: _rate(at, requests), "Requests a minute"),
-        tokens=draw(buckets, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
-        outcomes=draw(buckets, _outcomes, "Requests over time by outcome"),
-        first_event=_draw_times(report, "first event"),
-        exchange=_draw_times(report, "whole exchange"),
-        estimates=draw(report.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"),
-    )
+    return {
+        "requests": draw(buckets, lambda at, wide: _rate(at, requests), "Requests a minute"),
+        "tokens": draw(buckets, lambda at, wide: _rate(at, tokens), "Tokens a minute"),
+        "outcomes": draw(buckets, _outcomes, "Requests over time by outcome"),
+        "first_event": _draw_times(report, "first event"),
+        "exchange": _draw_times(report, "whole exchange"),
+        "estimates": draw(
+            report.estimates, lambda rows, wide: _ratios(rows), "Billed over estimated"
+        ),
+    }
 
 
 def _draw_times(report: RunReport, what: str) -> Picture | None:
@@ -62,16 +52,7 @@ def _draw_times(report: RunReport, what: str) -> Picture | None:
 
 
 def _rate(buckets: Sequence[TimeBucket], use: QuotaUse) -> Spec:
-    field = f"{use.what}_per_minute"
-    points = [
-        {
-            "from": _iso(bucket.start),
-            "at": _iso(bucket.end),
-            "rate": getattr(bucket, field),
-            "says": _says_rate(bucket, use),
-        }
-        for bucket in buckets
-    ]
+    points = [_point(bucket, use) for bucket in buckets]
     line = {"type": "area", "line": {"color": "var(--fill)", "strokeWidth": 1.5}}
     area = {**line, "color": "var(--fill)", "fillOpacity": 0.18, "interpolate": "monotone"}
     limits = _limits(buckets, use)
@@ -101,7 +82,7 @@ def _limit_line(
 ) -> list[Spec]:
     """Steps, with the number of the last one in sight."""
     last = [limit for _, limit in limits if limit is not None and limit <= top][-1]
-    points = [{"at": _iso(at), "limit": limit} for at, limit in limits]
+    points = [{"at": at, "limit": limit} for at, limit in limits]
     place = {"x": _time(buckets), "y": {"field": "limit", "type": "quantitative"}}
     steps = {"type": "line", "interpolate": "step-after", "color": "var(--bad-fill)", "clip": True}
     corner = {"align": "right", "baseline": "top", "x": "width", "y": 2}
@@ -118,18 +99,16 @@ def _limit_line(
 
 def _touch() -> Spec:
     """Columns that can't be seen, which say the number where the pointer is."""
-    x = {"field": "from", "type": "temporal"}
-    says = {"description": {"field": "says"}}
-    return {
-        "mark": {"type": "rect", "opacity": 0},
-        "encoding": {"x": x, "x2": {"field": "at"}, **says},
-    }
+    place = {"x": {"field": "from", "type": "temporal"}, "x2": {"field": "at"}}
+    encoding = {**place, "description": {"field": "says"}}
+    return {"mark": {"type": "rect", "opacity": 0}, "encoding": encoding}
 
 
-def _says_rate(bucket: TimeBucket, use: QuotaUse) -> str:
+def _point(bucket: TimeBucket, use: QuotaUse) -> Spec:
     rate, limit = getattr(bucket, f"{use.what}_per_minute"), at_limit(use.limits, bucket.end)
     of = f" of {fmt.count(limit)}" if limit else ""
-    return f"{bucket.end:%H:%M:%S} UTC: {fmt.count(rate)}{of} {use.what} a minute"
+    says = f"{bucket.end:%H:%M:%S} UTC: {fmt.count(rate)}{of} {use.what} a minute"
+    return {"from": bucket.start, "at": bucket.end, "rate": rate, "says": says}
 
 
 # --- outcomes over time ---
@@ -173,8 +152,8 @@ def _pieces(bar: Sequence[TimeBucket]) -> Iterator[Spec]:
         bottom, top = top, top + sum(getattr(bucket, field) for bucket in bar)
         if top > bottom:
             yield {
-                "from": _iso(start),
-                "to": _iso(end),
+                "from": start,
+                "to": end,
                 "outcome": name,
                 "bottom": bottom,
                 "top": top,
@@ -207,11 +186,8 @@ def _histogram(times: ResponseTime) -> Spec:
 
 
 def _percentiles(times: ResponseTime, x: Spec) -> Spec:
-    seconds = times.seconds
-    values = {"p50": seconds.p50, "p90": seconds.p90, "p99": seconds.p99}
-    marks = [
-        {"at": value, "says": f"{name}: {fmt.duration(value)}"} for name, value in values.items()
-    ]
+    named = [(name, getattr(times.seconds, name)) for name in ("p50", "p90", "p99")]
+    marks = [{"at": value, "says": f"{name}: {fmt.duration(value)}"} for name, value in named]
     rule = {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}
     encoding = {"x": {**x, "field": "at"}, "description": {"field": "says"}}
     return {"data": {"values": marks}, "mark": rule, "encoding": encoding}
@@ -231,17 +207,7 @@ _SECONDS: Spec = {
 
 
 def _ratios(rows: Sequence[Estimate]) -> Spec:
-    values = [
-        {
-            "modality": row.modality,
-            "p10": row.ratio.p10,
-            "p50": row.ratio.p50,
-            "p90": row.ratio.p90,
-            "says": f"{row.modality}: billed {row.ratio.p50:.2f} times the estimate "
-            f"in the middle, {row.ratio.p10:.2f} to {row.ratio.p90:.2f} for 8 of 10 items",
-        }
-        for row in rows
-    ]
+    values = [{"modality": row.modality, "says": _says(row), **asdict(row.ratio)} for row in rows]
     x = {
         "type": "quantitative",
         "title": "billed / estimated",
@@ -266,6 +232,11 @@ def _ratios(rows: Sequence[Estimate]) -> Spec:
     }
 
 
+def _says(row: Estimate) -> str:
+    spread = f"{row.ratio.p10:.2f} to {row.ratio.p90:.2f} for 8 of 10 items"
+    return f"{row.modality}: billed {row.ratio.p50:.2f} times the estimate in the middle, {spread}"
+
+
 # --- what they share ---
 
 
@@ -288,18 +259,12 @@ def _time(buckets: Sequence[TimeBucket]) -> Spec:
 
 
 def _amount(field: str) -> Spec:
-    axis = {
-        "labelExpr": "datum.value < 1000 ? datum.value : replace(format(datum.value, '~s'), "
-        "/([kMG])$/, ' $1')"
-    }
+    short = "replace(format(datum.value, '~s'), /([kMG])$/, ' $1')"
+    axis = {"labelExpr": f"datum.value < 1000 ? datum.value : {short}", "format": ","}
     return {
         "field": field,
         "type": "quantitative",
         "title": None,
-        "axis": {**axis, "format": ","},
+        "axis": axis,
         "scale": {"zero": True},
     }
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat()

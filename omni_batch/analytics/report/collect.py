@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
+
+import msgspec
 
 from omni_batch.analytics.report import queries
 from omni_batch.analytics.report.facts import (
-    Bin,
     Estimate,
-    Example,
     FailureKind,
     FailurePattern,
     Group,
@@ -28,6 +29,7 @@ from omni_batch.errors import remedy_of
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 
+T = TypeVar("T")
 _WIDTHS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 864_000)
 """Of a stretch of the timeline; those below a minute divide it."""
 _MOST_BUCKETS = 240
@@ -50,6 +52,7 @@ def collect(directory: RunDir) -> RunReport:
 def _report(database: RunDatabase, record: RunRecord) -> RunReport:
     cells = [*database.rows(queries.ITEMS), *database.rows(queries.ATTEMPTS)]
     run = _one(database, queries.starts())
+    waits = _one(database, queries.WAITS)["seconds"]
     return RunReport(
         record=record,
         modalities=_groups(cells, "modality"),
@@ -58,13 +61,17 @@ def _report(database: RunDatabase, record: RunRecord) -> RunReport:
         token_kinds=tuple(_token_kinds(_one(database, queries.TOKEN_KINDS), record.counts)),
         quotas=_quotas(database, record, run),
         timeline=_timeline(database, run),
-        response_times=tuple(map(_response_time, database.rows(queries.RESPONSE_TIMES))),
-        waits=_percentiles(_one(database, queries.WAITS)["seconds"]),
-        estimates=tuple(map(_estimate, database.rows(queries.ESTIMATES))),
-        outcomes=tuple(Outcome(**row) for row in database.rows(queries.OUTCOMES)),
+        response_times=_all(database, queries.RESPONSE_TIMES, ResponseTime),
+        waits=Percentiles(**waits) if waits["count"] else None,
+        estimates=_all(database, queries.ESTIMATES, Estimate),
+        outcomes=_all(database, queries.OUTCOMES, Outcome),
         failures=tuple(_failures(database.rows(queries.FAILURES))),
         settings=_settings(record.config) | _learned(record),
     )
+
+
+def _all(database: RunDatabase, query: str, kind: type[T]) -> tuple[T, ...]:
+    return tuple(msgspec.convert(row, kind) for row in database.rows(query))
 
 
 def _one(database: RunDatabase, query: str) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def _timeline(database: RunDatabase, run: Mapping[str, Any]) -> tuple[TimeBucket
         return ()
     span_s = (run["last"] - run["first"]).total_seconds()
     width_s = next((w for w in _WIDTHS_S if span_s / w < _MOST_BUCKETS - 1), _WIDTHS_S[-1])
-    return tuple(TimeBucket(**row) for row in database.rows(queries.timeline(width_s)))
+    return _all(database, queries.timeline(width_s), TimeBucket)
 
 
 def _quotas(
@@ -137,30 +144,13 @@ def _starts(row: Mapping[str, Any], what: str) -> Starts | None:
     return Starts(row["requests"], row[what], row["first"], row["last"])
 
 
-def _percentiles(values: dict[str, Any]) -> Percentiles | None:
-    return Percentiles(**values) if values["count"] else None
-
-
-def _response_time(row: dict[str, Any]) -> ResponseTime:
-    bins = tuple(Bin(**bar) for bar in row["bins"])
-    return ResponseTime(row["what"], row["endpoint"], Percentiles(**row["seconds"]), bins)
-
-
-def _estimate(row: dict[str, Any]) -> Estimate:
-    return Estimate(**row | {"ratio": Percentiles(**row["ratio"])})
-
-
 # --- failures and settings ---
 
 
 def _failures(rows: Iterable[dict[str, Any]]) -> Iterator[FailureKind]:
-    for kind, group in groupby(rows, lambda row: (row["kind"], row["kind_items"])):
-        yield FailureKind(*kind, remedy_of(kind[0]), tuple(map(_pattern, group)))
-
-
-def _pattern(row: Mapping[str, Any]) -> FailurePattern:
-    examples = tuple(Example(**example) for example in row["examples"])
-    return FailurePattern(row["pattern"], row["items"], examples)
+    for (kind, items), group in groupby(rows, itemgetter("kind", "kind_items")):
+        patterns = tuple(msgspec.convert(row, FailurePattern) for row in group)
+        yield FailureKind(kind, items, remedy_of(kind), patterns)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:

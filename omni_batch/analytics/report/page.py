@@ -18,7 +18,6 @@ are no `style=` and `onclick=` attributes.
 
 import base64
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -38,6 +37,11 @@ _POLICY = (
     "img-src data: 'self' file:; media-src 'self' file:; "
     "style-src {styles}; script-src {scripts}"
 )
+_NUMBERS = (
+    *(fmt.count, fmt.short, fmt.share, fmt.money, fmt.duration, fmt.moment),
+    *(phrases.cost, phrases.cut),
+)
+"""Filters of the templates under their own names."""
 
 
 def render(template_name: str, **context: Any) -> str:
@@ -49,18 +53,15 @@ def render(template_name: str, **context: Any) -> str:
     stem = template_name.partition(".")[0]
     styles = [_static("base.css"), _static(f"{stem}.css")]
     scripts = [_static("base.js"), _static(f"{stem}.js")]
-    return (
-        _environment()
-        .get_template(template_name)
-        .render(
-            policy=_policy(styles, scripts),
-            styles=[Markup(text) for text in styles if text],
-            early_script=Markup(scripts[0]),
-            late_script=Markup(scripts[1]),
-            version=__version__,
-            made_at=datetime.now(UTC),
-            **context,
-        )
+    template = _environment().get_template(template_name)
+    return template.render(
+        policy=_POLICY.format(styles=_hashes(styles), scripts=_hashes(scripts)),
+        styles=[Markup(text) for text in styles if text],
+        early_script=Markup(scripts[0]),
+        late_script=Markup(scripts[1]),
+        version=__version__,
+        made_at=datetime.now(UTC),
+        **context,
     )
 
 
@@ -73,24 +74,6 @@ def _share_bar(part: float | None, whole: float | None) -> Markup:
     ).format(width)
 
 
-_FILTERS: dict[str, Callable[..., Any]] = {
-    "count": fmt.count,
-    "short": fmt.short,
-    "share": fmt.share,
-    "amount": fmt.amount,
-    "money": fmt.money,
-    "duration": fmt.duration,
-    "moment": fmt.moment,
-    "rate": fmt.rate,
-    "limits": limits_in_words,
-    "rates": rates_in_words,
-    "used": used_in_words,
-    "cost": phrases.cost,
-    "cut": phrases.cut,
-    "share_bar": _share_bar,
-}
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -100,7 +83,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(_FILTERS)
+    environment.filters |= {show.__name__: show for show in _NUMBERS}
+    environment.filters |= {"limits": limits_in_words, "rates": rates_in_words}
+    environment.filters |= {"used": used_in_words, "share_bar": _share_bar}
     return environment
 
 
@@ -109,10 +94,6 @@ def _static(name: str) -> str:
     """A file of ours, empty where a page has none of its own."""
     path = files("omni_batch.analytics.report") / "static" / name
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-
-
-def _policy(styles: list[str], scripts: list[str]) -> str:
-    return _POLICY.format(styles=_hashes(styles), scripts=_hashes(scripts))
 
 
 def _hashes(texts: list[str]) -> str:
