@@ -1,7 +1,7 @@
-"""Who may import whom. The rooms of the house, from the ground up.
+"""Who may import whom. The folders of the package in layers, from the ground up.
 
-A room is a folder of the package, or one of the few modules beside them. It imports only from rooms
-on lower floors. Imports inside functions count; those that only a type checker sees do not.
+A part is a folder of the package, or one of the few modules beside them. It imports only from parts
+on lower layers. Imports inside functions count; those that only a type checker sees do not.
 """
 
 import ast
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = (
+LAYERS = (
     ("text", "format", "counts", "endpoint_status", "_version"),
     ("errors",),
     ("config", "types", "package_files"),
@@ -30,7 +30,7 @@ FLOORS = (
 """`omni_batch` is the package's own public face, `api` what is behind it; `flows` lies beside."""
 ENGINE = ("stream", "quota", "store", "requests", "providers", "planning", "engine")
 SHOWS = ("analytics", "cli", "flows", "api")
-"""Rooms that only show what is there. The engine never needs them."""
+"""Parts that only show what is there. The engine never needs them."""
 PURE = (
     "text",
     "counts",
@@ -86,7 +86,7 @@ HOMES = {
     "opentelemetry": ("progress.telemetry",),
 }
 """Each outside thing is met in one place."""
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {part: layer for layer, parts in enumerate(LAYERS) for part in parts}
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _names(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
         return [alias.name for alias in node.names]
     home = str(node.module)
     if node.level:
-        assert room_of(module) == "flows", "write imports with the full name of the module"
+        assert part_of(module) == "flows", "write imports with the full name of the module"
         home = f"flows.{node.module}" if node.module else "flows"
     inner = [f"{home}.{alias.name}" for alias in node.names]
     modules = [name for name in inner if name in FILES]
@@ -140,7 +140,7 @@ def _names(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
     return modules if len(modules) == len(inner) else [home, *modules]
 
 
-def room_of(module: str) -> str:
+def part_of(module: str) -> str:
     package, _, inner = module.partition(".")
     return inner.split(".")[0] if inner and package == "omni_batch" else package
 
@@ -157,28 +157,28 @@ def is_in_any(module: str, places: tuple[str, ...]) -> bool:
     return any(is_or_is_in(module.removeprefix("omni_batch."), place) for place in places)
 
 
-CLIENT = tuple(name for name in FILES if room_of(name) != "simulator")
-SIMULATOR = tuple(name for name in FILES if room_of(name) == "simulator")
+CLIENT = tuple(name for name in FILES if part_of(name) != "simulator")
+SIMULATOR = tuple(name for name in FILES if part_of(name) == "simulator")
 
 
-# --- rooms ---
+# --- layers ---
 
 
-def test_every_room_has_its_floor() -> None:
-    rooms = {room_of(name) for name in CLIENT}
+def test_every_part_has_its_layer() -> None:
+    parts = {part_of(name) for name in CLIENT}
     # `python -m omni_batch` is the command line under another name
-    assert rooms - {"__main__"} == set(FLOOR_OF)
-    assert len(FLOORS) <= 10
+    assert parts - {"__main__"} == set(LAYER_OF)
+    assert len(LAYERS) <= 10
 
 
-def test_a_room_imports_only_from_lower_floors() -> None:
+def test_a_part_imports_only_from_lower_layers() -> None:
     upwards = [
         f"{module}, line {found.line}: {found.name}"
         for module in CLIENT
-        if room_of(module) != "__main__"
+        if part_of(module) != "__main__"
         for found in ours(module)
-        if room_of(found.name) not in (room_of(module), "simulator")
-        and FLOOR_OF[room_of(found.name)] >= FLOOR_OF[room_of(module)]
+        if part_of(found.name) not in (part_of(module), "simulator")
+        and LAYER_OF[part_of(found.name)] >= LAYER_OF[part_of(module)]
     ]
     assert not upwards
 
@@ -188,7 +188,7 @@ def test_no_imports_run_in_a_ring() -> None:
     tuple(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the ring
 
 
-def test_no_room_is_crowded() -> None:
+def test_no_folder_is_crowded() -> None:
     folders: dict[Path, int] = {}
     for path in (path for name, path in FILES.items() if not path.name.startswith("__init__")):
         folders[path.parent] = folders.get(path.parent, 0) + 1
@@ -199,9 +199,9 @@ def test_the_engine_needs_nothing_that_only_shows() -> None:
     shown = [
         f"{module}, line {found.line}: {found.name}"
         for module in CLIENT
-        if room_of(module) in ENGINE
+        if part_of(module) in ENGINE
         for found in ours(module)
-        if room_of(found.name) in SHOWS
+        if part_of(found.name) in SHOWS
     ]
     assert not shown
 
@@ -254,7 +254,7 @@ def test_each_outside_thing_is_met_in_one_place(library: str) -> None:
 def test_the_simulator_knows_nothing_of_the_client_side(module: str) -> None:
     """Its reading of the API is its own, so that one mistake can't hide on both sides."""
     foreign = [found for found in imports_of(module) if is_or_is_in(found.name, "omni_batch")]
-    assert [found for found in foreign if room_of(found.name) != "simulator"] == []
+    assert [found for found in foreign if part_of(found.name) != "simulator"] == []
 
 
 def test_the_simulator_is_only_started_on_demand() -> None:
@@ -262,12 +262,12 @@ def test_the_simulator_is_only_started_on_demand() -> None:
         (module, found)
         for module in CLIENT
         for found in imports_of(module)
-        if found.name in FILES and room_of(found.name) == "simulator"
+        if found.name in FILES and part_of(found.name) == "simulator"
     ]
     assert users
     for module, found in users:
         assert found.lazy, f"{module}, line {found.line}: import it inside a function"
-        assert room_of(module) in ("engine", "cli"), f"{module} imports the simulator"
+        assert part_of(module) in ("engine", "cli"), f"{module} imports the simulator"
 
 
 # --- weight ---

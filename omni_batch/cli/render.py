@@ -38,7 +38,7 @@ def results_table(directory: RunDir) -> RenderableType:
         table.add_row(
             Text(one_line(row["item_id"])),
             Text(one_line(row["error_message"] if failed else row["text"])),
-            f"{row['audio_s']:.1f} s" if row["audio_s"] else "",
+            fmt.duration(row["audio_s"]) if row["audio_s"] else "",
             f"{row['total_tokens']:,}" if row["total_tokens"] else "",
             style="red" if failed else "",
         )

@@ -17,6 +17,7 @@ from omni_batch.errors import (
     Rejected,
     Unavailable,
 )
+from omni_batch.format import duration
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.progress.ledger import Ledger
@@ -151,7 +152,7 @@ class _ItemAttempts:
         if self.router.mark_down(handle, self.eligible) or down_s < patience_s:
             return
         raise Outage(
-            f"endpoint {handle.name} has not answered for {down_s:.0f} s "
+            f"endpoint {handle.name} has not answered for {duration(down_s)} "
             f"(retry.outage_timeout_s): {error}",
             http_status=error.http_status,
         ) from error

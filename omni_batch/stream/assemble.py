@@ -1,6 +1,7 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
 from omni_batch.errors import AbnormalFinish, ContentRefused, SpeechMissing, StreamError
+from omni_batch.format import duration
 from omni_batch.stream.pcm import SAMPLE_BYTES, PcmDecoder
 from omni_batch.types import Chunk, Response, Speech, Usage
 
@@ -134,8 +135,8 @@ class Assembler:
             expected_s = billed / self._audio_tokens_per_s
             if abs(speech.duration_s - expected_s) > _SPEECH_SLACK_S + _SPEECH_SLACK * expected_s:
                 warnings.append(
-                    f"{speech.duration_s:.1f} s of speech came for {billed} audio tokens, "
-                    f"which correspond to {expected_s:.1f} s"
+                    f"{duration(speech.duration_s)} of speech came for {billed:,} audio tokens, "
+                    f"which correspond to {duration(expected_s)}"
                 )
         return warnings
 

@@ -35,7 +35,7 @@ def test_it_imports_nothing_of_the_client_side() -> None:
                 assert ours or name.split(".")[0] in ALLOWED, f"{path.name} imports {name}"
 
 
-ROOMS = (
+LAYERS = (
     "app control server",
     "api",
     "dialects",
@@ -46,8 +46,8 @@ ROOMS = (
 """From the top down; only the face of the package is above them."""
 
 
-def test_imports_between_its_rooms_run_downwards() -> None:
-    height = {name: -level for level, names in enumerate(ROOMS) for name in names.split()}
+def test_imports_between_its_folders_run_downwards() -> None:
+    height = {name: -level for level, names in enumerate(LAYERS) for name in names.split()}
     for path in SOURCE.rglob("*.py"):
         if path == SOURCE / "__init__.py":
             continue
@@ -55,8 +55,8 @@ def test_imports_between_its_rooms_run_downwards() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
                 inner = str(node.module).removeprefix(PACKAGE).strip(".").split(".")[0]
-                rooms = [inner] if inner else [alias.name for alias in node.names]
-                assert all(height[room] <= own for room in rooms), f"{path}, line {node.lineno}"
+                parts = [inner] if inner else [alias.name for alias in node.names]
+                assert all(height[part] <= own for part in parts), f"{path}, line {node.lineno}"
 
 
 def test_media_libraries_are_not_loaded_before_they_are_needed() -> None:
