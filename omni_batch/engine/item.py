@@ -57,7 +57,7 @@ async def _answer(run: Run, draft: "_Draft") -> None:
 def _cost(run: Run, prepared: PreparedItem, answer: Answer, draft: "_Draft") -> Cost | None:
     attempts = draft.history.attempts
     endpoint = attempts[-1].endpoint if attempts else None
-    pricing = run.plan.tariff(endpoint, spoken=prepared.request.wants_audio)
+    pricing = run.plan.pricing(endpoint, spoken=prepared.request.wants_audio)
     cost = pricing.cost(answer.response.usage)
     return replace(cost, amount=0.0) if cost and draft.reused else cost
 

@@ -67,7 +67,7 @@ class Sender:
 
     def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
         """Put an exchange on the books, whatever came of it; returns it with its bill."""
-        pricing = self.plan.tariff(attempt.endpoint, spoken=prepared.request.wants_audio)
+        pricing = self.plan.pricing(attempt.endpoint, spoken=prepared.request.wants_audio)
         attempt = with_cost(attempt, prepared.estimate, pricing)
         history.attempts.append(replace(attempt, number=history.before + attempt.number))
         self.ledger.attempt_ended(prepared.item, history.attempts[-1])

@@ -130,7 +130,7 @@ def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:
         most = plan.config.request.max_tokens or float("inf")
         completion = round(items * min(FIRST_GUESS_TOKENS[spoken], most))
         report.completion_tokens += completion
-        costs.append(plan.tariff(name, spoken=spoken).cost(estimated_usage(prompt, completion)))
+        costs.append(plan.pricing(name, spoken=spoken).cost(estimated_usage(prompt, completion)))
     known = [cost for cost in costs if cost]
     if known and len(known) == len(costs) and len(plan.currencies) == 1:
         report.cost, report.currency = sum(cost.amount for cost in known), known[0].currency

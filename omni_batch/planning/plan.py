@@ -80,7 +80,7 @@ class Plan:
         """The endpoint of that name."""
         return next(endpoint for endpoint in self.endpoints if endpoint.name == name)
 
-    def tariff(self, endpoint: str | None, *, spoken: bool) -> Pricing:
+    def pricing(self, endpoint: str | None, *, spoken: bool) -> Pricing:
         """What a request is paid by; without an endpoint, at the first one that would take it."""
         paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
         per_s = self.model.tokens.audio_out_per_s if self.model else None

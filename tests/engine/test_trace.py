@@ -279,10 +279,10 @@ PROMPT = PromptEstimate(text=100, audio=50)
 
 
 def bill(
-    error: Exception | None, tariff: Pricing | None = None, **known: Any
+    error: Exception | None, pricing: Pricing | None = None, **known: Any
 ) -> tuple[Any, int | None, Any]:
     attempt = Attempt(1, WHEN, 1.0, error=error, **known)
-    found = with_cost(attempt, PROMPT, tariff or Pricing(PRICE, wants_audio=False))
+    found = with_cost(attempt, PROMPT, pricing or Pricing(PRICE, wants_audio=False))
     return found.cost, found.estimated_tokens, found.estimated_cost
 
 
