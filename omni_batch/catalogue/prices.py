@@ -1,9 +1,9 @@
 """What a request cost: by its usage, or by estimate where the reply broke off before it. Pure.
 
 When speech is asked for, only the spoken tokens of the output are billed and its text is free;
-reasoning costs as text output (Model Studio pricing, worked example, Dec 2025). Nobody documents
-whether a stream that broke off is billed, so it is taken to be: the prompt, and as much of the
-answer as had arrived.
+reasoning costs as text output (Model Studio pricing, worked example, Dec 2025). A stream that was
+cut is billed for what was generated before the stop arrived ("Streaming output", 2025-12 to
+2026-11): the prompt, and at least as much of the answer as had arrived here.
 """
 
 import math
