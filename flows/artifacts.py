@@ -20,6 +20,7 @@ from omni_batch.engine.run import Run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
+from omni_batch.text import markdown_text
 
 T = TypeVar("T")
 log = logging.getLogger("omni_batch")
@@ -73,7 +74,7 @@ def _endpoints(record: RunRecord) -> list[str]:
         refused = phrases.refusals(endpoint).removeprefix("429: ")
         closed = f"closed: {endpoint.closed}" if endpoint.closed else ""
         found = phrases.learned(endpoint) or closed
-        lines.append(f"| {_cell(endpoint.name)} | {refused} | {_cell(found)} |")
+        lines.append(f"| {markdown_text(endpoint.name)} | {refused} | {markdown_text(found)} |")
     return [*lines, ""] if record.endpoints else []
 
 
@@ -83,15 +84,8 @@ def _failures(groups: list[FailureGroup]) -> list[str]:
     lines = ["| failed | kind | for example |", "|---:|---|---|"]
     for group in groups[:_GROUPS_SHOWN]:
         example = f"{group.example_item_id}: {group.example_message}"
-        lines.append(f"| {group.items:,} | {group.error_kind} | {_cell(example)} |")
+        lines.append(f"| {group.items:,} | {group.error_kind} | {markdown_text(example)} |")
     return [*lines, ""]
-
-
-def _cell(text: str) -> str:
-    """Text that can't break out of a table's cell."""
-    for sign in "\\`*_[]<>|":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
 
 
 def progress_text(record: RunRecord) -> str:
@@ -104,10 +98,12 @@ def progress_text(record: RunRecord) -> str:
         phrases.left(record),
     )
     lines = (
-        f"{_cell(record.run_id)}: {', '.join(filter(None, facts))}",
+        f"{markdown_text(record.run_id)}: {', '.join(filter(None, facts))}",
         *map(_endpoint, record.endpoints),
         phrases.bill(record),
-        f"{counts.failed:,} failed: {_cell(phrases.failures(counts))}" if counts.failed else "",
+        f"{counts.failed:,} failed: {markdown_text(phrases.failures(counts))}"
+        if counts.failed
+        else "",
     )
     return "\n\n".join(filter(None, lines))
 
@@ -116,7 +112,7 @@ def _endpoint(endpoint: EndpointStatus) -> str:
     used = phrases.use(endpoint)
     going = f"{endpoint.in_flight:,} in flight, {endpoint.waiting:,} waiting"
     facts = (used[1] if used else "", going, phrases.standing(endpoint), phrases.refusals(endpoint))
-    return _cell(f"{endpoint.name}: {'; '.join(filter(None, facts))}")
+    return markdown_text(f"{endpoint.name}: {'; '.join(filter(None, facts))}")
 
 
 async def _try(call: Coroutine[None, None, T]) -> T | None:

@@ -70,3 +70,8 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
 def _parameter(match: re.Match[str]) -> str:
     secret = _SECRET_NAME.search(unquote(match[1]))
     return f"{match[1]}={MASK}" if secret else match[0]
+
+
+def markdown_text(value: object) -> str:
+    """One line of Markdown that is neither markup nor the end of a table's cell."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(value).split()))

@@ -9,6 +9,7 @@ import pyarrow as pa
 from omni_batch.analytics.export.rows import ExportCounts
 from omni_batch.progress import phrases
 from omni_batch.store import RunRecord
+from omni_batch.text import markdown_text
 
 _MEDIA = {
     "audio": "the answer as speech",
@@ -33,7 +34,7 @@ def dataset_card(
     }
     lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in header.items()]
     body = [
-        f"# {_plain(header['pretty_name'])}",
+        f"# {markdown_text(header['pretty_name'])}",
         f"Answers of a model to {counts.items:,} items, made by omni-batch.",
         _facts(record, counts, licence),
         "## Prompts",
@@ -58,7 +59,7 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
         "cost of the run": phrases.spent(spent),
         "licence": licence or "not stated: name one before you publish this",
     }
-    rows = [f"| {name} | {_plain(value)} |" for name, value in facts.items()]
+    rows = [f"| {name} | {markdown_text(value)} |" for name, value in facts.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
@@ -69,7 +70,7 @@ def _asked(request: dict[str, Any]) -> list[str]:
 
 
 def _columns(columns: pa.Schema) -> str:
-    rows = [f"| `{field.name}` | {_plain(_description(field))} |" for field in columns]
+    rows = [f"| `{field.name}` | {markdown_text(_description(field))} |" for field in columns]
     return "\n".join(["| column | holds |", "|---|---|", *rows])
 
 
@@ -83,8 +84,3 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
-
-
-def _plain(value: object) -> str:
-    """One line of text that is neither markup nor the end of a cell."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(value).split()))
