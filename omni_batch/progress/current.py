@@ -1,15 +1,19 @@
 """The record of a run at this moment: run.json, corrected where its process has died."""
 
+import socket
+import time
 from pathlib import Path
 
 import msgspec
 
 from omni_batch.counts import Counts
+from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 
+_SILENT_S = 20.0  # run.json is written every second
 DEAD = "its process ended without finishing (killed, out of memory, or the machine stopped)"
 
 
@@ -23,19 +27,42 @@ def current_record(directory: RunDir) -> RunRecord:
         StorageError: a table of a dead run can't be read.
     """
     record = read_record(directory.record)
-    if record.state != "running" or directory.is_owned():
+    if record.state != "running" or _is_alive(directory, record):
         return record
     record = read_record(directory.record)  # it may have ended in an orderly way just now
     if record.state != "running":
         return record
-    counts = Counts(elapsed_s=record.counts.elapsed_s)
-    for results, attempts in read_tables(directory, record.shards):
-        counts += of_tables(results, attempts)
-    return msgspec.structs.replace(
-        record, state="interrupted", reason=record.reason or DEAD, counts=counts, owner=None
-    )
+    return _interrupted(record, _written(directory, record))
 
 
 def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
-    """All runs below a folder, the newest first."""
-    return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]
+    """All runs below a folder, the newest first; one whose tables can't be read is among them."""
+    return [(directory, _listed(directory, record)) for directory, record in list_runs(folder)]
+
+
+def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
+    try:
+        return current_record(directory)
+    except StorageError:  # one damaged run must not hide the others
+        return _interrupted(record, record.counts)
+
+
+def _is_alive(directory: RunDir, record: RunRecord) -> bool:
+    """Whether a process works on it. A lock of another machine may not be seen from this one."""
+    if directory.is_owned():
+        return True
+    elsewhere = record.owner is not None and record.owner.host != socket.gethostname()
+    return elsewhere and time.time() - directory.record.stat().st_mtime < _SILENT_S
+
+
+def _written(directory: RunDir, record: RunRecord) -> Counts:
+    counts = Counts(elapsed_s=record.counts.elapsed_s)
+    for results, attempts in read_tables(directory, record.shards):
+        counts += of_tables(results, attempts)
+    return counts
+
+
+def _interrupted(record: RunRecord, counts: Counts) -> RunRecord:
+    return msgspec.structs.replace(
+        record, state="interrupted", reason=record.reason or DEAD, counts=counts, owner=None
+    )

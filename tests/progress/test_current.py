@@ -1,0 +1,54 @@
+"""A run is what its lock says it is, not what its last words were."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from omni_batch.progress.current import DEAD, current_record, current_runs
+from omni_batch.store import Owner, RunDir, RunRecord
+from omni_batch.store.record import write_record
+from tests.support.written_runs import Written, write_run
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+RUNNING = RunRecord(
+    run_id="a", state="running", items=2, shard_size=2, created_at=WHEN, config={"model": "m"}
+)
+
+
+def owned_by(host: str) -> RunRecord:
+    return replace(RUNNING, owner=Owner(1, host, WHEN))
+
+
+def test_a_run_whose_lock_is_held_runs(tmp_path: Path) -> None:
+    write_record(tmp_path / "run.json", RUNNING)
+    with RunDir(tmp_path).owned():
+        assert current_record(RunDir(tmp_path)).state == "running"
+    assert current_record(RunDir(tmp_path)).state == "interrupted"
+
+
+def test_a_dead_run_counts_what_it_has_written(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [Written("x"), Written("y", None)], items=2)
+    write_record(run.record, RUNNING)
+    record = current_record(run)
+    assert (record.state, record.reason, record.owner) == ("interrupted", DEAD, None)
+    assert (record.counts.succeeded, record.counts.failed) == (1, 1)
+
+
+def test_a_run_of_another_machine_lives_while_its_record_is_fresh(tmp_path: Path) -> None:
+    """Locks of shared storage are not seen on every machine."""
+    path = tmp_path / "run.json"
+    write_record(path, owned_by("another-machine"))
+    assert current_record(RunDir(tmp_path)).state == "running"
+    os.utime(path, (1e9, 1e9))
+    assert current_record(RunDir(tmp_path)).state == "interrupted"
+
+
+def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run = write_run(tmp_path / name, [Written("x"), Written("y")], items=2)
+    write_record(run.record, replace(RUNNING, run_id="b"))
+    run.results(0).write_bytes(b"not a table")
+    states = {directory.run_id: record.state for directory, record in current_runs(tmp_path)}
+    assert states == {"a": "finished", "b": "interrupted"}
