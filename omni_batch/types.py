@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError
 
 Modality = Literal["text", "image", "audio", "video", "frames"]
@@ -215,7 +216,7 @@ class Response:
     usage: Usage | None
     speech: Speech | None
     response_id: str | None
-    warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ class Result:
     reused_from: str | None = None
     """The run that paid for the answer, where it was not this one."""
     fingerprint: str | None = None
-    warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def succeeded(self) -> bool:

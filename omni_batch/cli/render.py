@@ -11,6 +11,7 @@ from rich.text import Text
 from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
+from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
@@ -91,11 +92,16 @@ def check_report(report: CheckReport) -> RenderableType:
     ]
     more = len(report.refused) - len(refused)
     rest = [Text(f"… and {more:,} more; --json lists them all")] if more else []
-    warnings = [
-        Text(f"warning: {text}{f' ({rows:,} rows)' if rows else ''}", style="yellow")
-        for text, rows in list(report.warnings.items())[:_ROWS_SHOWN]
-    ]
+    warnings = [doubt_line(group) for group in report.warnings]
     return Group(facts, *refused, *rest, *warnings)
+
+
+def doubt_line(group: DoubtGroup) -> Text:
+    """What one rule doubts: how many rows, and one of them."""
+    rows = f"{group.rows:,} {'row' if group.rows == 1 else 'rows'}: " if group.rows else ""
+    such = f", such as {one_line(group.item_id)}" if group.item_id and group.rows > 1 else ""
+    text = f"warning: {rows}{one_line(group.message)} ({group.rule}{such})"
+    return Text(text, style="yellow")
 
 
 def models_table(known: Catalogue) -> RenderableType:

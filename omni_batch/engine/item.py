@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from omni_batch.doubts import Doubt
 from omni_batch.engine.run import Run
 from omni_batch.engine.send import History
 from omni_batch.errors import OmniBatchError, out_of_memory
@@ -93,12 +94,12 @@ class _Draft:
             cost=self.cost,
             reused_from=self.reused.run_id if self.reused else None,
             fingerprint=self.fingerprint,
-            warnings=self._warnings(),
+            doubts=self._doubts(),
         )
 
-    def _warnings(self) -> tuple[str, ...]:
+    def _doubts(self) -> tuple[Doubt, ...]:
         found = (
-            *(self.prepared.warnings if self.prepared else ()),
-            *(self.answer.response.warnings if self.answer else ()),
+            *(self.prepared.doubts if self.prepared else ()),
+            *(self.answer.response.doubts if self.answer else ()),
         )
         return tuple(dict.fromkeys(found))  # a reused answer brings those of its request along

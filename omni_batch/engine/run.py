@@ -109,7 +109,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
         if run.reuse_index is not None:
-            run.publisher.warn(run.reuse_index.warnings)
+            run.publisher.warn(run.reuse_index.doubts)
         yield run
 
 

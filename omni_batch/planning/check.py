@@ -8,6 +8,7 @@ from typing import Any
 
 from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepare import checked_items
@@ -53,8 +54,8 @@ class CheckReport:
     currency: str | None = None
     shortest_time_s: float | None = None
     """Under the quota."""
-    warnings: dict[str, int] = field(default_factory=dict)
-    """Each warning with the number of rows it concerns; 0 where it concerns the run."""
+    warnings: list[DoubtGroup] = field(default_factory=list)
+    """What is doubted about the run and about rows, by rule."""
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -69,11 +70,11 @@ async def check_manifest(
     Raises:
         ConfigError, ManifestError: what would refuse the whole run.
     """
-    report = CheckReport(warnings=dict.fromkeys(plan.warnings, 0))
+    report, doubts = CheckReport(), DoubtGroups(plan.doubts)
     loader, groups = plan.loader(), _Groups()
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
-        report.warnings |= dict.fromkeys(earlier.warnings, 0)
+        doubts.add_run(earlier.doubts)
     for items in _batches(plan):
         outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
         for item, outcome in zip(items, outcomes, strict=True):
@@ -84,7 +85,9 @@ async def check_manifest(
                 report.reused_items += 1
             else:
                 _accept(report, groups, outcome)
+                doubts.add_row(item.item_id, outcome.doubts)
         on_rows(report.items)
+    report.warnings = doubts.all()
     _forecast(report, plan, groups)
     return report
 
@@ -119,8 +122,6 @@ def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> Non
     group = (prepared.endpoints[0], prepared.request.wants_audio)
     items, prompt = groups.get(group, (0, PromptEstimate()))
     groups[group] = (items + 1, prompt + prepared.estimate)
-    for warning in prepared.warnings:
-        report.warnings[warning] = report.warnings.get(warning, 0) + 1
 
 
 def _forecast(report: CheckReport, plan: Plan, groups: _Groups) -> None:

@@ -15,6 +15,7 @@ from omni_batch.catalogue import (
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config
+from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.profiles import read_api_key, resolve_profile
@@ -38,7 +39,7 @@ class Plan:
     template: PromptTemplate | None
     base_folder: Path
     """Where relative references of the manifest start."""
-    warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def model(self) -> Model | None:
@@ -115,7 +116,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
     if problems:
         raise ConfigError("; ".join(dict.fromkeys(problems)))
-    return replace(plan, warnings=tuple(dict.fromkeys((*_warnings(plan), *verdict.warnings))))
+    return replace(plan, doubts=tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts))))
 
 
 def _catalogue(overlay: str | None) -> Catalogue:
@@ -136,7 +137,7 @@ def _judge(plan: Plan) -> Verdict:
         verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
     return Verdict(
         tuple(broken for verdict in verdicts for broken in verdict.violations),
-        tuple(warning for verdict in verdicts for warning in verdict.warnings),
+        tuple(doubt for verdict in verdicts for doubt in verdict.doubts),
     )
 
 
@@ -179,15 +180,17 @@ def _row_problems(plan: Plan) -> Iterator[str]:
         yield f"endpoint {names} does not speak; set request.modalities: [text]"
 
 
-def _warnings(plan: Plan) -> Iterator[str]:
+def _doubts(plan: Plan) -> Iterator[Doubt]:
     if plan.model is None:
         near = nearest(plan.config.model, plan.catalogue.names())
         hint = f"; did you mean {near}?" if near else ""
-        yield f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
+        message = f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
+        yield Doubt("model-not-listed", message)
     if len(plan.currencies) > 1:
-        yield (
+        yield Doubt(
+            "two-currencies",
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
-            "and its cost can't be estimated"
+            "and its cost can't be estimated",
         )
 
 

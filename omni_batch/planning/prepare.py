@@ -166,7 +166,7 @@ def _read_manifest(
         items=items,
         shard_size=choose_shard_size(items, wanted),
         created_at=datetime.now(UTC),
-        warnings=plan.warnings,
+        warnings=tuple(map(str, plan.doubts)),
         base_folder=str(plan.base_folder.resolve()),
         endpoints=load_learned(plan, Path(plan.config.output)),
         config=_as_kept(plan.config),

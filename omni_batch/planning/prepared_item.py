@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
+from omni_batch.doubts import Doubt
 from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
@@ -25,7 +26,7 @@ class PreparedItem:
     estimate: PromptEstimate
     endpoints: tuple[str, ...]
     """Names of the endpoints that it may be sent to."""
-    warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem:
@@ -42,16 +43,16 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
     config = plan.config
     request = build_request(item, messages, config.request, config.model, plan.model)
     estimate = estimate_prompt(request, plan.rules)
-    fit, refusals, warnings = [], [], {}
+    fit, refusals, doubts = [], [], {}
     for endpoint in plan.endpoints_for(spoken=request.wants_audio):
         try:
-            warnings[endpoint.name] = _fit(endpoint, request, estimate)
+            doubts[endpoint.name] = _fit(endpoint, request, estimate)
             fit.append(endpoint.name)
         except OmniBatchError as exc:
             refusals.append(exc)
     if not fit:
         raise refusals[0]
-    return PreparedItem(item, request, estimate, tuple(fit), warnings[fit[0]])
+    return PreparedItem(item, request, estimate, tuple(fit), doubts[fit[0]])
 
 
 def _fill_in(template: PromptTemplate | None, item: Item) -> str | None:
@@ -75,11 +76,13 @@ async def _load_all(loader: MediaLoader, named: Iterable[Media]) -> dict[Media, 
     return media
 
 
-def _fit(endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate) -> tuple[str, ...]:
-    """Warnings about a request at an endpoint; raises why it would fail there."""
+def _fit(
+    endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate
+) -> tuple[Doubt, ...]:
+    """Doubts about a request at an endpoint; raises why it would fail there."""
     verdict = endpoint.judge(request, estimate)
     if verdict.violations:
         raise InvalidRequest(verdict.violations)
     for found in request.media():
         choose_transport(found, endpoint.config.media, endpoint.dialect)
-    return verdict.warnings
+    return verdict.doubts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omni_batch.config import Config
+from omni_batch.doubts import Doubt
 from omni_batch.store import RunDir
 from omni_batch.store.reuse_index import ReuseIndex, link_speech
 from omni_batch.types import Answer, Response, Speech, Usage, WavFile
@@ -62,5 +63,5 @@ def _response(row: Mapping[str, Any], wav: WavFile | None) -> Response:
         usage=Usage(**counts) if counts["prompt_tokens"] is not None else None,
         speech=wav.speech if wav else None,
         response_id=None,
-        warnings=tuple(row["warnings"] or ()),
+        doubts=tuple(map(Doubt.read, row["warnings"] or ())),
     )

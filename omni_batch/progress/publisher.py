@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from omni_batch.doubts import Doubt
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.progress.eta import ProgressEstimator
 from omni_batch.progress.ledger import Ledger
@@ -35,9 +36,9 @@ class Publisher:
         self._directory, self._ledger, self._statuses = directory, ledger, statuses
         self._eta = ProgressEstimator(record.items, ledger.started_s, ledger.counts)
 
-    def warn(self, warnings: Iterable[str]) -> None:
+    def warn(self, doubts: Iterable[Doubt]) -> None:
         """Put on record what is worth knowing, once."""
-        together = dict.fromkeys((*self.record.warnings, *warnings))
+        together = dict.fromkeys((*self.record.warnings, *map(str, doubts)))
         self.record = msgspec.structs.replace(self.record, warnings=tuple(together))
 
     def update(self, state: State, reason: Exception | None) -> RunRecord:

@@ -8,6 +8,7 @@ what rests on a number that the catalogue marks as unverified is a warning, not 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from omni_batch.doubts import Doubt
 from omni_batch.requests.rules import length, media, options, turns
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation
 
@@ -21,19 +22,20 @@ class Verdict:
 
     violations: tuple[Violation, ...]
     """All reasons why the request would fail."""
-    warnings: tuple[str, ...]
-    """What may fail."""
+    doubts: tuple[Doubt, ...]
+    """What may be wrong although it is sent."""
 
 
 def judge(context: RuleContext, rules: Sequence[Rule] = ALL_RULES) -> Verdict:
     """Hold a request against the rules."""
     violations: list[Violation] = []
-    warnings: list[str] = []
+    doubts: list[Doubt] = []
     for found in (found for rule in rules for found in rule(context)):
-        if isinstance(found, str):
-            warnings.append(found)
+        if isinstance(found, Doubt):
+            doubts.append(found)
         elif context.model and found.fact and context.model.is_unverified(found.fact):
-            warnings.append(f"{found.message} (the catalogue is not sure of this limit)")
+            message = f"{found.message} (the catalogue is not sure of this limit)"
+            doubts.append(Doubt(found.rule, message))
         else:
             violations.append(found)
-    return Verdict(tuple(violations), tuple(warnings))
+    return Verdict(tuple(violations), tuple(doubts))

@@ -82,7 +82,7 @@ RESULT_COLUMNS = (
     Column("started_at", _TIME, "when work on the item started", "result.started_at", "UTC"),
     Column("first_chunk_s", _FLOAT, "from sending the last request to its first event", "last.first_chunk_s", "seconds"),
     Column("latency_s", _FLOAT, "from started_at to the end, waits included", "result.latency_s", "seconds"),
-    Column("warnings", _STRINGS, "what to check although the item succeeded", "warnings"),
+    Column("warnings", _STRINGS, "what to check although the item succeeded, each as rule: message", "warnings"),
     Column("fingerprint", _STRING, "hash of everything that decides the answer", "result.fingerprint", "hex"),
     Column("reused_from", _STRING, "earlier run that paid for the answer; null if this run did", "result.reused_from"),
     Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
@@ -159,7 +159,7 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         prompt=_prompt(request) if request else item.prompt,
         media=[display_name(reference) for reference in references],
         attempts=result.attempts_before + len(result.attempts),
-        warnings=list(result.warnings),
+        warnings=list(map(str, result.doubts)),
         source=msgspec.json.encode(item.source, enc_hook=str).decode(),
         **_error_fields(result.error),
     )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store.disk import PROCESS, Disk, storage_errors
 from omni_batch.store.read import read_results
@@ -52,7 +53,7 @@ class ReuseIndex:
     """
 
     def __init__(self, globs: Iterable[str], model: str, own: RunDir | None = None) -> None:
-        self.warnings: list[str] = []
+        self.doubts: list[Doubt] = []
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
         self._index = np.empty((3, 0), np.uint64)
@@ -63,7 +64,8 @@ class ReuseIndex:
             try:
                 self._add_run(directory, model)
             except (OmniBatchError, OSError, ValueError, pa.ArrowException) as exc:
-                self.warnings.append(f"reuse: run {directory.root} can't be read: {exc}")
+                message = f"run {directory.root} can't be read: {exc}"
+                self.doubts.append(Doubt("reuse-run-unreadable", message))
 
     def __len__(self) -> int:
         return self._index.shape[1]

@@ -1,5 +1,8 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
+from collections.abc import Iterator
+
+from omni_batch.doubts import Doubt
 from omni_batch.errors import AbnormalFinish, ContentRefused, SpeechMissing, StreamError
 from omni_batch.format import duration
 from omni_batch.stream.pcm import SAMPLE_BYTES, PcmDecoder
@@ -87,13 +90,13 @@ class Assembler:
             SpeechMissing: no speech came although it was requested.
         """
         reason = self._check_end()
-        last, warnings = self._pcm.finish()
+        last, doubts = self._pcm.finish()
         speech = Speech(self._pcm.samples, self._pcm.sample_rate_hz) if self._pcm.samples else None
         if self._wants_audio and speech is None:
             raise SpeechMissing(
                 "speech was requested, but the reply contains none; does the server support speech?"
             )
-        warnings += self._warnings(reason, speech)
+        doubts += self._doubts(reason, speech)
         response = Response(
             text=(self._text or self._transcript).decode(),
             reasoning=self._reasoning.decode() or None,
@@ -101,7 +104,7 @@ class Assembler:
             usage=self.usage,
             speech=speech,
             response_id=self.response_id,
-            warnings=tuple(warnings),
+            doubts=tuple(doubts),
         )
         return response, last
 
@@ -124,21 +127,22 @@ class Assembler:
             raise StreamError("the stream ended without its end mark [DONE]: it was cut")
         return self._finish_reason
 
-    def _warnings(self, reason: str, speech: Speech | None) -> list[str]:
-        warnings = []
+    def _doubts(self, reason: str, speech: Speech | None) -> Iterator[Doubt]:
         if reason == "length":
-            warnings.append("the reply was cut at the output limit (finish_reason length)")
+            message = "the reply was cut at the output limit (finish_reason length)"
+            yield Doubt("reply-at-output-limit", message)
         if self.usage is None:
-            warnings.append("the service sent no usage; tokens and cost are unknown")
+            message = "the service sent no usage; tokens and cost are unknown"
+            yield Doubt("usage-missing", message)
         billed = self.usage.completion_audio_tokens if self.usage else None
         if speech and billed and self._audio_tokens_per_s:
             expected_s = billed / self._audio_tokens_per_s
             if abs(speech.duration_s - expected_s) > _SPEECH_SLACK_S + _SPEECH_SLACK * expected_s:
-                warnings.append(
+                yield Doubt(
+                    "speech-unlike-bill",
                     f"{duration(speech.duration_s)} of speech came for {billed:,} audio tokens, "
-                    f"which correspond to {duration(expected_s)}"
+                    f"which correspond to {duration(expected_s)}",
                 )
-        return warnings
 
 
 def _worse_reason(before: str | None, now: str | None) -> str | None:

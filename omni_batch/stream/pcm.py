@@ -11,6 +11,7 @@ import struct
 
 import pybase64
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import StreamError
 
 DEFAULT_RATE_HZ = 24_000
@@ -45,15 +46,16 @@ class PcmDecoder:
             sound = self._skip_header(self._header + sound)
         return self._whole_samples(sound)
 
-    def finish(self) -> tuple[bytes, list[str]]:
-        """The last samples, and warnings about what had to be dropped.
+    def finish(self) -> tuple[bytes, list[Doubt]]:
+        """The last samples, and doubts about what had to be dropped.
 
         Raises:
             StreamError: the sound ends inside its WAV header, or in invalid base64.
         """
-        warnings = []
+        doubts = []
         if len(self._group) == 1:
-            warnings.append("speech ended in a lone base64 character, which was dropped")
+            message = "speech ended in a lone base64 character, which was dropped"
+            doubts.append(Doubt("speech-end-dropped", message))
             self._group = b""
         rest = (self._header or b"") + _decode_piece(self._group)
         if _is_wav(rest):
@@ -61,8 +63,9 @@ class PcmDecoder:
         self._group, self._header = b"", None
         last = self._whole_samples(rest)
         if self._odd:
-            warnings.append("speech ended in half a sample, which was dropped")
-        return last, warnings
+            message = "speech ended in half a sample, which was dropped"
+            doubts.append(Doubt("speech-end-dropped", message))
+        return last, doubts
 
     def _decode(self, text: str) -> bytes:
         # Padding ends a piece: joining padded pieces and decoding once would lose sound.

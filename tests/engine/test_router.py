@@ -137,7 +137,7 @@ def test_currencies_that_do_not_add_up_are_said_and_can_not_bound_a_budget(
 ) -> None:
     regions = ("http://h/v1", {"name": "dashscope-beijing"}), ("http://h/v1", {"name": "simulator"})
     config = make(1, *regions)
-    assert any("paid in CNY and USD" in warning for warning in make_plan(config).warnings)
+    assert any("paid in CNY and USD" in doubt.message for doubt in make_plan(config).doubts)
     bounded = make(1, *regions, budget={"max_cost": 1})
     with pytest.raises(ConfigError, match="max_cost needs one currency, not CNY and USD"):
         make_plan(bounded)

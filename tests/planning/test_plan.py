@@ -120,17 +120,17 @@ def test_an_overlay_changes_the_catalogue(tmp_path: Path) -> None:
 
 
 def test_a_voice_that_is_not_listed_is_a_warning_with_the_nearest() -> None:
-    (warning,) = plan(request={**SPEECH, "voice": "cherri"}).warnings
-    assert "did you mean Cherry?" in warning
-    assert plan(request={"voice": "cherri"}).warnings == ()
+    (doubt,) = plan(request={**SPEECH, "voice": "cherri"}).doubts
+    assert "did you mean Cherry?" in doubt.message
+    assert plan(request={"voice": "cherri"}).doubts == ()
 
 
 def test_what_the_catalogue_is_not_sure_of_is_a_warning() -> None:
-    (warning,) = plan(model="qwen3.5-omni-plus", request={"max_tokens": 65_537}).warnings
-    assert "65,536" in warning
-    assert "not sure of this limit" in warning
+    (doubt,) = plan(model="qwen3.5-omni-plus", request={"max_tokens": 65_537}).doubts
+    assert "65,536" in doubt.message
+    assert "not sure of this limit" in doubt.message
 
 
 def test_an_unknown_model_is_a_warning_with_the_nearest_name() -> None:
-    (warning,) = plan(model="qwen3-omni-flsh").warnings
-    assert "did you mean qwen3-omni-flash?" in warning
+    (doubt,) = plan(model="qwen3-omni-flsh").doubts
+    assert "did you mean qwen3-omni-flash?" in doubt.message

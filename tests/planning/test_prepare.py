@@ -152,10 +152,10 @@ def test_reading_is_told_now_and_then(config: Make) -> None:
 
 def test_what_is_only_doubtful_is_a_warning(config: Make) -> None:
     speech = {"modalities": ["text", "audio"], "voice": "Chery", "prompt": "hi"}
-    (voice,) = make_plan(config(request=speech)).warnings
-    assert "voice Chery is not in the catalogue's list" in voice
-    (model,) = make_plan(config(model="qwen3-omni-flahs")).warnings
-    assert "did you mean qwen3-omni-flash?" in model
+    (voice,) = make_plan(config(request=speech)).doubts
+    assert "voice Chery is not in the catalogue's list" in voice.message
+    (model,) = make_plan(config(model="qwen3-omni-flahs")).doubts
+    assert "did you mean qwen3-omni-flash?" in model.message
 
 
 # --- what is refused ---

@@ -224,8 +224,8 @@ async def test_a_run_that_can_not_be_read_is_said_where_there_is_no_other(
     monday.results(0).write_bytes(b"PAR1 broken PAR1")
     checked = await check_manifest(make_plan(with_reuse(config)))
     _, record = await finish(with_reuse(config), "tuesday")
-    for warnings in (checked.warnings, record.warnings):
-        assert any("/monday can't be read" in warning for warning in warnings)
+    for texts in ([group.message for group in checked.warnings], record.warnings):
+        assert any("/monday can't be read" in text for text in texts)
 
 
 async def test_runs_that_can_not_be_read_are_said_and_passed_over(

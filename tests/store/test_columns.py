@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import RateLimited, Unavailable, error_kind, error_message
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
@@ -61,13 +62,21 @@ FULL = Result(
         voice="Cherry",
     ),
     answer=Answer(
-        Response("Grüße 世界", "Hmm", "stop", USAGE, Speech(36_000, 24_000), "chatcmpl-1", ("w",)),
+        Response(
+            "Grüße 世界",
+            "Hmm",
+            "stop",
+            USAGE,
+            Speech(36_000, 24_000),
+            "chatcmpl-1",
+            (Doubt("rule-w", "w"),),
+        ),
         WavFile("audio/full.wav", Speech(36_000, 24_000), "ab12"),
     ),
     estimated_prompt_tokens=99,
     cost=Cost(0.25, "CNY"),
     fingerprint="f00d",
-    warnings=("w", "v"),
+    doubts=(Doubt("rule-w", "w"), Doubt("rule-v", "v: x")),
 )
 TABLES = pytest.mark.parametrize("columns", [RESULT_COLUMNS, ATTEMPT_COLUMNS], ids=["r", "a"])
 COUNTS = list(Usage.__slots__)
@@ -159,7 +168,7 @@ def test_a_succeeded_item() -> None:
     assert (row["attempts"], row["http_status"], row["first_chunk_s"]) == (2, 200, 0.25)
     assert (row["request_id"], row["latency_s"]) == ("chatcmpl-1", 3.0)
     assert [row[name] for name in row if name.startswith("error")] == [None] * 3
-    assert row["warnings"] == ["w", "v"]
+    assert row["warnings"] == ["rule-w: w", "rule-v: v: x"]
     source = {"lang": "de", "n": 1, "when": "2026-01-02T03:04:05.678901Z", "nothing": None}
     assert msgspec.json.decode(row["source"]) == source
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import (
     AbnormalFinish,
     AccountError,
@@ -103,14 +104,18 @@ def test_a_thinking_stream() -> None:
 def test_a_spoken_stream() -> None:
     response, sound = read(Recorded("speech", SOUND).data, wants_audio=True)
     assert (response.text, sound) == ("Good morning.", SOUND)
-    assert (response.speech, response.warnings) == (Speech(240, 24_000), ())
+    assert (response.speech, response.doubts) == (Speech(240, 24_000), ())
 
 
 def test_nulls_and_absent_members_mean_nothing() -> None:
     response, _ = read(Recorded("nulls").data)
     assert (response.text, response.finish_reason) == ("Yes", "length")
     assert response.usage == Usage(21, 1, 22, cached_tokens=0)  # it came with the finish_reason
-    assert response.warnings == ("the reply was cut at the output limit (finish_reason length)",)
+    assert response.doubts == (
+        Doubt(
+            "reply-at-output-limit", "the reply was cut at the output limit (finish_reason length)"
+        ),
+    )
 
 
 def test_transcripts_are_the_text_when_no_other_came() -> None:
@@ -242,7 +247,9 @@ def test_an_error_midway_beats_the_text_before_it() -> None:
 def test_a_reply_without_usage_succeeds_with_a_warning() -> None:
     response, _ = read(ended("stop", '{"choices":[{"delta":{"content":"x"}}],"usage":"?"}'))
     assert response.usage is None
-    assert response.warnings == ("the service sent no usage; tokens and cost are unknown",)
+    assert response.doubts == (
+        Doubt("usage-missing", "the service sent no usage; tokens and cost are unknown"),
+    )
 
 
 @pytest.mark.parametrize(("seconds", "doubtful"), [(10, False), (12.9, False), (13.1, True)])
@@ -253,7 +260,7 @@ def test_speech_much_longer_or_shorter_than_billed_is_doubted(
     samples = "AAAA" * int(seconds * 24_000 * 2 / 3)  # three bytes each
     usage = Usage(1, 125, 126, completion_audio_tokens=125)  # ten seconds
     assembler.feed(Chunk(audio_base64=samples, finish_reason="stop", usage=usage, done=True))
-    assert bool(assembler.finish()[0].warnings) is doubtful
+    assert bool(assembler.finish()[0].doubts) is doubtful
 
 
 def test_speech_without_a_bill_is_not_doubted() -> None:
@@ -261,7 +268,7 @@ def test_speech_without_a_bill_is_not_doubted() -> None:
     assembler.feed(
         Chunk(audio_base64="AAAAAAAA", finish_reason="stop", usage=Usage(1, 1, 2), done=True)
     )
-    assert assembler.finish()[0].warnings == ()
+    assert assembler.finish()[0].doubts == ()
 
 
 @pytest.mark.parametrize(

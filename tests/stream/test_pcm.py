@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import StreamError
 from omni_batch.stream.pcm import PcmDecoder
 
@@ -111,9 +112,11 @@ def test_half_a_sample_waits_for_its_other_half() -> None:
 def test_a_lone_half_sample_at_the_end_is_dropped_with_a_warning() -> None:
     decoder = PcmDecoder()
     decoder.feed(text(b"abc"))
-    last, warnings = decoder.finish()
+    last, doubts = decoder.finish()
     assert (last, decoder.samples) == (b"", 1)
-    assert warnings == ["speech ended in half a sample, which was dropped"]
+    assert doubts == [
+        Doubt("speech-end-dropped", "speech ended in half a sample, which was dropped")
+    ]
 
 
 def test_a_lone_character_at_the_end_is_dropped_with_a_warning() -> None:
@@ -121,7 +124,7 @@ def test_a_lone_character_at_the_end_is_dropped_with_a_warning() -> None:
     assert decoder.feed(text(b"abcdef") + "A") == b"abcdef"
     assert decoder.finish() == (
         b"",
-        ["speech ended in a lone base64 character, which was dropped"],
+        [Doubt("speech-end-dropped", "speech ended in a lone base64 character, which was dropped")],
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.doubts import Doubt
 from omni_batch.text import display_name
 from omni_batch.types import MEDIA_KINDS, Frames, Media, Message, Modality, Part, Request
 
@@ -40,8 +41,8 @@ class Violation:
     the form of the API that is broken."""
 
 
-Finding = Violation | str
-"""Of a rule; a text is a warning."""
+Finding = Violation | Doubt
+"""What a rule finds: a reason to refuse, or something to say in the row."""
 
 
 @dataclass(frozen=True, slots=True)

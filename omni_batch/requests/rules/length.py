@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from omni_batch.catalogue import TokenRules
 from omni_batch.catalogue.tokens import estimate_prompt
-from omni_batch.requests.rules.context import RuleContext, Violation
+from omni_batch.doubts import Doubt
+from omni_batch.requests.rules.context import Finding, RuleContext, Violation
 from omni_batch.types import Frames, Part, Request
 
 _TEXT_AT_LEAST = 0.6
@@ -23,7 +24,7 @@ _SMALLER = {
 }
 
 
-def _input_length(context: RuleContext) -> Iterator[Violation | str]:
+def _input_length(context: RuleContext) -> Iterator[Finding]:
     model = context.model
     if model is None:
         return
@@ -37,7 +38,7 @@ def _input_length(context: RuleContext) -> Iterator[Violation | str]:
     if _at_least(context.request, model.tokens) > cap:
         yield Violation("input-too-long", message, fact)
     else:
-        yield f"{message} (part of this is a guess)"
+        yield Doubt("input-too-long", f"{message} (part of this is a guess)")
 
 
 def _too_long(context: RuleContext, cap: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter, gt, lt
 
+from omni_batch.doubts import Doubt
 from omni_batch.requests.rules.context import RuleContext, Violation, listed, number
 from omni_batch.text import display_name, is_data_uri
 from omni_batch.types import Media, MediaKind
@@ -100,15 +101,16 @@ def _data_uri(name: str, url: str, context: RuleContext) -> Iterator[Violation]:
         )
 
 
-def _containers(context: RuleContext) -> Iterator[str]:
+def _containers(context: RuleContext) -> Iterator[Doubt]:
     for media in context.request.media():
         known = () if media.kind == "image" else context.limit(f"{media.kind}_containers") or ()
         names = {media.format, *_SAME_CONTAINER.get(media.format, ())}
         # The format of a URL is read off its ending, which decides nothing.
         if known and media.path is not None and names.isdisjoint(known):
-            yield (
+            yield Doubt(
+                "container-not-documented",
                 f"{display_name(media.reference)} is {media.format}; {context.name} is documented "
-                f"for {listed(known)}: it may be refused"
+                f"for {listed(known)}: it may be refused",
             )
 
 

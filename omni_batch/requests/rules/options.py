@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from omni_batch.doubts import Doubt
 from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.text import nearest
@@ -77,7 +78,7 @@ def _sent(context: RuleContext) -> dict[str, Any]:
     return {name: value for name, value in sent.items() if value is not False}
 
 
-def _voice(context: RuleContext) -> Iterator[str]:
+def _voice(context: RuleContext) -> Iterator[Doubt]:
     model, voice = context.model, context.request.voice
     if not context.request.wants_audio or not voice or model is None:
         return
@@ -86,7 +87,8 @@ def _voice(context: RuleContext) -> Iterator[str]:
     near = nearest(voice, model.voices)
     hint = f"did you mean {near}?" if near else f"try {model.default_voice}"
     clone = " (cloned voices of the account are not listed)" if model.cloned_voices else ""
-    yield f"voice {voice} is not in the catalogue's list for {context.name}{clone}; {hint}"
+    message = f"voice {voice} is not in the catalogue's list for {context.name}{clone}; {hint}"
+    yield Doubt("voice-not-listed", message)
 
 
 RULES = (_speech, _thinking, _caps, _options_of_model, _voice)

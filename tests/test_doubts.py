@@ -1,0 +1,39 @@
+"""Doubts: one text in the table, groups where many rows are shown."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
+
+OGG = Doubt("container-not-documented", "a.ogg is ogg")
+FLAC = Doubt("container-not-documented", "b.flac is flac")
+VOICE = Doubt("voice-not-listed", "voice Chery is not in the list")
+
+
+@given(st.from_regex(r"[a-z]+(-[a-z]+)*", fullmatch=True), st.text())
+def test_a_doubt_is_read_back_from_its_text(rule: str, message: str) -> None:
+    assert Doubt.read(str(Doubt(rule, message))) == Doubt(rule, message)
+
+
+def test_rows_are_grouped_by_rule_with_the_first_as_example() -> None:
+    groups = DoubtGroups()
+    groups.add_row("c0", [OGG, VOICE])
+    groups.add_row("c1", [FLAC, FLAC])
+    groups.add_row("c2", [])
+    assert groups.all() == [
+        DoubtGroup("container-not-documented", "a.ogg is ogg", 2, "c0"),
+        DoubtGroup("voice-not-listed", VOICE.message, 1, "c0"),
+    ]
+
+
+def test_what_concerns_the_run_comes_first_and_every_text_is_kept() -> None:
+    groups = DoubtGroups([VOICE])
+    groups.add_row("c0", [OGG])
+    groups.add_run([Doubt("reuse-run-unreadable", "run a"), Doubt("reuse-run-unreadable", "run b")])
+    assert [group.message for group in groups.all()] == [
+        VOICE.message,
+        "run a",
+        "run b",
+        OGG.message,
+    ]
+    assert [group.rows for group in groups.all()] == [0, 0, 0, 1]
