@@ -66,6 +66,8 @@ class MediaDelivery:
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
         fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
+        if (refused := self.dialect.refused_format(fetched)) is not None:
+            raise MediaError(refused)
         if choose_transport(fetched, self.config, self.dialect) == "upload":
             return await self._uploaded(fetched)
         return fetched

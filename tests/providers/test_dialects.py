@@ -127,11 +127,6 @@ async def test_bare_base64_needs_the_bytes() -> None:
         DIALECTS["openai"].encode(request(Media("audio", "a", url="https://x/a.mp3", format="mp3")))
 
 
-async def test_openai_takes_two_formats_of_sound(sound: Media) -> None:
-    with pytest.raises(MediaError, match="a is flac; OpenAI takes wav and mp3"):
-        DIALECTS["openai"].encode(request(replace(sound, format="flac")))
-
-
 async def test_pixels_and_frames_stand_beside_the_medium() -> None:
     options = {"fps": 1.0, "max_pixels": 500_000, "total_pixels": 9_000_000}
     tree = await sent("dashscope", request(IMAGE, VIDEO, "What?", media_options=options))

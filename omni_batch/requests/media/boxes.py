@@ -11,6 +11,7 @@ from typing import BinaryIO
 _HEADER_BYTES = 16
 _BOXES_AT_MOST = 10_000
 _META_BYTES_AT_MOST = 4 * 2**20
+_CODECS = (b"hvc1", b"av01", b"avc1", b"jpeg")
 _WITH_VERSION = 4  # version and flags of a full box
 
 

@@ -10,7 +10,6 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.boxes import BadBoxes, top_boxes
 from omni_batch.requests.media.image import MAX_PIXELS

@@ -155,7 +155,7 @@ class _Track:
         if begin is None:
             return
         # Pictures are stored out of their order of show; what never falls is the order of decoding.
-        falls = None not in (packet.dts, self._last) and packet.dts < self._last
+        falls = packet.dts is not None and self._last is not None and packet.dts < self._last
         if self._begin is None or falls:
             self._ticks = self._total()
             self._begin, self._end = begin, begin

@@ -34,6 +34,9 @@ _TO_SOUND = "convert it to wav or mp3"
 _TO_VIDEO = "convert it to mp4"
 _UNPACK = "unpack it"
 
+_COMMENTS = r"(<\?xml[^>]*>|<!--.*?-->|\s)*"
+_HTML = _COMMENTS + r"<(!doctype html|html|head|body|title|meta|script|div|p|h1|center)[\s>]"
+_SVG = _COMMENTS + r"<(!doctype )?svg[\s>]"
 _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b"\xff\xd8\xff", Look("a JPEG image", "image", "image/jpeg")),
     (0, b"\x89PNG\r\n\x1a\n", Look("a PNG image", "image", "image/png")),
@@ -89,16 +92,22 @@ _WRAPPED_IN = {
 """What a name at offset 8 is the inner name of."""
 _BITMAP = Look("a BMP image", "image", "image/bmp")
 _HEIF_BRANDS = {
-    **dict.fromkeys(
-        (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"), "heic"
-    ),
-    **dict.fromkeys((b"avif", b"avis"), "avif"),
-    **dict.fromkeys((b"mif1", b"mif2", b"msf1", b"miaf", b"avci", b"1pic"), "heif"),
+    "heic": (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"),
+    "avif": (b"avif", b"avis"),
+    "heif": (b"mif1", b"mif2", b"msf1", b"miaf", b"avci", b"1pic"),
 }
-"""First brand of an ISO file that holds images to the family of its coding."""
+"""Brands of ISO files that hold images, by their coding; `heif` leaves it open."""
 
-_HTML = re.compile(r"<(!doctype html|html|head|body|title|meta|script|div|p|h1|center)[\s>]", re.I)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{60,}")
+
+_TEXTS: tuple[tuple[re.Pattern[str], str, MediaKind | None, str], ...] = (
+    (re.compile(_HTML, re.I | re.S), "an HTML page", None, _AGAIN),
+    (re.compile("version https://git-lfs"), "a Git LFS pointer", None, "run git lfs pull"),
+    (re.compile(_SVG, re.I | re.S), "an SVG drawing", "image", _TO_PICTURE),
+    (re.compile("#EXTM3U|ffconcat"), "a playlist", None, "give the file that it names"),
+    (re.compile("<"), "an XML document", None, _AGAIN),
+    (re.compile("data:|[A-Za-z0-9+/_-]{60}"), "base64 text", None, "decode it into a file"),
+)
+"""How texts of a kind begin, their kind as media, and what to do."""
 
 
 def look_of(head: bytes) -> Look | None:
@@ -117,15 +126,14 @@ def look_of(head: bytes) -> Look | None:
 
 
 def heif_family(head: bytes) -> str | None:
-    """heic, avif or heif for an image in an ISO file; None for anything else."""
+    """heic, avif or heif for images in an ISO file; None for anything else."""
     if head[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = [head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4))]
-    if brands[0] not in _HEIF_BRANDS:
+    brands = (head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4)))
+    if not any(brands[0] in family for family in _HEIF_BRANDS.values()):
         return None
-    families = [_HEIF_BRANDS[brand] for brand in brands if brand in _HEIF_BRANDS]
-    return next((family for family in families if family != "heif"), "heif")
+    return next(name for name, family in _HEIF_BRANDS.items() if not set(family).isdisjoint(brands))
 
 
 def _text(head: bytes) -> Look | None:
@@ -133,21 +141,11 @@ def _text(head: bytes) -> Look | None:
     if text is None:
         return None
     start = text.lstrip("\ufeff \t\r\n")
-    if _HTML.search(start[:200]):
-        return Look("an HTML page", remedy=_AGAIN)
-    if start.startswith("version https://git-lfs"):
-        return Look("a Git LFS pointer", remedy="run git lfs pull")
-    if re.search(r"<svg[\s>]", start):
-        return Look("an SVG drawing", "image", remedy=_TO_PICTURE)
-    if start.startswith("<"):
-        return Look(f"an XML document ({_quoted(start)})", remedy=_AGAIN)
-    if start.startswith(("{", "[")):
-        return Look(f"JSON text ({_quoted(start)})", remedy=_AGAIN)
-    if start.startswith("#EXTM3U"):
-        return Look("a playlist", remedy="give the file that it names")
-    if start.startswith("data:") or _BASE64.match(start):
-        return Look("base64 text", remedy="decode it into a file")
-    return Look(f"text ({_quoted(start)})" if start else "blank text", remedy=_AGAIN)
+    for beginning, name, kind, remedy in _TEXTS:
+        if beginning.match(start):
+            return Look(name, kind, remedy=remedy)
+    name = "JSON text" if start.startswith(("{", "[")) else "text"
+    return Look(f"{name} ({_quoted(start)})" if start else "blank text", remedy=_AGAIN)
 
 
 def _decoded(head: bytes) -> str | None:
@@ -156,7 +154,8 @@ def _decoded(head: bytes) -> str | None:
         text = head.decode()
     except UnicodeDecodeError as exc:
         if exc.start < len(head) - 3:  # else a character is cut
-            return None
+            # Pages come in many encodings, whose first sign is the same.
+            return head.decode("latin-1") if head.lstrip()[:1] in (b"<", b"{") else None
         text = head[: exc.start].decode()
     printable = all(char.isprintable() or char in "\t\r\n\f\ufeff" for char in text)
     return text if text and printable else None
