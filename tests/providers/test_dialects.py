@@ -1,6 +1,5 @@
 """Each dialect's requests, byte for byte where they differ; replies are in test_replies."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from omni_batch.catalogue import Model, catalogue
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
+from omni_batch.doubts import Doubt
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
-from omni_batch.doubts import Doubt
 from omni_batch.types import Frames, Media, MediaKind, Message, Part, Request
 
 FLASH, TURBO, PLUS = "qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"
@@ -465,7 +465,7 @@ def test_a_length_beyond_its_limit_by_a_hair_is_sent_and_doubted(media: Media, l
 @pytest.mark.parametrize("media", [AUDIO, VIDEO])
 def test_a_length_that_is_a_guess_refuses_nothing(media: Media) -> None:
     long = replace(media, duration_s=9_000.0)
-    assert {f"{media.kind}-too-long", "input-too-long"} == rules(ask(long))
+    assert f"{media.kind}-too-long" in rules(ask(long))
     guessed = replace(long, duration_guessed=True)
     assert judged(ask(guessed, thinking=True)) == ()
     assert any("9,000 s" in text and "is a guess" in text for text in warned(ask(guessed)))
