@@ -177,5 +177,5 @@ def _sampled_tokens(height: int, width: int, frames: int, rules: TokenRules) -> 
     most = max(min(rules.video_max_patches * patch, share), int(least * 1.05))
     pairs = math.ceil(frames / rules.video_frames_per_token)
     # The code for videos has always had the least side of one patch (guide).
-    patches = _patches((height, width), factor, factor, least, most)
-    return pairs * patches + rules.image_extra_tokens
+    patches = pairs * _patches((height, width), factor, factor, least, most)
+    return patches * patch // (rules.video_divisor_px or factor) ** 2 + rules.image_extra_tokens
