@@ -70,7 +70,7 @@ def test_good_rows_and_bad_ones_are_both_reported(folder: Path, address: str) ->
     assert {row.error_kind for row in report.refused} == {"media_error"}
     for row, reason in zip(
         report.refused,
-        ["cut.jpg", "gone.wav does not exist", "media.roots", "it is audio"],
+        ["cut.jpg", "gone.wav does not exist", "media.roots", "put it in the column audio"],
         strict=True,
     ):
         assert reason in row.message
