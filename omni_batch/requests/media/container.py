@@ -10,8 +10,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
-from omni_batch.requests.media.boxes import BadBoxes, top_boxes
+from omni_batch.requests.media.boxes import BadBoxes, Box, top_boxes
 from omni_batch.requests.media.image import MAX_PIXELS
 from omni_batch.requests.media.lengths import Lengths, read_lengths
 from omni_batch.requests.media.open_medium import OpenMedium
@@ -88,11 +89,12 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
                 raise MediaError("nothing in it can be played")
             beside = sound if video else None
             lengths = read_lengths(container, main, beside, medium)
-            return _with_lengths(found, lengths)
+            doubts = _cut_off(medium) if container.format.name.startswith("mov") else ()
+            return replace(_with_lengths(found, lengths), doubts=doubts)
     except av.FFmpegError as exc:
         if not medium.whole:
             return Media(kind, "")
-        raise MediaError(_why_unreadable(medium.file)) from exc
+        raise MediaError(_why_unreadable(medium, kind)) from exc
 
 
 def _describe(
@@ -159,15 +161,32 @@ def _with_lengths(found: Media, lengths: Lengths) -> Media:
     )
 
 
-def _why_unreadable(source: BinaryIO) -> str:
+def _why_unreadable(medium: OpenMedium, kind: MediaKind) -> str:
     """What is wrong with a file that FFmpeg can't open."""
-    try:
-        names = {box.name for box in top_boxes(source)}
-    except BadBoxes:
-        names = set()
+    names = {box.name for box in _boxes(medium)}
     if b"mdat" in names and b"moov" not in names:
         return (
             "it is cut off before its index (moov), as an interrupted recording or download is, "
             "and can't be played: repair it or take the whole file"
         )
-    return "it is damaged, or no recording or video of a known kind"
+    taken = ", ".join(SENT_CONTAINERS[kind])
+    return f"it is damaged, or of no known kind; taken are {taken}: convert it or download it again"
+
+
+def _boxes(medium: OpenMedium) -> list[Box]:
+    try:
+        return top_boxes(medium.file)
+    except BadBoxes:
+        return []
+
+
+def _cut_off(medium: OpenMedium) -> tuple[Doubt, ...]:
+    """An MP4 or MOV whose last box is said to go on behind the end of the file."""
+    boxes = _boxes(medium)
+    if not boxes or boxes[-1].end <= medium.size_bytes:
+        return ()
+    message = (
+        f"{medium.name} is cut off: {medium.size_bytes:,} of {boxes[-1].end:,} bytes are there; "
+        "its lengths are those of the whole"
+    )
+    return (Doubt("media-cut-off", message),)

@@ -55,7 +55,7 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
         reference: what the manifest calls it; messages do the same.
         whole: False where reading raises OSError for some of it, as of a remote file of which only
             the ends were fetched. Then what can't be known is None or marked as guessed, and
-            it need not be playable.
+            it need not be playable; where nothing can be known, `probed` is False.
 
     Returns:
         Without path, URL and hash, which the caller knows.
@@ -73,7 +73,8 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
         found = _found(medium, kind)
         if found.kind != kind:
             raise _in_wrong_place(f"{_A[found.kind]} ({found.format})", found.kind, kind)
-    return replace(found, reference=reference, size_bytes=medium.size_bytes, probed=True)
+    probed = bool(found.format)
+    return replace(found, reference=reference, size_bytes=medium.size_bytes, probed=probed)
 
 
 def _found(medium: OpenMedium, kind: MediaKind) -> Media:
@@ -84,7 +85,10 @@ def _found(medium: OpenMedium, kind: MediaKind) -> Media:
     try:
         return probe_container(medium, kind)  # to say what it is instead
     except MediaError:
-        raise MediaError(f"it is no image of a known kind; {_what_is_sent(kind)}") from None
+        raise MediaError(
+            f"it is no image of a known kind; {_what_is_sent(kind)}: convert it, or download it "
+            "again"
+        ) from None
 
 
 def _refuse_by_looks(look: Look, kind: MediaKind) -> None:
