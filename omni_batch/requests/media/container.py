@@ -47,6 +47,8 @@ followed."""
 _QUICKTIME = _Form(("mov", "video/quicktime"), ("mov", "video/quicktime"))
 _3GP = _Form(("3gp", "video/3gpp"), ("3gp", "audio/3gpp"))
 _WEBM = _Form(("webm", "video/webm"), ("webm", "audio/webm"))
+_FASTEST_PER_S = 240.0
+_HIDDEN_S = 1.0
 _WEBM_DOCTYPE = b"\x42\x82\x84webm"
 _M4A = ("aac", "audio/mp4")
 """What the service takes an M4A for: the vendor's own command line sends `aac` for it."""
@@ -89,12 +91,24 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
                 raise MediaError("nothing in it can be played")
             beside = sound if video else None
             lengths = read_lengths(container, main, beside, medium)
-            doubts = _cut_off(medium) if container.format.name.startswith("mov") else ()
-            return replace(_with_lengths(found, lengths), doubts=doubts)
+            found = _with_lengths(found, lengths)
+            if not container.format.name.startswith("mov"):
+                return found
+            return replace(found, doubts=(*_cut_off(medium), *_edited(found, medium.name)))
     except av.FFmpegError as exc:
         if not medium.whole:
             return Media(kind, "")
         raise MediaError(_why_unreadable(medium, kind)) from exc
+
+
+def kind_in_container(medium: OpenMedium) -> Media | None:
+    """Kind and form of a recording or video; None where it is neither."""
+    medium.file.seek(0)
+    try:
+        with open_container(medium.file) as container:
+            return _describe(container, medium.head)[0]
+    except av.FFmpegError:
+        return None
 
 
 def _describe(
@@ -153,8 +167,13 @@ def _is_cover(stream: VideoStream) -> bool:
 def _with_lengths(found: Media, lengths: Lengths) -> Media:
     if lengths.main_s is None and found.kind == "audio" and not lengths.guessed:
         raise MediaError("nothing in it can be played")
+    frames, frames_per_s = found.frame_count or lengths.packets, found.frames_per_s
+    if found.kind == "video" and (frames_per_s or 0) > _FASTEST_PER_S:  # ticks, not pictures
+        frames_per_s = frames / lengths.main_s if frames and lengths.main_s else None
     return replace(
         found,
+        frame_count=frames if found.kind == "video" else None,
+        frames_per_s=frames_per_s,
         duration_s=lengths.main_s,
         sound_s=lengths.sound_s,
         duration_guessed=lengths.guessed and lengths.main_s is not None,
@@ -190,3 +209,20 @@ def _cut_off(medium: OpenMedium) -> tuple[Doubt, ...]:
         "its lengths are those of the whole"
     )
     return (Doubt("media-cut-off", message),)
+
+
+def _edited(found: Media, name: str) -> tuple[Doubt, ...]:
+    """An MP4 or MOV cut without encoding it again: its edit list hides what is still there.
+
+    Readers count one or the other (vllm#48608).
+    """
+    if not (found.frame_count and found.frames_per_s and found.duration_s):
+        return ()
+    stored_s, shown_s = found.frame_count / found.frames_per_s, found.duration_s
+    if stored_s - shown_s <= max(_HIDDEN_S, shown_s / 10):
+        return ()
+    message = (
+        f"{name} shows {shown_s:,.6g} s of the {stored_s:,.6g} s of pictures in it: it is counted "
+        "by what it shows; encode it again to be sure"
+    )
+    return (Doubt("video-edited", message),)

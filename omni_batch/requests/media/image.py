@@ -54,11 +54,29 @@ def probe_image(medium: OpenMedium) -> Media:
 
 def _by_its_head(medium: OpenMedium) -> Media | None:
     """What the first bytes say of an image of which more is missing."""
+    if (size_px := _webp_size_px(medium.head)) is not None:
+        return _image("webp", *size_px)
     try:
         return _decoded(io.BytesIO(_critical_chunks(medium.head)), medium.name, whole=False)
     except Exception:  # as above
         look = look_of(medium.head)
         return _image(look.mime_type.rpartition("/")[2]) if look else None
+
+
+def _webp_size_px(head: bytes) -> tuple[int, int] | None:
+    """Width and height by the first chunk (RFC 9649); Pillow needs the whole file for that."""
+
+    def bits(start: int, end: int) -> int:
+        return int.from_bytes(head[start:end], "little")
+
+    match head[8:16]:
+        case b"WEBPVP8X":
+            return 1 + bits(24, 27), 1 + bits(27, 30)
+        case b"WEBPVP8L":
+            return 1 + (bits(21, 25) & 0x3FFF), 1 + (bits(21, 25) >> 14 & 0x3FFF)
+        case b"WEBPVP8 ":
+            return bits(26, 28) & 0x3FFF, bits(28, 30) & 0x3FFF
+    return None
 
 
 def _decoded(source: BinaryIO, name: str, *, whole: bool) -> Media:

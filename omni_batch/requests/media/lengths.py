@@ -41,6 +41,8 @@ class Lengths:
     """Of a video's sound."""
     guessed: bool = False
     """Whether they rest on a bit rate or an old begin."""
+    packets: int | None = None
+    """Of the main stream, where all were read: pictures, if it has any."""
 
 
 def read_lengths(
@@ -62,6 +64,8 @@ def read_lengths(
     )
     known = stated.main_s is not None and (alone or stated.sound_s is not None)
     if not medium.whole:
+        if _name(container).startswith("mpeg"):  # its length is in the time stamps of its end
+            return Lengths(None)
         return stated if known else _guessed(container, sound)
     tracks = [_Track(stream) for stream in (main, sound) if stream is not None]
     played = _play(container, tracks, to_end=not known)
@@ -125,7 +129,8 @@ def _measured(container: InputContainer, tracks: list["_Track"]) -> Lengths:
     main_s, *others = (track.length_s for track in tracks)
     if main_s is not None and _name(container) == "mp3":
         main_s = _heard_s(container, main_s)
-    return Lengths(main_s, others[0] if others else None)
+    sound_s = others[0] if others else None
+    return Lengths(main_s, sound_s, packets=tracks[0].packets)
 
 
 def _play(container: InputContainer, tracks: list["_Track"], *, to_end: bool) -> bool:
@@ -189,7 +194,7 @@ class _Track:
 
     def add(self, packet: "Packet[Any]") -> None:
         """Take in the next packet of the stream."""
-        self.packets += 1
+        self.packets += packet.size > 0
         begin, duration = packet.pts, packet.duration or self._usual
         if begin is None:
             return

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omni_batch.errors import MediaError
-from omni_batch.requests.media.container import SENT_CONTAINERS, probe_container
+from omni_batch.requests.media.container import (
+    SENT_CONTAINERS,
+    kind_in_container,
+    probe_container,
+)
 from omni_batch.requests.media.image import SENT_IMAGES, probe_image
 from omni_batch.requests.media.open_medium import OpenMedium, open_medium
 from omni_batch.requests.media.sniff import HEAD_BYTES, Look, look_of
@@ -82,13 +86,11 @@ def _found(medium: OpenMedium, kind: MediaKind) -> Media:
         return probe_container(medium, kind)
     if look_of(medium.head) is not None:
         return probe_image(medium)
-    try:
-        return probe_container(medium, kind)  # to say what it is instead
-    except MediaError:
-        raise MediaError(
-            f"it is no image of a known kind; {_what_is_sent(kind)}: convert it, or download it "
-            "again"
-        ) from None
+    if (found := kind_in_container(medium)) is not None:
+        return found
+    raise MediaError(
+        f"it is no image of a known kind; {_what_is_sent(kind)}: convert it, or download it again"
+    )
 
 
 def _refuse_by_looks(look: Look, kind: MediaKind) -> None:

@@ -89,42 +89,22 @@ def _check(bound: _Bound, media: Media, context: RuleContext) -> Iterator[Findin
         yield Violation(bound.rule, message, f"limits.{bound.limit}")
 
 
-def _lengths_of_videos(context: RuleContext) -> Iterator[Doubt]:
-    """Limits are held against the pictures that are shown, as the published code counts them."""
+def _sound_of_videos(context: RuleContext) -> Iterator[Doubt]:
+    """Limits are held against the pictures, as the published code counts them."""
+    limit = context.limit("video_max_s")
     for media in context.request.media():
-        if media.kind == "video" and media.duration_s and not media.duration_guessed:
-            yield from _sound_of_video(media, media.duration_s, context)
-            yield from _edited_video(media, media.duration_s)
-
-
-def _sound_of_video(media: Media, pictures_s: float, context: RuleContext) -> Iterator[Doubt]:
-    limit, sound_s = context.limit("video_max_s"), media.sound_s
-    if sound_s is None:
-        return
-    name = display_name(media.reference)
-    lengths = f"the pictures of {name} last {number(pictures_s)} s, its sound {number(sound_s)} s"
-    if limit is not None and pictures_s <= limit + _HAIR_S < sound_s:
-        message = f"{lengths}; {context.name} takes {number(limit)} s at most, perhaps of both"
-        yield Doubt("video-too-long", message)
-    elif _differ(sound_s, pictures_s):
-        yield Doubt("video-lengths-differ", f"{lengths}: each is counted by its own length")
-
-
-def _edited_video(media: Media, shown_s: float) -> Iterator[Doubt]:
-    """Cut without encoding it again: an edit list hides what is still there (vllm#48608)."""
-    if not media.frame_count or not media.frames_per_s:
-        return
-    stored_s = media.frame_count / media.frames_per_s
-    if _differ(stored_s, shown_s):
-        yield Doubt(
-            "video-lengths-differ",
-            f"{display_name(media.reference)} shows {number(shown_s)} s of the {number(stored_s)} "
-            "s of pictures in it: it is counted by what it shows; encode it again to be sure",
-        )
-
-
-def _differ(one_s: float, other_s: float) -> bool:
-    return abs(one_s - other_s) > max(_DIFFER_S, other_s / 10)
+        pictures_s, sound_s = media.duration_s, media.sound_s
+        if media.kind != "video" or media.duration_guessed or not pictures_s or not sound_s:
+            continue
+        name = display_name(media.reference)
+        lengths = f"the pictures of {name} last {number(pictures_s)} s, its sound {number(sound_s)}"
+        if limit is not None and pictures_s <= limit + _HAIR_S < sound_s:
+            message = (
+                f"{lengths} s; {context.name} takes {number(limit)} s at most, perhaps of both"
+            )
+            yield Doubt("video-too-long", message)
+        elif abs(sound_s - pictures_s) > max(_DIFFER_S, pictures_s / 10):
+            yield Doubt("video-lengths-differ", f"{lengths} s: each is counted by its own length")
 
 
 def _addresses(context: RuleContext) -> Iterator[Violation]:
@@ -191,6 +171,6 @@ def _oddities(context: RuleContext) -> Iterator[Doubt]:
 
 
 RULES = (
-    *(_addresses, _bounds, _lengths_of_videos, _containers, _formats_of_server),
+    *(_addresses, _bounds, _sound_of_videos, _containers, _formats_of_server),
     _oddities,
 )
