@@ -105,6 +105,12 @@ class MediaConfig(Frozen):
     """Largest media that we fetch ourselves, for servers that can't."""
     allow_private_downloads: bool = False
     """Whether we may fetch from loopback and private addresses."""
+    probe_urls: Literal["ranges", "head", "off"] | None = None
+    """How media behind http(s) URLs are probed. ranges: type, size and length by their first and
+    last bytes. head: type and size by what the host says. off: all of it is guessed. None: ranges
+    in `check`, off in a run."""
+    probe_urls_max: int = Field(default=10_000, ge=1)
+    """Most different URLs to probe; the rest is guessed, which is said."""
     fit: Literal["refuse"] = "refuse"
     """refuse: media over a limit fail their item; nothing is converted."""
     roots: tuple[str, ...] = (".",)

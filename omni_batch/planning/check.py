@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -10,13 +11,13 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.estimates import FIRST_GUESS_TOKENS
 from omni_batch.requests.fingerprint import fingerprint
-from omni_batch.requests.media import MediaLoader
 from omni_batch.store.items import UniqueIds
 from omni_batch.types import Item
 
@@ -71,22 +72,24 @@ async def check_manifest(
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    loader, groups = plan.loader(), _Groups()
+    groups = _Groups()
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
-    for items in _batches(plan):
-        outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
-        for item, outcome in zip(items, outcomes, strict=True):
-            report.items += 1
-            if isinstance(outcome, OmniBatchError):
-                _refuse(report, item, outcome)
-            elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
-                report.reused_items += 1
-            else:
-                _accept(report, groups, outcome)
-                doubts.add_row(item.item_id, outcome.doubts)
-        on_rows(report.items)
+    async with aclosing(plan.media_source(checking=True)) as source:
+        for items in _batches(plan):
+            outcomes = await asyncio.gather(*(_try(plan, source, item) for item in items))
+            for item, outcome in zip(items, outcomes, strict=True):
+                report.items += 1
+                if isinstance(outcome, OmniBatchError):
+                    _refuse(report, item, outcome)
+                elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
+                    report.reused_items += 1
+                else:
+                    _accept(report, groups, outcome)
+                    doubts.add_row(item.item_id, outcome.doubts)
+            on_rows(report.items)
+        doubts.add_run(source.doubts())
     report.warnings = doubts.all()
     _forecast(report, plan, groups)
     return report
@@ -101,9 +104,9 @@ def _batches(plan: Plan) -> Iterator[list[Item]]:
     ids.refuse_duplicates(item.item_id for item in checked_items(plan))
 
 
-async def _try(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem | OmniBatchError:
+async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:
     try:
-        return await prepare_item(plan, loader, item)
+        return await prepare_item(plan, source, item)
     except OmniBatchError as exc:
         return exc
 

@@ -17,9 +17,11 @@ from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.profiles import read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
+from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.build import request_of_config
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.rules.options import RULES_OF_CONFIG
@@ -72,6 +74,23 @@ class Plan:
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
         return MediaLoader(self.base_folder, media.roots, largest)
+
+    def media_source(self, *, checking: bool) -> MediaSource:
+        """Finds and probes the media of rows; to be closed. Where an event loop runs.
+
+        Args:
+            checking: for `check`, which probes URLs unless it is told otherwise.
+        """
+        media = self.config.media
+        mode = media.probe_urls or ("ranges" if checking else "off")
+        if mode == "off":
+            return MediaSource(self.loader())
+        prober = RemoteProber(
+            mode,
+            most_urls=media.probe_urls_max,
+            allow_private=media.allow_private_downloads,
+        )
+        return MediaSource(self.loader(), prober)
 
     def endpoints_for(self, *, spoken: bool) -> tuple[ResolvedEndpoint, ...]:
         """Endpoints that take such rows."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.doubts import Doubt
 from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.transport import choose_transport
 from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import COLUMNS
-from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.messages import messages_of
 from omni_batch.requests.template import PromptTemplate
 from omni_batch.types import Item, Media, Request, media_of
@@ -29,7 +29,7 @@ class PreparedItem:
     doubts: tuple[Doubt, ...] = ()
 
 
-async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem:
+async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedItem:
     """Fill in the prompt, find and probe the media, hold the request against every rule.
 
     Raises:
@@ -38,7 +38,7 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
         InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
     """
     turns = messages_of(item, _fill_in(plan.template, item))
-    media = await _load_all(loader, media_of(turns))
+    media = await _load_all(source, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config
     request = build_request(item, messages, config.request, config.model, plan.model)
@@ -63,12 +63,12 @@ def _fill_in(template: PromptTemplate | None, item: Item) -> str | None:
     return template.render({**own, "item_id": item.item_id, **item.source})
 
 
-async def _load_all(loader: MediaLoader, named: Iterable[Media]) -> dict[Media, Media]:
+async def _load_all(source: MediaSource, named: Iterable[Media]) -> dict[Media, Media]:
     media: dict[Media, Media] = {}
     problems: list[str] = []
     for medium in named:
         try:
-            media[medium] = await loader.load(medium)
+            media[medium] = await source.load(medium)
         except MediaError as exc:
             problems.append(str(exc))
     if problems:
