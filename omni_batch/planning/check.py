@@ -1,7 +1,7 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -11,6 +11,7 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepare import checked_items
@@ -72,26 +73,28 @@ async def check_manifest(
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    groups = _Groups()
+    groups, editions = _Groups(), OtherEditions(plan)
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
     async with aclosing(plan.media_source(checking=True)) as source:
-        for items in _batches(plan):
-            outcomes = await asyncio.gather(*(_try(plan, source, item) for item in items))
-            for item, outcome in zip(items, outcomes, strict=True):
-                report.items += 1
-                if isinstance(outcome, OmniBatchError):
-                    _refuse(report, item, outcome)
-                elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
-                    report.reused_items += 1
-                else:
-                    _accept(report, groups, outcome)
-                    doubts.add_row(item.item_id, outcome.doubts)
+        async for item, outcome in _outcomes(plan, source):
+            report.items += 1
+            if isinstance(outcome, OmniBatchError):
+                _refuse(report, item, outcome)
+            elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
+                report.reused_items += 1
+            else:
+                _accept(report, groups, outcome)
+                editions.add(outcome)
+                doubts.add_row(item.item_id, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
-    report.warnings = doubts.all()
     _forecast(report, plan, groups)
+    doubts.add_run(editions.doubts())
+    if report.cost:
+        doubts.add_run(free_quota_doubts(plan))
+    report.warnings = doubts.all()
     return report
 
 
@@ -102,6 +105,15 @@ def _batches(plan: Plan) -> Iterator[list[Item]]:
             ids.add(item.item_id)
         yield batch
     ids.refuse_duplicates(item.item_id for item in checked_items(plan))
+
+
+async def _outcomes(
+    plan: Plan, source: MediaSource
+) -> AsyncIterator[tuple[Item, PreparedItem | OmniBatchError]]:
+    for items in _batches(plan):
+        tries = [_try(plan, source, item) for item in items]
+        for pair in zip(items, await asyncio.gather(*tries), strict=True):
+            yield pair
 
 
 async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:

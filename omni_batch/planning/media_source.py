@@ -1,4 +1,4 @@
-"""Reference → Media with what is known of it: files by their bytes, URLs by what their hosts tell."""
+"""Reference → Media with what is known of it: files by their bytes, URLs by their hosts."""
 
 from dataclasses import dataclass
 

@@ -27,21 +27,21 @@ class PartialFile(io.RawIOBase):
         self._stretches.append((offset, data))
         self.missing, self._at = None, 0
 
-    def readable(self) -> bool:
+    def readable(self) -> bool:  # noqa: D102 as io has it
         return True
 
-    def seekable(self) -> bool:
+    def seekable(self) -> bool:  # noqa: D102
         return True
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size_bytes}[whence]
         self._at = max(0, start + offset)
         return self._at
 
-    def tell(self) -> int:
+    def tell(self) -> int:  # noqa: D102
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: D102
         data = self._known(len(buffer))
         buffer[: len(data)] = data
         self._at += len(data)
