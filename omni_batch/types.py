@@ -62,8 +62,8 @@ class Item:
 class Media:
     """One image, recording or video. Holds no bytes.
 
-    A manifest gives kind and reference; the rest is known once it is loaded, that is probed by its
-    content and found readable.
+    A manifest gives kind and reference; the rest is known once it is loaded: a file or a data URI
+    is probed by its content and found readable, a URL may be.
     """
 
     kind: MediaKind
@@ -80,9 +80,18 @@ class Media:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: float | None = None
+    """Of a recording, or of the pictures of a video."""
+    duration_guessed: bool = False
+    """`duration_s` and `sound_s` rest on a bit rate or the like: they refuse nothing."""
+    sound_s: float | None = None
+    """Of a video's sound, which may end before or after its pictures."""
     frames_per_s: float | None = None
     frame_count: int | None = None
     has_sound: bool = False
+    probed: bool = False
+    """Its content was looked at: format and type are by it, not by a name."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was odd about it, or was done for the user to find or read it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ HOMES = {
     "tenacity": ("engine.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
-    "av": ("requests.probe", "analytics.report.thumbnails"),
+    "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
     "filelock": ("store.run_dir",),
     "yaml": ("config",),

@@ -67,9 +67,9 @@ class MediaLoader:
 
     def _load_file(self, ref: Media) -> Media:
         # PyAV and Pillow: not paid for by text-only runs
-        from omni_batch.requests.probe import probe
+        from omni_batch.requests.media.probe import probe_file
 
-        return probe(self.find(ref.reference), ref.kind, ref.reference)
+        return probe_file(self.find(ref.reference), ref.kind, ref.reference)
 
     def _written_out(self, ref: Media) -> Media:
         name = display_name(ref.reference)
