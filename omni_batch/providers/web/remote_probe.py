@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 
 from omni_batch.doubts import Doubt
@@ -103,14 +103,11 @@ class RemoteProber:
             return replace(media, mime_type=stated, size_bytes=reply.length_bytes)
 
     async def _by_ranges(self, media: Media) -> Media:
-        # PyAV and Pillow: not paid for by runs without media
-        from omni_batch.requests.media.probe import probe
-
         begin, size_bytes, has_ranges = await self._begin(media)
         file = PartialFile(size_bytes or len(begin))
         file.add(0, begin)
         for _ in range(_MOST_STRETCHES):
-            found = await asyncio.to_thread(probe, file, media.kind, media.reference, whole=False)
+            found = await asyncio.to_thread(_look_at, file, media)
             if _is_known(found) or file.missing is None or not has_ranges:
                 break
             file.add(*await self._stretch(media, file))
@@ -174,3 +171,10 @@ def _is_known(media: Media) -> bool:
     """Whether all is known that a limit or an estimate asks for."""
     seen = media.kind == "audio" or media.width_px is not None
     return seen and (media.kind == "image" or media.duration_s is not None)
+
+
+def _look_at(file: PartialFile, media: Media) -> Media:
+    # PyAV and Pillow: not paid for by runs without media
+    from omni_batch.requests.media.probe import probe
+
+    return probe(cast(BinaryIO, file), media.kind, media.reference, whole=False)
