@@ -177,7 +177,7 @@ def test_pictures_and_sound_of_a_video_cost_by_their_own_lengths() -> None:
 def test_a_side_of_less_than_half_a_patch_is_lost_and_the_image_enlarged(
     height_px: int, width_px: int, flash: int, turbo: int, plus: int
 ) -> None:
-    """As the published code has it: round(11 / 32) is 0. The later generation's has no such sides."""
+    """As the published code has it: round(11 / 32) is 0. Later code knows no such sides."""
     costs = [image_tokens(height_px, width_px, rules) for rules in (FLASH, TURBO, PLUS)]
     assert costs == [flash, turbo, plus]
 

@@ -465,7 +465,7 @@ def test_a_length_beyond_its_limit_by_a_hair_is_sent_and_doubted(media: Media, l
 @pytest.mark.parametrize("media", [AUDIO, VIDEO])
 def test_a_length_that_is_a_guess_refuses_nothing(media: Media) -> None:
     long = replace(media, duration_s=9_000.0)
-    assert {f"{media.kind}-too-long", "input-too-long"} == rules(ask(long))
+    assert f"{media.kind}-too-long" in rules(ask(long))
     guessed = replace(long, duration_guessed=True)
     assert judged(ask(guessed, thinking=True)) == ()
     assert any("9,000 s" in text and "is a guess" in text for text in warned(ask(guessed)))

@@ -16,6 +16,7 @@ from omni_batch.text import display_name
 from omni_batch.types import Media, MediaKind
 
 _SENT = {"image": SENT_IMAGES, **SENT_CONTAINERS}
+_A = {"image": "an image", "audio": "a recording", "video": "a video"}
 _INSTEAD = {
     ("image", "video"): "the service takes it for no video: put it in the column image, or send "
     "its frames",
@@ -71,7 +72,7 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
             _refuse_by_looks(look, kind)
         found = _found(medium, kind)
         if found.kind != kind:
-            raise _in_wrong_place(f"{found.kind} ({found.format})", found.kind, kind)
+            raise _in_wrong_place(f"{_A[found.kind]} ({found.format})", found.kind, kind)
     return replace(found, reference=reference, size_bytes=medium.size_bytes, probed=True)
 
 
