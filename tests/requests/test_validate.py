@@ -412,6 +412,21 @@ def test_option_not_taken() -> None:
 # --- warnings ---
 
 
+def test_a_size_that_nobody_knows_is_said_with_what_it_counts_as() -> None:
+    assert (
+        warned(
+            ask(IMAGE),
+        )
+        == ()
+    )
+    assert warned(ask(LINK, LINK)) == (
+        "https://h/i.jpg and 1 more: the size is unknown and counted as 1280 x 720 px",
+    )
+    film = Media("video", "https://h/v.mp4", url="https://h/v.mp4")
+    assert warned(ask(film))[0].endswith("counted as 1280 x 720 px and 10 s")
+    assert warned(ask(replace(film, width_px=64, height_px=48)))[0].endswith("counted as 10 s")
+
+
 def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
     assert warned(ask("Hi", **SPEECH)) == ()
     for asked, nearest in (("cherry", "Cherry"), ("Eldrik Sage", "Eldric Sage")):
