@@ -18,6 +18,7 @@ from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.requests.build import request_of_config
@@ -102,6 +103,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     for profile in profiles if needs_key else ():
         if profile.api_key_block is None:  # else a flow reads it when it runs
             read_api_key(profile)
+    check_environment(profile.base_url for profile in profiles)
     known = _catalogue(config.catalogue)
     model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
     plan = Plan(
