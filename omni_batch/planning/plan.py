@@ -229,6 +229,9 @@ def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
     if endpoint.offers is None:
         message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"
         yield Doubt("region-not-listed", message)
+    if model is not None and model.is_unverified("prices") and endpoint.price:
+        message = f"the prices of {name} are those of third parties: hold the first bill against it"
+        yield Doubt("prices-unverified", message)
     if model is not None and model.ends and endpoint.profile.key_region and endpoint.limits:
         remedy = f": use {model.successor}" if model.successor else ": try a few rows first"
         yield Doubt(

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from omni_batch.catalogue.tokens import image_tokens
+from omni_batch.catalogue.tokens import PromptEstimate, image_tokens
 from omni_batch.config import parse_config
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.types import Message, Request
 
 
 def plan(**tree: Any) -> Plan:
@@ -215,6 +216,20 @@ def test_a_model_that_ends_is_a_warning_at_the_vendors_own_service() -> None:
     assert "use qwen3.5-omni-plus" in doubt.message
     assert plan(model="qwen-omni-turbo").doubts == ()
     assert plan(endpoint=BEIJING).doubts == ()
+
+
+def test_prices_of_third_parties_are_a_warning() -> None:
+    assert rules(plan(endpoint=SINGAPORE, model="qwen3.5-plus")) == ["prices-unverified"]
+    assert rules(plan(endpoint=VLLM, model="qwen3.5-plus")) == []
+
+
+def test_a_prompt_beyond_the_known_price_is_a_warning() -> None:
+    endpoint = plan(endpoint=SINGAPORE, model="qwen3.5-plus").endpoints[0]
+    request = Request("qwen3.5-plus", (Message("user", ("Hi",)),), "text")
+    assert endpoint.judge(request, PromptEstimate(text=256_000)).doubts == ()
+    (doubt,) = endpoint.judge(request, PromptEstimate(text=256_001)).doubts
+    assert doubt.rule == "price-of-longer-prompt"
+    assert "256,001" in doubt.message
 
 
 def test_a_custom_endpoint_at_a_host_of_the_vendor_has_its_prices() -> None:
