@@ -34,6 +34,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"endpoint": {"name": "vllm"}}, "needs endpoint.base_url"),
     ({"endpoint": {"name": "custom", "base_url": SELF_HOSTED, "dialect": "vlm"}}, "mean vllm"),
     ({"endpoint": {"name": "dashscope-workspace", "workspace": "ws"}}, "endpoint.region"),
+    ({"endpoint": {**WORKSPACE, "region": "singapore"}}, "did you mean ap-southeast-1"),
     ({"request": SPEECH, "model": "qwen3.8-omni-flash"}, "does not speak: set.*choose a model"),
     ({"request": SPEECH, "model": "qwen3.5-plus"}, "qwen3.5-plus does not speak: set"),
     ({"endpoint": SINGAPORE, "model": "qwen-omni-turbo-2025-01-19"}, "is offered in beijing; endp"),
@@ -196,6 +197,20 @@ def test_a_region_of_your_own_model_is_kept_to(tmp_path: Path) -> None:
 def test_two_regions_with_a_key_each_make_a_plan() -> None:
     found = plan(endpoints=[BEIJING, {**SINGAPORE, "api_key_env": "SINGAPORE_KEY"}])
     assert [endpoint.profile.key_region for endpoint in found.endpoints] == ["beijing", "singapore"]
+
+
+def test_two_variables_with_the_same_key_are_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-marker-0123456789")
+    monkeypatch.setenv("SINGAPORE_KEY", "sk-marker-0123456789")
+    endpoints = [BEIJING, {**SINGAPORE, "api_key_env": "SINGAPORE_KEY"}]
+    config = parse_config({"manifest": {"path": "rows.csv"}, "endpoints": endpoints})
+    with pytest.raises(ConfigError, match=r"have the same key.*set SINGAPORE_KEY") as refused:
+        make_plan(config)
+    assert "marker" not in str(refused.value)
+    monkeypatch.setenv("SINGAPORE_KEY", "sk-another-0123456789")
+    assert len(make_plan(config).endpoints) == 2
 
 
 def test_one_key_serves_one_region_and_servers_of_your_own() -> None:
