@@ -18,8 +18,8 @@ from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
-from omni_batch.providers.environment import check_environment
 from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.requests.build import request_of_config
