@@ -39,6 +39,8 @@ PURE = (
     "endpoint_status",
     "errors",
     "stream",
+    "catalogue.model",
+    "catalogue.describe",
     "catalogue.tokens",
     "catalogue.prices",
     "requests.messages",
