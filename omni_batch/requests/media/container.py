@@ -87,7 +87,7 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
             if main is None:
                 raise MediaError("nothing in it can be played")
             beside = sound if video else None
-            lengths = read_lengths(container, main, beside, whole=medium.whole)
+            lengths = read_lengths(container, main, beside, medium)
             return _with_lengths(found, lengths)
     except av.FFmpegError as exc:
         if not medium.whole:

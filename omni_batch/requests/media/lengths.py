@@ -1,10 +1,11 @@
 """How long a recording or the streams of a video are: stated by headers that can be trusted, else
 measured over the packets, which are read and not decoded."""
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 import av
 from av.audio.stream import AudioStream
@@ -13,6 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from omni_batch.errors import MediaError
+from omni_batch.requests.media.open_medium import OpenMedium
 
 _Stream = VideoStream | AudioStream
 _TRIES = 200  # packets to get a first frame out of; a group of pictures is seldom longer
@@ -24,6 +26,7 @@ _STATES_WHOLE = ("matroska", "flv", "asf")
 at the beginning, or by the last time stamp."""
 _LATE_S = 0.5
 """What begins later was cut out of a longer recording, and its header counts from the old begin."""
+_TAGS_BYTES = 4096  # ID3v1, APE and lyrics behind the sound
 _TAGS = (b"Xing", b"Info", b"VBRI")
 """Of MP3 frames that hold no sound but the length of a file; joined files have some midway."""
 
@@ -41,24 +44,24 @@ class Lengths:
 
 
 def read_lengths(
-    container: InputContainer, main: _Stream, sound: AudioStream | None, *, whole: bool
+    container: InputContainer, main: _Stream, sound: AudioStream | None, medium: OpenMedium
 ) -> Lengths:
     """Play the beginning of the main stream, and find out how long both are.
 
     Args:
+        container: of `medium`; where parts of that are missing, the headers alone count.
         sound: of a video; None where it has none, or where it is the main stream.
-        whole: False to look at the headers alone.
 
     Raises:
         MediaError: nothing of the first packets can be decoded.
     """
     alone = sound is None
     stated = Lengths(
-        _stated_s(container, main, alone=alone),
+        _tagged_s(container, main, medium) or _stated_s(container, main, alone=alone),
         None if sound is None else _stated_s(container, sound, alone=alone),
     )
     known = stated.main_s is not None and (alone or stated.sound_s is not None)
-    if not whole:
+    if not medium.whole:
         return stated if known else _guessed(container, sound)
     tracks = [_Track(stream) for stream in (main, sound) if stream is not None]
     played = _play(container, tracks, to_end=not known)
@@ -81,6 +84,28 @@ def _stated_s(container: InputContainer, stream: _Stream, *, alone: bool) -> flo
     return None
 
 
+def _tagged_s(container: InputContainer, stream: _Stream, medium: OpenMedium) -> float | None:
+    """The length that an MP3 states in its first frame, where that is meant for all of the file."""
+    place = max(medium.head.find(tag) for tag in _TAGS[:2])
+    is_mp3 = _name(container) == "mp3" and _is_mp3(stream)
+    if not is_mp3 or place < 0 or len(medium.head) < place + 16:
+        return None
+    flags, frames, size_bytes = struct.unpack_from(">III", medium.head, place + 4)
+    if flags & 3 != 3 or abs(medium.size_bytes - place - size_bytes) > _TAGS_BYTES:
+        return None
+    samples = 1152 if stream.rate >= 32_000 else 576
+    return _heard_s(container, frames * samples / stream.rate)
+
+
+def _heard_s(container: InputContainer, coded_s: float) -> float | None:
+    """An MP3 without the silence that its encoder put first, as players leave it out."""
+    return max(0.0, coded_s - max(0, container.start_time or 0) / av.time_base) or None
+
+
+def _is_mp3(stream: _Stream) -> TypeGuard[AudioStream]:
+    return isinstance(stream, AudioStream) and stream.codec_context.name.startswith("mp3")
+
+
 def _guessed(container: InputContainer, sound: AudioStream | None) -> Lengths:
     start = max(0, container.start_time or 0)
     guess_s = max(0, (container.duration or 0) - start) / av.time_base or None
@@ -90,9 +115,8 @@ def _guessed(container: InputContainer, sound: AudioStream | None) -> Lengths:
 def _measured(container: InputContainer, tracks: list["_Track"]) -> Lengths:
     main_s, *others = (track.length_s for track in tracks)
     if main_s is not None and _name(container) == "mp3":
-        # Silence that the encoder put before the first sample, as players leave it out.
-        main_s = max(0.0, main_s - max(0, container.start_time or 0) / av.time_base)
-    return Lengths(main_s or None, (others or [None])[0])
+        main_s = _heard_s(container, main_s)
+    return Lengths(main_s, others[0] if others else None)
 
 
 def _play(container: InputContainer, tracks: list["_Track"], *, to_end: bool) -> bool:
@@ -142,7 +166,7 @@ class _Track:
     def __init__(self, stream: _Stream) -> None:
         self.stream = stream
         self.packets = 0
-        self._is_mp3 = stream.codec_context.name.startswith("mp3")
+        self._is_mp3 = _is_mp3(stream)
         self._ticks = 0
         self._begin: int | None = None
         self._end = 0
