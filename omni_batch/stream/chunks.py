@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from omni_batch.stream.finish_reasons import finish_reason
+from omni_batch.stream.forgiving import ID_CHARS
 from omni_batch.stream.usage import read_usage
 from omni_batch.types import Chunk
 
-ID_CHARS = 200
 _NULL = b"null"
 
 

@@ -18,7 +18,7 @@ from omni_batch.stream.usage import read_usage
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
-_ID_CHARS = 200
+ID_CHARS = 200
 _QUOTED_CHARS = 120
 _MAX_DIGITS = 300
 _SIGNS_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "keepalive", "keep-alive", "keep_alive"})
@@ -31,7 +31,7 @@ _THOUGHT_PARTS = frozenset({"thinking", "reasoning", "reasoning_text", "thought"
 _OTHER_PROTOCOLS = ("delta", "output", "content", "response", "candidates", "generated_text")
 _NO_FAULT = frozenset({"", "0", "200", "ok", "success"})
 OTHER_PROTOCOL = "event-of-other-protocol"
-_PASSED_OVER = "event-passed-over"
+PASSED_OVER = "event-passed-over"
 
 Words = Callable[[bytes], bytes]
 """Makes what the service said fit to be shown."""
@@ -60,10 +60,10 @@ def decode_any(event: Event, error_of: ErrorOf, words: Words) -> list[Chunk]:
 
 
 def _no_chunk(payload: bytes, words: Words) -> StreamError:
-    return StreamError(f"the service sent an event that is not a chunk: {_quoted(payload, words)}")
+    return StreamError(f"the service sent an event that is not a chunk: {quoted(payload, words)}")
 
 
-def _quoted(payload: bytes, words: Words) -> str:
+def quoted(payload: bytes, words: Words) -> str:
     return repr(one_line(words(payload[: 8 * _QUOTED_CHARS]).decode(errors="replace"))[:_QUOTED_CHARS])
 
 
@@ -104,8 +104,7 @@ class _Reader:
 
     def _passed_over(self, text: str) -> Chunk:
         message = "the service sent an event that is no part of an answer and was passed over: "
-        quoted = _quoted(_bytes(text), self._words)
-        return Chunk(doubts=(Doubt(_PASSED_OVER, message + quoted),))
+        return Chunk(doubts=(Doubt(PASSED_OVER, message + quoted(_bytes(text), self._words)),))
 
     def _value(self, tree: Any, text: str) -> Iterator[Chunk]:
         match tree:
@@ -133,7 +132,7 @@ class _Reader:
         frame = Chunk(
             usage=usage,
             doubts=doubts,
-            response_id=said_id[:_ID_CHARS] if isinstance(said_id, str) and said_id else None,
+            response_id=said_id[:ID_CHARS] if isinstance(said_id, str) and said_id else None,
         )
         yield from self._choices(tree, frame, text)
 
@@ -155,7 +154,7 @@ class _Reader:
         if any(tree.get(name) for name in _OTHER_PROTOCOLS):
             message = (
                 "the server sent events of another protocol, which hold no `choices`; is "
-                f"endpoint.base_url its OpenAI-compatible address? {_quoted(_bytes(text), self._words)}"
+                f"endpoint.base_url its OpenAI-compatible address? {quoted(_bytes(text), self._words)}"
             )
             yield Chunk(doubts=(Doubt(OTHER_PROTOCOL, message),))
         elif any(tree.get(name) for name in ("message", "msg", "status")) and not self._named:
@@ -339,9 +338,14 @@ def _words(value: Any) -> str:
 
 
 def _not_understood(member: str, value: Any) -> UnsupportedReply:
-    members = f" with the members {', '.join(map(str, value))[:80]}" if isinstance(value, dict) else ""
-    kind = {dict: "an object", list: "a list", str: "a text"}.get(type(value), "a number or boolean")
+    match value:
+        case dict():
+            kind = f"an object with the members {', '.join(map(str, value))[:80]}"
+        case str():
+            kind = "a text"
+        case _:
+            kind = "a number or boolean"
     return UnsupportedReply(
-        f"`{member}` of the reply is {kind}{members}, which is no form of an answer that is known; "
+        f"`{member}` of the reply is {kind}, which is no form of an answer that is known; "
         "the next reply would be the same, so it is not asked for again"
     )

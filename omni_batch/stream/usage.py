@@ -94,7 +94,8 @@ def _plausible(usage: Usage) -> tuple[Usage, list[str]]:
         parts = sum(getattr(usage, name) or 0 for name in names)
         if parts > total:
             said.append(f"{parts:,} {side} tokens by kind, but {total:,} in all")
-            usage = replace(usage, **dict.fromkeys(names))
+            unknown: dict[str, Any] = dict.fromkeys(names)
+            usage = replace(usage, **unknown)
     return usage, said
 
 
