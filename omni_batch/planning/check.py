@@ -10,8 +10,8 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.estimates import FIRST_GUESS_TOKENS
@@ -75,7 +75,8 @@ async def check_manifest(
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
-    for items in _batches(plan):
+    checked = CheckedItems(plan)
+    for items in _batches(plan, checked):
         outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
         for item, outcome in zip(items, outcomes, strict=True):
             report.items += 1
@@ -87,18 +88,19 @@ async def check_manifest(
                 _accept(report, groups, outcome)
                 doubts.add_row(item.item_id, outcome.doubts)
         on_rows(report.items)
+    doubts.add_run(checked.doubts())
     report.warnings = doubts.all()
     _forecast(report, plan, groups)
     return report
 
 
-def _batches(plan: Plan) -> Iterator[list[Item]]:
-    items, ids = checked_items(plan), UniqueIds()
+def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:
+    items, ids = iter(checked), UniqueIds()
     while batch := list(islice(items, _AT_ONCE)):
         for item in batch:
             ids.add(item.item_id)
         yield batch
-    ids.refuse_duplicates(item.item_id for item in checked_items(plan))
+    ids.refuse_duplicates(item.item_id for item in CheckedItems(plan))
 
 
 async def _try(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem | OmniBatchError:

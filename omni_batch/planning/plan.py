@@ -21,6 +21,7 @@ from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.profiles import read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.requests.build import request_of_config
+from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
@@ -109,7 +110,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
-        base_folder or _base_folder(config.manifest.path),
+        base_folder or manifest_folder(config.manifest.path),
     )
     plan.loader()
     verdict = _judge(plan)
@@ -192,7 +193,3 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
             "and its cost can't be estimated",
         )
-
-
-def _base_folder(manifest: str) -> Path:
-    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent
