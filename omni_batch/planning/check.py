@@ -11,10 +11,10 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.estimates import FIRST_GUESS_TOKENS
@@ -77,8 +77,9 @@ async def check_manifest(
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
+    checked = CheckedItems(plan)
     async with aclosing(plan.media_source(checking=True)) as source:
-        async for item, outcome in _outcomes(plan, source):
+        async for item, outcome in _outcomes(plan, checked, source):
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
@@ -90,6 +91,7 @@ async def check_manifest(
                 doubts.add_row(item.item_id, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
+    doubts.add_run(checked.doubts())
     _forecast(report, plan, groups)
     doubts.add_run(editions.doubts())
     if report.cost:
@@ -98,19 +100,19 @@ async def check_manifest(
     return report
 
 
-def _batches(plan: Plan) -> Iterator[list[Item]]:
-    items, ids = checked_items(plan), UniqueIds()
+def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:
+    items, ids = iter(checked), UniqueIds()
     while batch := list(islice(items, _AT_ONCE)):
         for item in batch:
             ids.add(item.item_id)
         yield batch
-    ids.refuse_duplicates(item.item_id for item in checked_items(plan))
+    ids.refuse_duplicates(item.item_id for item in CheckedItems(plan))
 
 
 async def _outcomes(
-    plan: Plan, source: MediaSource
+    plan: Plan, checked: CheckedItems, source: MediaSource
 ) -> AsyncIterator[tuple[Item, PreparedItem | OmniBatchError]]:
-    for items in _batches(plan):
+    for items in _batches(plan, checked):
         tries = [_try(plan, source, item) for item in items]
         for pair in zip(items, await asyncio.gather(*tries), strict=True):
             yield pair

@@ -25,6 +25,7 @@ from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.build import request_of_config
+from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
@@ -130,7 +131,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
-        base_folder or _base_folder(config.manifest.path),
+        base_folder or manifest_folder(config.manifest.path),
     )
     plan.loader()
     verdict = _judge(plan)
@@ -279,7 +280,3 @@ def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
             f"a notice of the vendor, known at second hand, ends {name} on {model.ends}, after "
             f"which requests fail{remedy}",
         )
-
-
-def _base_folder(manifest: str) -> Path:
-    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent

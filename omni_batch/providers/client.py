@@ -13,10 +13,8 @@ from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client
-from omni_batch.stream.chunks import decode
 from omni_batch.stream.rate_limit_headers import server_limits
 from omni_batch.stream.service_errors import classify, request_id_of
-from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 

@@ -65,7 +65,9 @@ class ReplyDecoder:
             self.torn = True
             return []
         if not self._has_events and (start := self._start.strip()):
-            message = f"the service answered with no event of a stream: {quoted(start, self._words)}"
+            message = (
+                f"the service answered with no event of a stream: {quoted(start, self._words)}"
+            )
             chunks.append(Chunk(doubts=(Doubt(PASSED_OVER, message),)))
         return chunks
 
