@@ -282,9 +282,7 @@ class Assembler:
 def _emptiness(reason: str, reasoning: str, usage: Usage | None) -> str:
     thought = bool(reasoning) or bool(usage and usage.reasoning_tokens)
     if reason == "length" and thought:
-        return (
-            "the answer is empty: thinking took the whole output limit; raise request.max_tokens"
-        )
+        return "the answer is empty: thinking took the whole output limit; raise request.max_tokens"
     return "the answer is empty: it was paid for and holds no text"
 
 

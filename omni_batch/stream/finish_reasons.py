@@ -18,9 +18,7 @@ _CONTENT_FILTER = (
     "content_filter content_filtered contentfilter safety moderation refusal recitation blocklist "
     "prohibited_content spii image_safety sensitive data_inspection_failed"
 )
-_NONE_YET = (
-    "null none nil undefined unspecified unfinished not_finished in_progress running"
-)
+_NONE_YET = "null none nil undefined unspecified unfinished not_finished in_progress running"
 _MEANING: dict[str, str | None] = {
     **dict.fromkeys(_STOP.split(), "stop"),
     **dict.fromkeys(_LENGTH.split(), "length"),

@@ -64,7 +64,9 @@ def _no_chunk(payload: bytes, words: Words) -> StreamError:
 
 
 def quoted(payload: bytes, words: Words) -> str:
-    return repr(one_line(words(payload[: 8 * _QUOTED_CHARS]).decode(errors="replace"))[:_QUOTED_CHARS])
+    return repr(
+        one_line(words(payload[: 8 * _QUOTED_CHARS]).decode(errors="replace"))[:_QUOTED_CHARS]
+    )
 
 
 class _Reader:
@@ -77,7 +79,7 @@ class _Reader:
         """All of its JSON values, one after the other."""
         position = _after(text, 0)
         while position < len(text):
-            rest = text[position:].strip() if text[position] not in "{[\"" else ""
+            rest = text[position:].strip() if text[position] not in '{["' else ""
             if text.startswith(DONE.decode(), position) or rest in _ENDS:
                 yield Chunk(done=True)
                 return

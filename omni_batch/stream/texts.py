@@ -85,7 +85,9 @@ class AnswerText:
         """What was guessed while it came."""
         yield from self._doubts.values()
         if self._before is not None and self._pieces > 1 and len(self._before) > _LIKELY_BYTES:
-            message = "each piece of the answer begins with the one before it: it may stand there twice"
+            message = (
+                "each piece of the answer begins with the one before it: it may stand there twice"
+            )
             yield Doubt(_REPEATED, message)
 
     def decoded(self) -> tuple[str, bool]:
@@ -96,7 +98,9 @@ class AnswerText:
         try:
             return self._utf8.decode(), False
         except UnicodeDecodeError:
-            halves = self._utf8.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+            halves = self._utf8.decode("utf-8", "surrogatepass").encode(
+                "utf-16-le", "surrogatepass"
+            )
             try:
                 return halves.decode("utf-16-le"), False
             except UnicodeDecodeError:
