@@ -164,6 +164,8 @@ class Unavailable(EndpointError):
         "retry.max_attempts and retry.max_wait_s allow for longer outages."
     )
     retryable = True
+    unanswered = False
+    """The connection was closed before the first byte of an answer, as servers do between two."""
 
 
 class NoResponse(Unavailable):
