@@ -15,9 +15,10 @@ import aiohttp
 from yarl import URL
 
 from omni_batch._version import __version__
-from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError, StorageError
+from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError
 from omni_batch.providers.environment import Proxies
 from omni_batch.providers.http_client import reason_of
+from omni_batch.store.disk import storage_errors
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -146,17 +147,15 @@ class Downloader:
             raise self._too_large(name, str(response.content_length))
 
     async def _save(self, response: aiohttp.ClientResponse, path: Path, name: str) -> None:
-        try:
+        size_bytes = 0
+        with storage_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            size_bytes = 0
             async with aiofiles.open(path, "wb") as file:
                 while data := await _read(response, name):
                     size_bytes += len(data)
                     if size_bytes > self._max_bytes:
                         raise self._too_large(name, f"more than {self._max_bytes}")
                     await file.write(data)
-        except OSError as exc:
-            raise StorageError(f"{path} can't be written: {exc.strerror}; free the disk") from exc
         if size_bytes < (response.content_length or 0):
             raise MediaUnreachable(
                 f"{name} broke off after {size_bytes} of {response.content_length} bytes"
