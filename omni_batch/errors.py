@@ -287,7 +287,7 @@ class ItemTimeout(OmniBatchError):
 
 
 class Interrupted(OmniBatchError):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGHUP). It can be resumed."""
 
     remedy = "Resume when you like."
     stops_run = True
