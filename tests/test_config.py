@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from omni_batch.config import Config, load_config, parse_config
+from omni_batch.config import Config, CostLimit, load_config, parse_config
 from omni_batch.errors import ConfigError
 
 SECRET = "sk-marker-0123456789"
@@ -25,7 +25,7 @@ media: {transport: auto, roots: ["."], fit: refuse}
 quota: {requests_per_minute: 60, tokens_per_minute: 100000, max_in_flight: 16, adaptive: true}
 retry: {max_attempts: 5, first_wait_s: 2, max_wait_s: 60, first_byte_timeout_s: 120,
   idle_timeout_s: 90}
-budget: {max_cost: null, max_tokens: null, max_failure_rate: null}
+budget: {max_cost: null, max_tokens: null, max_failure_rate: null, unbilled_media: stop}
 shard_size: auto
 """
 
@@ -96,7 +96,10 @@ def test_every_misspelt_key_is_refused_with_the_nearest_known_one(key: tuple[str
 
 def test_a_key_like_no_other_is_refused_with_all_known_ones() -> None:
     message = refusal({**MINIMAL, "budget": {"xyzzy": 1}})
-    assert "budget.xyzzy; known keys: max_cost, max_tokens, max_failure_rate" in message
+    assert (
+        "budget.xyzzy; known keys: max_cost, max_tokens, max_failure_rate, unbilled_media"
+        in message
+    )
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -199,7 +202,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused_by_name(tmp_path: Path) 
         ("retry.first_wait_s=0.5", "retry.first_wait_s", 0.5),
         ("shard_size=10", "shard_size", 10),
         (" limit =3", "limit", 3),
-        ("budget={max_cost: 2}", "budget.max_cost", 2),
+        ("budget={max_cost: 2 cny}", "budget.max_cost", CostLimit(2, "CNY")),
     ],
 )
 def test_an_override_stands_over_the_file(

@@ -20,7 +20,7 @@ from omni_batch._version import __version__
 from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, ManifestError, StorageError
 from omni_batch.planning.learned_limits import carry_over, load_learned
-from omni_batch.planning.plan import Plan
+from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.requests.manifest import read_items
 from omni_batch.requests.messages import messages_of
 from omni_batch.store.disk import Disk
@@ -120,7 +120,9 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     Raises:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
-    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
+    wanted = parse_config(override_tree(record.config, overrides), "--set")
+    plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
+    changed = _as_kept(plan.config)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(

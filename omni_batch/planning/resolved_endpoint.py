@@ -58,10 +58,29 @@ class ResolvedEndpoint:
 
     @property
     def price(self) -> Price | None:
-        """What the endpoint takes for the model; None where it is unknown."""
+        """What the endpoint takes for the model; None where it is unknown.
+
+        A list under the endpoint's own name, of a user's catalogue, stands over its region's.
+        """
         model, profile = self.model, self.profile
-        price = model.price(profile.region) if model and profile.region else None
-        return scaled(price, profile.price_factor) if price else None
+        if model is None:
+            return None
+        own = model.price(self.name) or model.price(profile.name)
+        price = model.price(profile.region) if profile.region else None
+        return own or (scaled(price, profile.price_factor) if price else None)
+
+    def price_lacks(self, *, spoken: bool) -> str | None:
+        """What of its prices is unknown, such as "no price of …"; None where all are known."""
+        price, where = self.price, f"{self.config.model} at endpoint {self.name}"
+        if price is None:
+            return f"no price of {where}"
+        if price.text_in is None and price.audio_in is None and price.image_in is None:
+            return f"no price for the input of {where}"
+        if spoken and price.audio_out is None:
+            return f"no price for the speech of {where}"
+        if not spoken and price.text_out is None and price.text_out_media is None:
+            return f"no price for the text of {where}"
+        return None
 
     @property
     def quota(self) -> QuotaConfig:
