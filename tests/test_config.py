@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from omni_batch.config import Config, CostLimit, load_config, parse_config
@@ -136,6 +138,13 @@ def test_all_problems_are_told_at_once() -> None:
         ("retry.max_attempts", "many", "integer"),
         ("retry.idle_timeout_s", 0, "greater than 0"),
         ("budget.max_failure_rate", 1.5, "less than or equal to 1"),
+        ("budget.max_cost", 0, "such as 5 USD"),
+        ("budget.max_cost", -1, "such as 5 USD"),
+        ("budget.max_cost", True, "such as 5 USD"),
+        ("budget.max_cost", float("inf"), "such as 5 USD"),
+        ("budget.max_cost", "5 dollars", "such as 5 USD"),
+        ("budget.max_cost", "USD 5", "such as 5 USD"),
+        ("budget.max_cost", "1,000 USD", "such as 5 USD"),
         ("shard_size", 0, "auto or between 1 and 100000"),
         ("limit", 0, "greater than or equal to 1"),
         ("quota", 5, "dictionary"),
@@ -270,3 +279,33 @@ def test_a_configuration_never_looks_at_the_key(
     monkeypatch.setenv("DASHSCOPE_API_KEY", SECRET)
     config = load_config(written(tmp_path, EVERY_KEY))
     assert SECRET not in repr(config) + config.model_dump_json()
+
+
+# --- money ---
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        (5, CostLimit(5)),
+        (0.05, CostLimit(0.05)),
+        ("5", CostLimit(5)),
+        ("1e3", CostLimit(1000)),
+        ("5 USD", CostLimit(5, "USD")),
+        (" .5  cny ", CostLimit(0.5, "CNY")),
+    ],
+)
+def test_an_amount_of_money_has_a_currency_or_none(written: Any, limit: CostLimit) -> None:
+    config = parse_config({**MINIMAL, "budget": {"max_cost": written}})
+    assert config.budget.max_cost == limit
+    kept = config.model_dump(mode="json")
+    assert parse_config(kept) == config
+    assert parse_config(config.model_dump()) == config
+
+
+@given(st.floats(1e-9, 1e9), st.sampled_from([None, "USD", "CNY"]))
+def test_an_amount_is_read_back_as_it_was_written(amount: float, currency: str | None) -> None:
+    limit = CostLimit(amount, currency)
+    found = parse_config({**MINIMAL, "budget": {"max_cost": limit.kept()}}).budget.max_cost
+    assert found is not None
+    assert (found.currency, found.amount) == (currency, pytest.approx(amount, rel=1e-11))

@@ -43,8 +43,8 @@ def would_pass(budget: BudgetConfig, counts: Counts, tokens: float, cost: float)
     limit = budget.max_cost
     if limit is not None and spent_cost(counts) + cost > limit.amount:
         return (
-            f"{amount(spent_cost(counts), limit.currency)} spent, and the next item, by estimate "
-            f"{amount(cost, limit.currency)}, would pass budget.max_cost {limit}; "
+            f"{amount(spent_cost(counts), limit.currency, like=cost)} spent, and the next item, "
+            f"by estimate {amount(cost, limit.currency)}, would pass budget.max_cost {limit}; "
             f"{raise_it('max_cost')}"
         )
     if budget.max_tokens is not None and spent_tokens(counts) + tokens > budget.max_tokens:

@@ -3,8 +3,17 @@
 from collections import Counter
 from typing import NamedTuple
 
+from omni_batch.catalogue.prices import was_answered
 from omni_batch.doubts import EMPTY_ANSWER
-from omni_batch.errors import Interrupted, NothingBought, OmniBatchError, error_kind, error_message
+from omni_batch.errors import (
+    Interrupted,
+    NothingBought,
+    OmniBatchError,
+    Rejected,
+    StreamError,
+    error_kind,
+    error_message,
+)
 from omni_batch.types import Attempt, Result
 
 FIRST_ITEMS = 20
@@ -22,11 +31,6 @@ class _Way(NamedTuple):
     http_status: int | None
     code: str | None
 
-    def __str__(self) -> str:
-        status = f"HTTP {self.http_status}" if self.http_status else None
-        code = self.code if self.code != str(self.http_status) else None
-        return ", ".join(part for part in (self.kind, status, code) if part)
-
 
 class FirstAnswers:
     """Takes in what this process got; a run that is resumed starts counting anew.
@@ -41,20 +45,18 @@ class FirstAnswers:
         self._unusable = 0
         """Paid answers since the last usable one."""
         self._ways: Counter[_Way] = Counter()
-        self._last: Exception | None = None
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """One HTTP exchange has ended. Raises NothingBought."""
         if not _paid_in_vain(attempt):
             return
-        self._last = attempt.error
         self._unusable += 1
         limit = IN_A_ROW + self._in_flight if self._bought_any else FIRST_ITEMS
         if self._unusable >= limit:
             none = "" if self._bought_any else " and none could"
             raise NothingBought(
                 f"{self._unusable} answers in a row were paid for and can't be used{none}; "
-                f"the last one: {_said(attempt.error)}; {_remedy(attempt.error, None)}"
+                f"the last one: {_said(attempt.error)}; {_remedy(attempt.error)}"
             )
 
     def item_ended(self, result: Result) -> None:
@@ -69,27 +71,32 @@ class FirstAnswers:
         way = _way_of(result)
         self._ways[way] += 1
         if self._ways[way] >= FIRST_ITEMS:
-            raise NothingBought(_all_alike(way, result))
+            raise NothingBought(_all_alike(result, way, self._ways.total()))
 
 
-def _all_alike(way: _Way, result: Result) -> str:
+def _all_alike(result: Result, way: _Way, items: int) -> str:
+    those = (
+        f"{FIRST_ITEMS} of the first {items} items"
+        if items > FIRST_ITEMS
+        else (f"the first {FIRST_ITEMS} items all")
+    )
     if result.succeeded:
         return (
-            f"the first {FIRST_ITEMS} answers are all empty; check model, request.prompt and "
+            f"{those} got an empty answer and none another; check model, request.prompt and "
             "request.max_tokens"
         )
     return (
-        f"the first {FIRST_ITEMS} items all failed in one way and none succeeded ({way}): "
-        f"{_said(result.error)}; {_remedy(result.error, way.http_status)}"
+        f"{those} failed in one way and none succeeded ({way.kind}): {_said(result.error)}; "
+        f"{_remedy(result.error, way.http_status)}"
     )
 
 
 def _paid_in_vain(attempt: Attempt) -> bool:
     """An answer came, and something is wrong with it. A wait for quota is no answer."""
-    error, status = attempt.error, attempt.http_status
-    if error is None or status is None or isinstance(error, Interrupted):
+    error = attempt.error
+    if error is None or isinstance(error, Interrupted) or not was_answered(attempt):
         return False
-    return 200 <= status < 300 and (not isinstance(error, OmniBatchError) or error.uses_attempt)
+    return error.uses_attempt if isinstance(error, OmniBatchError) else True
 
 
 def _is_empty(result: Result) -> bool:
@@ -106,9 +113,16 @@ def _said(error: Exception | None) -> str:
     return (error_message(error) or "").rstrip(". ")
 
 
-def _remedy(error: Exception | None, http_status: int | None) -> str:
-    if http_status == 404:
-        return "check model and endpoint.base_url"
-    if isinstance(error, OmniBatchError):
-        return error.remedy.rstrip(".")
+def _remedy(error: Exception | None, http_status: int | None = None) -> str:
+    match error:
+        case StreamError():
+            return (
+                "check that endpoint.name and endpoint.base_url are those of the server, and that "
+                "no proxy changes its replies"
+            )
+        case Rejected():
+            named = "model and endpoint.base_url" if http_status == 404 else "model and request"
+            return f"check {named}"
+        case OmniBatchError():
+            return error.remedy.rstrip(".")
     return "see the log"

@@ -17,7 +17,9 @@ from omni_batch.types import Usage
 _MEMORY = 50  # answers that the mean looks back on
 _FACTOR_BOUNDS = (0.25, 4.0)  # beyond them something else was counted as text
 _ENOUGH = 5
-"""Answers that say how much their lengths differ."""
+"""Answers that say how much the lengths of many differ."""
+_SURE = 20
+"""Answers of which the longest says how long one may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class TokenEstimates:
         return Range(
             work.items * min(learned.latest),
             work.items * learned.mean,
-            high if learned.count >= _ENOUGH else max(high, guess.high),
+            high if learned.count >= _SURE else max(high, guess.high),
         )
 
     def bill(self, work: Workload, completion_tokens: float, *, spoken: bool) -> Usage:
