@@ -69,8 +69,9 @@ def estimate(low: float, high: float, unit: str = "") -> str:
 def _two_digits(value: float) -> str:
     if not value:
         return "0"
+    value = float(f"{value:.1e}")
     digits = 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{max(0, digits)}f}"
+    return f"{value:,.{max(0, digits)}f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -15,7 +15,7 @@ from omni_batch.counts import Counts
 from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.stop import StopSwitch
-from omni_batch.errors import BudgetReached
+from omni_batch.errors import BudgetReached, ConfigError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.progress.ledger import Ledger
@@ -63,16 +63,15 @@ async def test_a_run_spends_its_budget_and_no_more(
     config = make_priced(prompts(500), request=request_, budget=budget)
     directory, record = await finish(config)
     spent = record.counts.cost["USD"]
-    dearest = max(row["cost"] for row in read_attempts(directory))
+    dearest = max(costs_of(directory))
     assert (record.state, record.exit_code) == ("stopped", 3)
     assert max_cost - 2 * dearest < spent <= max_cost + 0.1 * dearest
     assert f"budget.max_cost {max_cost} USD" in str(record.reason)
 
 
-def read_attempts(directory: RunDir) -> list[dict[str, Any]]:
-    handle = omni_batch.read_run(directory.root)
-    rows: list[dict[str, Any]] = handle.sql("select cost from attempts").to_dict("records")
-    return rows
+def costs_of(directory: RunDir) -> list[float]:
+    """Of all attempts so far; the journal of a shard that was not finished is read too."""
+    return list(omni_batch.read_run(directory.root).sql("select cost from attempts")["cost"])
 
 
 async def test_a_higher_budget_lets_the_run_go_on(make_priced: MakeConfig) -> None:
@@ -86,10 +85,22 @@ async def test_a_higher_budget_lets_the_run_go_on(make_priced: MakeConfig) -> No
     assert (record.state, record.counts.succeeded) == ("finished", 60)
 
 
+@pytest.mark.parametrize("override", ["budget.max_cost=5 EUR", "budget.max_cost=much"])
+def test_a_budget_that_can_not_be_kept_changes_no_run(
+    make_priced: MakeConfig, override: str
+) -> None:
+    directory = prepare_run(make_plan(make_priced(prompts(2))))
+    before = directory.record.read_bytes()
+    with pytest.raises(ConfigError, match=r"budget.max_cost"):
+        change_run(directory, [override])
+    assert directory.record.read_bytes() == before
+
+
 async def test_cut_answers_are_reserved_and_counted_like_any_other(
     simulator: Simulator, make_priced: MakeConfig
 ) -> None:
-    simulator.script(*[reply.text("Hello there."), reply.fault("cut")] * 300)
+    for _ in range(300):
+        simulator.script(reply.text("Hello there."), reply.fault("cut"))
     config = make_priced(prompts(300), budget={"max_tokens": 2000})
     _, record = await finish(config)
     counts = record.counts

@@ -18,6 +18,8 @@ _MEMORY = 50  # answers that the mean looks back on
 _FACTOR_BOUNDS = (0.25, 4.0)  # beyond them something else was counted as text
 _ENOUGH = 5
 """Answers that say how much the lengths of many differ."""
+_LEAST_DOUBT = 0.1
+"""The first rows of a manifest need not be like the others."""
 _SURE = 20
 """Answers of which the longest says how long one may be."""
 
@@ -120,6 +122,7 @@ def answers_like(earlier: Iterable[AnswerBill], items: int, *, spoken: bool) -> 
     mean, apart = fmean(known), stdev(known)
     # The mean of the earlier ones is not exact, and the new ones scatter around it.
     doubt = 2 * apart * math.sqrt(items + items**2 / len(known))
+    doubt = max(doubt, _LEAST_DOUBT * items * mean)
     return Range(max(items * mean - doubt, 0.0), items * mean, items * mean + doubt)
 
 
