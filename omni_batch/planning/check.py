@@ -11,6 +11,7 @@ from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.earlier_answers import load_answers
+from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.forecast import Forecast, budget_doubts, forecast
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepare import checked_items
@@ -77,7 +78,7 @@ async def check_manifest(
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    loader, groups = plan.loader(), _Groups()
+    loader, groups, editions = plan.loader(), _Groups(), OtherEditions(plan)
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
@@ -91,12 +92,16 @@ async def check_manifest(
                 report.reused_items += 1
             else:
                 _accept(report, groups, outcome)
+                editions.add(outcome)
                 doubts.add_row(item.item_id, outcome.doubts)
         on_rows(report.items)
     answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     doubts.add_run(budget_doubts(plan.config.budget, expected))
+    doubts.add_run(editions.doubts())
+    if report.cost:
+        doubts.add_run(free_quota_doubts(plan))
     report.warnings = doubts.all()
     return report
 
