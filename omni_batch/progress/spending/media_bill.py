@@ -7,9 +7,10 @@ It does where it is no larger than the text alone explains.
 from collections import Counter
 from collections.abc import Iterator
 
+from omni_batch.catalogue.tokens import assumed_size
 from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaIgnored
-from omni_batch.types import Media, Request, Result, Usage
+from omni_batch.types import Request, Result, Usage
 
 MEDIA_NOT_BILLED = "media-not-billed"
 ROWS_THAT_STOP = 5
@@ -38,15 +39,9 @@ def media_were_billed(
     of_media = prompt_tokens - text_tokens
     if of_media < _WORTH * text_tokens + _WORTH_TOKENS:
         return None
-    sure = all(map(_is_measured, media))
+    sure = not any(medium.duration_guessed or assumed_size(medium) for medium in media)
     most = _TEXT_SLACK * text_tokens + _TEXT_SLACK_TOKENS if sure else 0.9 * text_tokens
     return usage.prompt_tokens > most
-
-
-def _is_measured(medium: Media) -> bool:
-    seen = medium.width_px is not None and medium.height_px is not None
-    heard = medium.duration_s is not None
-    return {"image": seen, "audio": heard, "video": seen and heard}[medium.kind]
 
 
 def bill_doubts(

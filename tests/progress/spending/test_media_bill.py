@@ -1,5 +1,6 @@
 """A bill that is no larger than the text explains says that the media were not read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +69,27 @@ def test_media_that_could_hide_in_the_error_of_the_text_are_not_judged() -> None
 
 def test_without_media_there_is_nothing_to_judge() -> None:
     assert media_were_billed(request(), 18, 18, bill(13)) is None
+    assert media_were_billed(request(), 18, 18, bill(13, prompt_image_tokens=4)) is None
+
+
+@pytest.mark.parametrize(
+    ("media", "billed", "judged"),
+    [
+        (131, 10, None),  # 1.2 times 100 tokens of text and 12 are needed
+        (132, 10, False),
+        (132, 114, False),  # up to 1.1 times the text and 4
+        (132, 115, True),
+    ],
+)
+def test_where_the_lines_are(media: int, billed: int, judged: bool | None) -> None:
+    assert media_were_billed(request(PICTURE), 100 + media, 100, bill(billed)) is judged
+
+
+def test_a_length_that_is_guessed_is_no_measure() -> None:
+    guessed = Media("audio", "a.mp3", path=Path("a.mp3"), duration_s=6.0, duration_guessed=True)
+    assert media_were_billed(request(guessed), 900, 100, bill(95)) is True
+    assert media_were_billed(request(SOUND), 900, 100, bill(95)) is False
+    assert media_were_billed(request(guessed, SOUND), 900, 100, bill(90)) is False
 
 
 def test_media_of_unknown_size_are_doubted_only_where_the_bill_is_below_the_text() -> None:
@@ -128,6 +150,11 @@ def test_several_such_rows_stop_the_run() -> None:
     taken_in(*[IGNORED] * (ROWS_THAT_STOP - 1))
     with pytest.raises(MediaIgnored, match="endpoint a billed no tokens for the media of 5 rows"):
         taken_in(*[IGNORED] * ROWS_THAT_STOP)
+
+
+def test_a_row_without_a_bill_says_nothing() -> None:
+    unbilled = replace(IGNORED, answer=None)
+    taken_in(*[unbilled] * 50)
 
 
 def test_one_row_whose_media_were_billed_clears_its_endpoint() -> None:
