@@ -206,8 +206,7 @@ def _problems(plan: Plan) -> Iterator[str]:
 def _cost_problems(plan: Plan, limit: CostLimit) -> Iterator[str]:
     """Why a limit of cost could not be kept."""
     instead = (
-        "give prices of your own with catalogue (docs/models.md), or set budget.max_tokens "
-        "instead"
+        "give prices of your own with catalogue (docs/models.md), or set budget.max_tokens instead"
     )
     for endpoint in plan.endpoints:
         if lack := endpoint.price_lacks(spoken=plan.config.request.wants_audio):

@@ -1,7 +1,7 @@
 """ResolvedEndpoint: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.prices import scaled
@@ -11,7 +11,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.requests.build import thinks
-from omni_batch.requests.rules.context import RuleContext
+from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
 from omni_batch.types import Request
 
@@ -142,7 +142,27 @@ class ResolvedEndpoint:
             files_inline=self.config.media.transport != "upload",
         )
         verdict = judge(context, rules)
-        return replace(verdict, doubts=(*verdict.doubts, *self._price_doubts(estimate)))
+        doubts = (*verdict.doubts, *self._price_doubts(estimate))
+        unpriced = tuple(self._unpriced(estimate))
+        if self.config.budget.max_cost is None:
+            doubts += tuple(Doubt(broken.rule, broken.message) for broken in unpriced)
+            unpriced = ()
+        return Verdict((*verdict.violations, *unpriced), doubts)
+
+    def _unpriced(self, estimate: PromptEstimate) -> Iterator[Violation]:
+        """What would count as nothing, so that no limit of cost could be kept."""
+        if (price := self.price) is None:
+            return  # no cost is shown, and a limit is refused before any row is read
+        for kind, tokens, rate in (
+            ("sound", estimate.audio, price.audio_in),
+            ("images and video", estimate.image + estimate.video, price.image_in),
+        ):
+            if tokens and rate is None:
+                yield Violation(
+                    "price-unknown",
+                    f"the catalogue has no price for {kind} in the prompt of {self.config.model} "
+                    f"at endpoint {self.name}, so they cost nothing in the sums; add it there",
+                )
 
     def _price_doubts(self, estimate: PromptEstimate) -> Iterator[Doubt]:
         most = self.price.prompt_tokens_max if self.price else None

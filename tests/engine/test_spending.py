@@ -1,6 +1,7 @@
 """A run stops before it spends more than it may, and when what it buys is worth nothing."""
 
 import asyncio
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omni_batch.config import BudgetConfig, Config
 from omni_batch.counts import Counts
 from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.pipeline import execute
+from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import BudgetReached, ConfigError
 from omni_batch.planning.plan import make_plan
@@ -191,6 +193,31 @@ async def test_after_it_is_mended_resume_finishes_the_run(
     assert (record.state, record.counts.done) == ("stopped", 4)  # five attempts each
     record = await execute(directory)
     assert (record.state, record.counts.succeeded) == ("finished", 56)
+
+
+async def test_a_run_of_empty_answers_stops(simulator: Simulator, make_config: MakeConfig) -> None:
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 0}}
+    events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in (end, usage)]
+    simulator.script(*[reply.frames([*events, b"data: [DONE]\n\n"])] * 1000)
+    _, record = await finish(make_config(prompts(400)))
+    assert (record.state, record.counts.failed) == ("stopped", 0)
+    assert "empty answer" in str(record.reason)
+    assert FIRST_ITEMS <= record.counts.succeeded < FIRST_ITEMS + IN_FLIGHT
+
+
+async def test_a_retry_that_buys_nothing_stops_as_well(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    no_picture = reply.status(400, code="invalid_parameter_error")
+    simulator.script(reply.text("Hello."), *[no_picture] * 79)
+    config = make_config(prompts(80), quota={"max_in_flight": 1})
+    directory, record = await finish(config)
+    assert (record.state, record.counts.failed) == ("finished", 79)
+    assert reopen_failed(directory) == 79
+    simulator.script(*[no_picture] * 79)
+    record = await execute(directory)
+    assert (record.state, record.counts.failed) == ("stopped", FIRST_ITEMS)
 
 
 async def test_a_short_manifest_simply_fails(simulator: Simulator, make_config: MakeConfig) -> None:

@@ -318,6 +318,13 @@ def test_prices_of_ones_own_may_stand_under_the_name_of_an_endpoint(tmp_path: Pa
         Cost(3.0, "EUR")
     )
     assert plan(endpoint={"name": "dashscope-beijing"}, catalogue=str(mine)).currencies == ("CNY",)
+    pictures = PromptEstimate(text=20, image=100)
+    asked = Request("qwen3-omni-flash", (Message("user", ("Hi",)),), "text")
+    bounded = known.endpoint("vllm").judge(asked, pictures)
+    assert [broken.rule for broken in bounded.violations] == ["price-unknown"]
+    free = plan(endpoint=VLLM, catalogue=str(mine)).endpoint("vllm").judge(asked, pictures)
+    assert (free.violations, [doubt.rule for doubt in free.doubts]) == ((), ["price-unknown"])
+    assert "no price for images and video" in free.doubts[0].message
     named = {**VLLM_OMNI, "label": "vllm"}
     with pytest.raises(ConfigError, match="no price for the speech of qwen3-omni-flash"):
         plan(endpoint=named, catalogue=str(mine), request=SPEECH, budget=COST)

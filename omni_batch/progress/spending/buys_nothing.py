@@ -17,10 +17,13 @@ from omni_batch.errors import (
 from omni_batch.types import Attempt, Result
 
 FIRST_ITEMS = 20
-"""So many items that fail in one way, or paid answers that can't be used, before any can be."""
+"""So many items that fail in one way, or paid answers that can't be used, stop a run that has bought
+nothing so far."""
 IN_A_ROW = 100
-"""So many paid answers that can't be used after some that could, beside those in flight: when a
-service restarts, all of these break off at once."""
+"""The same after a success. Paid answers count beside those in flight: when a service restarts, all
+of these break off at once."""
+_NO_ROWS_FAULT = (404, 405, 410)
+"""HTTP: the address or the model is not there; other refusals may be for what the rows contain."""
 _WAYS = 100  # a service that makes up a new code for each answer fills no memory
 
 
@@ -65,30 +68,28 @@ class FirstAnswers:
             return
         if result.succeeded and not _is_empty(result):
             self._bought_any, self._unusable = True, 0
-            return
-        if self._bought_any or len(self._ways) > _WAYS:
+            self._ways.clear()
             return
         way = _way_of(result)
+        limit = IN_A_ROW if self._bought_any else FIRST_ITEMS
+        if len(self._ways) > _WAYS or (self._bought_any and way.http_status not in _NO_ROWS_FAULT):
+            return
         self._ways[way] += 1
-        if self._ways[way] >= FIRST_ITEMS:
-            raise NothingBought(_all_alike(result, way, self._ways.total()))
+        if self._ways[way] >= limit:
+            those = _those(limit, self._ways.total(), later=self._bought_any)
+            raise NothingBought(f"{those} {_alike(result, way)}")
 
 
-def _all_alike(result: Result, way: _Way, items: int) -> str:
-    those = (
-        f"{FIRST_ITEMS} of the first {items} items"
-        if items > FIRST_ITEMS
-        else (f"the first {FIRST_ITEMS} items all")
-    )
+def _those(alike: int, items: int, *, later: bool) -> str:
+    which = "last" if later else "first"
+    return f"the {which} {alike} items all" if items == alike else f"{alike} of {items} items"
+
+
+def _alike(result: Result, way: _Way) -> str:
     if result.succeeded:
-        return (
-            f"{those} got an empty answer and none another; check model, request.prompt and "
-            "request.max_tokens"
-        )
-    return (
-        f"{those} failed in one way and none succeeded ({way.kind}): {_said(result.error)}; "
-        f"{_remedy(result.error, way.http_status)}"
-    )
+        return "got an empty answer; check model, request.prompt and request.max_tokens"
+    remedy = _remedy(result.error, way.http_status)
+    return f"failed in one way and none succeeded ({way.kind}): {_said(result.error)}; {remedy}"
 
 
 def _paid_in_vain(attempt: Attempt) -> bool:

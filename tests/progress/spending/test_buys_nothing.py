@@ -78,7 +78,7 @@ def test_items_that_all_fail_in_one_way_stop_the_run() -> None:
 
 def test_others_among_them_do_not_hide_it() -> None:
     said = reason([failed(NO_PICTURE), *[failed(NO_MODEL)] * FIRST_ITEMS])
-    assert said.startswith("20 of the first 21 items failed in one way and none succeeded")
+    assert said.startswith("20 of 21 items failed in one way and none succeeded")
 
 
 def test_answers_that_are_all_empty_stop_the_run() -> None:
@@ -89,14 +89,28 @@ def test_answers_that_are_all_empty_stop_the_run() -> None:
     "results",
     [
         [failed(NO_MODEL)] * (FIRST_ITEMS - 1),
-        [GOOD, *[failed(NO_MODEL)] * 500],
+        [GOOD, *[failed(NO_PICTURE)] * 500],
+        [GOOD, *[EMPTY] * 500],
         [UNSENT] * 500,
         [*[failed(NO_MODEL)] * 19, *[failed(NO_PICTURE)] * 19, *[EMPTY] * 19],
     ],
-    ids=["too few", "one succeeded", "nothing was sent", "several ways"],
+    ids=[
+        "too few",
+        "pictures are the rows' own",
+        "so are empty answers",
+        "nothing was sent",
+        "several ways",
+    ],
 )
 def test_a_run_goes_on_while_it_may_buy_something(results: list[Result]) -> None:
     assert taken_in(*results) == len(results)
+
+
+def test_a_model_that_goes_away_in_the_middle_stops_the_run_later() -> None:
+    fault = failed(NO_MODEL)
+    assert taken_in(GOOD, *[fault] * 99, GOOD, *[fault] * 500) == 101 + IN_A_ROW
+    said = reason([GOOD, *[fault] * IN_A_ROW])
+    assert said.startswith("the last 100 items all failed in one way and none succeeded (rejected)")
 
 
 def test_a_reused_answer_is_nothing_bought() -> None:
@@ -160,7 +174,7 @@ def test_the_message_says_what_came_and_what_to_do() -> None:
         answers.attempt_ended(attempt(CUT))
 
 
-@given(st.lists(st.sampled_from([failed(NO_MODEL), failed(NO_PICTURE), EMPTY, GOOD]), max_size=80))
+@given(st.lists(st.sampled_from([failed(NO_MODEL), failed(NO_PICTURE), EMPTY, GOOD]), max_size=90))
 def test_it_stops_at_the_first_moment_that_twenty_are_alike_and_never_after_a_success(
     results: list[Result],
 ) -> None:
