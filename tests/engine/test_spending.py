@@ -22,7 +22,7 @@ from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.spending.buys_nothing import FIRST_ITEMS
-from omni_batch.progress.spending.estimates import TokenEstimates
+from omni_batch.progress.spending.estimates import AnswerBill, TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.spending.workload import Range, Workload
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
@@ -155,6 +155,35 @@ def test_with_answers_of_any_length_the_overshoot_is_at_most_one_answer(seed: in
     spent = ledger.counts.prompt_tokens + ledger.counts.completion_tokens
     assert limit - 2 * longest < spent <= limit + longest
     assert isinstance(stopping.reason, BudgetReached)
+
+
+def test_who_waits_for_room_and_is_cancelled_holds_up_nobody() -> None:
+    stopping, estimates = StopSwitch(), TokenEstimates([AnswerBill(50)] * 50)
+    budget = BudgetConfig(max_tokens=250)
+    ledger = Ledger(Counts(), budget, (), stopping.stop, items=9, in_flight=9, estimates=estimates)
+    gate = BudgetGate(
+        Reservations(budget, estimates, lambda _, spoken: Pricing(None, spoken)), ledger, stopping
+    )
+    passed: list[int] = []
+
+    async def item(number: int) -> None:
+        async with gate.reserved(("a", False), Workload(1, PromptEstimate(50), Range(0, 50, 50))):
+            passed.append(number)
+            await asyncio.sleep(10)
+
+    async def run() -> None:
+        items = [asyncio.create_task(item(number)) for number in range(5)]
+        await asyncio.sleep(1)
+        assert passed == [0, 1]  # 100 tokens each
+        items[2].cancel()  # waits
+        items[0].cancel()  # is in flight; its room is free again
+        await asyncio.sleep(1)
+        assert passed == [0, 1, 3]
+        await asyncio.wait(items)
+        assert passed == [0, 1, 3, 4]
+
+    virtual_time.run(run())
+    assert not stopping.is_on
 
 
 # --- a run that buys nothing ---

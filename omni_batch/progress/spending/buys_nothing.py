@@ -17,8 +17,8 @@ from omni_batch.errors import (
 from omni_batch.types import Attempt, Result
 
 FIRST_ITEMS = 20
-"""So many items that fail in one way, or paid answers that can't be used, stop a run that has bought
-nothing so far."""
+"""So many items that fail in one way, or so many paid answers that can't be used, stop a run that
+has bought nothing so far."""
 IN_A_ROW = 100
 """The same after a success. Paid answers count beside those in flight: when a service restarts, all
 of these break off at once."""
@@ -72,7 +72,7 @@ class FirstAnswers:
             return
         way = _way_of(result)
         limit = IN_A_ROW if self._bought_any else FIRST_ITEMS
-        if len(self._ways) > _WAYS or (self._bought_any and way.http_status not in _NO_ROWS_FAULT):
+        if len(self._ways) > _WAYS or (self._bought_any and not _is_no_rows_fault(result, way)):
             return
         self._ways[way] += 1
         if self._ways[way] >= limit:
@@ -108,6 +108,10 @@ def _way_of(result: Result) -> _Way:
     kind = error_kind(result.error) or EMPTY_ANSWER
     last = result.attempts[-1]
     return _Way(kind, last.http_status, getattr(result.error, "code", None))
+
+
+def _is_no_rows_fault(result: Result, way: _Way) -> bool:
+    return isinstance(result.error, Rejected) and way.http_status in _NO_ROWS_FAULT
 
 
 def _said(error: Exception | None) -> str:
