@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError
@@ -182,9 +182,8 @@ class Usage:
     cache_creation_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One event of the stream, free of any dialect."""
+class Chunk(NamedTuple):
+    """One event of the stream, free of any dialect. A tuple: there are thousands in a reply."""
 
     text: str = ""
     transcript: str = ""
@@ -197,6 +196,12 @@ class Chunk:
     """An error the service sent inside the stream."""
     done: bool = False
     """The end mark of the stream."""
+    whole: bool = False
+    """It holds the whole answer so far, not the next piece of it."""
+    refusal: str = ""
+    """The model's own words of a refusal, in place of an answer."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was passed over or guessed when it was read."""
 
     @property
     def has_content(self) -> bool:

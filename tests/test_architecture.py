@@ -39,6 +39,8 @@ PURE = (
     "endpoint_status",
     "errors",
     "stream",
+    "catalogue.model",
+    "catalogue.describe",
     "catalogue.tokens",
     "catalogue.prices",
     "requests.messages",
@@ -59,8 +61,7 @@ PURE = (
     "store.columns",
     "progress.counters",
     "progress.eta",
-    "progress.estimates",
-    "progress.budget",
+    "progress.spending",
     "progress.phrases",
 )
 """Modules and folders that touch no file, no network and no clock."""
@@ -77,7 +78,7 @@ HOMES = {
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
-    "filelock": ("store.run_dir",),
+    "filelock": ("store.lock",),
     "yaml": ("config",),
     "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

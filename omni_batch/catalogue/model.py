@@ -184,6 +184,8 @@ class Rates(CatalogueEntry, frozen=True):
     """The same when the prompt holds media."""
     audio_out: PerMillion | None = None
     """Speech; an answer with speech is billed by it alone, its text is free."""
+    prompt_tokens_max: Count | None = None
+    """Longest prompt that they hold for; a longer one costs more. None: they hold for all."""
 
 
 class Price(Rates, frozen=True, kw_only=True):

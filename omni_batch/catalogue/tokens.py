@@ -119,6 +119,16 @@ def frames_tokens(images: tuple[Media, ...], rules: TokenRules) -> int:
     return _sampled_tokens(height, width, max(2, len(images)), rules)
 
 
+def assumed_size(media: Media) -> str | None:
+    """What an estimate takes for a measure that nobody knows, in words; None where all is known."""
+    assumed = []
+    if media.kind != "audio" and not (media.width_px and media.height_px):
+        assumed.append("{} x {} px".format(*_UNKNOWN_SIZE_PX))
+    if media.kind != "image" and not media.duration_s:
+        assumed.append(f"{_UNKNOWN_DURATION_S:g} s")
+    return " and ".join(assumed) or None
+
+
 def _media(media: Media, rules: TokenRules) -> PromptEstimate:
     width, height = media.width_px or _UNKNOWN_SIZE_PX[0], media.height_px or _UNKNOWN_SIZE_PX[1]
     duration_s = media.duration_s or _UNKNOWN_DURATION_S

@@ -412,6 +412,21 @@ def test_option_not_taken() -> None:
 # --- warnings ---
 
 
+def test_a_size_that_nobody_knows_is_said_with_what_it_counts_as() -> None:
+    assert (
+        warned(
+            ask(IMAGE),
+        )
+        == ()
+    )
+    assert warned(ask(LINK, LINK)) == (
+        "https://h/i.jpg and 1 more: the size is unknown and counted as 1280 x 720 px",
+    )
+    film = Media("video", "https://h/v.mp4", url="https://h/v.mp4")
+    assert warned(ask(film))[0].endswith("counted as 1280 x 720 px and 10 s")
+    assert warned(ask(replace(film, width_px=64, height_px=48)))[0].endswith("counted as 10 s")
+
+
 def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
     assert warned(ask("Hi", **SPEECH)) == ()
     for asked, nearest in (("cherry", "Cherry"), ("Eldrik Sage", "Eldric Sage")):
@@ -650,3 +665,47 @@ def test_whatever_the_media_say_nothing_is_raised(
     estimate = PromptEstimate(text=tokens)
     for violation in judged(request_, dialect=dialect, thinking=thinking, estimate=estimate):
         assert violation.rule == violation.rule.lower().replace("_", "-")
+
+
+# --- voices and thinking, as the vendor's editions have them ---
+
+
+@pytest.mark.parametrize(("kind", "part"), [("image", IMAGE), ("audio", AUDIO), ("video", VIDEO)])
+def test_thinking_with_media(kind: str, part: Media) -> None:
+    (doubt,) = verdict(ask("Why?", part), thinking=True).doubts
+    assert doubt.rule == "thinking-with-media"
+    assert f"thinks about {kind}" in doubt.message
+    assert "request.thinking: false" in doubt.message
+    assert verdict(ask("Why?", part)).doubts == ()
+    assert verdict(ask("Why?"), thinking=True).doubts == ()
+    assert verdict(ask("Why?", part, model=NEWEST), thinking=True).doubts == ()
+
+
+def test_voice_of_one_edition() -> None:
+    spoken: dict[str, Any] = {"wants_audio": True, "voice": "Serena"}
+    (doubt,) = verdict(ask("Hi", **spoken)).doubts
+    assert doubt.rule == "voice-of-one-edition"
+    assert "one of the 17" in doubt.message
+    assert verdict(ask("Hi", model=f"{FLASH}-2025-12-01", **spoken)).doubts == ()
+    assert verdict(ask("Hi", model=TURBO, **spoken)).doubts == ()
+    assert verdict(ask("Hi", voice="Serena")).doubts == ()
+
+
+def test_limits_that_nobody_states_refuse_nothing() -> None:
+    open_weights = "qwen2.5-omni-7b"
+    long = replace(AUDIO, duration_s=181.0)
+    assert rules(ask("Hi", long, model=TURBO)) == {"audio-too-long"}
+    found = verdict(ask("Hi", long, model=open_weights))
+    assert found.violations == ()
+    assert [doubt.rule for doubt in found.doubts] == ["audio-too-long"]
+    three = Frames((IMAGE,) * 3)
+    assert rules(ask("Hi", three, model=TURBO)) == {"frames-too-few"}
+    assert verdict(ask("Hi", three, model=open_weights)).violations == ()
+
+
+def test_a_prompt_that_is_too_long_by_token_rules_nobody_states_is_a_warning() -> None:
+    large = replace(IMAGE, width_px=4000, height_px=3000)
+    assert rules(ask("Hi", *[large] * 39, model=TURBO)) == {"input-too-long"}
+    found = verdict(ask("Hi", *[large] * 39, model="qwen2.5-omni-7b"))
+    assert found.violations == ()
+    assert [doubt.rule for doubt in found.doubts] == ["input-too-long"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter, gt, lt
 
+from omni_batch.catalogue.tokens import assumed_size
 from omni_batch.doubts import Doubt
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation, listed, number
 from omni_batch.text import display_name, is_data_uri
@@ -165,6 +166,15 @@ def _formats_of_server(context: RuleContext) -> Iterator[Finding]:
             yield Doubt("format-not-taken", f"{message} (by its name: nobody looked into it)")
 
 
+def _guessed(context: RuleContext) -> Iterator[Doubt]:
+    unknown = [(media, size) for media in context.request.media() if (size := assumed_size(media))]
+    if unknown:
+        first, size = unknown[0]
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        name = f"{display_name(first.reference)}{more}"
+        yield Doubt("media-size-guessed", f"{name}: the size is unknown and counted as {size}")
+
+
 def _oddities(context: RuleContext) -> Iterator[Doubt]:
     for media in context.request.media():
         yield from media.doubts
@@ -172,5 +182,5 @@ def _oddities(context: RuleContext) -> Iterator[Doubt]:
 
 RULES = (
     *(_addresses, _bounds, _sound_of_videos, _containers, _formats_of_server),
-    _oddities,
+    *(_guessed, _oddities),
 )
