@@ -567,6 +567,7 @@ def test_a_video_with_its_index_first_that_is_cut_off_is_doubted(tmp_path: Path)
         (lambda: recording("webm", "libopus", live="1"), "webm", "audio/webm", 3.0),
         (lambda: recording("matroska", "aac", 2, begins_s=600), "mkv", "audio/x-matroska", 2.0),
         (lambda: recording("flv", "aac", rate_hz=44_100), "flv", "audio/x-flv", 3.0),
+        (lambda: recording("asf", "ac3", rate_hz=48_000), "wma", "audio/x-ms-wma", 3.0),
         (lambda: recording("mpegts", "aac", begins_s=600), "ts", "video/mp2t", 3.0),
     ],
 )
