@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -587,6 +587,18 @@ def test_a_wav_that_lies_about_its_size_is_as_long_as_its_samples(lie: int) -> N
     if lie != 1:
         struct.pack_into("<I", content, content.index(b"data") + 4, lie)
     assert seen(bytes(content), "audio").duration_s == pytest.approx(2.0, abs=0.01)
+
+
+def test_headers_that_lie_about_a_length_are_not_believed() -> None:
+    mp3 = bytearray(recording("mp3", "mp3"))
+    struct.pack_into(">I", mp3, mp3.index(b"Info") + 8, 2**31)  # frames
+    assert seen(bytes(mp3), "audio").duration_s == pytest.approx(3.0, abs=0.25)
+    for content, kind in ((film("matroska"), "video"), (recording("matroska", "aac"), "audio")):
+        lying = bytearray(content)
+        place = lying.index(b"\x44\x89\x88") + 3  # Duration, a float of 8 bytes, in ms
+        lying[place : place + 8] = struct.pack(">d", 9e9)
+        media = seen(bytes(lying), cast(MediaKind, kind))
+        assert media.duration_s == pytest.approx(3.0, abs=0.25)
 
 
 def test_a_recording_whose_later_parts_can_not_be_read_is_guessed() -> None:
