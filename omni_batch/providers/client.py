@@ -71,13 +71,28 @@ class EndpointClient:
                     content=body.content(),
                     headers=self._headers(body, held_s),
                 ) as response:
-                    await _check(response, self.dialect, self.key)
+                    await _check(response, self, body)
                     exchange = Exchange(response, self, deadline)
                     yield exchange
         except TimeoutError:
             raise self._timed_out(exchange) from None
         except HTTP_ERRORS as exc:
             raise own_error(exc) or _broken(exc, exchange) from None
+
+    def refusal(self, response: httpx.Response, said: bytes, sent: Body) -> EndpointError:
+        """What an answer means that is no reply.
+
+        Args:
+            said: the beginning of its body.
+            sent: the request.
+        """
+        return classify(
+            response.status_code,
+            said,
+            response.headers,
+            quota_is_transient=self.dialect.quota_is_transient,
+            fetches_media=self.dialect.fetches_itself and sent.names_urls,
+        )
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
         hold = self.dialect.hold_header if held_s else None
@@ -181,7 +196,7 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
                 pass
 
 
-async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
+async def _check(response: httpx.Response, client: EndpointClient, sent: Body) -> None:
     # The headers get no name: they may echo the key, and a traceback shows the values of all names.
     succeeded = response.status_code == 200
     encoding = response.headers.get("content-encoding", "identity").lower()
@@ -191,15 +206,14 @@ async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None)
             f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
         )
     content_type = response.headers.get("content-type", "")
-    other = ("json", "html") if dialect.streams else ("html",)
+    other = ("json", "html") if client.dialect.streams else ("html",)
     if succeeded and not any(name in content_type for name in other):
         return
-    body = b"" if packed else await read_start(response, key)
+    body = b"" if packed else await read_start(response, client.key)
     if succeeded and b'"error"' not in body[:200]:
         start = one_line(body[:200].decode(errors="replace"))
         raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
-    body, transient = body or _redirect(response), dialect.quota_is_transient
-    raise classify(response.status_code, body, response.headers, quota_is_transient=transient)
+    raise client.refusal(response, body or _redirect(response), sent)
 
 
 async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:

@@ -50,7 +50,8 @@ class MediaDelivery:
                 at_hand = {medium: moved.get(medium, medium) for medium in media}
                 messages = tuple(turn.with_media(at_hand) for turn in request.messages)
                 request = replace(request, messages=messages)
-            yield self.dialect.encode(request)
+            body = self.dialect.encode(request)
+            yield replace(body, names_urls="url" in transports)
 
     async def _uploaded(self, media: Media) -> Media:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
@@ -66,6 +67,7 @@ class MediaDelivery:
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
         fetched = await asyncio.to_thread(probe, path, media.kind, media.reference)
+        fetched = replace(fetched, options=media.options)
         if choose_transport(fetched, self.config, self.dialect) == "upload":
             return await self._uploaded(fetched)
         return fetched
