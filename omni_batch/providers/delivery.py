@@ -9,9 +9,9 @@ from omni_batch.config import MediaConfig
 from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.download import Downloader
 from omni_batch.providers.transport import choose_transport, choose_transports
 from omni_batch.providers.upload import Uploader
+from omni_batch.providers.web.download import Downloader
 from omni_batch.types import Media, Request
 
 

@@ -13,8 +13,8 @@ from omni_batch.errors import MediaUnreachable
 from omni_batch.providers.body import Body
 from omni_batch.providers.delivery import MediaDelivery
 from omni_batch.providers.dialects import DIALECTS
-from omni_batch.providers.download import Downloader
 from omni_batch.providers.upload import Uploader
+from omni_batch.providers.web.download import Downloader
 from omni_batch.requests.probe import probe
 from omni_batch.types import Frames, Media, Message, Request
 from tests.conftest import SAMPLE

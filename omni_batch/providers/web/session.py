@@ -1,118 +1,82 @@
-"""Media from the web for servers that can't fetch URLs: checked, bounded, on disk while in use."""
+"""The HTTP edge to media hosts: public addresses only, checked redirects, errors in our words."""
 
-import asyncio
 import ipaddress
-import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import aiofiles
 import aiohttp
 from yarl import URL
 
 from omni_batch._version import __version__
-from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError, StorageError
+from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429})  # 4xx that mean: later
-_READ_BYTES = 256 * 1024
 _HEADERS = {"User-Agent": f"omni-batch/{__version__}", "Accept-Encoding": "identity"}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-@dataclass(slots=True)
-class _Shared:
-    """One URL's file and those who use it."""
-
-    path: Path
-    users: int = 0
-    whole: bool = False
-    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-class Downloader:
-    """Fetches media into a folder of the run; each URL once while it is in use.
+class WebSession:
+    """Asks media hosts. Sends no cookies, netrc logins or credentials.
 
     Connects to the hosts themselves: proxies of the environment are not used, since behind a
-    proxy nobody knows which address is reached. Sends no cookies, netrc logins or credentials.
+    proxy nobody knows which address is reached.
 
     Make it where an event loop runs.
 
     Args:
-        folder: made when needed. What a crash leaves in it is its owner's to remove.
-        max_bytes: largest file that is fetched.
         allow_private: whether loopback, private and other local addresses may be reached.
         connect_timeout_s: for name, connection and TLS together.
         idle_timeout_s: longest silence while the answer is awaited or read.
+        connections: most at once; 0 is no limit.
     """
 
     def __init__(
         self,
-        folder: Path,
         *,
-        max_bytes: int,
         allow_private: bool = False,
         connect_timeout_s: float = 15,
         idle_timeout_s: float = 60,
+        connections: int = 0,
     ) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
         self._allow_private = allow_private
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(limit=connections, socket_factory=self._socket),
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(connect=connect_timeout_s, sock_read=idle_timeout_s),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
-        self._shared: dict[str, _Shared] = {}
 
     async def aclose(self) -> None:
-        """Close all connections; files go when their users leave."""
+        """Close all connections."""
         await self._http.close()
 
     @asynccontextmanager
-    async def fetched(self, url: str) -> AsyncIterator[Path]:
-        """The file at a URL, as long as the block lasts; for reading only, others may share it.
-
-        Concurrent requests for the same URL share one download; if it fails, each tries itself.
+    async def opened(
+        self, reference: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator["WebReply"]:
+        """The reply to one request, after redirects; unread.
 
         Raises:
-            MediaError: too large, empty, compressed, gone, forbidden, or the URL is not to be used.
-            MediaUnreachable: the host failed, timed out or broke off.
-            StorageError: the folder can't be written.
+            MediaError: gone, forbidden, compressed, or the URL is not to be used.
+            MediaUnreachable: the host failed or timed out.
         """
-        shared = self._shared.setdefault(url, _Shared(self._folder / secrets.token_hex(16)))
-        shared.users += 1
-        try:
-            async with shared.fetching:
-                if not shared.whole:
-                    await self._fetch(url, shared.path)
-                    shared.whole = True
-            yield shared.path
-        finally:
-            shared.users -= 1
-            if not shared.users:
-                del self._shared[url]
-                with suppress(OSError):  # none was made, or it is gone
-                    shared.path.unlink()
-
-    async def _fetch(self, reference: str, path: Path) -> None:
         url = _checked(reference)
         name = _name(url)
         for _ in range(_MAX_REDIRECTS + 1):
             with _network_errors(name):
-                response = await self._http.get(url, allow_redirects=False)
+                response = await self._http.request(
+                    method, url, headers=headers, allow_redirects=False
+                )
             async with response:
                 if response.status not in _REDIRECTS:
-                    self._check(response, name)
-                    await self._save(response, path, name)
+                    _check(response, name, partial_wanted="Range" in (headers or {}))
+                    yield WebReply(response, name)
                     return
                 url = _checked(response.headers.get("Location", ""), url)
         raise MediaError(
@@ -126,56 +90,45 @@ class Downloader:
             raise _NotPublic
         return socket.socket(family, kind, protocol)
 
-    def _check(self, response: aiohttp.ClientResponse, name: str) -> None:
-        status, encoding = response.status, response.headers.get("Content-Encoding", "identity")
-        if status >= 500 or status in _PASSING:
-            raise MediaUnreachable(
-                f"{name} is not available now (HTTP {status})", http_status=status
-            )
-        if status in (404, 410):
-            raise MediaError(f"{name} does not exist (HTTP {status}); check the manifest")
-        if status in (401, 403):
-            raise MediaError(f"{name} is forbidden (HTTP {status}); a signed URL may have expired")
-        if status != 200:
-            raise MediaError(f"{name} returned HTTP {status} instead of 200; give its final URL")
-        if encoding.lower() not in ("", "identity"):
-            raise MediaError(f"{name} is sent compressed ({encoding}); host it uncompressed")
-        if (response.content_length or 0) > self._max_bytes:
-            raise self._too_large(name, str(response.content_length))
 
-    async def _save(self, response: aiohttp.ClientResponse, path: Path, name: str) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            size_bytes = 0
-            async with aiofiles.open(path, "wb") as file:
-                while data := await _read(response, name):
-                    size_bytes += len(data)
-                    if size_bytes > self._max_bytes:
-                        raise self._too_large(name, f"more than {self._max_bytes}")
-                    await file.write(data)
-        except OSError as exc:
-            raise StorageError(f"{path} can't be written: {exc.strerror}; free the disk") from exc
-        if size_bytes < (response.content_length or 0):
-            raise MediaUnreachable(
-                f"{name} broke off after {size_bytes} of {response.content_length} bytes"
-            )
-        if not size_bytes:
-            raise MediaError(f"{name} is empty; check the file")
+class WebReply:
+    """What a host answered: its head, and its body to be read."""
 
-    def _too_large(self, name: str, size_bytes: str) -> MediaError:
-        return MediaError(
-            f"{name} takes {size_bytes} bytes; the cap is {self._max_bytes} "
-            "(media.download_max_bytes)"
-        )
+    def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
+        self.name = name
+        """Host and path, for messages."""
+        self.length_bytes = response.content_length
+        """Of the body; None where the host does not say."""
+        self.is_partial = response.status == 206
+        self.headers = response.headers
+        self._response = response
+
+    async def read(self, most_bytes: int) -> bytes:
+        """The next bytes; none at the end.
+
+        Raises:
+            MediaUnreachable: the host broke off.
+        """
+        with _network_errors(self.name):
+            return await self._response.content.read(most_bytes)
+
+
+def _check(response: aiohttp.ClientResponse, name: str, *, partial_wanted: bool) -> None:
+    status, encoding = response.status, response.headers.get("Content-Encoding", "identity")
+    if status >= 500 or status in _PASSING:
+        raise MediaUnreachable(f"{name} is not available now (HTTP {status})", http_status=status)
+    if status in (404, 410):
+        raise MediaError(f"{name} does not exist (HTTP {status}); check the manifest")
+    if status in (401, 403):
+        raise MediaError(f"{name} is forbidden (HTTP {status}); a signed URL may have expired")
+    if status != 200 and not (status == 206 and partial_wanted):
+        raise MediaError(f"{name} returned HTTP {status} instead of 200; give its final URL")
+    if encoding.lower() not in ("", "identity"):
+        raise MediaError(f"{name} is sent compressed ({encoding}); host it uncompressed")
 
 
 class _NotPublic(OSError):
     """An address that is not to be reached; an OSError so that the next one is tried."""
-
-
-async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
-    with _network_errors(name):
-        return await response.content.read(_READ_BYTES)
 
 
 def _checked(reference: str, base: URL | None = None) -> URL:
