@@ -1,7 +1,8 @@
 """Item → PreparedItem: what is known and checked before anything is sent, for `check` and `run`."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.doubts import Doubt
@@ -26,7 +27,16 @@ class PreparedItem:
     estimate: PromptEstimate
     endpoints: tuple[str, ...]
     """Names of the endpoints that it may be sent to."""
-    doubts: tuple[Doubt, ...] = ()
+    doubts_by_endpoint: Mapping[str, tuple[Doubt, ...]] = field(default_factory=dict)
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Those of all endpoints that it may be sent to."""
+        return tuple(dict.fromkeys(chain.from_iterable(self.doubts_by_endpoint.values())))
+
+    def doubts_at(self, endpoint: str | None) -> tuple[Doubt, ...]:
+        """Those of the endpoint that it was sent to; of all where it was sent to none."""
+        return self.doubts_by_endpoint.get(endpoint or "", self.doubts)
 
 
 async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem:
@@ -43,16 +53,16 @@ async def prepare_item(plan: Plan, loader: MediaLoader, item: Item) -> PreparedI
     config = plan.config
     request = build_request(item, messages, config.request, config.model, plan.model)
     estimate = estimate_prompt(request, plan.rules)
-    fit, refusals, doubts = [], [], {}
+    refusals: list[OmniBatchError] = []
+    doubts: dict[str, tuple[Doubt, ...]] = {}
     for endpoint in plan.endpoints_for(spoken=request.wants_audio):
         try:
             doubts[endpoint.name] = _fit(endpoint, request, estimate)
-            fit.append(endpoint.name)
         except OmniBatchError as exc:
             refusals.append(exc)
-    if not fit:
+    if not doubts:
         raise refusals[0]
-    return PreparedItem(item, request, estimate, tuple(fit), doubts[fit[0]])
+    return PreparedItem(item, request, estimate, tuple(doubts), doubts)
 
 
 def _fill_in(template: PromptTemplate | None, item: Item) -> str | None:
@@ -68,7 +78,7 @@ async def _load_all(loader: MediaLoader, named: Iterable[Media]) -> dict[Media, 
     problems: list[str] = []
     for medium in named:
         try:
-            media[medium] = await loader.load(medium)
+            media[medium] = replace(await loader.load(medium), options=medium.options)
         except MediaError as exc:
             problems.append(str(exc))
     if problems:

@@ -28,6 +28,6 @@ def _part(part: Part) -> Any:
         case str():
             return part
         case Media():
-            return [part.kind, part.sha256 or part.url]
+            return [part.kind, part.sha256 or part.url, *part.options]
         case Frames(images):
-            return ["frames", *(image.sha256 or image.url for image in images)]
+            return ["frames", *(image.sha256 or image.url for image in images), *part.options]

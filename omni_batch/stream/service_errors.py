@@ -92,7 +92,8 @@ _NO_MONEY = "|".join(
         r"insufficient[ _](account[ _])?(balance|credits?|funds?|user[ _]quota)",
         r"(balance|credits?|funds|(user|token) quota) (is|are|was) ?(now )?"
         r"(insufficient|not enough|too low|exhausted|depleted|used up|negative)",
-        r"not enough (credits?|balance|funds)|(out of|no|any|more) credits\b|used all .{0,20}credits",
+        r"not enough (credits?|balance|funds)|(out of|no|any|more) credits\b",
+        r"used all .{0,20}credits",
         r"credit limit (exceeded|reached)|quota_?exhausted|pre_consume_token_quota_failed",
         r"exceeded_current_quota",
         r"budget_?exceeded|exceeded_? ?budget|over budget|crossed budget|budget has been exceeded",
@@ -108,7 +109,7 @@ _CLOSED_ACCOUNT = "|".join(
         r"(deactivated|suspended|terminated|disabled|revoked|expired|not active)",
         r"(令牌|账[户号]|密钥)[^。]{0,20}(过期|禁用|不可用|冻结|停用|封禁)|无效的令牌",
         r"access_terminated|(must be|not) verified",
-        r"(not allowed|no permission|not authorized|does not have access|no access) to .{0,30}model",
+        r"(not allowed|no permission|not authorized|(not have|no) access) to .{0,30}model",
     )
 )
 _INVALID_KEY = (
@@ -136,7 +137,8 @@ _BARE_FETCH = "|".join(
         r"name or service not known|name resolution|nodename nor servname|getaddrinfo failed",
         r"no address associated with|certificate_verify_failed|certificate verify failed|\[ssl",
         r"failed to open video|could ?n[o']t open video|connection reset by peer|read timed out",
-        r"(client|server) error: .{0,60} for url:|urlopen error|HTTP error [45]\d\d:|payload is not completed|response payload",
+        r"(client|server) error: .{0,60} for url:|urlopen error|HTTP error [45]\d\d:",
+        r"payload is not completed",
     )
 )
 """What the libraries of a server say of a host that it asked for media (aiohttp, requests, urllib);
@@ -215,9 +217,9 @@ def classify(
     # Inside a stream the status is spent, so gateways put the intended one into the code.
     meant = error_body.status if status == 200 and error_body.status else status
     error_class = next(rule for rule in rules if rule.matches(meant, error_body)).error
-    code = error_body.code if error_body.code != str(status) else None
+    code: str | None = error_body.code if error_body.code != str(status) else None
     where = f"HTTP {status}, {code}" if code else f"HTTP {status}"
-    error = error_class(
+    error: EndpointError = error_class(
         f"{error_body.message or 'no reason given'} ({where})",
         code=code,
         http_status=status,

@@ -11,7 +11,7 @@ from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import (
     base64_file,
     data_url,
-    message,
+    messages,
     modalities,
     refuse,
     streaming,
@@ -26,9 +26,9 @@ _SOUND_FORMATS = ("wav", "mp3")
 
 def encode(request: Request) -> Body:
     """The request as JSON."""
-    messages = [message(turn, part) for turn in request.messages]
-    speech = {"voice": request.voice, "format": "pcm16"}
-    return Body.of(streaming(request, messages) | modalities(request, audio=speech))
+    speech = {"voice": DIALECT.voice_of(request), "format": "pcm16"}
+    tree = streaming(request, messages(request, part))
+    return Body.of(tree | modalities(request, audio=speech))
 
 
 def part(found: Media | Frames) -> dict[str, Any]:
@@ -59,5 +59,7 @@ DIALECT = Dialect(
     fetches=frozenset({"image"}),
     parameters=frozenset(option.name for option in REQUEST_OPTIONS.values() if option.openai),
     needs_voice=True,
+    thinking_switch=False,
+    instead={"enable_thinking": "request.reasoning_effort"},
     quota_is_transient=False,
 )
