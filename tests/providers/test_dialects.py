@@ -140,7 +140,10 @@ async def test_openai_takes_two_formats_of_sound(sound: Media) -> None:
 
 # --- Whatever is asked for is sent, refused or doubted: every option at every server ---
 
-SERVERS = "dashscope dashscope-batch-chat litellm openai vllm vllm-omni sglang-omni".split()
+SERVERS = (
+    *("dashscope", "dashscope-batch-chat", "litellm", "openai"),
+    *("vllm", "vllm-omni", "sglang-omni"),
+)
 MARKS = {"s": "sent", "d": "sent and doubted", "x": "not sent and doubted", "r": "refused"}
 OPTIONS: dict[str, tuple[str, Any]] = {  # a mark for each server, a value
     "temperature": ("s s s s s s s", 0.25),

@@ -83,12 +83,14 @@ async def test_a_run_in_each_dialect(folder: Path, dialect: str) -> None:
 
 
 async def test_the_voice_of_a_row_is_sent_and_stands_in_its_row(folder: Path) -> None:
-    rows = [{"item_id": "a", "voice": "Ethan"}, {"item_id": "b", "voice": ""}]
-    write_csv(folder / "rows.csv", rows)
+    spoken: list[Mapping[str, str]] = [
+        {"item_id": "a", "voice": "Ethan"}, {"item_id": "b", "voice": ""},
+    ]  # fmt: skip
+    write_csv(folder / "rows.csv", spoken)
     speech = {"modalities": ["text", "audio"], "voice": "Cherry", "prompt": "Hi"}
     with Simulator(SimulatorOptions(dialect="vllm-omni", api_key=KEY)) as server:
         found, _ = await run(folder, config(folder, server.base_url, "vllm-omni", request=speech))
-        sent = sorted(request.body["voice"] for request in server.requests)
+        sent = sorted(str(request.body["voice"]) for request in server.requests)
     assert sent == ["Cherry", "Ethan"]
     assert (found["a"]["voice"], found["b"]["voice"]) == ("Ethan", "Cherry")
 

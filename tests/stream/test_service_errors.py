@@ -125,7 +125,7 @@ NO_MONEY: list[tuple[int, str]] = [
     (403, '{"error": {"message": "Key limit exceeded: insufficient credits"}}'),
     (412, '{"error": {"message": "Account is suspended, possibly due to a spending limit"}}'),
     (429, '{"error": {"code": "429", "type": "budget_exceeded", "message": "User=x over budget"}}'),
-    (429, '{"error": {"code": "1113", "message": "您的账户已欠费，请充值后重试。"}}'),
+    (429, '{"error": {"code": "1113", "message": "您的账户已欠费"}}'),
     (429, '{"error": {"type": "exceeded_current_quota_error", "message": "suspended"}}'),
     (429, '{"error": {"code": "billing_not_active", "message": "Your account is not active."}}'),
     (429, '{"error": {"message": "Your prepayment credits are depleted."}}'),
