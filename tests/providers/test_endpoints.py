@@ -59,7 +59,7 @@ async def run(folder: Path, settings: Config) -> tuple[dict[str, dict[str, Any]]
 
 @pytest.mark.parametrize("dialect", SPEAKS)
 async def test_a_run_in_each_dialect(folder: Path, dialect: str) -> None:
-    speech = {"modalities": ["text", "audio"]} if SPEAKS[dialect] else {}
+    speech: dict[str, Any] = {"modalities": ["text", "audio"]} if SPEAKS[dialect] else {}
     if SPEAKS[dialect] and DIALECTS[dialect].takes_voice:
         speech["voice"] = "Cherry"
     with Simulator(SimulatorOptions(dialect=dialect, api_key=KEY)) as server:
