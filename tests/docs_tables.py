@@ -226,10 +226,11 @@ def options() -> str:
 
 
 def _fate(option: str, dialect: Dialect) -> str:
-    if option == "thinking":
-        return "sent" if dialect.thinking_switch else "refused"
-    if option == "voice":
-        return "–" if not dialect.speaks else "sent" if dialect.takes_voice else "refused"
+    places = {"thinking": dialect.thinking_switch, "voice": dialect.takes_voice}
+    if option == "voice" and not dialect.speaks:
+        return "–"
+    if option in places:
+        return "sent" if places[option] else "refused"
     if option in dialect.doubted_parameters:
         return "sent, warned of"
     if dialect.parameters is not None and option not in dialect.parameters:
