@@ -54,10 +54,14 @@ class DoubtGroups:
             self._groups.setdefault((str(doubt), False), group)
 
     def add_row(self, item_id: str, doubts: Iterable[Doubt]) -> None:
-        """Take in those of one row; a rule that doubts it twice counts it once."""
+        """Take in those of one row; a rule that doubts it twice counts it once.
+
+        What was already said of the whole run is not said again.
+        """
         first: dict[str, str] = {}
         for doubt in doubts:
-            first.setdefault(doubt.rule, doubt.message)
+            if (str(doubt), False) not in self._groups:
+                first.setdefault(doubt.rule, doubt.message)
         for rule, message in first.items():
             new = DoubtGroup(rule, message, item_id=item_id)
             self._groups.setdefault((rule, True), new).rows += 1

@@ -154,6 +154,8 @@ class Request:
     """A system message goes as a first exchange."""
     thinking: bool | None = None
     """None leaves it to the model's default."""
+    omni: bool = True
+    """Whether the model knows `modalities`; a plain text model does not."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """temperature, top_p, max_tokens, …: wire names, only those that were set."""
     media_options: Mapping[str, float] = field(default_factory=dict)

@@ -73,7 +73,7 @@ OUTSIDE = (
 HOMES = {
     "prefect": ("flows",),
     "tenacity": ("engine.retry",),
-    "httpx": ("providers.client", "providers.upload"),
+    "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
     "av": ("requests.probe", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),

@@ -172,4 +172,5 @@ def _sampled_tokens(height: int, width: int, frames: int, rules: TokenRules) -> 
     share = rules.video_total_patches * patch / frames * rules.video_frames_per_token
     most = max(min(rules.video_max_patches * patch, share), int(least * 1.05))
     pairs = math.ceil(frames / rules.video_frames_per_token)
-    return pairs * _patches(height, width, factor, least, most) + rules.image_extra_tokens
+    patches = pairs * _patches(height, width, factor, least, most)
+    return patches * patch // (rules.video_divisor_px or factor) ** 2 + rules.image_extra_tokens

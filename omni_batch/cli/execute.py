@@ -16,6 +16,7 @@ from omni_batch.cli.render import err, out
 from omni_batch.package_files import import_flows
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
+from omni_batch.providers.environment import check_environment
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted
@@ -25,6 +26,7 @@ _LOGGER = logging.getLogger("omni_batch")
 
 def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
+    check_environment(())  # a library ends at its import where a variable names no file
     with _notes_on_screen(), render_run.watching(directory) as say:
         if not prefect:
             from omni_batch.engine.pipeline import execute

@@ -10,6 +10,7 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
@@ -71,7 +72,7 @@ async def check_manifest(
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    loader, groups = plan.loader(), _Groups()
+    loader, groups, editions = plan.loader(), _Groups(), OtherEditions(plan)
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
@@ -85,10 +86,14 @@ async def check_manifest(
                 report.reused_items += 1
             else:
                 _accept(report, groups, outcome)
+                editions.add(outcome)
                 doubts.add_row(item.item_id, outcome.doubts)
         on_rows(report.items)
-    report.warnings = doubts.all()
     _forecast(report, plan, groups)
+    doubts.add_run(editions.doubts())
+    if report.cost:
+        doubts.add_run(free_quota_doubts(plan))
+    report.warnings = doubts.all()
     return report
 
 

@@ -18,13 +18,13 @@ from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.requests.build import request_of_config
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
-from omni_batch.requests.validate import Verdict
+from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
 
 
@@ -102,6 +102,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     for profile in profiles if needs_key else ():
         if profile.api_key_block is None:  # else a flow reads it when it runs
             read_api_key(profile)
+    check_environment(profile.base_url for profile in profiles)
     known = _catalogue(config.catalogue)
     model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
     plan = Plan(
@@ -150,6 +151,7 @@ def _problems(plan: Plan) -> Iterator[str]:
         )
     for endpoint in plan.endpoints:
         yield from _endpoint_problems(endpoint)
+    yield from _key_problems(plan)
 
 
 def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
@@ -164,6 +166,31 @@ def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
         yield f"media.transport upload: endpoint {endpoint.name} has no temporary storage"
     if endpoint.entry.rows == "spoken" and not dialect.speaks:
         yield f"endpoint {endpoint.name} has rows: spoken, but does not speak; set rows: silent"
+    if endpoint.offers is False:
+        yield _not_offered(endpoint)
+
+
+def _not_offered(endpoint: ResolvedEndpoint) -> str:
+    regions = " and ".join(endpoint.model.regions) if endpoint.model else ""
+    return (
+        f"{endpoint.config.model} is offered in {regions}; endpoint {endpoint.name} is in "
+        f"{endpoint.profile.region}: use an endpoint in {regions}, or another model"
+    )
+
+
+def _key_problems(plan: Plan) -> Iterator[str]:
+    """A key is bound to one region (error-code pages, `invalid_api_key`)."""
+    by_variable: dict[str, dict[str, str]] = {}
+    for endpoint in plan.endpoints:
+        variable, region = endpoint.profile.api_key_env, endpoint.profile.key_region
+        if variable and region:
+            by_variable.setdefault(variable, {}).setdefault(region, endpoint.name)
+    for variable, names in by_variable.items():
+        if len(names) > 1:
+            yield (
+                f"{' and '.join(names.values())} both read {variable}, but a key is bound to one "
+                f"region, and they are in {' and '.join(names)}: set api_key_env for one of them"
+            )
 
 
 def _row_problems(plan: Plan) -> Iterator[str]:
@@ -191,6 +218,22 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
             "two-currencies",
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
             "and its cost can't be estimated",
+        )
+    for endpoint in plan.endpoints:
+        yield from _endpoint_doubts(endpoint)
+
+
+def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
+    model, name = endpoint.model, endpoint.config.model
+    if endpoint.offers is None:
+        message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"
+        yield Doubt("region-not-listed", message)
+    if model is not None and model.ends and endpoint.profile.key_region and endpoint.limits:
+        remedy = f": use {model.successor}" if model.successor else ": try a few rows first"
+        yield Doubt(
+            "model-ends",
+            f"a notice of the vendor, known at second hand, ends {name} on {model.ends}, after "
+            f"which requests fail{remedy}",
         )
 
 

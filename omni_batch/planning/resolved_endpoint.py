@@ -64,6 +64,17 @@ class ResolvedEndpoint:
         return scaled(price, profile.price_factor) if price else None
 
     @property
+    def offers(self) -> bool | None:
+        """Whether the model is offered in its region; None where the catalogue is not sure that it
+        is not."""
+        model, region = self.model, self.profile.region
+        if model is None or region is None or self.profile.embedded:
+            return True
+        if not model.regions or region in model.regions:
+            return True
+        return None if model.is_unverified("regions") else False
+
+    @property
     def quota(self) -> QuotaConfig:
         """Its own or the config's; what is left open is the endpoint's and the catalogue's."""
         quota, model = self.entry.quota or self.config.quota, self.model

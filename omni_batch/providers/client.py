@@ -1,21 +1,18 @@
 """The HTTP edge: one POST, a stream of chunks. Exceptions of the HTTP libraries end here."""
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from urllib.request import getproxies
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
-from omni_batch._version import __version__
 from omni_batch.config import RetryConfig
-from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
+from omni_batch.errors import EndpointError, NoResponse, StreamError, own_error
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
+from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client
 from omni_batch.stream.chunks import decode
 from omni_batch.stream.rate_limit_headers import server_limits
 from omni_batch.stream.service_errors import classify, request_id_of
@@ -23,8 +20,6 @@ from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
-HTTP_ERRORS = (httpx.HTTPError, aiohttp.ClientError, httpx.StreamError, UnicodeError)
-"""Their frames hold the request's headers: ours are raised `from None`, to keep those hidden."""
 _START_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = 2**31
 """Above what the longest speech takes: the bound of a reply that is nothing but padding."""
@@ -42,7 +37,7 @@ class EndpointClient:
         retry: RetryConfig,
         connections: int,
     ) -> None:
-        self.http = _http_client(base_url, key, retry.connect_timeout_s, connections)
+        self.http = http_client(base_url, key, retry.connect_timeout_s, connections)
         self.dialect, self.key = dialect, key
         self.idle_timeout_s = retry.idle_timeout_s
         self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
@@ -77,7 +72,7 @@ class EndpointClient:
         except TimeoutError:
             raise self._timed_out(exchange) from None
         except HTTP_ERRORS as exc:
-            raise own_error(exc) or _broken(exc, exchange) from None
+            raise own_error(exc) or failure_of(exc, started=_started(exchange)) from None
 
     def refusal(self, response: httpx.Response, said: bytes, sent: Body) -> EndpointError:
         """What an answer means that is no reply.
@@ -100,7 +95,7 @@ class EndpointClient:
         return {"Content-Length": str(body.content_length), **body.headers, **held}
 
     def _timed_out(self, exchange: "Exchange | None") -> EndpointError | StreamError:
-        if exchange is None or not exchange.started:
+        if not _started(exchange):
             return NoResponse(
                 f"no answer within {self._first_byte_s:g} s (retry.first_byte_timeout_s)"
             )
@@ -185,6 +180,10 @@ class Exchange:
         self._deadline.reschedule(now_s + self._client.idle_timeout_s)
 
 
+def _started(exchange: Exchange | None) -> bool:
+    return exchange is not None and exchange.started
+
+
 async def _drain(stream: AsyncIterator[bytes]) -> None:
     """Read on to the end of the body, which frees the connection for the next request.
 
@@ -231,53 +230,3 @@ def _redirect(response: httpx.Response) -> bytes:
         return b""
     host = response.headers["location"].partition("?")[0][:200]
     return f"it redirects to {host}, which must not get the key; set endpoint.base_url".encode()
-
-
-def reason_of(exc: Exception) -> str:
-    """What an exception of the HTTP libraries says, in one line."""
-    return one_line(str(exc))[:300] or type(exc).__name__
-
-
-def _broken(exc: Exception, exchange: Exchange | None) -> EndpointError | StreamError:
-    reason = reason_of(exc)
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return Unavailable(
-            f"the service's certificate is not trusted: {reason}; if it is your own server, set "
-            "the environment variable SSL_CERT_FILE to the file of its authority"
-        )
-    if exchange is None or not exchange.started:
-        return Unavailable(f"no connection: {reason}")
-    return StreamError(f"the connection broke off: {reason}")
-
-
-def _http_client(
-    base_url: str, key: ApiKey | None, connect_timeout_s: float, connections: int
-) -> httpx.AsyncClient:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream",
-        "Accept-Encoding": "identity",  # a gateway that compresses events also holds them back
-        "User-Agent": f"omni-batch/{__version__}",
-    }
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # aiohttp moves the same stream for two thirds of the CPU, but knows no proxy variables.
-    direct = not getproxies() or _is_loopback(base_url)
-    client = httpx.AsyncClient(
-        base_url=base_url,
-        headers=headers,
-        timeout=httpx.Timeout(None, connect=connect_timeout_s),
-        limits=limits,
-        transport=AiohttpTransport(limits=limits) if direct else None,
-        follow_redirects=False,  # the key goes to no other host
-    )
-    if key is not None:
-        client.headers["Authorization"] = key.authorization
-    return client
-
-
-def _is_loopback(base_url: str) -> bool:
-    host = httpx.URL(base_url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

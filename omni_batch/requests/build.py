@@ -40,6 +40,7 @@ def build_request(
         voice_is_default=not (item.voice or config.voice),
         role_as_turns=as_turns,
         thinking=_thinking(config.thinking, model),
+        omni=model is None or model.omni,
         options=_given(config, beside_media=False) | _extra(config, beside_media=False),
         media_options=_given(config, beside_media=True) | _extra(config, beside_media=True),
     )
@@ -52,7 +53,7 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
     """
     voice = _voice(config, model)
     if config.spoken_rows == "with_voice":
-        voice = voice or "a row's own"
+        voice = _voice(RequestConfig(), model) or "a row's own"
     return Request(
         model=model_name,
         messages=(),

@@ -16,8 +16,7 @@ from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.requests.rules.context import RuleContext, Violation
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
-from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
+from omni_batch.requests.validate import ALL_RULES, RULES_OF_CONFIG, Rule, Verdict, judge
 from omni_batch.types import Frames, Media, MediaKind, Message, Part, Request
 
 FLASH, TURBO, PLUS = "qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"

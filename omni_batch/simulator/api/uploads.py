@@ -14,7 +14,8 @@ from omni_batch.simulator.api.form_data import Form, read_form
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.api.upload_store import OssRefused, Stored, permission
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.media_info import Medium
+from omni_batch.simulator.checks.media import measures
+from omni_batch.simulator.checks.media_info import Medium, Undecodable
 
 UPLOAD_PATH = "/oss"
 FIELDS = (
@@ -90,14 +91,12 @@ async def _read(exchange: Exchange, file: IO[bytes], most_bytes: int) -> Form:
 
 def _inspect(file: IO[bytes]) -> tuple[Mapping[str, Medium], str]:
     """The file measured as each kind of media it can be, and its hash."""
-    from omni_batch.simulator.checks import measure
-
     media: dict[str, Medium] = {}
-    for kind, measured in measure.BY_KIND.items():
+    for kind, measured in measures().items():
         file.seek(0)
         try:
             media[kind] = measured(file)
-        except measure.Undecodable:
+        except Undecodable:
             continue
         if kind == "image":
             break  # FFmpeg would take it for a film of one frame

@@ -5,12 +5,20 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import IO
 
 import pybase64
 
 from omni_batch.simulator.checks.chat import Part
-from omni_batch.simulator.checks.media_info import Film, Frames, Medium, Picture, Sound
+from omni_batch.simulator.checks.media_info import (
+    Film,
+    Frames,
+    Medium,
+    Picture,
+    Sound,
+    Undecodable,
+)
 from omni_batch.simulator.checks.models import MediaRules
 from omni_batch.simulator.checks.refusal import invalid, unprocessable
 
@@ -57,8 +65,8 @@ def _check_length(medium: Medium, rules: MediaRules) -> None:
             raise invalid(message, code="InvalidURL")
         case Film(duration_s=seconds) if seconds > rules.video_max_s:
             raise _unprocessable_video("The video file is too long.")
-        # Containers round durations, so a clip cut at two seconds may measure a frame less.
-        case Film(duration_s=seconds) if seconds < rules.video_min_s - 0.1:
+        # Rates are rounded, so a clip of two seconds may measure a little less, but no frame less.
+        case Film(duration_s=seconds, fps=fps) if seconds < rules.video_min_s - 0.5 / fps:
             raise _unprocessable_video("The video file is too short.")
         case _:
             pass
@@ -100,7 +108,7 @@ def fake_download(kind: str, url: str) -> Medium:
         return checked(Picture(width, height))
     if not sized:
         width, height = 1280, 720
-    return Film(seconds, 25.0, round(seconds * 25), width, height, has_sound=True)
+    return Film(seconds, 25.0, round(seconds * 25), width, height, sound_s=seconds)
 
 
 _measured: dict[tuple[str, bytes], Medium] = {}
@@ -122,18 +130,23 @@ def _decode(kind: str, ref: str, rules: MediaRules) -> Medium:
 
 
 def _measure(kind: str, encoded: bytes) -> Medium:
-    # Pillow and PyAV take a quarter of a second to import; only requests with media pay it.
-    from omni_batch.simulator.checks import measure
-
     try:
         data = pybase64.b64decode(encoded, validate=True)
     except binascii.Error:
         data = b""
     try:
-        medium = measure.BY_KIND[kind](io.BytesIO(data))
-    except measure.Undecodable:
+        medium = measures()[kind](io.BytesIO(data))
+    except Undecodable:
         raise unprocessable(UNDECODABLE[kind]) from None
     return checked(medium)
+
+
+def measures() -> Mapping[str, Callable[[IO[bytes]], Medium]]:
+    """Kind of part to the way a file of it is measured, which may raise Undecodable."""
+    # Pillow and PyAV take a quarter of a second to import; only requests with media pay it.
+    from omni_batch.simulator.checks import pictures, recordings
+
+    return {"image": pictures.picture, "audio": recordings.sound, "video": recordings.film}
 
 
 UNDECODABLE = {

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 
+class Undecodable(ValueError):
+    """The bytes are not what they should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An image."""
@@ -31,11 +35,13 @@ class Film:
     """A video file."""
 
     duration_s: float
+    """Of its pictures: the sound may be shorter or go on."""
     fps: float
     frame_count: int
     width_px: int
     height_px: int
-    has_sound: bool
+    sound_s: float | None
+    """How long its sound track plays; None without one."""
     colours: tuple[str, ...] = ()
     """Of the first frame."""
 

@@ -110,8 +110,8 @@ def _medium_tokens(part: Part, medium: Medium, chat: Chat) -> Iterator[tuple[str
             wanted = part.fps or 2.0
             frames = sampled_frames(medium.frame_count, medium.fps, rules, wanted_fps=wanted)
             yield "video", video_tokens(medium.width_px, medium.height_px, frames, rules)
-            if medium.has_sound:
-                yield "audio", audio_tokens(medium.duration_s, rules)
+            if medium.sound_s:
+                yield "audio", audio_tokens(medium.sound_s, rules)
         case Frames():
             first, count = medium.pictures[0], len(medium.pictures)
             yield "video", video_tokens(first.width_px, first.height_px, count, rules)
