@@ -134,7 +134,8 @@ def _judge(plan: Plan) -> Verdict:
     asked = request_of_config(plan.config.request, plan.config.model, plan.model)
     verdicts = []
     for endpoint in plan.endpoints:
-        request = replace(asked, wants_audio=asked.wants_audio and endpoint.speaks)
+        silenced = asked.wants_audio and not endpoint.speaks  # it gets the rows without speech
+        request = replace(asked, wants_audio=False, voice=None) if silenced else asked
         verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
     return Verdict(
         tuple(broken for verdict in verdicts for broken in verdict.violations),

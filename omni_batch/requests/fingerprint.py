@@ -15,7 +15,7 @@ def fingerprint(request: Request, endpoint: str) -> str:
         "model": request.model,
         "messages": [[m.role, [_part(part) for part in m.parts]] for m in request.messages],
         "wants_audio": request.wants_audio,
-        "voice": request.voice,
+        "voice": request.voice if request.wants_audio else None,
         "thinking": request.thinking,
         "options": request.options,
         "media_options": request.media_options,

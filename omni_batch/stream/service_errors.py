@@ -95,7 +95,8 @@ _NO_MONEY = "|".join(
         r"not enough (credits?|balance|funds)|(out of|no|any|more) credits\b",
         r"used all .{0,20}credits",
         r"credit limit (exceeded|reached)|quota_?exhausted|pre_consume_token_quota_failed",
-        r"exceeded_current_quota",
+        r"exceeded_current_quota|out_of_quota|reached .{0,30}usage limit",
+        r"(week|month)ly (usage |spend(ing)? )?limit",
         r"budget_?exceeded|exceeded_? ?budget|over budget|crossed budget|budget has been exceeded",
         r"max(imum)? budget|(spend(ing)?|billing)[ _](hard[ _])?limit|billing_not_active",
         r"payment[ _]required|failure to pay|past[ _]due|overdue|in arrears|prepayment",
@@ -160,6 +161,9 @@ _RULES = (
     _Rule(AccountError, (401, 402), ""),
     _Rule(AccountError, _WORDS_COUNT, _NO_MONEY),
     _Rule(AccountError, (), _NO_MONEY, "head"),
+    # A gateway's own quota; that of a minute comes with 429, or says so.
+    _Rule(AccountError, (400, 403), r"insufficient_?quota|quota_?exceeded", "names"),
+    _Rule(AccountError, (403,), r"^(?!.*(per (minute|second)|rate limit|throttl)).*\bquota"),
     _Rule(AccountError, (403, 412), _CLOSED_ACCOUNT),
     _Rule(AccountError, (200, 400, 403, 429), _INVALID_KEY, "head"),
     _Rule(AccountError, (200, 403), r"access_?denied", "names"),
@@ -169,7 +173,7 @@ _RULES = (
     _Rule(
         RateLimited, (200, 400, 403, 409), r"throttling|rate_?limit|too_?many_?requests", "names"
     ),
-    _Rule(RateLimited, (400, 403, 409), r"rate limit|too many requests", "head"),
+    _Rule(RateLimited, (400, 403, 409), r"rate[ _-]?limit|too many requests|throttl", "head"),
     _Rule(Rejected, (200, 500), r"Missing Content-Length|list index out of range"),
     _Rule(Rejected, (500,), r"invalid user message"),  # LiteLLM, of a part that it does not know
     _Rule(TimedOut, (), r"RequestTimeOut|InternalError\.Timeout"),

@@ -510,7 +510,11 @@ def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
     assert "try Cherry" in far
     (clone,) = warned(ask("Hi", model=PLUS, **SPEECH))
     assert "cloned" in clone
-    assert warned(ask("Hi", voice="nobody")) == ()
+
+
+def test_a_voice_without_speech_is_said() -> None:
+    (doubt,) = warned(ask("Hi", voice="Cherry"))
+    assert doubt.startswith("voice Cherry is not sent, as text alone is asked for")
 
 
 def test_an_undocumented_container_is_a_warning() -> None:

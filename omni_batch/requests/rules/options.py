@@ -115,6 +115,16 @@ def _voice_not_listed(name: str, voice: str, model: Model) -> Doubt:
     return Doubt("voice-not-listed", message)
 
 
-RULES_OF_CONFIG = (_speech, _thinking, _caps, _options_of_model, _voice)
+def _voice_without_speech(context: RuleContext) -> Iterator[Doubt]:
+    request = context.request
+    if request.voice and not request.wants_audio:
+        message = (
+            f"voice {request.voice} is not sent, as text alone is asked for; for speech set "
+            "request.modalities: [text, audio]"
+        )
+        yield Doubt("voice-without-speech", message)
+
+
+RULES_OF_CONFIG = (_speech, _thinking, _caps, _options_of_model, _voice, _voice_without_speech)
 """What can be judged before a row is read."""
 RULES = (*RULES_OF_CONFIG, _thinking_with_media, _role)
