@@ -17,6 +17,7 @@ OmniBatchError
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
 ├── StreamError            the reply was cut or made no sense
+│   └── UnsupportedReply     it came in a form that isn't understood, and would again
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
@@ -236,6 +237,17 @@ class StreamError(OmniBatchError):
         "retry.idle_timeout_s."
     )
     retryable = True
+
+
+class UnsupportedReply(StreamError):
+    """The reply came in a form that is not understood; the next one would have the same."""
+
+    remedy = (
+        "The server answers in a form that is not understood, and is not asked again, as that "
+        "would cost again. Read the message: most often the server, or a gateway before it, needs "
+        "another setting."
+    )
+    retryable = False
 
 
 class AbnormalFinish(OmniBatchError):

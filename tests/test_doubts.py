@@ -26,6 +26,17 @@ def test_rows_are_grouped_by_rule_with_the_first_as_example() -> None:
     ]
 
 
+def test_what_was_said_of_the_run_is_not_said_again_of_its_rows() -> None:
+    groups = DoubtGroups([VOICE])
+    other = Doubt(VOICE.rule, "voice Chrry is not in the list")
+    groups.add_row("c0", [VOICE])
+    groups.add_row("c1", [VOICE, other])
+    assert groups.all() == [
+        DoubtGroup(VOICE.rule, VOICE.message),
+        DoubtGroup(VOICE.rule, other.message, 1, "c1"),
+    ]
+
+
 def test_what_concerns_the_run_comes_first_and_every_text_is_kept() -> None:
     groups = DoubtGroups([VOICE])
     groups.add_row("c0", [OGG])

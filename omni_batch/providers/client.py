@@ -13,10 +13,8 @@ from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client
-from omni_batch.stream.chunks import decode
 from omni_batch.stream.rate_limit_headers import server_limits
 from omni_batch.stream.service_errors import classify, request_id_of
-from omni_batch.stream.sse import MAX_EVENT_BYTES, SseDecoder
 from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
@@ -108,66 +106,88 @@ class Exchange:
     """An answer in progress: iterate it once for lists of chunks, one for each network read."""
 
     def __init__(
-        self, response: httpx.Response, client: EndpointClient, deadline: asyncio.Timeout
+        self, response: httpx.Response, client: EndpointClient, deadline: "_Deadline"
     ) -> None:
         self.http_status = response.status_code
         self.request_id = request_id_of(response.headers)
         self.server_limits = server_limits(response.headers)
         self.started = False
+        self.ending: Ending = "orderly"
+        """How the body ended, once the iteration has."""
+        self.ends_within_s: float | None = None
+        """For the caller to set: the reply is whole, so its end is waited for no longer."""
         self._response, self._client, self._deadline = response, client, deadline
+        self._decoder = ReplyDecoder(self._error_of, self._words)
+        self._received_bytes = 0
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
-        async for chunks in self._events() if self._client.dialect.streams else self._whole():
-            yield chunks
-        # The service's own mark for a reply cut by its time limit (Model Studio error codes).
-        if self._response.headers.get("x-dashscope-partialresponse", "").lower() == "true":
-            raise StreamError("the service cut the reply at its time limit (partial response)")
-
-    async def _whole(self) -> AsyncIterator[list[Chunk]]:
-        """The one JSON reply of a server that does not stream."""
-        data = bytearray()
-        async for piece in self._response.aiter_raw():
-            data += piece
-            if not self.started and not piece.isspace():  # blanks are a sign of life, no more
-                self._reset_idle_timer()
-            if len(data) > MAX_EVENT_BYTES:
-                raise StreamError(f"the reply exceeded {MAX_EVENT_BYTES} bytes without an end")
-        yield [self._decode(bytes(data)), Chunk(done=True)]
-
-    async def _events(self) -> AsyncIterator[list[Chunk]]:
-        decoder = SseDecoder()
-        stream = self._response.aiter_raw()
-        received_bytes = 0
-        async for data in stream:
-            received_bytes += len(data)
-            if received_bytes > _MAX_REPLY_BYTES:
-                raise StreamError(f"the reply exceeded {_MAX_REPLY_BYTES} bytes without an end")
-            if chunks := self._chunks(decoder.feed(data)):
+        pieces = _unpacked(self._response)
+        async for data in pieces:
+            if chunks := self._chunks(data):
                 yield chunks
-                if chunks[-1].done:
-                    self._deadline.reschedule(None)
-                    await _drain(stream)
+                if self._decoder.done or self.ends_within_s is not None:
                     break
-        else:
-            if decoder.close():
-                yield [Chunk(done=True)]
+        if not self._decoder.done:
+            async for chunks in self._to_its_end(pieces):
+                yield chunks
+        if self._decoder.done:
+            self._deadline.stop()
+            await _drain(pieces)
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes). A
+        # gateway passes it on under a longer name.
+        for name, value in self._response.headers.items():
+            if name.endswith(_PARTIAL_REPLY) and value.strip().lower() not in _NO:
+                raise StreamError("the service cut the reply at its time limit (partial response)")
 
-    def _chunks(self, payloads: list[bytes]) -> list[Chunk]:
-        """Up to the end mark: what follows it does not belong to the reply."""
-        chunks: list[Chunk] = []
-        for payload in payloads:
-            chunks.append(self._decode(payload))
-            if chunks[-1].done:
+    async def _to_its_end(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[Chunk]]:
+        """What may follow the end of the answer: a bill, an end mark, silence."""
+        self._deadline.stop()
+        while not self._decoder.done:
+            data = await self._next(pieces)
+            if data is None:
                 break
+            if chunks := self._chunks(data):
+                yield chunks
+        if not self._decoder.done and (chunks := self._decoder.end()):
+            yield chunks
+        if self._decoder.torn and self.ending == "orderly":
+            self.ending = "torn"
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        """The next piece; None at the end, however it comes."""
+        try:
+            async with asyncio.timeout(self.ends_within_s):
+                return await anext(pieces)
+        except StopAsyncIteration:
+            pass
+        except TimeoutError:
+            self.ending = "silent"
+        except (httpx.HTTPError, aiohttp.ClientError):
+            self.ending = "broken"
+        return None
+
+    def _chunks(self, data: bytes) -> list[Chunk]:
+        self._received_bytes += len(data)
+        if self._received_bytes > _MAX_REPLY_BYTES:
+            raise StreamError(f"the reply exceeded {_MAX_REPLY_BYTES} bytes without an end")
+        chunks = self._decoder.feed(data)
         if any(chunk.has_content for chunk in chunks):
             self._reset_idle_timer()
+        elif not self.started and self._decoder.is_whole_reply:
+            self._reset_idle_timer()  # it is one piece, which has begun to come
         return chunks
 
-    def _decode(self, payload: bytes) -> Chunk:
-        chunk = decode(payload)
-        if chunk.error and self._client.key:
-            chunk = decode(self._client.key.cut_out_of(payload))
-        return chunk
+    def _error_of(self, said: bytes) -> EndpointError:
+        return classify(
+            200,  # the status is spent: what was meant stands in the body
+            self._words(said),
+            self._response.headers,
+            quota_is_transient=self._client.dialect.quota_is_transient,
+        )
+
+    def _words(self, said: bytes) -> bytes:
+        key = self._client.key
+        return key.cut_out_of(said) if key else said
 
     def _reset_idle_timer(self) -> None:
         """A part of the answer has come; the next one may take as long again.
@@ -176,8 +196,16 @@ class Exchange:
         life is silent.
         """
         self.started = True
-        now_s = asyncio.get_running_loop().time()
-        self._deadline.reschedule(now_s + self._client.idle_timeout_s)
+        self._deadline.put_off(self._client.idle_timeout_s)
+
+
+async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
+    unpacker = Unpacker(response.headers.get("content-encoding", ""))
+    async for data in response.aiter_raw():
+        for piece in unpacker.feed(data):
+            yield piece
+    for piece in unpacker.end():
+        yield piece
 
 
 def _started(exchange: Exchange | None) -> bool:

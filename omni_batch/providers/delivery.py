@@ -63,11 +63,13 @@ class MediaDelivery:
 
     async def _downloaded(self, media: Media, stack: AsyncExitStack) -> Media:
         # PyAV and Pillow: not paid for by text-only runs
-        from omni_batch.requests.probe import probe
+        from omni_batch.requests.media.probe import probe_file
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
-        fetched = await asyncio.to_thread(probe, path, media.kind, media.reference)
+        fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
         fetched = replace(fetched, options=media.options)
+        if (refused := self.dialect.refused_format(fetched)) is not None:
+            raise MediaError(refused)
         if choose_transport(fetched, self.config, self.dialect) == "upload":
             return await self._uploaded(fetched)
         return fetched

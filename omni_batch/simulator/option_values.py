@@ -12,6 +12,21 @@ DIALECTS: Mapping[str, str] = {
 }
 """Every server whose API can be simulated."""
 
+EDITIONS: Mapping[str, str] = {
+    "2025-09": "as 2025-12, but qwen3-omni-flash is its snapshot of 2025-09-15 with 17 voices",
+    "2025-12": "as 2026, but of a video at least 4 frames of 128 patches are counted, and a token "
+    "of it is 32 x 32 pixels for qwen-omni-turbo too, as the published code has it",
+    "2026": "qwen3-omni-flash is its snapshot of 2025-12-01 with 49 voices; of a video at least 2 "
+    "frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, whose token is 28 x 28 pixels)",
+}
+"""The guide's editions contradict each other; each is named by the time whose state it has."""
+
+REGIONS: Mapping[str, str] = {
+    "beijing": "all models, and Batch Chat",
+    "singapore": "no Batch Chat, and no qwen-omni-turbo-2025-01-19",
+}
+"""Where the hosted service is asked."""
+
 FAULTS: Mapping[str, str] = {
     "reset": "the connection is reset before any header",
     "stall_first": "not one byte is sent until the client hangs up",

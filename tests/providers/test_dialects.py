@@ -133,11 +133,6 @@ async def test_bare_base64_needs_the_bytes() -> None:
         DIALECTS["openai"].encode(request(Media("audio", "a", url="https://x/a.mp3", format="mp3")))
 
 
-async def test_openai_takes_two_formats_of_sound(sound: Media) -> None:
-    with pytest.raises(MediaError, match="a is flac; OpenAI takes wav and mp3"):
-        DIALECTS["openai"].encode(request(replace(sound, format="flac")))
-
-
 # --- Whatever is asked for is sent, refused or doubted: every option at every server ---
 
 SERVERS = (

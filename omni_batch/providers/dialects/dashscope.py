@@ -9,7 +9,6 @@ from typing import Any
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import data_url, messages, modalities, streaming, url_part
-from omni_batch.text import is_data_uri
 from omni_batch.types import MODALITIES, Frames, Media, Request
 
 _DECLARED_AUDIO_FORMAT = "wav"  # the only documented value; what arrives is raw PCM
@@ -47,7 +46,7 @@ def part(found: Media | Frames) -> dict[str, Any]:
 
 def _format(sound: Media) -> str:
     """By content; what only the service will see is what the row says, or its URL's ending."""
-    seen_by_us = sound.url is None or is_data_uri(sound.url)
+    seen_by_us = sound.url is None or sound.probed
     said = dict(sound.options).get("format")
     return sound.format if seen_by_us or not said else str(said)
 

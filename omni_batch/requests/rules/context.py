@@ -8,7 +8,16 @@ from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import Doubt
 from omni_batch.text import display_name
-from omni_batch.types import MEDIA_KINDS, Frames, Media, Message, Modality, Part, Request
+from omni_batch.types import (
+    MEDIA_KINDS,
+    Frames,
+    Media,
+    MediaKind,
+    Message,
+    Modality,
+    Part,
+    Request,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,8 @@ class ServerCapabilities:
     """Media stand in their turns, between the texts there."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """What does the work of an option it does not read, by the option's name."""
+    formats: Mapping[MediaKind, tuple[str, ...]] = field(default_factory=dict)
+    """Short names of the formats it takes of a kind; a kind that is missing: any."""
 
     def voice_of(self, request: Request) -> str | None:
         """The voice that is sent; None leaves it to the server.
@@ -50,6 +61,16 @@ class ServerCapabilities:
         wanted = request.wants_audio and self.speaks and self.takes_voice
         left_to_server = request.voice_is_default and not self.needs_voice
         return request.voice if wanted and not left_to_server else None
+
+    def refused_format(self, media: Media) -> str | None:
+        """Why a medium's format is none for this server; None where it is one."""
+        taken = self.formats.get(media.kind)
+        if taken is None or media.format in taken:
+            return None
+        return (
+            f"{display_name(media.reference)} is {media.format}; {self.name} servers take "
+            f"{listed(taken)}: convert it to {taken[0]}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from omni_batch.doubts import Doubt
 from omni_batch.requests.request_options import REQUEST_OPTIONS, options_beside
 from omni_batch.requests.rules.asked import asked_options
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation, name_of
-from omni_batch.text import is_data_uri
 from omni_batch.types import Frames, Media
 
 
@@ -59,8 +58,7 @@ def _shared_options(context: RuleContext) -> Iterator[Violation]:
 def _formats(context: RuleContext) -> Iterator[Doubt]:
     for media in context.request.media():
         said = dict(media.options).get("format")
-        probed = media.url is None or is_data_uri(media.url)
-        if said and probed and said != media.format:
+        if said and (media.url is None or media.probed) and said != media.format:
             message = (
                 f"{name_of(media)} is {media.format} by its content, but the row says {said}; "
                 f"it is sent as {media.format}"

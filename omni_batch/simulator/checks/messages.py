@@ -135,7 +135,7 @@ def _check_counts(kinds: list[str], rules: MediaRules) -> None:
 
 
 def _check_frame_count(count: int, rules: MediaRules) -> None:
-    least, most = rules.min_frames, rules.max_frames
+    least, most = rules.least_listed, rules.most_listed
     if not least <= count <= most:
         raise unprocessable(
             "The video modality input does not meet the requirements because: "

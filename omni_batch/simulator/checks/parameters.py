@@ -1,10 +1,10 @@
 """Checks of everything in a request but its messages (Model Studio error codes, 2025-2026)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from omni_batch.simulator.checks.chat import Body
-from omni_batch.simulator.checks.models import MODELS, Model
+from omni_batch.simulator.checks.models import Model
 from omni_batch.simulator.checks.refusal import invalid, unknown_model, unprocessable
 
 
@@ -54,16 +54,16 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 """Two names for the longest reply; the newer one also bounds the chain of thought."""
 
 
-def find_model(body: Body) -> Model:
-    """The model that a request names; 404 if there is none, 400 if it only speaks WebSocket."""
+def find_model(body: Body, models: Mapping[str, Model]) -> Model:
+    """The one of `models` that is named; 404 if there is none, 400 if it only speaks WebSocket."""
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise invalid("you must provide a model parameter")
     if name.endswith("-realtime") or "-realtime-" in name:
         raise invalid("current user api does not support http call.")
-    if name not in MODELS:
+    if name not in models:
         raise unknown_model(name)
-    return MODELS[name]
+    return models[name]
 
 
 def check_parameters(body: Body, model: Model) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from omni_batch.simulator.checks import parameters, refusal
 from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.messages import read_messages
-from omni_batch.simulator.checks.models import MODELS, Model
+from omni_batch.simulator.checks.models import Model, models
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects.base import Dialect
@@ -40,15 +40,19 @@ class DashScope(Dialect):
 
     def model(self, body: Body) -> Model:
         """One of the models of the catalogue."""
-        return parameters.find_model(body)
+        return parameters.find_model(body, self._models)
+
+    @property
+    def _models(self) -> Mapping[str, Model]:
+        return models(self.options.edition, self.options.region)
 
     def served(self, asked: str) -> Collection[str]:
         """The catalogue."""
-        return MODELS
+        return self._models
 
     def read(self, body: Body) -> Chat:
         """Check everything as the gateway does."""
-        model = parameters.find_model(body)
+        model = self.model(body)
         parameters.check_parameters(body, model)
         streamed = parameters.find_stream(body, model)
         thinking = parameters.find_thinking(body, model)

@@ -84,7 +84,8 @@ def video_tokens(width_px: int, height_px: int, frames: int, rules: MediaRules) 
     share = rules.video_total_patches / frames * 2
     most = max(min(rules.video_max_patches, share), int(rules.video_min_patches * 1.05))
     patches = _patches(width_px, height_px, rules, (rules.video_min_patches, most), True)
-    return math.ceil(frames / 2) * patches + 2
+    tokens = patches * rules.patch_px**2 / rules.video_token_px**2
+    return int(math.ceil(frames / 2) * tokens) + 2
 
 
 def prompt_tokens(chat: Chat, media: Iterable[tuple[Part, Medium]]) -> PromptTokens:
