@@ -58,4 +58,5 @@ DIALECT = Dialect(
     shares_options=True,
     keeps_places=False,
     first_byte_timeout_s=300,
+    thinks_aloud=True,  # without a reasoning parser
 )

@@ -56,4 +56,5 @@ DIALECT = Dialect(
         "preserve_thinking": "request.extra.chat_template_kwargs",
     },
     first_byte_timeout_s=300,
+    thinks_aloud=True,  # without a reasoning parser
 )
