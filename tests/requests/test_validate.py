@@ -788,7 +788,8 @@ def test_voice_of_one_edition() -> None:
     assert "one of the 17" in doubt.message
     assert verdict(ask("Hi", model=f"{FLASH}-2025-12-01", **spoken)).doubts == ()
     assert verdict(ask("Hi", model=TURBO, **spoken)).doubts == ()
-    assert verdict(ask("Hi", voice="Serena")).doubts == ()
+    (unused,) = verdict(ask("Hi", voice="Serena")).doubts
+    assert unused.rule == "voice-without-speech"
 
 
 def test_limits_that_nobody_states_refuse_nothing() -> None:
