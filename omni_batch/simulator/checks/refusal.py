@@ -97,6 +97,19 @@ OVERLOADED = status(
 )
 """Refusals that need no detail of the request."""
 
+CONFLICT = status(409, "conflict", "The engine is currently overloaded, please try again later.")
+NO_MONEY = Refusal(402, "invalid_request_error", "Insufficient Balance", "unknown_error")
+NO_USER_QUOTA = Refusal(
+    403, "insufficient_user_quota", "The user's quota is not enough.", "new_api_error"
+)
+NO_BUDGET = Refusal(
+    429,
+    "budget_exceeded",
+    "Budget has been exceeded! Current cost: 26.0, Max budget: 0.25",
+    "budget_exceeded",
+)
+"""Errors of resellers and gateways."""
+
 ARREARS = status(
     400, "Arrearage", "Access denied, please make sure your account is in good standing."
 )
