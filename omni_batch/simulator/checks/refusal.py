@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from omni_batch.simulator.checks.media_info import NotDownloaded
+
 ENGINE = "<400> InternalError.Algo.InvalidParameter: "
 """Prefix of messages that come from the inference engine and not from the gateway."""
 
@@ -56,6 +58,21 @@ def invalid(message: str, *, code: str = "invalid_parameter_error") -> Refused:
 def unprocessable(message: str) -> Refused:
     """400 from the engine: what the request carries can't be processed."""
     return invalid(ENGINE + message)
+
+
+_DOWNLOADS = {
+    "missing": "Failed to find the requested media resource during the data inspection process.",
+    "denied": "Don't have authorization to access the media resource during the data inspection.",
+    "slow": "Download multimodal file timed out",
+    "unreachable": "Failed to download multimodal content",
+    "down": "Failed to download multimodal content",
+    "mistyped": "Wrong Content-Type of multimodal url",
+}
+
+
+def not_downloaded(failure: NotDownloaded) -> Refused:
+    """400: the service could not fetch a medium."""
+    return unprocessable(_DOWNLOADS[failure.why])
 
 
 def inspection_failed(what: str, *, framed: bool = False) -> Refusal:
