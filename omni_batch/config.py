@@ -22,13 +22,34 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Target = Literal["prompt", "image", "audio", "video", "frames", "system", "voice", "messages"]
+"""Columns of a manifest with a meaning, besides the id."""
+
+
 class ManifestConfig(Frozen):
     """Which rows to send."""
 
     path: str = Field(min_length=1)
-    """File, or any URL that fsspec opens. CSV, TSV, JSONL (also .ndjson) or Parquet."""
+    """File, or any URL that fsspec opens: CSV, TSV, JSONL (also .ndjson) or Parquet. Or a folder or
+    glob of media files."""
     id_column: str = "item_id"
-    """Column that names each row; where it is missing, the id is made of the row's content."""
+    """Column that names each row; where it is missing, the id is made of the name of the row's
+    file, or of its content."""
+    columns: dict[Target, str] = {}
+    """Names of columns in the manifest, where they differ: {image: file_name}."""
+    free_columns: tuple[str, ...] = ()
+    """Columns that hold nothing to send, whatever they look like."""
+
+    @model_validator(mode="after")
+    def _one_sense_for_each_column(self) -> Self:
+        named = list(self.columns.values())
+        if doubled := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"manifest.columns has {doubled[0]} more than once; keep one")
+        if both := sorted(set(named).intersection(self.free_columns)):
+            raise ValueError(
+                f"{both[0]} is in manifest.columns and in manifest.free_columns; keep one"
+            )
+        return self
 
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
@@ -105,6 +126,12 @@ class MediaConfig(Frozen):
     """Largest media that we fetch ourselves, for servers that can't."""
     allow_private_downloads: bool = False
     """Whether we may fetch from loopback and private addresses."""
+    probe_urls: Literal["ranges", "head", "off"] | None = None
+    """How media behind http(s) URLs are probed. ranges: type, size and length by their first and
+    last bytes. head: type and size by what the host says. off: all of it is guessed. None: ranges
+    in `check`, off in a run."""
+    probe_urls_max: int = Field(default=10_000, ge=1)
+    """Most different URLs to probe; the rest is guessed, which is said."""
     fit: Literal["refuse"] = "refuse"
     """refuse: media over a limit fail their item; nothing is converted."""
     roots: tuple[str, ...] = (".",)

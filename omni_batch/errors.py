@@ -17,6 +17,7 @@ OmniBatchError
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
 ├── StreamError            the reply was cut or made no sense
+│   └── UnsupportedReply     it came in a form that isn't understood, and would again
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
@@ -163,6 +164,8 @@ class Unavailable(EndpointError):
         "retry.max_attempts and retry.max_wait_s allow for longer outages."
     )
     retryable = True
+    unanswered = False
+    """The connection was closed before the first byte of an answer, as servers do between two."""
 
 
 class NoResponse(Unavailable):
@@ -238,6 +241,17 @@ class StreamError(OmniBatchError):
     retryable = True
 
 
+class UnsupportedReply(StreamError):
+    """The reply came in a form that is not understood; the next one would have the same."""
+
+    remedy = (
+        "The server answers in a form that is not understood, and is not asked again, as that "
+        "would cost again. Read the message: most often the server, or a gateway before it, needs "
+        "another setting."
+    )
+    retryable = False
+
+
 class AbnormalFinish(OmniBatchError):
     """The answer ended with a finish_reason other than stop or length."""
 
@@ -273,7 +287,7 @@ class ItemTimeout(OmniBatchError):
 
 
 class Interrupted(OmniBatchError):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGHUP). It can be resumed."""
 
     remedy = "Resume when you like."
     stops_run = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError
@@ -62,8 +62,8 @@ class Item:
 class Media:
     """One image, recording or video. Holds no bytes.
 
-    A manifest gives kind and reference; the rest is known once it is loaded, that is probed by its
-    content and found readable.
+    A manifest gives kind and reference; the rest is known once it is loaded: a file or a data URI
+    is probed by its content and found readable, a URL may be.
     """
 
     kind: MediaKind
@@ -80,9 +80,18 @@ class Media:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: float | None = None
+    """Of a recording, or of the pictures of a video."""
+    duration_guessed: bool = False
+    """`duration_s` and `sound_s` rest on a bit rate or the like: they refuse nothing."""
+    sound_s: float | None = None
+    """Of a video's sound, which may end before or after its pictures."""
     frames_per_s: float | None = None
     frame_count: int | None = None
     has_sound: bool = False
+    probed: bool = False
+    """Its content was looked at: format and type are by it, not by a name."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was odd about it, or was done for the user to find or read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,8 @@ class Request:
     voice: str | None = None
     thinking: bool | None = None
     """None leaves it to the model's default."""
+    omni: bool = True
+    """Whether the model knows `modalities`; a plain text model does not."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """temperature, top_p, max_tokens, …: wire names, only those that were set."""
     media_options: Mapping[str, float] = field(default_factory=dict)
@@ -171,9 +182,8 @@ class Usage:
     cache_creation_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One event of the stream, free of any dialect."""
+class Chunk(NamedTuple):
+    """One event of the stream, free of any dialect. A tuple: there are thousands in a reply."""
 
     text: str = ""
     transcript: str = ""
@@ -186,6 +196,12 @@ class Chunk:
     """An error the service sent inside the stream."""
     done: bool = False
     """The end mark of the stream."""
+    whole: bool = False
+    """It holds the whole answer so far, not the next piece of it."""
+    refusal: str = ""
+    """The model's own words of a refusal, in place of an answer."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was passed over or guessed when it was read."""
 
     @property
     def has_content(self) -> bool:

@@ -21,6 +21,13 @@ import typer
 from omni_batch import simulator
 from omni_batch.analytics.sql import RUN_COLUMNS
 from omni_batch.catalogue import Model, catalogue
+from omni_batch.catalogue.describe import (
+    audio_limits,
+    frame_limits,
+    image_limits,
+    mixing,
+    video_limits,
+)
 from omni_batch.cli.main import app
 from omni_batch.errors import OmniBatchError, item_kinds, remedy_of
 from omni_batch.providers.profiles import PROFILES, Profile
@@ -231,53 +238,15 @@ def inputs() -> str:
 
 
 def _input(model: Model) -> list[str]:
-    limits = model.limits
-
-    def stated(text: str, *names: str) -> str:
-        return f"{text}*" if any(model.is_unverified(f"limits.{name}") for name in names) else text
-
     return [
         f"`{model.name}`",
         f"{model.max_input_tokens:,}" if model.max_input_tokens else "unknown",
-        stated(
-            f"{_mb(limits.image_max_bytes)}, sides from {limits.image_min_px} px, ratio up to "
-            f"{limits.image_max_ratio:g}:1",
-            "image_max_bytes",
-        ),
-        stated(
-            f"{_count(limits.audio_files_max)}, up to {_duration(limits.audio_max_s)}, "
-            f"{_mb(limits.audio_max_bytes)}",
-            "audio_max_s",
-            "audio_max_bytes",
-        ),
-        stated(
-            f"{_count(limits.video_files_max)}, {limits.video_min_s:g} s to "
-            f"{_duration(limits.video_max_s)}, {_mb(limits.video_max_bytes)}",
-            "video_max_s",
-            "video_max_bytes",
-        ),
-        stated(f"{limits.frames_min:,} to {limits.frames_max:,}", "frames_max"),
-        "any mix" if model.mixes_media else "text and one kind",
+        image_limits(model),
+        audio_limits(model),
+        video_limits(model),
+        frame_limits(model),
+        mixing(model),
     ]
-
-
-def _mb(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "any size"
-    return f"{size_bytes / 2**30:g} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:g} MB"
-
-
-def _count(number: int | None) -> str:
-    return {None: "several", 1: "one"}.get(number, f"{number:,}" if number else "")
-
-
-def _duration(duration_s: float | None) -> str:
-    if duration_s is None:
-        return "any length"
-    for unit_s, unit in ((3600, "h"), (60, "min")):
-        if duration_s >= unit_s and duration_s % unit_s == 0:
-            return f"{duration_s / unit_s:g} {unit}"
-    return f"{duration_s:g} s"
 
 
 # --- errors ---

@@ -80,7 +80,7 @@ def with_cost(attempt: Attempt, prompt: PromptEstimate, pricing: Pricing) -> Att
 def _was_at_work(attempt: Attempt) -> bool:
     """True when an answer had begun, or was waited for in vain; a refusal costs nothing."""
     if attempt.http_status is not None:
-        return attempt.http_status == 200
+        return attempt.http_status // 100 == 2
     return isinstance(attempt.error, Interrupted | NoResponse | ItemTimeout)
 
 

@@ -43,7 +43,7 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
 
 async def _answer(run: Run, draft: "_Draft") -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
-    draft.prepared = await prepare_item(run.plan, run.loader, draft.item)
+    draft.prepared = await prepare_item(run.plan, run.media_source, draft.item)
     draft.fingerprint = fingerprint(draft.prepared.request, run.plan.endpoint_names)
     draft.reused = await reuse(
         run.reuse_index, draft.fingerprint, run.directory, draft.item.item_id

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from omni_batch.engine.router import EndpointRouter
 from omni_batch.engine.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
@@ -21,7 +22,6 @@ from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.observers import Observers
 from omni_batch.progress.publisher import Publisher
 from omni_batch.progress.telemetry import open_telemetry
-from omni_batch.requests.media import MediaLoader
 from omni_batch.store import RunDir, RunRecord, State
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
@@ -37,7 +37,7 @@ class Run:
 
     directory: RunDir
     plan: Plan
-    loader: MediaLoader
+    media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
     sender: Sender
@@ -95,12 +95,13 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
         observers = await _observers(plan, record.run_id, stack)
+        source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         stopping = StopSwitch()
         ledger = Ledger(_recover(directory, record), plan.config.budget, observers, stopping.stop)
         run = Run(
             directory=directory,
             plan=plan,
-            loader=plan.loader(),
+            media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
             sender=Sender(router, directory, plan, ledger, stopping),
             ledger=ledger,

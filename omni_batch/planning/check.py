@@ -1,7 +1,8 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -10,13 +11,14 @@ from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
+from omni_batch.planning.checked_items import CheckedItems
+from omni_batch.planning.editions import OtherEditions, free_quota_doubts
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepare import checked_items
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.estimates import FIRST_GUESS_TOKENS
 from omni_batch.requests.fingerprint import fingerprint
-from omni_batch.requests.media import MediaLoader
 from omni_batch.store.items import UniqueIds
 from omni_batch.types import Item
 
@@ -71,13 +73,13 @@ async def check_manifest(
         ConfigError, ManifestError: what would refuse the whole run.
     """
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    loader, groups = plan.loader(), _Groups()
+    groups, editions = _Groups(), OtherEditions(plan)
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
-    for items in _batches(plan):
-        outcomes = await asyncio.gather(*(_try(plan, loader, item) for item in items))
-        for item, outcome in zip(items, outcomes, strict=True):
+    checked = CheckedItems(plan)
+    async with aclosing(plan.media_source(checking=True)) as source:
+        async for item, outcome in _outcomes(plan, checked, source):
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
@@ -85,25 +87,40 @@ async def check_manifest(
                 report.reused_items += 1
             else:
                 _accept(report, groups, outcome)
+                editions.add(outcome)
                 doubts.add_row(item.item_id, outcome.doubts)
-        on_rows(report.items)
-    report.warnings = doubts.all()
+            on_rows(report.items)
+        doubts.add_run(source.doubts())
+    doubts.add_run(checked.doubts())
     _forecast(report, plan, groups)
+    doubts.add_run(editions.doubts())
+    if report.cost:
+        doubts.add_run(free_quota_doubts(plan))
+    report.warnings = doubts.all()
     return report
 
 
-def _batches(plan: Plan) -> Iterator[list[Item]]:
-    items, ids = checked_items(plan), UniqueIds()
+def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:
+    items, ids = iter(checked), UniqueIds()
     while batch := list(islice(items, _AT_ONCE)):
         for item in batch:
             ids.add(item.item_id)
         yield batch
-    ids.refuse_duplicates(item.item_id for item in checked_items(plan))
+    ids.refuse_duplicates(item.item_id for item in CheckedItems(plan))
 
 
-async def _try(plan: Plan, loader: MediaLoader, item: Item) -> PreparedItem | OmniBatchError:
+async def _outcomes(
+    plan: Plan, checked: CheckedItems, source: MediaSource
+) -> AsyncIterator[tuple[Item, PreparedItem | OmniBatchError]]:
+    for items in _batches(plan, checked):
+        tries = [_try(plan, source, item) for item in items]
+        for pair in zip(items, await asyncio.gather(*tries), strict=True):
+            yield pair
+
+
+async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:
     try:
-        return await prepare_item(plan, loader, item)
+        return await prepare_item(plan, source, item)
     except OmniBatchError as exc:
         return exc
 

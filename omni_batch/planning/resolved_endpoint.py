@@ -1,12 +1,13 @@
 """ResolvedEndpoint: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.prices import scaled
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import Config, EndpointConfig, QuotaConfig
+from omni_batch.doubts import Doubt
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.requests.build import thinks
@@ -64,6 +65,17 @@ class ResolvedEndpoint:
         return scaled(price, profile.price_factor) if price else None
 
     @property
+    def offers(self) -> bool | None:
+        """Whether the model is offered in its region; None where the catalogue is not sure that it
+        is not."""
+        model, region = self.model, self.profile.region
+        if model is None or region is None or self.profile.embedded:
+            return True
+        if not model.regions or region in model.regions:
+            return True
+        return None if model.is_unverified("regions") else False
+
+    @property
     def quota(self) -> QuotaConfig:
         """Its own or the config's; what is left open is the endpoint's and the catalogue's."""
         quota, model = self.entry.quota or self.config.quota, self.model
@@ -110,4 +122,14 @@ class ResolvedEndpoint:
             can_speak=self.model is None or self.model.audio_out,
             files_inline=self.config.media.transport != "upload",
         )
-        return judge(context, rules)
+        verdict = judge(context, rules)
+        return replace(verdict, doubts=(*verdict.doubts, *self._price_doubts(estimate)))
+
+    def _price_doubts(self, estimate: PromptEstimate) -> Iterator[Doubt]:
+        most = self.price.prompt_tokens_max if self.price else None
+        if most is not None and estimate.total > most:
+            yield Doubt(
+                "price-of-longer-prompt",
+                f"the prompt takes about {estimate.total:,} tokens; the known price of "
+                f"{self.config.model} holds up to {most:,}: it costs more than is shown",
+            )

@@ -9,9 +9,9 @@ from omni_batch.config import MediaConfig
 from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.download import Downloader
 from omni_batch.providers.transport import choose_transport, choose_transports
 from omni_batch.providers.upload import Uploader
+from omni_batch.providers.web.download import Downloader
 from omni_batch.types import Media, Request
 
 
@@ -62,10 +62,12 @@ class MediaDelivery:
 
     async def _downloaded(self, media: Media, stack: AsyncExitStack) -> Media:
         # PyAV and Pillow: not paid for by text-only runs
-        from omni_batch.requests.probe import probe
+        from omni_batch.requests.media.probe import probe_file
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
-        fetched = await asyncio.to_thread(probe, path, media.kind, media.reference)
+        fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
+        if (refused := self.dialect.refused_format(fetched)) is not None:
+            raise MediaError(refused)
         if choose_transport(fetched, self.config, self.dialect) == "upload":
             return await self._uploaded(fetched)
         return fetched

@@ -20,10 +20,13 @@ def streaming(request: Request, messages: list[dict[str, Any]]) -> dict[str, Any
 
 
 def modalities(request: Request, **speech: Any) -> dict[str, Any]:
-    """What the answer consists of; `speech` are the members that go with a wish for it."""
+    """What the answer consists of; `speech` are the members that go with a wish for it.
+
+    Nothing for a plain text model, which knows no such member.
+    """
     if request.wants_audio:
         return {"modalities": ["text", "audio"], **speech}
-    return {"modalities": ["text"]}
+    return {"modalities": ["text"]} if request.omni else {}
 
 
 def message(turn: Message, encode: Callable[[Media | Frames], dict[str, Any]]) -> dict[str, Any]:

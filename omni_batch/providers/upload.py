@@ -22,7 +22,8 @@ from omni_batch._version import __version__
 from omni_batch.errors import MediaError, Unavailable, own_error
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import changed, unreadable
-from omni_batch.providers.client import HTTP_ERRORS, read_start, reason_of
+from omni_batch.providers.client import read_start
+from omni_batch.providers.http_client import HTTP_ERRORS, failure_of
 from omni_batch.stream.service_errors import classify
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
@@ -213,9 +214,7 @@ class Uploader:
             async with aclosing(await sent) as response:
                 return response, await read_start(response, self._key)
         except HTTP_ERRORS as exc:
-            raise own_error(exc) or Unavailable(
-                f"no connection to {request.url.host}: {reason_of(exc)}"
-            ) from None
+            raise own_error(exc) or failure_of(exc, started=False) from None
 
 
 async def _pieces(

@@ -33,6 +33,7 @@ def build_request(
         wants_audio=wants_audio,
         voice=(item.voice or _voice(config, model)) if wants_audio else None,
         thinking=_thinking(config.thinking, model),
+        omni=model is None or model.omni,
         options=_given(config, beside_media=False) | config.extra,
         media_options=_given(config, beside_media=True),
     )
@@ -45,7 +46,7 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
     """
     voice = _voice(config, model)
     if config.spoken_rows == "with_voice":
-        voice = voice or "a row's own"
+        voice = _voice(RequestConfig(), model) or "a row's own"
     return Request(
         model=model_name,
         messages=(),

@@ -37,8 +37,8 @@ def messages_of(item: Item, prompt: str | None) -> tuple[Message, ...]:
     own = (*media, *([text] if text else []))
     if not own:
         raise ManifestError(
-            f"item {item.item_id!r} has nothing to send: give it a prompt (column or "
-            "request.prompt), media or messages"
+            "the row has nothing to send: give it a prompt (column or request.prompt), media or "
+            "messages"
         )
     return (*earlier, Message("user", own))
 

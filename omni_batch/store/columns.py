@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from omni_batch.errors import error_kind, error_message
-from omni_batch.text import display_name
+from omni_batch.text import shown_whole
 from omni_batch.types import Attempt, Cost, Request, Response, Result, Speech, Usage, WavFile
 
 
@@ -157,7 +157,7 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         endpoint=last.endpoint or facts.endpoint,
         modality=request.modality if request else item.modality(),
         prompt=_prompt(request) if request else item.prompt,
-        media=[display_name(reference) for reference in references],
+        media=[shown_whole(reference) for reference in references],
         attempts=result.attempts_before + len(result.attempts),
         warnings=list(map(str, result.doubts)),
         source=msgspec.json.encode(item.source, enc_hook=str).decode(),

@@ -130,7 +130,9 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 
 def parse_error_body(body: bytes) -> ErrorBody:
     """Read `{"error": {…}}`, `{"code", "message"}` or `{"detail"}`, framed as an event or not."""
-    payload = next(iter(SseDecoder().feed(body + b"\n\n")), body)
+    is_page = body.lstrip().startswith(b"<")
+    events = [] if is_page else SseDecoder().feed(body + b"\n\n")
+    payload = events[0].data if events else body
     text = payload.decode("utf-8-sig", "replace").strip()
     try:
         tree: Any = msgspec.json.decode(text)

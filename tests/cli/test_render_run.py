@@ -170,6 +170,7 @@ def test_prefect_shows_the_same(tmp_path: Path) -> None:
 def test_a_finished_run_says_what_it_learned(tmp_path: Path) -> None:
     tokens = EndpointStatus("b", learned=Learned(None, 5000.0, 4.0))
     one = replace(RUN, state="finished", counts=Counts(succeeded=40_000))
+    write_record(RunDir(tmp_path).record, one)
     alone = shown(summary(RunDir(tmp_path), one), 80)
     assert "learned: 588 requests a minute (stated 1,200)" in alone
     several = replace(one, endpoints=(BUSY, tokens, EndpointStatus("quiet")))

@@ -1,6 +1,5 @@
 """Each dialect's requests, byte for byte where they differ; replies are in test_replies."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +124,6 @@ async def test_bare_base64_needs_the_bytes() -> None:
     assert tree["messages"][0]["content"][0]["input_audio"]["data"] == "AAAA"
     with pytest.raises(MediaError, match="needs its bytes"):
         DIALECTS["openai"].encode(request(Media("audio", "a", url="https://x/a.mp3", format="mp3")))
-
-
-async def test_openai_takes_two_formats_of_sound(sound: Media) -> None:
-    with pytest.raises(MediaError, match="a is flac; OpenAI takes wav and mp3"):
-        DIALECTS["openai"].encode(request(replace(sound, format="flac")))
 
 
 async def test_pixels_and_frames_stand_beside_the_medium() -> None:

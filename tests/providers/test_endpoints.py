@@ -132,6 +132,7 @@ async def test_a_plain_text_model_answers_rows_of_text(folder: Path) -> None:
     with Simulator(SimulatorOptions(api_key=KEY)) as server:
         settings = config(folder, server.base_url, "dashscope")
         rows, _ = await run(folder, settings.model_copy(update={"model": "qwen3.5-plus"}))
+        assert all("modalities" not in asked.body for asked in server.requests)
     assert rows["text"]["status"] == "succeeded"
     # That it takes text only is marked as unverified: a warning, and the service decides.
     assert "not sure of this limit" in rows["photo"]["warnings"][0]

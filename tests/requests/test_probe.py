@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omni_batch.errors import MediaError
-from omni_batch.requests.probe import probe
+from omni_batch.requests.media.probe import probe_file
 from omni_batch.types import MediaKind
 from tests.support.media_files import bomb, clip, picture, sound
 
@@ -25,7 +25,7 @@ KINDS: tuple[MediaKind, ...] = ("image", "audio", "video")
 
 def refusal(path: Path, kind: MediaKind) -> str:
     with pytest.raises(MediaError) as refused:
-        probe(path, kind, REFERENCE)
+        probe_file(path, kind, REFERENCE)
     assert REFERENCE in str(refused.value)
     return str(refused.value)
 
@@ -42,7 +42,7 @@ def saved(folder: Path, content: bytes, name: str = "file.bin") -> Path:
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_an_image_has_a_size(tmp_path: Path, format_name: str) -> None:
     content = picture(format_name, 48, 32)
-    media = probe(saved(tmp_path, content), "image", REFERENCE)
+    media = probe_file(saved(tmp_path, content), "image", REFERENCE)
     assert (media.kind, media.reference) == ("image", REFERENCE)
     assert (media.width_px, media.height_px) == (48, 32)
     assert (media.mime_type, media.format) == (f"image/{format_name.lower()}", format_name.lower())
@@ -54,7 +54,7 @@ def test_a_jpeg_with_more_pictures_behind_it_is_sent_as_a_jpeg(tmp_path: Path) -
     file = io.BytesIO()
     first, second = Image.new("RGB", (40, 30)), Image.new("RGB", (40, 30), "red")
     first.save(file, "MPO", save_all=True, append_images=[second])
-    media = probe(saved(tmp_path, file.getvalue()), "image", REFERENCE)
+    media = probe_file(saved(tmp_path, file.getvalue()), "image", REFERENCE)
     assert (media.mime_type, media.width_px) == ("image/jpeg", 40)
 
 
@@ -70,7 +70,7 @@ def test_a_jpeg_with_more_pictures_behind_it_is_sent_as_a_jpeg(tmp_path: Path) -
 def test_a_recording_has_a_duration(
     tmp_path: Path, format_name: str, wire_format: str, mime_type: str
 ) -> None:
-    media = probe(saved(tmp_path, sound(format_name, 0.5)), "audio", REFERENCE)
+    media = probe_file(saved(tmp_path, sound(format_name, 0.5)), "audio", REFERENCE)
     assert (media.kind, media.format, media.mime_type) == ("audio", wire_format, mime_type)
     assert media.duration_s == pytest.approx(0.5, abs=0.1)
     assert media.has_sound
@@ -82,7 +82,7 @@ def test_a_video_has_a_size_a_duration_a_rate_and_maybe_sound(
     tmp_path: Path, name: str, with_sound: bool
 ) -> None:
     path = clip(tmp_path / name, with_sound=with_sound, duration_s=1.0, frames_per_s=10)
-    media = probe(path, "video", REFERENCE)
+    media = probe_file(path, "video", REFERENCE)
     assert (media.kind, media.width_px, media.height_px) == ("video", 64, 48)
     assert media.duration_s == pytest.approx(1.0, abs=0.15)
     assert media.frames_per_s == pytest.approx(10)
@@ -91,8 +91,8 @@ def test_a_video_has_a_size_a_duration_a_rate_and_maybe_sound(
 
 
 def test_a_name_decides_nothing(tmp_path: Path) -> None:
-    assert probe(saved(tmp_path, sound("MP3"), "a.jpg"), "audio", REFERENCE).format == "mp3"
-    assert probe(saved(tmp_path, picture("PNG"), "a.mp4"), "image", REFERENCE).format == "png"
+    assert probe_file(saved(tmp_path, sound("MP3"), "a.jpg"), "audio", REFERENCE).format == "mp3"
+    assert probe_file(saved(tmp_path, picture("PNG"), "a.mp4"), "image", REFERENCE).format == "png"
 
 
 # --- what is refused ---
@@ -105,7 +105,8 @@ def test_an_empty_file_is_refused(tmp_path: Path, kind: MediaKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_under_a_media_name_is_refused(tmp_path: Path, kind: MediaKind) -> None:
-    assert f"not a readable {kind}" in refusal(saved(tmp_path, b"hello\n" * 99, "photo.jpg"), kind)
+    message = refusal(saved(tmp_path, b"hello\n" * 99, "photo.jpg"), kind)
+    assert f"can't be sent as {kind}: it is text ('hello hello" in message
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,8 +136,8 @@ def test_an_image_in_the_place_of_a_video_is_refused(tmp_path: Path) -> None:
 
 def test_a_video_in_the_place_of_sound_and_back_is_refused(tmp_path: Path) -> None:
     film = clip(tmp_path / "clip.mp4", with_sound=True)
-    assert "it is video (video/mp4)" in refusal(film, "audio")
-    assert "it is audio (audio/wav)" in refusal(saved(tmp_path, sound("WAV")), "video")
+    assert "put it in the column video, or send its sound alone" in refusal(film, "audio")
+    assert "put it in the column audio" in refusal(saved(tmp_path, sound("WAV")), "video")
 
 
 def test_sound_without_a_single_sample_is_refused(tmp_path: Path) -> None:
@@ -153,13 +154,13 @@ def test_our_own_cap_holds_where_somebody_has_lifted_pillows(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     message = refusal(saved(tmp_path, bomb(14_000)), "image")
-    assert "14000 x 14000 pixels; the limit is" in message
+    assert "14000 x 14000 pixels; omni-batch opens images of 100,000,000" in message
 
 
 def test_a_drawing_that_is_a_program_is_refused(tmp_path: Path) -> None:
     """Pillow would hand PostScript to Ghostscript."""
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    assert "unknown image format" in refusal(saved(tmp_path, program), "image")
+    assert "it is a PostScript drawing" in refusal(saved(tmp_path, program), "image")
 
 
 PLAYLISTS = {
@@ -206,7 +207,7 @@ def test_a_spoilt_file_is_a_medium_or_a_media_error(
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     for kind in KINDS:
         with suppress(MediaError):
-            assert probe(path, kind, REFERENCE).kind == kind
+            assert probe_file(path, kind, REFERENCE).kind == kind
 
 
 # --- what is played ---
@@ -241,7 +242,7 @@ def adts(path: Path, duration_s: int) -> Path:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_webm_has_a_duration_even_where_it_states_none(tmp_path: Path, live: bool) -> None:
-    media = probe(webm(tmp_path / "clip.webm", live=live), "video", REFERENCE)
+    media = probe_file(webm(tmp_path / "clip.webm", live=live), "video", REFERENCE)
     assert media.duration_s == pytest.approx(3.0, abs=0.2)
     assert (media.width_px, media.height_px, media.frames_per_s) == (64, 48, 10)
 
@@ -250,18 +251,18 @@ def test_what_would_take_too_long_to_measure_has_no_duration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = webm(tmp_path / "clip.webm", live=True)
-    monkeypatch.setattr("omni_batch.requests.probe._PACKETS_AT_MOST", 20)
-    assert probe(path, "video", REFERENCE).duration_s is None
+    monkeypatch.setattr("omni_batch.requests.media.lengths._PACKETS_AT_MOST", 20)
+    assert probe_file(path, "video", REFERENCE).duration_s is None
 
 
 def test_bare_aac_is_measured_and_not_guessed(tmp_path: Path) -> None:
-    media = probe(adts(tmp_path / "sound.aac", 20), "audio", REFERENCE)
+    media = probe_file(adts(tmp_path / "sound.aac", 20), "audio", REFERENCE)
     assert media.format == "aac"
     assert media.duration_s == pytest.approx(20, abs=0.1)
 
 
 def test_a_transport_stream_is_a_video(tmp_path: Path) -> None:
-    media = probe(clip(tmp_path / "clip.ts", with_sound=True), "video", REFERENCE)
+    media = probe_file(clip(tmp_path / "clip.ts", with_sound=True), "video", REFERENCE)
     assert (media.format, media.has_sound) == ("ts", True)
     assert media.frames_per_s is not None
 
@@ -284,8 +285,8 @@ def test_a_video_whose_frames_would_be_a_bomb_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clip(tmp_path / "clip.mp4")
-    monkeypatch.setattr("omni_batch.requests.probe.MAX_PIXELS", 64 * 48 - 1)
-    assert "64 x 48 pixels; the limit is 3071" in refusal(path, "video")
+    monkeypatch.setattr("omni_batch.requests.media.container.MAX_PIXELS", 64 * 48 - 1)
+    assert "64 x 48 pixels; omni-batch opens videos of 3,071" in refusal(path, "video")
 
 
 def test_a_recording_with_a_cover_is_sound(tmp_path: Path) -> None:
@@ -303,5 +304,5 @@ def test_a_recording_with_a_cover_is_sound(tmp_path: Path) -> None:
         packet = av.Packet(cover)
         packet.stream, packet.pts, packet.dts = art, 0, 0
         container.mux(packet)
-    media = probe(path, "audio", REFERENCE)
+    media = probe_file(path, "audio", REFERENCE)
     assert media.duration_s == pytest.approx(1.0, abs=0.15)

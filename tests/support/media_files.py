@@ -39,17 +39,23 @@ def sound(format_name: str = "WAV", duration_s: float = 0.5, rate_hz: int = 16_0
 
 
 def clip(
-    path: Path, *, with_sound: bool = False, duration_s: float = 1.0, frames_per_s: int = 10
+    path: Path,
+    *,
+    with_sound: bool = False,
+    duration_s: float = 1.0,
+    frames_per_s: int = 10,
+    width: int = 64,
+    height: int = 48,
 ) -> Path:
-    """Moving noise, 64 x 48; the container is the one the ending names."""
+    """Moving noise; the container is the one the ending names."""
     rate_hz = 16_000
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=frames_per_s)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = container.add_stream("aac", rate=rate_hz, layout="mono") if with_sound else None
         random = np.random.default_rng(7)
         for _ in range(round(duration_s * frames_per_s)):
-            pixels = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(video.encode())
         if audio is not None:

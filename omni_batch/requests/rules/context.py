@@ -1,14 +1,23 @@
 """What rules judge, and what they find. Pure."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import Doubt
 from omni_batch.text import display_name
-from omni_batch.types import MEDIA_KINDS, Frames, Media, Message, Modality, Part, Request
+from omni_batch.types import (
+    MEDIA_KINDS,
+    Frames,
+    Media,
+    MediaKind,
+    Message,
+    Modality,
+    Part,
+    Request,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,18 @@ class ServerCapabilities:
     """Largest encoded file inside a request; None: no limit is known."""
     parameters: frozenset[str] | None = None
     """Wire names of the request options it knows; None: it takes or skips any."""
+    formats: Mapping[MediaKind, tuple[str, ...]] = field(default_factory=dict)
+    """Short names of the formats it takes of a kind; a kind that is missing: any."""
+
+    def refused_format(self, media: Media) -> str | None:
+        """Why a medium's format is none for this server; None where it is one."""
+        taken = self.formats.get(media.kind)
+        if taken is None or media.format in taken:
+            return None
+        return (
+            f"{display_name(media.reference)} is {media.format}; {self.name} servers take "
+            f"{listed(taken)}: convert it to {taken[0]}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

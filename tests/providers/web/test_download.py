@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError, StorageError
-from omni_batch.providers import download
-from omni_batch.providers.download import Downloader
+from omni_batch.providers.web import session
+from omni_batch.providers.web.download import Downloader
 
 CAP = 100_000
 PICTURE = bytes(range(256)) * 40
@@ -432,7 +432,7 @@ async def test_addresses_that_are_not_public_are_refused(
     "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"]
 )
 def test_public_addresses_are_public(address: str) -> None:
-    assert download._is_public(address)
+    assert session._is_public(address)
 
 
 @pytest.mark.parametrize(
