@@ -7,6 +7,9 @@ groups them by rule and keeps one of them as an example.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+EMPTY_ANSWER = "answer-empty"
+"""Rule that doubts an answer without content."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:

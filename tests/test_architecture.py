@@ -61,8 +61,7 @@ PURE = (
     "store.columns",
     "progress.counters",
     "progress.eta",
-    "progress.estimates",
-    "progress.budget",
+    "progress.spending",
     "progress.phrases",
 )
 """Modules and folders that touch no file, no network and no clock."""

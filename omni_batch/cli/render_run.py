@@ -213,6 +213,8 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
     lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    if limit := phrases.budget(record):
+        lines.append(Text(f"budget {limit}"))
     if abs(record.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
     lines += _endpoint_notes(record)

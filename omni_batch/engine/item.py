@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from omni_batch.engine.send import History
 from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
+from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.types import Answer, Cost, Item, Result
 
@@ -101,5 +103,12 @@ class _Draft:
         found = (
             *(self.prepared.doubts if self.prepared else ()),
             *(self.answer.response.doubts if self.answer else ()),
+            *self._bill_doubts(),
         )
         return tuple(dict.fromkeys(found))  # a reused answer brings those of its request along
+
+    def _bill_doubts(self) -> Iterable[Doubt]:
+        if self.prepared is None or self.answer is None:
+            return ()
+        estimate, usage = self.prepared.estimate, self.answer.response.usage
+        return bill_doubts(self.prepared.request, estimate.total, estimate.text, usage)

@@ -14,7 +14,7 @@ from omni_batch.catalogue import (
 )
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.catalogue.tokens import PromptEstimate, rules_of
-from omni_batch.config import Config
+from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.media_source import MediaSource
@@ -24,7 +24,7 @@ from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
-from omni_batch.requests.build import request_of_config
+from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.rules.options import RULES_OF_CONFIG
@@ -68,6 +68,16 @@ class Plan:
         return rules_of((self.model or self.catalogue).tokens, self.config.request.model_dump())
 
     @property
+    def audio_tokens_per_s(self) -> float | None:
+        """Of the model's speech; None where it is unknown."""
+        return self.model.tokens.audio_out_per_s if self.model else None
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model answers in thinking mode."""
+        return thinks(self.config.request, self.model)
+
+    @property
     def max_in_flight(self) -> int:
         """Requests that may be in flight, at all endpoints together."""
         return sum(endpoint.max_in_flight for endpoint in self.endpoints)
@@ -106,8 +116,7 @@ class Plan:
     def pricing(self, endpoint: str | None, *, spoken: bool) -> Pricing:
         """What a request is paid by; without an endpoint, at the first one that would take it."""
         paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
-        per_s = self.model.tokens.audio_out_per_s if self.model else None
-        return Pricing(paid.price, spoken, per_s)
+        return Pricing(paid.price, spoken, self.audio_tokens_per_s)
 
 
 def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
@@ -138,7 +147,8 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
     if problems:
         raise ConfigError("; ".join(dict.fromkeys(problems)))
-    return replace(plan, doubts=tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts))))
+    doubts = tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts)))
+    return replace(plan, config=_with_currency(plan), doubts=doubts)
 
 
 def _check_keys(profiles: Sequence[Profile]) -> None:
@@ -186,14 +196,38 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
-    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
-        yield (
-            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
-            "set budget.max_tokens instead, or give prices of your own with catalogue"
-        )
+    if plan.config.budget.max_cost is not None:
+        yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:
         yield from _endpoint_problems(endpoint)
     yield from _key_problems(plan)
+
+
+def _cost_problems(plan: Plan, limit: CostLimit) -> Iterator[str]:
+    """Why a limit of cost could not be kept."""
+    instead = (
+        "give prices of your own with catalogue (docs/models.md), or set budget.max_tokens instead"
+    )
+    for endpoint in plan.endpoints:
+        if lack := endpoint.price_lacks(spoken=plan.config.request.wants_audio):
+            yield f"budget.max_cost: {lack} is known; {instead}"
+    currencies = plan.currencies
+    if len(currencies) > 1:
+        yield f"budget.max_cost needs one currency, not {' and '.join(currencies)}; {instead}"
+    elif currencies and limit.currency not in (None, *currencies):
+        yield (
+            f"budget.max_cost is {limit}, but {plan.endpoint_names} is paid in {currencies[0]}; "
+            f"write it in {currencies[0]}"
+        )
+
+
+def _with_currency(plan: Plan) -> Config:
+    """The config whose budget says what it is counted in."""
+    budget = plan.config.budget
+    if budget.max_cost is None:
+        return plan.config
+    limit = replace(budget.max_cost, currency=plan.currencies[0])
+    return plan.config.model_copy(update={"budget": budget.model_copy(update={"max_cost": limit})})
 
 
 def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:

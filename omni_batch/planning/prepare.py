@@ -21,7 +21,7 @@ from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.learned_limits import carry_over, load_learned
-from omni_batch.planning.plan import Plan
+from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
@@ -118,7 +118,9 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     Raises:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
-    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
+    wanted = parse_config(override_tree(record.config, overrides), "--set")
+    plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
+    changed = _as_kept(plan.config)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(

@@ -11,6 +11,8 @@ from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.progress.spending.first_guess import guess_answer
+from omni_batch.progress.spending.workload import Range, Workload
 from omni_batch.providers.transport import choose_transport
 from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import TARGETS
@@ -28,7 +30,14 @@ class PreparedItem:
     estimate: PromptEstimate
     endpoints: tuple[str, ...]
     """Names of the endpoints that it may be sent to."""
+    answer: Range
+    """Its completion tokens by first guess."""
     doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def work(self) -> Workload:
+        """What it is expected to take."""
+        return Workload(1, self.estimate, self.answer)
 
 
 async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedItem:
@@ -54,7 +63,8 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
             refusals.append(exc)
     if not fit:
         raise refusals[0]
-    return PreparedItem(item, request, estimate, tuple(fit), doubts[fit[0]])
+    answer = guess_answer(request, plan.audio_tokens_per_s, thinks=plan.thinks)
+    return PreparedItem(item, request, estimate, tuple(fit), answer, doubts[fit[0]])
 
 
 def fill_in(

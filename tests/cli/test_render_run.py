@@ -67,6 +67,15 @@ def shown(picture: RenderableType, width: int, **options: Any) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def test_a_budget_is_shown_with_its_currency_beside_what_is_spent() -> None:
+    limited = replace(RUN, config={**RUN.config, "budget": {"max_cost": "500 CNY"}})
+    assert "budget 500 CNY" in " ".join(shown(progress(limited), 100))
+    assert "budget 500 CNY" in progress_line(limited)
+    tokens = replace(RUN, config={**RUN.config, "budget": {"max_tokens": 3_000_000}})
+    assert "budget 3,000,000 tokens" in " ".join(shown(progress(tokens), 100))
+    assert "budget" not in progress_line(RUN)
+
+
 def paced(**changes: Any) -> RunRecord:
     return replace(RUN, endpoints=(EndpointStatus(**{"name": "e", **changes}),))
 

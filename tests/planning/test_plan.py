@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from omni_batch.catalogue.tokens import PromptEstimate, image_tokens
-from omni_batch.config import parse_config
+from omni_batch.config import CostLimit, parse_config
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.types import Message, Request
+from omni_batch.types import Cost, Message, Request, Usage
 
 
 def plan(**tree: Any) -> Plan:
@@ -22,6 +22,7 @@ SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
 VLLM = {"name": "vllm", "base_url": SELF_HOSTED}
 VLLM_OMNI = {"name": "vllm-omni", "base_url": SELF_HOSTED}
 OPENAI = {"name": "openai"}
+COST = {"max_cost": 1}
 BEIJING, SINGAPORE = {"name": "dashscope-beijing"}, {"name": "dashscope-singapore"}
 CUSTOM_SINGAPORE = {
     "name": "custom",
@@ -54,6 +55,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"catalogue": "gone.toml"}, "catalogue gone.toml"),
     ({"model": "qwen3-omni-flash-realtime"}, "WebSocket"),
     ({"endpoint": {"name": "dashscope-batch-chat"}}, "of the omni models it has qwen3.5-omni-plus"),
+    ({"budget": COST, "endpoint": VLLM}, "no price of qwen3-omni-flash at endpoint vllm is known"),
+    ({"budget": COST, "model": "qwen2.5-omni-7b"}, "no price.*or set budget.max_tokens"),
+    ({"budget": COST, "model": "my-own"}, "no price of my-own at endpoint simulator is known"),
+    ({"budget": {"max_cost": "5 EUR"}}, "max_cost is 5 EUR, but simulator is paid in USD; write"),
 ]
 
 
@@ -264,3 +269,62 @@ def test_what_the_catalogue_is_not_sure_of_is_a_warning() -> None:
 def test_an_unknown_model_is_a_warning_with_the_nearest_name() -> None:
     (doubt,) = plan(model="qwen3-omni-flsh").doubts
     assert "did you mean qwen3-omni-flash?" in doubt.message
+
+
+# --- what a budget is counted in ---
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model", "currency"),
+    [
+        ("dashscope-beijing", "qwen3-omni-flash", "CNY"),
+        ("dashscope-singapore", "qwen3-omni-flash", "USD"),
+        ("dashscope-singapore", "qwen3.5-omni-plus", "CNY"),
+    ],
+)
+def test_a_bare_amount_is_in_what_the_endpoint_is_paid_in(
+    endpoint: str, model: str, currency: str
+) -> None:
+    known = plan(endpoint={"name": endpoint}, model=model, budget={"max_cost": 2})
+    assert known.config.budget.max_cost == CostLimit(2, currency)
+    with pytest.raises(ConfigError, match=f"is paid in {currency}; write it in {currency}"):
+        plan(endpoint={"name": endpoint}, model=model, budget={"max_cost": "2 XYZ"})
+
+
+def test_endpoints_of_two_currencies_have_no_budget_of_either() -> None:
+    endpoints = [{"name": "dashscope-beijing"}, {"name": "dashscope-singapore"}]
+    for limit in (1, "1 CNY", "1 USD"):
+        with pytest.raises(ConfigError, match="one currency, not CNY and USD"):
+            plan(endpoints=endpoints, budget={"max_cost": limit})
+
+
+def test_one_endpoint_without_a_price_is_enough_to_refuse() -> None:
+    with pytest.raises(ConfigError, match="at endpoint vllm is known"):
+        plan(endpoints=[{"name": "dashscope-beijing"}, VLLM], budget=COST)
+    assert plan(endpoints=[{"name": "dashscope-beijing"}, VLLM], budget={"max_tokens": 9})
+
+
+OWN_PRICES = """
+[models.qwen3-omni-flash.prices]
+vllm.EUR = { text_in = 1.0, text_out = 2.0 }
+"""
+
+
+def test_prices_of_ones_own_may_stand_under_the_name_of_an_endpoint(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(OWN_PRICES, encoding="utf-8")
+    known = plan(endpoint=VLLM, catalogue=str(mine), budget={"max_cost": "5 EUR"})
+    assert known.pricing("vllm", spoken=False).cost(Usage(1_000_000, 1_000_000, 2_000_000)) == (
+        Cost(3.0, "EUR")
+    )
+    assert plan(endpoint={"name": "dashscope-beijing"}, catalogue=str(mine)).currencies == ("CNY",)
+    pictures = PromptEstimate(text=20, image=100)
+    asked = Request("qwen3-omni-flash", (Message("user", ("Hi",)),), "text")
+    bounded = known.endpoint("vllm").judge(asked, pictures)
+    assert [broken.rule for broken in bounded.violations] == ["price-unknown"]
+    free = plan(endpoint=VLLM, catalogue=str(mine)).endpoint("vllm").judge(asked, pictures)
+    assert (free.violations, [doubt.rule for doubt in free.doubts]) == ((), ["price-unknown"])
+    assert "no price for images and video" in free.doubts[0].message
+    named = {**VLLM_OMNI, "label": "vllm"}
+    with pytest.raises(ConfigError, match="no price for the speech of qwen3-omni-flash"):
+        plan(endpoint=named, catalogue=str(mine), request=SPEECH, budget=COST)
