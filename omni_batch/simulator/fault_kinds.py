@@ -22,6 +22,7 @@ _BROKEN: Mapping[str, str] = {
 _REFUSED: Mapping[str, str] = {
     "html_502": "502 with a gateway's HTML page",
     "error_500": "500 internal_error",
+    "error_500_closed": "the same, after which the connection is closed without a word of it",
     "error_503": "503 ModelServingError",
     "error_409": "409: the engine is overloaded",
     "rate_limit": "429 limit_requests",
@@ -44,6 +45,7 @@ _WRAPPED: Mapping[str, str] = {
     "gzip": "a good reply packed as gzip, unasked",
     "stale_gzip": "a good reply whose header says gzip, which it is not",
     "encoding_none": "a good reply under content-encoding none",
+    "length_and_chunks": "a good stream in chunks, whose head states a length as well",
     "past_reset": "a good reply whose headers say that nothing is left, until a time long past",
     "two_in_one": "every event holds two JSON objects, one after the other",
     "one_newline": "one line feed between events instead of two",

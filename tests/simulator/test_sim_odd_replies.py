@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import socket
 from typing import Any
 
 import av
@@ -14,6 +15,7 @@ from tests.simulator import sim_media as media
 from tests.simulator.sim_client import (
     CLIENT,
     HEADERS,
+    PATIENCE_S,
     SPEECH,
     body,
     deltas,
@@ -125,6 +127,32 @@ def test_a_body_is_packed_or_only_said_to_be(sim: Simulator, kind: str, start: b
     with CLIENT.stream("POST", url, json=body(PROMPT), headers=HEADERS) as response:
         assert response.headers["content-encoding"] == "gzip"
         assert b"".join(response.iter_raw()).startswith(start)
+
+
+def by_socket(sim: Simulator, kind: str) -> bytes:
+    """All bytes of the answer up to the end of the connection, which the client keeps open."""
+    sim.script(reply.fault(kind))
+    content = json.dumps(body(PROMPT)).encode()
+    url = httpx.URL(f"{sim.base_url}/chat/completions")
+    head = f"POST {url.path} HTTP/1.1\r\nhost: {url.host}\r\nauthorization: Bearer sk-x\r\n"
+    with socket.create_connection((url.host, url.port or 80), timeout=PATIENCE_S) as connection:
+        connection.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def test_a_length_may_be_stated_beside_chunks(sim: Simulator) -> None:
+    head, _, chunked = by_socket(sim, "length_and_chunks").partition(b"\r\n\r\n")
+    assert b"content-length: 5000" in head
+    assert b"transfer-encoding: chunked" in head
+    assert chunked.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert text(events(struck(sim, "length_and_chunks").text)) == SAID
+
+
+def test_a_connection_may_be_closed_behind_an_error(sim: Simulator) -> None:
+    head, _, content = by_socket(sim, "error_500_closed").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 500")
+    assert b"connection: close" not in head.lower()
+    assert json.loads(content)["error"]["code"] == "internal_error"
 
 
 def test_one_json_may_come_for_a_stream(sim: Simulator) -> None:

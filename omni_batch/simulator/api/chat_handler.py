@@ -120,6 +120,8 @@ class ChatHandler:
         """Answer with a fault that comes before all checks of the request."""
         if kind in faults.REFUSALS:
             await self._refuse(faults.REFUSALS[kind])
+            if kind == "error_500_closed":
+                await self._exchange.hang_up()
         elif kind in faults.PAGES:
             status, content_type, page = faults.PAGES[kind]
             await self._exchange.respond(status, {"content-type": content_type}, page)
@@ -162,23 +164,25 @@ class ChatHandler:
         body = msgspec.json.encode(self._dialect.completion(plan))
         whole = b"".join(write.data for write in head.packed([Write(body)]))
         self._outcome.succeeded = True
-        headers = {**JSON, **self._headers(), **head.headers}
+        headers = {**JSON, **self._headers(), **({} if head.both_framings else head.headers)}
         await self._exchange.respond(head.status, headers, whole)
 
     async def _send(
         self, frames: tuple[Frame, ...], end: reply.End = "close", head: Head = USUAL
     ) -> None:
-        await self._start(head)
         writes = head.packed(to_writes(frames, self._options, self._rng))
         self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
-        self._outcome.succeeded = await self._exchange.deliver(writes, end)
+        if head.both_framings:
+            await self._exchange.deliver_framed(head.status, self._stream_headers(head), writes)
+        else:
+            await self._exchange.start(head.status, self._stream_headers(head))
+            self._outcome.succeeded = await self._exchange.deliver(writes, end)
 
-    async def _start(self, head: Head = USUAL) -> None:
-        usual = {"content-type": self._dialect.content_type, **self._headers()}
-        await self._exchange.start(head.status, {**usual, **head.headers})
+    def _stream_headers(self, head: Head = USUAL) -> dict[str, str]:
+        return {"content-type": self._dialect.content_type, **self._headers(), **head.headers}
 
     async def _send_raw(self, scripted: reply.Frames) -> None:
-        await self._start()
+        await self._exchange.start(200, self._stream_headers())
         self._outcome.scripted = True
         self._service.metrics.count(self._outcome)
         await self._exchange.deliver(map(Write, scripted.frames), scripted.end)

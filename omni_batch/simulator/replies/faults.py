@@ -13,6 +13,7 @@ from omni_batch.simulator.replies.tokens import PromptTokens
 
 REFUSALS: Mapping[str, Refusal] = {
     "error_500": refusal.INTERNAL,
+    "error_500_closed": refusal.INTERNAL,
     "error_503": refusal.OVERLOADED,
     "rate_limit": refusal.RATE,
     "burst": refusal.BURST,

@@ -16,6 +16,8 @@ class Head:
     """Take the place of the usual ones."""
     gzip: bool = False
     """The body is packed."""
+    both_framings: bool = False
+    """A length is stated beside chunks."""
 
     def packed(self, writes: Iterable[Write]) -> Iterator[Write]:
         """The body as it goes out."""
@@ -41,6 +43,9 @@ HEADS: Mapping[str | None, Head] = {
     "gzip": Head(headers={"content-encoding": "gzip"}, gzip=True),
     "stale_gzip": Head(headers={"content-encoding": "gzip"}),
     "encoding_none": Head(headers={"content-encoding": "none"}),
+    "length_and_chunks": Head(
+        headers={"content-length": "5000", "transfer-encoding": "chunked"}, both_framings=True
+    ),
     "past_reset": Head(
         headers={
             "x-ratelimit-limit-requests": "6000",
