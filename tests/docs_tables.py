@@ -350,6 +350,12 @@ def simulator_faults() -> str:
     return markdown(["fault", "what the client sees"], rows)
 
 
+def simulator_editions() -> str:
+    """What the simulator can be told to play where the guide contradicts itself."""
+    rows = ([f"`{name}`", meaning] for name, meaning in simulator.EDITIONS.items())
+    return markdown(["edition", "what holds"], rows)
+
+
 def simulator_options() -> str:
     """Every option that `simulate --set` knows."""
     texts = attribute_docstrings(SimulatorOptions)
@@ -401,6 +407,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inputs": inputs,
     "errors:items": item_errors,
     "errors:run": run_errors,
+    "simulator:editions": simulator_editions,
     "simulator:faults": simulator_faults,
     "simulator:options": simulator_options,
 }
