@@ -12,6 +12,7 @@ from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.transport import choose_transport, choose_transports
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
+from omni_batch.text import display_name
 from omni_batch.types import Media, Request
 
 
@@ -55,7 +56,9 @@ class MediaDelivery:
 
     async def _uploaded(self, media: Media) -> Media:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
-            raise MediaError(f"{media.reference} is not a local file and can't be uploaded")
+            raise MediaError(
+                f"{display_name(media.reference)} is not a local file and can't be uploaded"
+            )
         url = await self.uploader.upload(
             media.path, sha256=media.sha256, size_bytes=media.size_bytes, mime_type=media.mime_type
         )

@@ -6,6 +6,7 @@ from typing import Any
 from omni_batch.errors import MediaError
 from omni_batch.providers.body import Base64File
 from omni_batch.requests.request_options import REQUEST_OPTIONS, options_beside
+from omni_batch.text import display_name
 from omni_batch.types import Frames, Media, Message, Part, Request
 
 
@@ -80,7 +81,7 @@ def base64_file(media: Media, prefix: str = "") -> Base64File:
     """
     if media.path is None or media.size_bytes is None:
         raise MediaError(
-            f"{media.reference[:200]} is not a local file; this endpoint needs its bytes"
+            f"{display_name(media.reference)} is not a local file; this endpoint needs its bytes"
         )
     return Base64File(media.path, media.size_bytes, prefix)
 

@@ -56,10 +56,9 @@ class MediaLoader:
         Raises:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
-        bare = ref.reference.strip(BLANKS)
-        if is_url(bare):
-            return _of_url(ref, bare)
-        if is_data_uri(bare):
+        if is_url(ref.reference):
+            return _of_url(ref, ref.reference.strip(BLANKS))
+        if is_data_uri(ref.reference):
             return await asyncio.to_thread(self._written_out, ref)
         return await asyncio.to_thread(self._load_file, ref)
 
