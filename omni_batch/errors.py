@@ -166,6 +166,8 @@ class Unavailable(EndpointError):
         "retry.max_attempts and retry.max_wait_s allow for longer outages."
     )
     retryable = True
+    unanswered = False
+    """The connection was closed before the first byte of an answer, as servers do between two."""
 
 
 class NoResponse(Unavailable):
@@ -304,7 +306,7 @@ class ItemTimeout(OmniBatchError):
 
 
 class Interrupted(OmniBatchError):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGHUP). It can be resumed."""
 
     remedy = "Resume when you like."
     stops_run = True

@@ -78,7 +78,7 @@ HOMES = {
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
-    "filelock": ("store.run_dir",),
+    "filelock": ("store.lock",),
     "yaml": ("config",),
     "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

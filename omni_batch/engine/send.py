@@ -29,6 +29,8 @@ from omni_batch.types import Answer, Attempt
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
 _NEVER_THERE_S = 60.0
+_FREE_HANG_UPS = 2
+"""So often a connection may be closed before the first byte of an answer; then it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class _ItemAttempts:
     history: History
     number: int = 0
     failed_fetches: int = 0
+    hang_ups: int = 0
     spent_s: float = 0.0
     failed_at: set[str] = field(default_factory=set)
     refused_by: set[str] = field(default_factory=set)
@@ -137,6 +140,9 @@ class _ItemAttempts:
         """Where the item should not be sent next. Raises what makes a difference to the retry."""
         self.failed_at = {handle.name}
         self.failed_fetches += isinstance(error, MediaUnreachable)
+        if isinstance(error, Unavailable) and error.unanswered:
+            self.hang_ups += 1
+            error.uses_attempt = error.uses_attempt and self.hang_ups > _FREE_HANG_UPS
         if isinstance(error, Unavailable) and handle.limiter.breaker.is_open:
             self._wait_or_move(handle, error)
         if isinstance(error, AccountError) and self.router.disable(handle, error):

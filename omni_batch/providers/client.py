@@ -3,25 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any, Self
 
-import aiohttp
 import httpx
 
 from omni_batch.config import RetryConfig
-from omni_batch.errors import EndpointError, NoResponse, StreamError, own_error
+from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client
+from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client, hung_up
+from omni_batch.providers.unpack import Unpacker
+from omni_batch.stream.assemble import Ending
 from omni_batch.stream.rate_limit_headers import server_limits
+from omni_batch.stream.reply import ReplyDecoder
 from omni_batch.stream.service_errors import classify, request_id_of
-from omni_batch.text import one_line
 from omni_batch.types import Chunk
 
 _START_BYTES = 64 * 1024
 _MAX_REPLY_BYTES = 2**31
 """Above what the longest speech takes: the bound of a reply that is nothing but padding."""
 _AFTER_DONE_S = 1.0
+_TO_READ_S = 0.5
+"""For what has come while this process could not read, at the end of a timeout."""
+_PARTIAL_REPLY = "x-dashscope-partialresponse"
+_YES = frozenset({"true", "1", "yes"})
 
 
 class EndpointClient:
@@ -46,7 +52,7 @@ class EndpointClient:
 
     @asynccontextmanager
     async def exchange(self, body: Body, *, held_s: int | None = None) -> AsyncIterator["Exchange"]:
-        """Send one request; yields once the service has started to answer it with a stream.
+        """Send one request; yields once the service has started to answer it.
 
         Args:
             held_s: how long the service should hold it rather than refuse it as a burst.
@@ -57,20 +63,24 @@ class EndpointClient:
         """
         exchange: Exchange | None = None
         try:
-            async with asyncio.timeout(self._first_byte_s + (held_s or 0)) as deadline:
+            async with _Deadline(self._first_byte_s + (held_s or 0)) as deadline:
                 async with self.http.stream(
                     "POST",
                     "/chat/completions",
                     content=body.content(),
                     headers=self._headers(body, held_s),
                 ) as response:
-                    await _check(response, self.dialect, self.key)
+                    if not response.is_success:
+                        raise await _refusal(response, self.dialect, self.key)
                     exchange = Exchange(response, self, deadline)
                     yield exchange
         except TimeoutError:
             raise self._timed_out(exchange) from None
         except HTTP_ERRORS as exc:
-            raise own_error(exc) or failure_of(exc, started=_started(exchange)) from None
+            error = own_error(exc) or failure_of(exc, started=_started(exchange))
+            if isinstance(error, Unavailable):
+                error.unanswered = exchange is None and hung_up(exc)
+            raise error from None
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
         hold = self.dialect.hold_header if held_s else None
@@ -102,60 +112,65 @@ class Exchange:
         self.ends_within_s: float | None = None
         """For the caller to set: the reply is whole, so its end is waited for no longer."""
         self._response, self._client, self._deadline = response, client, deadline
+        self._unpacker = Unpacker(response.headers.get("content-encoding", ""))
         self._decoder = ReplyDecoder(self._error_of, self._words)
         self._received_bytes = 0
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
-        pieces = _unpacked(self._response)
-        async for data in pieces:
+        stream = self._response.aiter_raw()
+        async for data in stream:
             if chunks := self._chunks(data):
                 yield chunks
-                if self._decoder.done or self.ends_within_s is not None:
-                    break
-        if not self._decoder.done:
-            async for chunks in self._to_its_end(pieces):
-                yield chunks
-        if self._decoder.done:
-            self._deadline.stop()
-            await _drain(pieces)
-        # The service's own mark for a reply cut by its time limit (Model Studio error codes). A
-        # gateway passes it on under a longer name.
+            if self._decoder.done or self.ends_within_s is not None:
+                break
+        async for chunks in self._to_its_end(stream):
+            yield chunks
+        # The service's own mark for a reply cut by its time limit (Model Studio error codes), which
+        # gateways pass on under a longer name.
         for name, value in self._response.headers.items():
-            if name.endswith(_PARTIAL_REPLY) and value.strip().lower() not in _NO:
+            if name.endswith(_PARTIAL_REPLY) and value.strip().lower() in _YES:
                 raise StreamError("the service cut the reply at its time limit (partial response)")
 
-    async def _to_its_end(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[list[Chunk]]:
-        """What may follow the end of the answer: a bill, an end mark, silence."""
+    async def _to_its_end(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Chunk]]:
+        """What may follow a whole answer: its bill, the end mark, silence, the end of the body."""
         self._deadline.stop()
+        within_s, until_s = None, None
         while not self._decoder.done:
-            data = await self._next(pieces)
-            if data is None:
+            if within_s != self.ends_within_s:
+                within_s = self.ends_within_s
+                until_s = within_s and asyncio.get_running_loop().time() + within_s
+            if (data := await self._next(stream, until_s)) is None:
                 break
             if chunks := self._chunks(data):
                 yield chunks
-        if not self._decoder.done and (chunks := self._decoder.end()):
+        if self._decoder.done:
+            self._deadline.stop()
+            await _drain(stream)
+        elif chunks := [*self._decoder.feed(self._unpacker.end()), *self._decoder.end()]:
             yield chunks
         if self._decoder.torn and self.ending == "orderly":
             self.ending = "torn"
 
-    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, stream: AsyncIterator[bytes], until_s: float | None) -> bytes | None:
         """The next piece; None at the end, however it comes."""
         try:
-            async with asyncio.timeout(self.ends_within_s):
-                return await anext(pieces)
+            async with asyncio.timeout_at(until_s):
+                return await anext(stream)
         except StopAsyncIteration:
-            pass
+            return None
         except TimeoutError:
             self.ending = "silent"
-        except (httpx.HTTPError, aiohttp.ClientError):
+        except HTTP_ERRORS:
             self.ending = "broken"
         return None
 
     def _chunks(self, data: bytes) -> list[Chunk]:
-        self._received_bytes += len(data)
-        if self._received_bytes > _MAX_REPLY_BYTES:
-            raise StreamError(f"the reply exceeded {_MAX_REPLY_BYTES} bytes without an end")
-        chunks = self._decoder.feed(data)
+        chunks: list[Chunk] = []
+        for piece in self._unpacker.feed(data):
+            self._received_bytes += len(piece)
+            if self._received_bytes > _MAX_REPLY_BYTES:
+                raise StreamError(f"the reply exceeded {_MAX_REPLY_BYTES} bytes without an end")
+            chunks += self._decoder.feed(piece)
         if any(chunk.has_content for chunk in chunks):
             self._reset_idle_timer()
         elif not self.started and self._decoder.is_whole_reply:
@@ -184,13 +199,50 @@ class Exchange:
         self._deadline.put_off(self._client.idle_timeout_s)
 
 
-async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
-    unpacker = Unpacker(response.headers.get("content-encoding", ""))
-    async for data in response.aiter_raw():
-        for piece in unpacker.feed(data):
-            yield piece
-    for piece in unpacker.end():
-        yield piece
+class _Deadline:
+    """Ends the block with TimeoutError when it is over, but not before what lies unread was read.
+
+    This process may have been stopped for longer than the server was silent.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
+        self._at_s: float | None = self._loop.time() + seconds
+        self._is_last_chance = False
+        self._timer = self._loop.call_at(self._at_s, self._look)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*error)
+
+    def put_off(self, seconds: float) -> None:
+        """From now on, so many seconds. Costs next to nothing: the timer is moved when it fires."""
+        is_off = self._at_s is None
+        self._at_s, self._is_last_chance = self._loop.time() + seconds, False
+        if is_off:
+            self._timer = self._loop.call_at(self._at_s, self._look)
+
+    def stop(self) -> None:
+        """There is none any more."""
+        self._at_s = None
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now_s = self._loop.time()
+        if self._at_s is None:
+            return
+        if now_s < self._at_s:
+            self._timer = self._loop.call_at(self._at_s, self._look)
+        elif not self._is_last_chance:
+            self._is_last_chance = True
+            self._timer = self._loop.call_later(_TO_READ_S, self._look)
+        else:
+            self._timeout.reschedule(now_s)
 
 
 def _started(exchange: Exchange | None) -> bool:
@@ -202,40 +254,31 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 
     The reply is whole by now: a server that never ends it, or ends it badly, costs a connection.
     """
-    with suppress(TimeoutError, httpx.HTTPError, aiohttp.ClientError):
+    with suppress(TimeoutError, *HTTP_ERRORS):
         async with asyncio.timeout(_AFTER_DONE_S):
             async for _ in stream:
                 pass
 
 
-async def _check(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> None:
+async def _refusal(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> EndpointError:
     # The headers get no name: they may echo the key, and a traceback shows the values of all names.
-    succeeded = response.status_code == 200
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    packed = encoding not in ("", "identity")  # never unpacked: it may be a bomb
-    if succeeded and packed:
-        raise StreamError(
-            f"the service sent a reply compressed as {encoding[:20]!r}, which was not requested"
-        )
-    content_type = response.headers.get("content-type", "")
-    other = ("json", "html") if dialect.streams else ("html",)
-    if succeeded and not any(name in content_type for name in other):
-        return
-    body = b"" if packed else await read_start(response, key)
-    if succeeded and b'"error"' not in body[:200]:
-        start = one_line(body[:200].decode(errors="replace"))
-        raise StreamError(f"the service returned {content_type[:80]}, not a stream: {start!r}")
-    body, transient = body or _redirect(response), dialect.quota_is_transient
-    raise classify(response.status_code, body, response.headers, quota_is_transient=transient)
+    body, transient = await read_start(response, key), dialect.quota_is_transient
+    if response.is_server_error and (stream := response.extensions.get("network_stream")):
+        await stream.aclose()  # many servers hang up behind such an answer and don't say so
+    body = body or _redirect(response)
+    return classify(response.status_code, body, response.headers, quota_is_transient=transient)
 
 
 async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
     """The first 64 KiB of a reply, or a little more, without the key that it may echo."""
-    start = b""
-    async for data in response.aiter_raw():
-        start += data
-        if len(start) > _START_BYTES:
-            break
+    start, unpacker = b"", Unpacker(response.headers.get("content-encoding", ""))
+    with suppress(StreamError):  # packed in a way that is not understood
+        async for data in response.aiter_raw():
+            for piece in unpacker.feed(data):
+                start += piece
+                if len(start) > _START_BYTES:
+                    return key.cut_out_of(start) if key else start
+    start += unpacker.end()
     return key.cut_out_of(start) if key else start
 
 

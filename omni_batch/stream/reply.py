@@ -35,7 +35,8 @@ class ReplyDecoder:
         self._sse = SseDecoder()
         self._start = b""
         self._has_events = False
-        self._done = False
+        self.done = False
+        """The end mark has come."""
         self.torn = False
         """The last event breaks off."""
 
@@ -81,7 +82,7 @@ class ReplyDecoder:
     def _decode(self, events: list[Event]) -> list[Chunk]:
         chunks: list[Chunk] = []
         for event in events:
-            if self._done:
+            if self.done:
                 break
             self._has_events = True
             chunk = None if event.name else decode_frame(event.data)
@@ -90,5 +91,5 @@ class ReplyDecoder:
             else:
                 found = decode_any(event, self._error_of, self._words)
                 chunks += found
-                self._done = any(chunk.done for chunk in found)
+                self.done = any(chunk.done for chunk in found)
         return chunks

@@ -15,4 +15,7 @@ DIALECT = replace(
     fetches=frozenset({"image", "video"}),  # its sound must be a data URI already
     uploads=False,
     vendor_quota=False,  # the proxy has limits of its own
+    # It closes a stream that was cut with a `stop`, a usage of its own count and [DONE]
+    # (litellm#40260). What Model Studio bills has details of the prompt; its own count has none.
+    bill_proves_end=True,
 )

@@ -35,4 +35,5 @@ DIALECT = Dialect(
     encode=encode,
     docs="sglang-omni serve/openai_api, 2026",
     first_byte_timeout_s=300,
+    thinks_aloud=True,  # without a reasoning parser
 )

@@ -37,4 +37,5 @@ DIALECT = Dialect(
     docs="vLLM's multimodal inputs and issues, 2025-2026",
     speaks=False,
     first_byte_timeout_s=300,
+    thinks_aloud=True,  # without a reasoning parser
 )
