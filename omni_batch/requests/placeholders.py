@@ -58,8 +58,9 @@ def _check(text: str, kinds: Collection[Modality]) -> None:
     for found in _FORM.finditer(text):
         kind = str(found.lastgroup)
         if _SERVED_BY[kind].isdisjoint(kinds) and not _HTML.search(text):
+            column = "image" if kind == "any" else kind
             medium = "image or video" if kind == "any" else kind
             raise ManifestError(
-                f"the text says {found[0][:40]!r}, but the row has no {medium}: give it in the column "
-                f"{'image' if kind == 'any' else kind}, or take the sign out of the text"
+                f"the text says {found[0][:40]!r}, but the row has no {medium}: give it in the "
+                f"column {column}, or take the sign out of the text"
             )
