@@ -18,6 +18,7 @@ from omni_batch.providers.transport import choose_transport
 from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import TARGETS
 from omni_batch.requests.messages import messages_of
+from omni_batch.requests.placeholders import refuse_lost_media
 from omni_batch.requests.template import PromptTemplate
 from omni_batch.types import Item, Media, Request, media_of
 
@@ -54,11 +55,12 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
     """Fill in the prompt, find and probe the media, hold the request against every rule.
 
     Raises:
-        ManifestError: the prompt can't be filled in.
+        ManifestError: the prompt can't be filled in, or speaks of a medium that is not there.
         MediaError: media are missing, broken or have no way to the endpoint; names all of them.
         InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
     """
     turns = messages_of(item, fill_in(plan.template, item, plan.config.manifest.columns))
+    refuse_lost_media(turns)
     media = await _load_all(source, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config

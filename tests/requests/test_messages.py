@@ -46,7 +46,7 @@ def test_media_need_no_text() -> None:
 
 @pytest.mark.parametrize("columns", [{}, {"prompt": ""}, {"messages": "[]"}, {"messages": ""}])
 def test_a_row_with_nothing_to_send_is_refused(columns: dict[str, str]) -> None:
-    with pytest.raises(ManifestError, match="'one' has nothing to send"):
+    with pytest.raises(ManifestError, match="the row has nothing to send"):
         messages_of(item(**columns), None)
 
 
