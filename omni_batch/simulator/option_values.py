@@ -17,7 +17,7 @@ EDITIONS: Mapping[str, str] = {
     "2025-12": "as the latest, but of a video at least 4 frames of 128 patches are counted, and a "
     "token of it is 32 x 32 pixels for qwen-omni-turbo too, as the published code has it",
     "latest": "qwen3-omni-flash is its snapshot of 2025-12-01 with 49 voices; of a video at least "
-    "2 frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, whose token is 28 x 28 pixels)",
+    "2 frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, with a token of 28 x 28)",
 }
 """The guide's editions contradict each other; an older one is named by the time
 whose state it has."""
