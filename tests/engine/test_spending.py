@@ -192,7 +192,7 @@ def test_who_waits_for_room_and_is_cancelled_holds_up_nobody() -> None:
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        (reply.status(404, code="model_not_found"), "check model and endpoint.base_url"),
+        (reply.status(404, code="model_not_found"), "Check model and endpoint.base_url"),
         (reply.status(400, code="invalid_parameter_error"), "failed in one way"),
         (reply.fault("cut_clean"), "20 answers in a row were paid for and can't be used"),
         (reply.fault("cut"), "20 answers in a row were paid for and can't be used"),

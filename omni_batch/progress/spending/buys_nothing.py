@@ -59,7 +59,7 @@ class FirstAnswers:
             none = "" if self._bought_any else " and none could"
             raise NothingBought(
                 f"{self._unusable} answers in a row were paid for and can't be used{none}; "
-                f"the last one: {_said(attempt.error)}; {_remedy(attempt.error)}"
+                f"the last one: {_said(attempt.error)}. {_remedy(attempt.error)}"
             )
 
     def item_ended(self, result: Result) -> None:
@@ -89,7 +89,7 @@ def _alike(result: Result, way: _Way) -> str:
     if result.succeeded:
         return "got an empty answer; check model, request.prompt and request.max_tokens"
     remedy = _remedy(result.error, way.http_status)
-    return f"failed in one way and none succeeded ({way.kind}): {_said(result.error)}; {remedy}"
+    return f"failed in one way and none succeeded ({way.kind}): {_said(result.error)}. {remedy}"
 
 
 def _paid_in_vain(attempt: Attempt) -> bool:
@@ -122,12 +122,12 @@ def _remedy(error: Exception | None, http_status: int | None = None) -> str:
     match error:
         case StreamError():
             return (
-                "check that endpoint.name and endpoint.base_url are those of the server, and that "
+                "Check that endpoint.name and endpoint.base_url are those of the server, and that "
                 "no proxy changes its replies"
             )
         case Rejected():
             named = "model and endpoint.base_url" if http_status == 404 else "model and request"
-            return f"check {named}"
+            return f"Check {named}"
         case OmniBatchError():
             return error.remedy.rstrip(".")
-    return "see the log"
+    return "See the log"

@@ -72,7 +72,7 @@ def test_items_that_all_fail_in_one_way_stop_the_run() -> None:
     said = reason([failed(NO_MODEL)] * FIRST_ITEMS)
     assert said == (
         "the first 20 items all failed in one way and none succeeded (rejected): no such model "
-        "(HTTP 404); check model and endpoint.base_url"
+        "(HTTP 404). Check model and endpoint.base_url"
     )
 
 
@@ -170,7 +170,7 @@ def test_after_a_success_a_service_may_restart_with_all_requests_in_flight() -> 
 def test_the_message_says_what_came_and_what_to_do() -> None:
     answers = FirstAnswers(IN_FLIGHT)
     assert attempts_taken_in(answers, [attempt(CUT)] * 19) == 19
-    with pytest.raises(NothingBought, match=r"20 answers .* the reply was cut; check .*base_url"):
+    with pytest.raises(NothingBought, match=r"20 answers .* the reply was cut. Check .*base_url"):
         answers.attempt_ended(attempt(CUT))
 
 
