@@ -1,4 +1,4 @@
-"""The text of an answer while it comes: pieces, repetitions, halves of characters, thoughts. Pure."""
+"""The text of an answer: pieces, repetitions, halves of characters, thoughts. Pure."""
 
 import re
 import unicodedata

@@ -81,7 +81,8 @@ def test_a_missing_total_is_the_sum(total: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [None, "7.5", "seven", -1, 1.5, True, float("nan"), float("inf"), 2**40, 10**400, [], {}]
+    "count",
+    [None, "7.5", "seven", -1, 1.5, True, float("nan"), float("inf"), 2**40, 10**400, [], {}],
 )
 def test_a_senseless_count_is_unknown(count: object) -> None:
     usage = parse_usage({**TOTALS, "prompt_tokens_details": {"audio_tokens": count}})
