@@ -8,7 +8,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -468,6 +468,129 @@ async def test_a_key_that_is_echoed_is_cut_out() -> None:
         error = await refusal(plays(head + body % KEY.encode()))
         assert isinstance(error, AccountError)
         assert "Incorrect key: …" in str(error)
+
+
+# --- the mark of a reply that was cut behind a gateway ---
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-dashscope-partialresponse", b"llm_provider-X-DashScope-PartialResponse"]
+)
+async def test_a_partial_reply_is_no_success_under_any_name_of_its_mark(name: bytes) -> None:
+    head = OK.replace(b"Connection", name + b": true\r\nConnection")
+    error = await refusal(plays(head + HI + BILLED_FINISH + DONE))
+    assert (error.kind, error.retryable) == ("stream_error", True)
+    head = head.replace(b": true", b": false")
+    async with server(plays(head + HI + BILLED_FINISH + DONE)) as base_url:
+        assert (await ask(base_url)).text == "hi"
+
+
+# --- connections that die ---
+
+
+@asynccontextmanager
+async def lasting_server(*plays: bytes | None) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answers one request after the other, over as many connections as the client opens.
+
+    None hangs up without an answer. Tells for each request how many its connection has had.
+    """
+    waiting, served = list(plays), list[int]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = 0
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
+                number += 1
+                served.append(number)
+                said = waiting.pop(0) if waiting else WHOLE_REPLY
+                if said is None:
+                    return
+                writer.write(said)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", served
+
+
+WHOLE_BODY = HI + BILLED_FINISH + DONE
+WHOLE_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(WHOLE_BODY) + WHOLE_BODY
+
+
+def broken(status: int) -> bytes:
+    return b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\n{}" % status
+
+
+@pytest.mark.parametrize(("status", "again"), [(500, 1), (503, 1), (529, 1), (400, 3), (404, 3)])
+async def test_a_connection_is_not_used_again_after_a_server_error(status: int, again: int) -> None:
+    async with lasting_server(WHOLE_REPLY, broken(status)) as (base_url, served):
+        client = EndpointClient(base_url, ApiKey(KEY), DIALECTS["dashscope"], PATIENCE, 1)
+        for _ in range(3):
+            with suppress(OmniBatchError):
+                async with client.exchange(HELLO) as exchange:
+                    assert [chunks async for chunks in exchange]
+        await client.aclose()
+    assert served == [1, 2, again]
+
+
+async def test_a_connection_that_dies_before_the_first_byte_costs_no_attempt(
+    make_config: MakeConfig,
+) -> None:
+    deaths = (WHOLE_REPLY, None, None)
+    async with lasting_server(*deaths) as (base_url, served):
+        record = await run_with_one_attempt(make_config, base_url)
+    assert (record.counts.succeeded, record.counts.failed) == (2, 0)
+    assert len(served) == 4
+
+
+async def test_a_connection_that_always_dies_fails_its_items(make_config: MakeConfig) -> None:
+    async with lasting_server(*[None] * 20) as (base_url, served):
+        record = await run_with_one_attempt(make_config, base_url, rows=1)
+    assert (record.counts.succeeded, record.counts.failed) == (0, 1)
+    assert len(served) == 3
+
+
+async def run_with_one_attempt(make_config: MakeConfig, base_url: str, rows: int = 2) -> RunRecord:
+    config = make_config(
+        prompts(rows),
+        endpoint={"name": "custom", "base_url": base_url, "api_key_env": "OMNI_BATCH_TEST_KEY"},
+        quota={"max_in_flight": 1},
+        retry={"max_attempts": 1},
+    )
+    return (await run_batch(config)).record
+
+
+async def test_a_length_beside_chunks_is_not_the_length() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for said in (head, head.replace(b"Length", b"LENGTH")):
+        async with server(plays(said + chunked(WHOLE_BODY) + b"0\r\n\r\n")) as base_url:
+            assert (await ask(base_url)).text == "hi"
+
+
+async def test_what_came_while_this_process_stood_still_is_read_before_it_is_called_silence() -> (
+    None
+):
+    sent = asyncio.Event()
+
+    async def play(send: Send) -> None:
+        await send(OK + HI)
+        sent.set()
+        await asyncio.sleep(0.05)
+        await send(HI + BILLED_FINISH + DONE)
+
+    retry = PATIENCE.model_copy(update={"idle_timeout_s": 0.3})
+    async with server(play) as base_url:
+        answer = asyncio.create_task(ask(base_url, retry=retry))
+        await sent.wait()
+        await asyncio.sleep(0.01)
+        time.sleep(0.6)  # noqa: ASYNC251  as if the process had been stopped
+        assert (await answer).text == "hihi"
 
 
 # --- TLS ---

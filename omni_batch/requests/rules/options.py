@@ -5,7 +5,7 @@ from typing import Any
 
 from omni_batch.catalogue import Model, Reading
 from omni_batch.doubts import Doubt
-from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
 from omni_batch.requests.rules.context import RuleContext, Violation, listed
 from omni_batch.text import nearest
 from omni_batch.types import kind_of
@@ -46,6 +46,15 @@ def _caps(context: RuleContext) -> Iterator[Violation]:
             rule = f"{name.replace('_', '-')}-too-large"
             message = f"request.{name} is {value:,}; {context.name} takes {cap:,} at most: lower it"
             yield Violation(rule, message, option.cap)
+
+
+def _several_answers(context: RuleContext) -> Iterator[Violation]:
+    for name, count in several_answers(context.request.options).items():
+        message = (
+            f"request.extra.{name} is {count!r}, but a row holds one answer: remove it, and give "
+            "the row more than once for several"
+        )
+        yield Violation("several-answers", message)
 
 
 def _options_of_model(context: RuleContext) -> Iterator[Violation]:
@@ -126,7 +135,15 @@ def _voice_not_listed(name: str, voice: str, model: Model) -> Doubt:
     return Doubt("voice-not-listed", message)
 
 
-RULES = (_speech, _thinking, _caps, _options_of_model, _thinking_with_media, _voice)
+RULES = (
+    _speech,
+    _thinking,
+    _caps,
+    _several_answers,
+    _options_of_model,
+    _thinking_with_media,
+    _voice,
+)
 RULES_OF_CONFIG = (*RULES, _options_of_server)
 """What can be judged before a row is read; `request.extra` may hold what a server is not known to
 take."""
