@@ -39,6 +39,8 @@ PURE = (
     "endpoint_status",
     "errors",
     "stream",
+    "catalogue.model",
+    "catalogue.describe",
     "catalogue.tokens",
     "catalogue.prices",
     "requests.manifest.cells",
@@ -69,8 +71,7 @@ PURE = (
     "store.columns",
     "progress.counters",
     "progress.eta",
-    "progress.estimates",
-    "progress.budget",
+    "progress.spending",
     "progress.phrases",
 )
 """Modules and folders that touch no file, no network and no clock."""
@@ -83,11 +84,11 @@ OUTSIDE = (
 HOMES = {
     "prefect": ("flows",),
     "tenacity": ("engine.retry",),
-    "httpx": ("providers.client", "providers.upload"),
+    "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
-    "av": ("requests.probe", "analytics.report.thumbnails"),
+    "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
-    "filelock": ("store.run_dir",),
+    "filelock": ("store.lock",),
     "yaml": ("config",),
     "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

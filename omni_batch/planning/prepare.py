@@ -21,8 +21,8 @@ from omni_batch.config import Config, override_tree, parse_config
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.learned_limits import carry_over, load_learned
-from omni_batch.planning.plan import Plan
-from omni_batch.store.disk import Disk
+from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
 from omni_batch.store.run_dir import RunDir
@@ -60,25 +60,25 @@ def prepare_run(
     try:
         _drop_abandoned(output)
         with _draft(RunDir(output, disk), directory.run_id) as draft:
-            draft.make_folders()
-            record = _read_manifest(plan, draft, directory.run_id, on_rows)
-            disk.sync_path(draft.items)
-            write_record(draft.record, record, disk)
+            with draft.owned():
+                draft.make_folders()
+                record = _read_manifest(plan, draft, directory.run_id, on_rows)
+                disk.sync_path(draft.items)
+                write_record(draft.record, record, disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
-        raise ConfigError(f"output {output} can't be written: {exc}") from exc
+        raise ConfigError(f"output {output} can't be written: {reason_of(exc)}") from exc
     return directory
 
 
 @contextmanager
 def _draft(output: RunDir, run_id: str) -> Iterator[RunDir]:
-    """A hidden run directory, which is ours until it gets its name, and else goes."""
+    """A hidden run directory, which gets its name in the end, and else goes."""
     # A name of its own: two runs may be begun in the same second.
     draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(4)}.preparing", output.disk)
     draft.disk.make_folders(draft.root)
     try:
-        with draft.owned():
-            yield draft
+        yield draft
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
 
@@ -118,7 +118,9 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     Raises:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
-    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
+    wanted = parse_config(override_tree(record.config, overrides), "--set")
+    plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
+    changed = _as_kept(plan.config)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(

@@ -22,7 +22,8 @@ from omni_batch._version import __version__
 from omni_batch.errors import MediaError, Unavailable, own_error
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.body import changed, unreadable
-from omni_batch.providers.client import HTTP_ERRORS, read_start, reason_of
+from omni_batch.providers.client import read_start
+from omni_batch.providers.http_client import HTTP_ERRORS, failure_of
 from omni_batch.stream.service_errors import classify
 
 _URL_VALID_S = 47 * 3600.0  # 48 h by the documents; the item may wait for its turn in the last one
@@ -47,8 +48,12 @@ class _Policy:
     asked_at_s: float = 0.0
     """By our clock; not of the wire."""
 
-    def fields(self, key: str) -> dict[str, str]:
-        """The form's fields in the order of the documents; the file comes after them."""
+    def fields(self, key: str, mime_type: str) -> dict[str, str]:
+        """The form's fields in the order of the documents; the file comes after them.
+
+        `x-oss-content-type` is of the vendor's SDK (2.0.2), not of the documents.
+        """
+        content_type = {"x-oss-content-type": mime_type} if mime_type else {}
         return {
             "OSSAccessKeyId": self.oss_access_key_id,
             "Signature": self.signature,
@@ -57,6 +62,7 @@ class _Policy:
             "x-oss-object-acl": self.x_oss_object_acl,
             "x-oss-forbid-overwrite": self.x_oss_forbid_overwrite,
             "success_action_status": "200",
+            **content_type,
         }
 
     def redacted_error(self, answer: bytes) -> bytes:
@@ -139,7 +145,7 @@ class Uploader:
         with file:
             # A multipart form of known length that reads the file while it is sent.
             named = {"file": (name, file, mime_type or None)}
-            form = httpx.Request("POST", "", data=policy.fields(key), files=named)
+            form = httpx.Request("POST", "", data=policy.fields(key, mime_type), files=named)
             try:
                 async with asyncio.timeout(None) as deadline:
                     response, answer = await self._exchange(
@@ -213,9 +219,7 @@ class Uploader:
             async with aclosing(await sent) as response:
                 return response, await read_start(response, self._key)
         except HTTP_ERRORS as exc:
-            raise own_error(exc) or Unavailable(
-                f"no connection to {request.url.host}: {reason_of(exc)}"
-            ) from None
+            raise own_error(exc) or failure_of(exc, started=False) from None
 
 
 async def _pieces(

@@ -72,7 +72,6 @@ def test_a_run_directory_holds_the_manifest_and_the_config(config: Make) -> None
         "journal",
         "results",
         "run.json",
-        "run.lock",
     ]
     record = read_record(run.record)
     assert (record.run_id, record.state, record.items, record.owner) == (

@@ -11,6 +11,8 @@ from yarl import URL
 
 from omni_batch._version import __version__
 from omni_batch.errors import MediaError, MediaUnreachable, OmniBatchError
+from omni_batch.providers.environment import Proxies
+from omni_batch.providers.http_client import reason_of
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -182,13 +184,13 @@ def _translated(exc: Exception, name: str) -> OmniBatchError:
                 "media.allow_private_downloads"
             )
         case aiohttp.ClientConnectorCertificateError():
-            return MediaError(f"{name} has no valid certificate: {exc.certificate_error}")
+            return MediaError(f"{name} has no valid certificate: {reason_of(exc)}")
         case ValueError():
             return MediaError(f"{name} is not a URL that can be fetched; correct it")
         case TimeoutError():
-            return MediaUnreachable(f"{name} sent nothing for too long: {exc}")
+            return MediaUnreachable(f"{name} sent nothing for too long")
         case aiohttp.ClientResponseError(message=reason):  # its text contains the whole URL
             return MediaUnreachable(f"{name} did not answer in HTTP: {reason}")
         case _:
-            reason = str(exc) or type(exc).__name__
-            return MediaUnreachable(f"{name} is not available now: {reason}")
+            unused = Proxies.of_environment().by_scheme and "; media are fetched without a proxy"
+            return MediaUnreachable(f"{name} is not available now: {reason_of(exc)}{unused or ''}")
