@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from omni_batch.errors import ConfigError
@@ -58,7 +57,10 @@ def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
         runner.close()
     else:
         _left_open.append(runner)
-        SubprocessASGIServer().stop()
+        if not PREFECT_API_URL.value():
+            from prefect.server.api.server import SubprocessASGIServer  # takes its time
+
+            SubprocessASGIServer().stop()
 
 
 def is_left_open() -> bool:

@@ -23,7 +23,7 @@ def check_settings() -> None:
     said = io.StringIO()  # Prefect prints the reason in words of its own, and more than once
     try:
         with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-            import prefect.settings  # noqa: F401
+            import prefect.context  # noqa: F401
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{_profiles()} can't be read: {exc}; correct or remove it") from None
     except ValueError as exc:
