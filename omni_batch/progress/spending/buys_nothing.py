@@ -6,7 +6,9 @@ from typing import NamedTuple
 from omni_batch.catalogue.prices import was_answered
 from omni_batch.doubts import EMPTY_ANSWER
 from omni_batch.errors import (
+    EndpointError,
     Interrupted,
+    MediaUnreachable,
     NothingBought,
     OmniBatchError,
     Rejected,
@@ -64,7 +66,7 @@ class FirstAnswers:
 
     def item_ended(self, result: Result) -> None:
         """An item has its result. Raises NothingBought; what was never sent counts for nothing."""
-        if not result.attempts or result.reused_from is not None:
+        if not _was_asked(result):
             return
         if result.succeeded and not _is_empty(result):
             self._bought_any, self._unusable = True, 0
@@ -100,14 +102,23 @@ def _paid_in_vain(attempt: Attempt) -> bool:
     return error.uses_attempt if isinstance(error, OmniBatchError) else True
 
 
+def _was_asked(result: Result) -> bool:
+    """Whether the service has said anything of the item, if only to the upload of its media."""
+    if result.reused_from is not None:
+        return False
+    error = result.error
+    refused = isinstance(error, EndpointError) and not isinstance(error, MediaUnreachable)
+    return bool(result.attempts) or refused
+
+
 def _is_empty(result: Result) -> bool:
     return any(doubt.rule == EMPTY_ANSWER for doubt in result.doubts)
 
 
 def _way_of(result: Result) -> _Way:
     kind = error_kind(result.error) or EMPTY_ANSWER
-    last = result.attempts[-1]
-    return _Way(kind, last.http_status, getattr(result.error, "code", None))
+    said = result.attempts[-1] if result.attempts else result.error
+    return _Way(kind, getattr(said, "http_status", None), getattr(result.error, "code", None))
 
 
 def _is_no_rows_fault(result: Result, way: _Way) -> bool:

@@ -14,6 +14,7 @@ from omni_batch.errors import (
     ContentRefused,
     Interrupted,
     MediaError,
+    MediaUnreachable,
     NothingBought,
     RateLimited,
     Rejected,
@@ -111,6 +112,13 @@ def test_a_model_that_goes_away_in_the_middle_stops_the_run_later() -> None:
     assert taken_in(GOOD, *[fault] * 99, GOOD, *[fault] * 500) == 101 + IN_A_ROW
     said = reason([GOOD, *[fault] * IN_A_ROW])
     assert said.startswith("the last 100 items all failed in one way and none succeeded (rejected)")
+
+
+def test_a_refused_upload_counts_though_nothing_was_sent_after_it() -> None:
+    refused = Result(Item("a", 0), WHEN, 1.0, error=NO_MODEL)
+    assert "no such model" in reason([refused] * FIRST_ITEMS)
+    gone = Result(Item("a", 0), WHEN, 1.0, error=MediaUnreachable("not there", http_status=404))
+    assert taken_in(*[gone] * 500) == 500  # it is the row's own
 
 
 def test_a_reused_answer_is_nothing_bought() -> None:
