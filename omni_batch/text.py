@@ -41,12 +41,16 @@ def one_line(text: str) -> str:
 
 def is_data_uri(reference: str) -> bool:
     """A medium that is written out in the manifest itself."""
-    return reference[:5].lower() == "data:"
+    return _beginning(reference).startswith("data:")
 
 
 def is_url(reference: str) -> bool:
     """A medium that the service fetches itself. Schemes have no case (RFC 3986)."""
-    return reference[:8].lower().startswith(("http://", "https://", "oss://"))
+    return _beginning(reference).startswith(("http://", "https://", "oss://"))
+
+
+def _beginning(reference: str) -> str:
+    return reference[:40].lstrip(BLANKS)[:8].lower()
 
 
 def shown_whole(reference: str) -> str:

@@ -134,7 +134,8 @@ def _read_manifest(
     plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
 ) -> RunRecord:
     wanted = plan.config.shard_size
-    with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
+    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
+    with ItemsWriter(draft.items, group_rows, smaller=is_ours) as writer:
         checked = CheckedItems(plan)
         for item in checked:
             writer.add(item)
@@ -145,7 +146,7 @@ def _read_manifest(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, wanted),
+        shard_size=choose_shard_size(items, wanted, writer.group_rows),
         created_at=datetime.now(UTC),
         warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
         base_folder=str(plan.base_folder.resolve()),

@@ -27,27 +27,6 @@ REGIONS: Mapping[str, str] = {
 }
 """Where the hosted service is asked."""
 
-FAULTS: Mapping[str, str] = {
-    "reset": "the connection is reset before any header",
-    "stall_first": "not one byte is sent until the client hangs up",
-    "stall": "the stream stops half-way and stays open",
-    "cut": "the stream is cut off half-way, without the last HTTP chunk",
-    "cut_clean": "the stream ends properly, but before any finish_reason",
-    "cut_line": "the stream ends inside a JSON line, or inside a UTF-8 character",
-    "in_band_error": "an error frame arrives after some deltas of a 200",
-    "empty": "200 with an empty stream",
-    "done_only": "200 with nothing but [DONE]",
-    "html_502": "502 with a gateway's HTML page",
-    "error_500": "500 internal_error",
-    "error_503": "503 ModelServingError",
-    "rate_limit": "429 limit_requests",
-    "burst": "429 limit_burst_rate",
-    "quota": "429 insufficient_quota, which means tokens per minute here",
-    "empty_429": "429 with an empty body",
-    "partial_response": "200 whose header says that the reply was cut by a server timeout",
-}
-"""Every kind of fault, and what the client sees."""
-
 FRAMINGS: Mapping[str, str] = {
     "plain": "frames as the service writes them",
     "comments": "keep-alive comment lines between frames",

@@ -7,7 +7,8 @@ from typing import Self
 import msgspec
 
 from omni_batch.simulator import option_values as values
-from omni_batch.simulator.option_values import FAULTS, one_of
+from omni_batch.simulator.fault_kinds import FAULTS
+from omni_batch.simulator.option_values import one_of
 
 _CHOICES: Mapping[str, Mapping[str, str]] = {
     "dialect": values.DIALECTS,

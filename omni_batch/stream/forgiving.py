@@ -56,7 +56,10 @@ def decode_any(event: Event, error_of: ErrorOf, words: Words) -> list[Chunk]:
     except UnicodeDecodeError:
         raise _no_chunk(event.data, words) from None
     named = name not in ("", "message")
-    return list(_Reader(error_of, words, named=named).chunks(text))
+    try:
+        return list(_Reader(error_of, words, named=named).chunks(text))
+    except RecursionError:  # parts of parts of parts …
+        raise _no_chunk(event.data, words) from None
 
 
 def _no_chunk(payload: bytes, words: Words) -> StreamError:
@@ -199,9 +202,9 @@ def says_error(tree: dict[str, Any]) -> bool:
 
 def _is_blank(value: Any) -> bool:
     """Gateways send `{"message": "", "code": null}` where nothing went wrong."""
-    if isinstance(value, dict):
-        return all(map(_is_blank, list(value.values())[:20]))
-    return not value or (isinstance(value, list) and all(map(_is_blank, value[:20])))
+    if isinstance(value, dict | list):
+        return not any(value.values() if isinstance(value, dict) else value)
+    return not value
 
 
 # --- choices ---

@@ -149,7 +149,7 @@ def test_a_fault_of_probability_one_strikes_every_time(kind: str) -> None:
         for _ in range(2):
             try:
                 post(sim, body(), timeout=0.1)
-            except httpx.TransportError:
+            except httpx.RequestError:
                 continue
         until(lambda: sim.counters.faults == {kind: 2})
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omni_batch.doubts import Doubt
 from omni_batch.errors import StreamError
 from omni_batch.stream.pcm import PcmDecoder
+from omni_batch.stream.sound_formats import format_of
 
 SOUND = bytes(range(1, 61))
 
@@ -46,8 +47,8 @@ def cut(draw: st.DataObject, whole: Cuttable) -> list[Cuttable]:
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
 
 
-# Sound that begins like a WAV header is one; all other sound passes as it is.
-SOUNDS = st.binary(max_size=80).filter(lambda sound: not sound.startswith(b"R"))
+# Sound that begins like a WAV header or another format is one; all other sound passes as it is.
+SOUNDS = st.binary(max_size=80).filter(lambda s: not s.startswith(b"R") and format_of(s) is None)
 
 
 @given(SOUNDS, st.booleans(), st.data())

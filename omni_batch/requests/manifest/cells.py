@@ -152,7 +152,7 @@ def _reference(value: Any) -> str:
     if isinstance(value, str):
         return _outer(value)
     if isinstance(value, bytes):
-        return _written_out(value)
+        return written_out(value)
     if isinstance(value, Mapping):
         return _reference_of_struct(value)
     raise ManifestError(f"is {shown_value(value)}; expected references")
@@ -179,7 +179,12 @@ def _reference_of_struct(struct: Mapping[str, Any]) -> str:
     raise ManifestError(f"is {shown_value(struct)}; expected bytes or a path in it")
 
 
-def _written_out(data: bytes) -> str:
+def written_out(data: bytes) -> str:
+    """Bytes as a reference.
+
+    Raises:
+        ManifestError: there are too many.
+    """
     if len(data) * 4 // 3 > MAX_CELL_CHARS:
         raise ManifestError(
             f"has {len(data):,} bytes; {MAX_CELL_CHARS * 3 // 4:,} at most: give a file or a URL"

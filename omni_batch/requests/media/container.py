@@ -10,8 +10,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
-from omni_batch.requests.media.boxes import BadBoxes, top_boxes
+from omni_batch.requests.media.boxes import BadBoxes, Box, top_boxes
 from omni_batch.requests.media.image import MAX_PIXELS
 from omni_batch.requests.media.lengths import Lengths, read_lengths
 from omni_batch.requests.media.open_medium import OpenMedium
@@ -46,6 +47,8 @@ followed."""
 _QUICKTIME = _Form(("mov", "video/quicktime"), ("mov", "video/quicktime"))
 _3GP = _Form(("3gp", "video/3gpp"), ("3gp", "audio/3gpp"))
 _WEBM = _Form(("webm", "video/webm"), ("webm", "audio/webm"))
+_FASTEST_PER_S = 240.0
+_HIDDEN_S = 1.0
 _WEBM_DOCTYPE = b"\x42\x82\x84webm"
 _M4A = ("aac", "audio/mp4")
 """What the service takes an M4A for: the vendor's own command line sends `aac` for it."""
@@ -88,11 +91,24 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
                 raise MediaError("nothing in it can be played")
             beside = sound if video else None
             lengths = read_lengths(container, main, beside, medium)
-            return _with_lengths(found, lengths)
+            found = _with_lengths(found, lengths)
+            if not container.format.name.startswith("mov"):
+                return found
+            return replace(found, doubts=(*_cut_off(medium), *_edited(found, medium.name)))
     except av.FFmpegError as exc:
         if not medium.whole:
             return Media(kind, "")
-        raise MediaError(_why_unreadable(medium.file)) from exc
+        raise MediaError(_why_unreadable(medium, kind)) from exc
+
+
+def kind_in_container(medium: OpenMedium) -> Media | None:
+    """Kind and form of a recording or video; None where it is neither."""
+    medium.file.seek(0)
+    try:
+        with open_container(medium.file) as container:
+            return _describe(container, medium.head)[0]
+    except av.FFmpegError:
+        return None
 
 
 def _describe(
@@ -151,23 +167,62 @@ def _is_cover(stream: VideoStream) -> bool:
 def _with_lengths(found: Media, lengths: Lengths) -> Media:
     if lengths.main_s is None and found.kind == "audio" and not lengths.guessed:
         raise MediaError("nothing in it can be played")
+    frames, frames_per_s = found.frame_count or lengths.packets, found.frames_per_s
+    if found.kind == "video" and (frames_per_s or 0) > _FASTEST_PER_S:  # ticks, not pictures
+        frames_per_s = frames / lengths.main_s if frames and lengths.main_s else None
     return replace(
         found,
+        frame_count=frames if found.kind == "video" else None,
+        frames_per_s=frames_per_s,
         duration_s=lengths.main_s,
         sound_s=lengths.sound_s,
         duration_guessed=lengths.guessed and lengths.main_s is not None,
     )
 
 
-def _why_unreadable(source: BinaryIO) -> str:
+def _why_unreadable(medium: OpenMedium, kind: MediaKind) -> str:
     """What is wrong with a file that FFmpeg can't open."""
-    try:
-        names = {box.name for box in top_boxes(source)}
-    except BadBoxes:
-        names = set()
+    names = {box.name for box in _boxes(medium)}
     if b"mdat" in names and b"moov" not in names:
         return (
             "it is cut off before its index (moov), as an interrupted recording or download is, "
             "and can't be played: repair it or take the whole file"
         )
-    return "it is damaged, or no recording or video of a known kind"
+    taken = ", ".join(SENT_CONTAINERS[kind])
+    return f"it is damaged, or of no known kind; taken are {taken}: convert it or download it again"
+
+
+def _boxes(medium: OpenMedium) -> list[Box]:
+    try:
+        return top_boxes(medium.file)
+    except BadBoxes:
+        return []
+
+
+def _cut_off(medium: OpenMedium) -> tuple[Doubt, ...]:
+    """An MP4 or MOV whose last box is said to go on behind the end of the file."""
+    boxes = _boxes(medium)
+    if not boxes or boxes[-1].end <= medium.size_bytes:
+        return ()
+    message = (
+        f"{medium.name} is cut off: {medium.size_bytes:,} of {boxes[-1].end:,} bytes are there; "
+        "its lengths are those of the whole"
+    )
+    return (Doubt("media-cut-off", message),)
+
+
+def _edited(found: Media, name: str) -> tuple[Doubt, ...]:
+    """An MP4 or MOV cut without encoding it again: its edit list hides what is still there.
+
+    Readers count one or the other (vllm#48608).
+    """
+    if not (found.frame_count and found.frames_per_s and found.duration_s):
+        return ()
+    stored_s, shown_s = found.frame_count / found.frames_per_s, found.duration_s
+    if stored_s - shown_s <= max(_HIDDEN_S, shown_s / 10):
+        return ()
+    message = (
+        f"{name} shows {shown_s:,.6g} s of the {stored_s:,.6g} s of pictures in it: it is counted "
+        "by what it shows; encode it again to be sure"
+    )
+    return (Doubt("video-edited", message),)

@@ -21,12 +21,13 @@ SENT_IMAGES = (*(name.lower() for name in IMAGE_FORMATS), "heic", "avif")
 """Short names of what is sent."""
 MAX_PIXELS = 100_000_000  # 300 MB decoded; more is a decompression bomb
 _SECOND_READING_BYTES = 100 * 2**20
-_END_OF_JPEG = b"\xff\xd9"
-_MORE_DATA = bytes(range(1, 255)) * 64  # what an entropy decoder takes for pixels
+_START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+_TAIL_BYTES = 64
+_MORE_DATA = bytes(range(254, 0, -1)) * 64  # what an entropy decoder takes for pixels
 _PNG_SIGNATURE_BYTES = 8
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own cap decides
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, and of our own cap's matter
 
 
 def probe_image(medium: OpenMedium) -> Media:
@@ -39,16 +40,43 @@ def probe_image(medium: OpenMedium) -> Media:
     try:
         if family is not None:
             return _by_boxes(medium, family)
+        if medium.whole and _ends_in_zeros(medium):
+            raise ValueError("zeros in place of data")  # which a decoder takes for grey
         return _decoded(medium.file, medium.name, whole=medium.whole)
     except MediaError:
         raise
     except Exception as exc:  # Pillow raises whatever a broken file makes it stumble over
-        if not medium.whole and (look := look_of(medium.head)) is not None:
-            return _image(look.mime_type.rpartition("/")[2])
-        found = _second_reading(medium) if medium.whole else None
+        found = _second_reading(medium) if medium.whole else _by_its_head(medium)
         if found is None:
             raise MediaError("it is cut off or damaged: make or download it again") from exc
         return found
+
+
+def _by_its_head(medium: OpenMedium) -> Media | None:
+    """What the first bytes say of an image of which more is missing."""
+    if (size_px := _webp_size_px(medium.head)) is not None:
+        return _image("webp", *size_px)
+    try:
+        return _decoded(io.BytesIO(_critical_chunks(medium.head)), medium.name, whole=False)
+    except Exception:  # as above
+        look = look_of(medium.head)
+        return _image(look.mime_type.rpartition("/")[2]) if look else None
+
+
+def _webp_size_px(head: bytes) -> tuple[int, int] | None:
+    """Width and height by the first chunk (RFC 9649); Pillow needs the whole file for that."""
+
+    def bits(start: int, end: int) -> int:
+        return int.from_bytes(head[start:end], "little")
+
+    match head[8:16]:
+        case b"WEBPVP8X":
+            return 1 + bits(24, 27), 1 + bits(27, 30)
+        case b"WEBPVP8L":
+            return 1 + (bits(21, 25) & 0x3FFF), 1 + (bits(21, 25) >> 14 & 0x3FFF)
+        case b"WEBPVP8 ":
+            return bits(26, 28) & 0x3FFF, bits(28, 30) & 0x3FFF
+    return None
 
 
 def _decoded(source: BinaryIO, name: str, *, whole: bool) -> Media:
@@ -132,7 +160,7 @@ def _by_boxes(medium: OpenMedium, family: str) -> Media:
 
 def _second_reading(medium: OpenMedium) -> Media | None:
     """The image, where what is damaged is none of its pixels; None where pixels are."""
-    mend = {b"\xff\xd8": _with_end_mark, b"\x89P": _critical_chunks}.get(medium.head[:2])
+    mend = {_START_OF_JPEG: _with_end_mark, b"\x89P": _critical_chunks}.get(medium.head[:2])
     medium.file.seek(0)
     try:
         mended = mend(medium.file.read(_SECOND_READING_BYTES)) if mend else None
@@ -146,13 +174,24 @@ def _second_reading(medium: OpenMedium) -> Media | None:
     return replace(found, doubts=(*found.doubts, Doubt("image-damaged", message)))
 
 
+def _ends_in_zeros(medium: OpenMedium) -> bool:
+    """A JPEG whose end was never written, as of a download that had its room reserved."""
+    if not medium.head.startswith(_START_OF_JPEG):
+        return False
+    medium.file.seek(-min(_TAIL_BYTES, medium.size_bytes), io.SEEK_END)
+    if any(medium.file.read(_TAIL_BYTES)):
+        return False
+    medium.file.seek(0)
+    return not medium.file.read(_SECOND_READING_BYTES).rstrip(b"\0").endswith(_END_OF_JPEG)
+
+
 def _with_end_mark(jpeg: bytes) -> bytes | None:
     """The JPEG with an end mark; None where pixels are missing before it.
 
     A decoder makes up missing data as it likes. So the picture is decoded with two different ends:
     one that is whole does not depend on what follows it.
     """
-    body = jpeg.rstrip(b"\xff")
+    body = jpeg.rstrip(b"\0").rstrip(b"\xff")
     ended, continued = body + _END_OF_JPEG, body + _MORE_DATA + _END_OF_JPEG
     with (
         Image.open(io.BytesIO(ended), formats=["JPEG"]) as one,

@@ -2,8 +2,8 @@
 measured over the packets, which are read and not decoded."""
 
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeGuard
 
@@ -41,6 +41,8 @@ class Lengths:
     """Of a video's sound."""
     guessed: bool = False
     """Whether they rest on a bit rate or an old begin."""
+    packets: int | None = None
+    """Of the main stream, where all were read: pictures, if it has any."""
 
 
 def read_lengths(
@@ -62,12 +64,15 @@ def read_lengths(
     )
     known = stated.main_s is not None and (alone or stated.sound_s is not None)
     if not medium.whole:
+        if _name(container).startswith("mpeg"):  # its length is in the time stamps of its end
+            return Lengths(None)
         return stated if known else _guessed(container, sound)
     tracks = [_Track(stream) for stream in (main, sound) if stream is not None]
     played = _play(container, tracks, to_end=not known)
     if known:
         return stated
-    return _measured(container, tracks) if played else _guessed(container, sound)
+    measured = _measured(container, tracks)
+    return measured if played else _at_least(_guessed(container, sound), measured)
 
 
 def _name(container: InputContainer) -> str:
@@ -79,7 +84,7 @@ def _stated_s(container: InputContainer, stream: _Stream, *, alone: bool) -> flo
     if name in _STATES_STREAMS and stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base) or None
     late = (container.start_time or 0) > _LATE_S * av.time_base
-    if name in _STATES_STREAMS or (name in _STATES_WHOLE and alone and not late):
+    if alone and (name in _STATES_STREAMS or (name in _STATES_WHOLE and not late)):
         return (container.duration or 0) / av.time_base or None
     return None
 
@@ -112,11 +117,20 @@ def _guessed(container: InputContainer, sound: AudioStream | None) -> Lengths:
     return Lengths(guess_s, None if sound is None else guess_s, guessed=True)
 
 
+def _at_least(guess: Lengths, least: Lengths) -> Lengths:
+    """A guess that is not shorter than what was measured before it had to be left."""
+    main_s = max(guess.main_s or 0, least.main_s or 0) or None
+    return replace(
+        guess, main_s=main_s, sound_s=max(guess.sound_s or 0, least.sound_s or 0) or None
+    )
+
+
 def _measured(container: InputContainer, tracks: list["_Track"]) -> Lengths:
     main_s, *others = (track.length_s for track in tracks)
     if main_s is not None and _name(container) == "mp3":
         main_s = _heard_s(container, main_s)
-    return Lengths(main_s, others[0] if others else None)
+    sound_s = others[0] if others else None
+    return Lengths(main_s, sound_s, packets=tracks[0].packets)
 
 
 def _play(container: InputContainer, tracks: list["_Track"], *, to_end: bool) -> bool:
@@ -130,23 +144,28 @@ def _play(container: InputContainer, tracks: list["_Track"], *, to_end: bool) ->
     main.stream.codec_context.thread_count = 1  # threads hold many frames back before the first
     plays = False
     for count, packet in enumerate(_packets(container, tracks)):
-        if count == _PACKETS_AT_MOST:
-            return False
+        if count == _PACKETS_AT_MOST or packet is None:
+            break
         track = by_index[packet.stream_index]
         track.add(packet)
         if not plays and track is main:
             plays = _decodes(packet)
-            if not plays and main.packets >= _TRIES:
-                break
-        if plays and not to_end:
-            return False
+        if (plays and not to_end) or (not plays and main.packets >= _TRIES):
+            break
+    else:
+        if plays:
+            return True
     if not plays:
-        raise MediaError("nothing in it can be played")
-    return True
+        raise MediaError("nothing in it can be played: make or download it again")
+    return False
 
 
-def _packets(container: InputContainer, tracks: list["_Track"]) -> "Iterable[Packet[Any]]":
-    return container.demux([track.stream for track in tracks])
+def _packets(container: InputContainer, tracks: list["_Track"]) -> "Iterator[Packet[Any] | None]":
+    """All packets of some streams; None in place of the rest where that can't be read."""
+    try:
+        yield from container.demux([track.stream for track in tracks])
+    except av.FFmpegError:
+        yield None
 
 
 def _decodes(packet: "Packet[Any]") -> bool:
@@ -167,6 +186,7 @@ class _Track:
         self.stream = stream
         self.packets = 0
         self._is_mp3 = _is_mp3(stream)
+        self._usual = _frame_ticks(stream)
         self._ticks = 0
         self._begin: int | None = None
         self._end = 0
@@ -174,8 +194,8 @@ class _Track:
 
     def add(self, packet: "Packet[Any]") -> None:
         """Take in the next packet of the stream."""
-        self.packets += 1
-        begin, duration = packet.pts, packet.duration or 0
+        self.packets += packet.size > 0
+        begin, duration = packet.pts, packet.duration or self._usual
         if begin is None:
             return
         # Pictures are stored out of their order of show; what never falls is the order of decoding.
@@ -196,6 +216,13 @@ class _Track:
 
     def _total(self) -> int:
         return self._ticks + (0 if self._begin is None else self._end - self._begin)
+
+
+def _frame_ticks(stream: _Stream) -> int:
+    """How long a picture is shown whose packet does not say it."""
+    if not isinstance(stream, VideoStream) or not stream.average_rate or not stream.time_base:
+        return 0
+    return round(1 / (stream.average_rate * stream.time_base))
 
 
 def _is_tag(packet: "Packet[Any]") -> bool:

@@ -56,10 +56,9 @@ class MediaLoader:
         Raises:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
-        bare = ref.reference.strip(BLANKS)
-        if is_url(bare):
-            return _of_url(ref, bare)
-        if is_data_uri(bare):
+        if is_url(ref.reference):
+            return _of_url(ref, ref.reference.strip(BLANKS))
+        if is_data_uri(ref.reference):
             return await asyncio.to_thread(self._written_out, ref)
         return await asyncio.to_thread(self._load_file, ref)
 
@@ -117,7 +116,8 @@ def _of_url(ref: Media, bare: str) -> Media:
         raise MediaError(f"{name} is not a URL ({exc}); correct it") from None
     form = Path(path.partition(";")[0]).suffix.lstrip(".").lower()
     if ref.kind == "audio":
-        known = _AUDIO_FORMATS.get(form)
+        said = dict(ref.options).get("format")  # by the row's own words
+        known = str(said) if said else _AUDIO_FORMATS.get(form)
         if known is None:
             message = f"{name} does not name its format: sent as {_AUDIO_FORMAT}"
             doubts.append(Doubt("format-guessed", message))

@@ -46,10 +46,15 @@ class _Gapped(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        try:
-            return self._file.read(size)
-        except OSError:
-            return b""
+        place = self._file.tell()
+        wanted = size if size >= 0 else self._file.seek(0, io.SEEK_END) - place
+        while wanted > 0:
+            self._file.seek(place)
+            try:
+                return self._file.read(wanted)
+            except OSError:  # it reaches into a gap: less of it may be there
+                wanted //= 2
+        return b""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return self._file.seek(offset, whence)

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from omni_batch.errors import MediaError
-from omni_batch.requests.media.container import SENT_CONTAINERS, probe_container
+from omni_batch.requests.media.container import (
+    SENT_CONTAINERS,
+    kind_in_container,
+    probe_container,
+)
 from omni_batch.requests.media.image import SENT_IMAGES, probe_image
 from omni_batch.requests.media.open_medium import OpenMedium, open_medium
 from omni_batch.requests.media.sniff import HEAD_BYTES, Look, look_of
@@ -55,7 +59,7 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
         reference: what the manifest calls it; messages do the same.
         whole: False where reading raises OSError for some of it, as of a remote file of which only
             the ends were fetched. Then what can't be known is None or marked as guessed, and
-            it need not be playable.
+            it need not be playable; where nothing can be known, `probed` is False.
 
     Returns:
         Without path, URL and hash, which the caller knows.
@@ -73,7 +77,8 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
         found = _found(medium, kind)
         if found.kind != kind:
             raise _in_wrong_place(f"{_A[found.kind]} ({found.format})", found.kind, kind)
-    return replace(found, reference=reference, size_bytes=medium.size_bytes, probed=True)
+    probed = bool(found.format)
+    return replace(found, reference=reference, size_bytes=medium.size_bytes, probed=probed)
 
 
 def _found(medium: OpenMedium, kind: MediaKind) -> Media:
@@ -81,10 +86,11 @@ def _found(medium: OpenMedium, kind: MediaKind) -> Media:
         return probe_container(medium, kind)
     if look_of(medium.head) is not None:
         return probe_image(medium)
-    try:
-        return probe_container(medium, kind)  # to say what it is instead
-    except MediaError:
-        raise MediaError(f"it is no image of a known kind; {_what_is_sent(kind)}") from None
+    if (found := kind_in_container(medium)) is not None:
+        return found
+    raise MediaError(
+        f"it is no image of a known kind; {_what_is_sent(kind)}: convert it, or download it again"
+    )
 
 
 def _refuse_by_looks(look: Look, kind: MediaKind) -> None:

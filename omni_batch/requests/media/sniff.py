@@ -69,8 +69,6 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b"MAC ", Look("a Monkey's Audio recording", "audio", remedy=_TO_SOUND)),
     (0, b"DSD ", Look("a DSF recording", "audio", remedy=_TO_SOUND)),
     (0, b"MThd", Look("a MIDI file: notes, no sound", remedy="render it to wav or mp3")),
-    (8, b"AVI ", Look("an AVI video", "video", "video/x-msvideo")),
-    (0, b"FLV\1", Look("an FLV video", "video", "video/x-flv")),
     (0, b".RMF", Look("a RealMedia video", "video", remedy=_TO_VIDEO)),
     (0, b"\0\0\0\1\x67", Look("a bare H.264 stream", "video", remedy=_TO_VIDEO)),
     (0, b"\0\0\0\1\x40", Look("a bare H.265 stream", "video", remedy=_TO_VIDEO)),
@@ -84,7 +82,6 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
 """Offset and bytes that tell; the first that fits counts."""
 _WRAPPED_IN = {
     b"WEBP": (b"RIFF",),
-    b"AVI ": (b"RIFF",),
     b"WAVE": (b"RIFF", b"RF64", b"BW64"),
     b"AIFF": (b"FORM",),
     b"AIFC": (b"FORM",),
@@ -150,8 +147,9 @@ def _text(head: bytes) -> Look | None:
 
 def _decoded(head: bytes) -> str | None:
     """The bytes as text; None where they are none."""
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
-        text = head.decode()
+        text = head.decode(encoding)
     except UnicodeDecodeError as exc:
         if exc.start < len(head) - 3:  # else a character is cut
             # Pages come in many encodings, whose first sign is the same.

@@ -98,15 +98,14 @@ def _sound_of_videos(context: RuleContext) -> Iterator[Doubt]:
         if media.kind != "video" or media.duration_guessed or not pictures_s or not sound_s:
             continue
         name = display_name(media.reference)
-        lengths = (
-            f"the pictures of {name} last {number(pictures_s)} s, its sound {number(sound_s)} s"
-        )
+        lengths = f"the pictures of {name} last {number(pictures_s)} s, its sound {number(sound_s)}"
         if limit is not None and pictures_s <= limit + _HAIR_S < sound_s:
-            message = f"{lengths}; {context.name} takes {number(limit)} s at most, perhaps of both"
+            message = (
+                f"{lengths} s; {context.name} takes {number(limit)} s at most, perhaps of both"
+            )
             yield Doubt("video-too-long", message)
         elif abs(sound_s - pictures_s) > max(_DIFFER_S, pictures_s / 10):
-            message = f"{lengths}: each is counted by its own length"
-            yield Doubt("video-lengths-differ", message)
+            yield Doubt("video-lengths-differ", f"{lengths} s: each is counted by its own length")
 
 
 def _addresses(context: RuleContext) -> Iterator[Violation]:
