@@ -114,6 +114,17 @@ def test_a_model_that_goes_away_in_the_middle_stops_the_run_later() -> None:
     assert said.startswith("the last 100 items all failed in one way and none succeeded (rejected)")
 
 
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_an_address_that_is_no_more_is_no_fault_of_the_rows(status: int) -> None:
+    gone = failed(Rejected("gone", http_status=status))
+    assert taken_in(GOOD, *[gone] * 500) == 1 + IN_A_ROW
+
+
+def test_codes_that_are_made_up_for_each_answer_are_not_all_remembered() -> None:
+    made_up = [failed(Rejected("no", code=f"e-{n}", http_status=400)) for n in range(150)]
+    assert taken_in(*made_up, *[failed(NO_MODEL)] * 50) == 200
+
+
 def test_a_refused_upload_counts_though_nothing_was_sent_after_it() -> None:
     refused = Result(Item("a", 0), WHEN, 1.0, error=NO_MODEL)
     assert "no such model" in reason([refused] * FIRST_ITEMS)
