@@ -327,6 +327,20 @@ class Config(Frozen):
         return value
 
 
+def check_request(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names and ranges of `request`; values as a config would hold them.
+
+    Raises:
+        ConfigError: names each that is wrong.
+    """
+    try:
+        checked = RequestConfig.model_validate(options)
+    except ValidationError as exc:
+        problems = (_explain(error) for error in exc.errors(include_url=False))
+        raise ConfigError("; ".join(problems)) from None
+    return {name: getattr(checked, name) for name in options}
+
+
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a YAML file; `overrides` are `a.b=value` pairs, values in YAML.
 

@@ -163,6 +163,7 @@ def _inputs(model: Model) -> _Facts:
     if "image" in model.inputs:
         yield "in one message", mixing(model)
         yield "image", image_limits(model)
+        yield "image files", _joined(*limits.image_containers)
     if "audio" in model.inputs:
         yield "sound", audio_limits(model)
         yield "sound files", _joined(*limits.audio_containers)

@@ -77,10 +77,11 @@ def estimate_prompt(request: Request, rules: TokenRules) -> PromptEstimate:
         match part:
             case str():
                 total += PromptEstimate(text=text_tokens(part))
-            case Media():
-                total += _media(part, rules)
-            case Frames(images):
-                total += PromptEstimate(video=frames_tokens(images, rules))
+            case Media(options=own):
+                total += _media(part, rules_of(rules, dict(own)) if own else rules)
+            case Frames(images, own):
+                own_rules = rules_of(rules, dict(own)) if own else rules
+                total += PromptEstimate(video=frames_tokens(images, own_rules))
     return total
 
 

@@ -100,8 +100,10 @@ class _Draft:
         )
 
     def _doubts(self) -> tuple[Doubt, ...]:
+        attempts = self.history.attempts
+        endpoint = attempts[-1].endpoint if attempts else None
         found = (
-            *(self.prepared.doubts if self.prepared else ()),
+            *(self.prepared.doubts_at(endpoint) if self.prepared else ()),
             *(self.answer.response.doubts if self.answer else ()),
             *self._bill_doubts(),
         )

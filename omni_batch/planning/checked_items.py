@@ -59,7 +59,10 @@ class CheckedItems:
             self._problems.add(row.where, exc)
             return None
         self._questions.see(item, turns)
-        return item if self._manifest.look_for_unread(row, _given(item, turns)) else None
+        if suspects := self._manifest.suspects(row):
+            is_well = self._manifest.judge(row, suspects, _given(item, turns))
+            return item if is_well else None
+        return item
 
     def _check_columns(self, columns: tuple[str, ...]) -> None:
         """Rows of most formats have the same columns: what was right once is right."""

@@ -27,9 +27,8 @@ from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
-from omni_batch.requests.validate import Verdict
+from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
 
 
@@ -186,7 +185,8 @@ def _judge(plan: Plan) -> Verdict:
     asked = request_of_config(plan.config.request, plan.config.model, plan.model)
     verdicts = []
     for endpoint in plan.endpoints:
-        request = replace(asked, wants_audio=asked.wants_audio and endpoint.speaks)
+        silenced = asked.wants_audio and not endpoint.speaks  # it gets the rows without speech
+        request = replace(asked, wants_audio=False, voice=None) if silenced else asked
         verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
     return Verdict(
         tuple(broken for verdict in verdicts for broken in verdict.violations),

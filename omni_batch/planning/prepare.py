@@ -92,6 +92,13 @@ def _drop_abandoned(output: Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
+def drop_unstarted(directory: RunDir) -> None:
+    """Remove a run that was prepared and never begun, so that its name is free again."""
+    with suppress(OSError, StorageError, ConfigError), directory.owned():
+        if read_record(directory.record).state == "prepared":
+            shutil.rmtree(directory.root, ignore_errors=True)
+
+
 def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
     """Change how an unfinished run goes on; what decides its answers stays the same.
 
@@ -134,7 +141,8 @@ def _read_manifest(
     plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
 ) -> RunRecord:
     wanted = plan.config.shard_size
-    with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
+    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
+    with ItemsWriter(draft.items, group_rows, smaller=is_ours) as writer:
         checked = CheckedItems(plan)
         for item in checked:
             writer.add(item)
@@ -145,7 +153,7 @@ def _read_manifest(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, wanted),
+        shard_size=choose_shard_size(items, wanted, writer.group_rows),
         created_at=datetime.now(UTC),
         warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
         base_folder=str(plan.base_folder.resolve()),

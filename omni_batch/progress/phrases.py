@@ -144,7 +144,10 @@ def standing(endpoint: EndpointStatus) -> str:
         return f"closed: {endpoint.closed}"
     if endpoint.down_s:
         return f"down for {_whole(endpoint.down_s)}, tried again and again"
-    return f"paused for {_whole(endpoint.paused_s)} after 429" if endpoint.paused_s else ""
+    if not endpoint.paused_s:
+        return ""
+    reason = "after 429" if endpoint.paused_after_429 else "as the server says its limit is used up"
+    return f"paused for {_whole(endpoint.paused_s)} {reason}"
 
 
 def refusals(endpoint: EndpointStatus) -> str:

@@ -51,7 +51,8 @@ class MediaDelivery:
                 at_hand = {medium: moved.get(medium, medium) for medium in media}
                 messages = tuple(turn.with_media(at_hand) for turn in request.messages)
                 request = replace(request, messages=messages)
-            yield self.dialect.encode(request)
+            body = self.dialect.encode(request)
+            yield replace(body, names_urls="url" in transports)
 
     async def _uploaded(self, media: Media) -> Media:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
@@ -69,6 +70,7 @@ class MediaDelivery:
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
         fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
+        fetched = replace(fetched, options=media.options)
         if (refused := self.dialect.refused_format(fetched)) is not None:
             raise MediaError(refused)
         if choose_transport(fetched, self.config, self.dialect) == "upload":

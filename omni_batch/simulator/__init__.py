@@ -6,12 +6,12 @@ that one misreading cannot hide on both sides.
 
 from omni_batch.simulator import reply
 from omni_batch.simulator.api.upload_store import Stored
+from omni_batch.simulator.fault_kinds import FAULTS
 from omni_batch.simulator.metrics import Counters, Recorded
 from omni_batch.simulator.option_values import (
     BASE64_CUTS,
     DIALECTS,
     EDITIONS,
-    FAULTS,
     FRAMINGS,
     REASONING_COUNTED,
     REASONING_KEYS,

@@ -7,7 +7,8 @@ from typing import Self
 import msgspec
 
 from omni_batch.simulator import option_values as values
-from omni_batch.simulator.option_values import FAULTS, one_of
+from omni_batch.simulator.fault_kinds import FAULTS
+from omni_batch.simulator.option_values import one_of
 
 _CHOICES: Mapping[str, Mapping[str, str]] = {
     "dialect": values.DIALECTS,
@@ -77,7 +78,7 @@ class SimulatorOptions:
 
     dialect: str = "dashscope"
     """One of `DIALECTS`."""
-    edition: str = "2026"
+    edition: str = "latest"
     """dashscope: which edition of the guide is played, one of `EDITIONS`."""
     region: str = "beijing"
     """dashscope: one of `REGIONS`."""

@@ -56,7 +56,10 @@ def decode_any(event: Event, error_of: ErrorOf, words: Words) -> list[Chunk]:
     except UnicodeDecodeError:
         raise _no_chunk(event.data, words) from None
     named = name not in ("", "message")
-    return list(_Reader(error_of, words, named=named).chunks(text))
+    try:
+        return list(_Reader(error_of, words, named=named).chunks(text))
+    except RecursionError:  # parts of parts of parts …
+        raise _no_chunk(event.data, words) from None
 
 
 def _no_chunk(payload: bytes, words: Words) -> StreamError:
@@ -64,6 +67,7 @@ def _no_chunk(payload: bytes, words: Words) -> StreamError:
 
 
 def quoted(payload: bytes, words: Words) -> str:
+    """The beginning of what the service sent, fit for a message."""
     return repr(
         one_line(words(payload[: 8 * _QUOTED_CHARS]).decode(errors="replace"))[:_QUOTED_CHARS]
     )
@@ -156,7 +160,8 @@ class _Reader:
         if any(tree.get(name) for name in _OTHER_PROTOCOLS):
             message = (
                 "the server sent events of another protocol, which hold no `choices`; is "
-                f"endpoint.base_url its OpenAI-compatible address? {quoted(_bytes(text), self._words)}"
+                "endpoint.base_url its OpenAI-compatible address? "
+                f"{quoted(_bytes(text), self._words)}"
             )
             yield Chunk(doubts=(Doubt(OTHER_PROTOCOL, message),))
         elif any(tree.get(name) for name in ("message", "msg", "status")) and not self._named:
@@ -199,9 +204,9 @@ def says_error(tree: dict[str, Any]) -> bool:
 
 def _is_blank(value: Any) -> bool:
     """Gateways send `{"message": "", "code": null}` where nothing went wrong."""
-    if isinstance(value, dict):
-        return all(map(_is_blank, list(value.values())[:20]))
-    return not value or (isinstance(value, list) and all(map(_is_blank, value[:20])))
+    if isinstance(value, dict | list):
+        return not any(value.values() if isinstance(value, dict) else value)
+    return not value
 
 
 # --- choices ---

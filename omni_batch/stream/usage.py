@@ -27,17 +27,10 @@ def parse_usage(wire: Any) -> Usage | None:
 
 
 def read_usage(wire: Any) -> tuple[Usage | None, tuple[Doubt, ...]]:
-    """A usage object, and a doubt where it contradicts itself.
-
-    Of prompt, completion and total one may be missing: the other two tell it.
-    """
+    """A usage object, and a doubt where it contradicts itself."""
     if not isinstance(wire, Mapping):
         return None, ()
     prompt, completion, total = (_count(wire, name) for name in _TOTALS)
-    if prompt is None and completion is not None and total is not None:
-        prompt = total - completion if total >= completion else None
-    if completion is None and prompt is not None and total is not None:
-        completion = total - prompt if total >= prompt else None
     said = list(_senseless(wire, total, prompt, completion))
     usage = None
     if prompt is not None and completion is not None:

@@ -60,6 +60,7 @@ def test_nothing_that_is_known_is_left_out(model: Model) -> None:
 def test_limits_of_media() -> None:
     facts = words(known("qwen3-omni-flash"))
     assert facts["input: image"] == "10 MB, sides from 11 px, ratio up to 200:1"
+    assert facts["input: image files"] == "bmp, jpeg, png, tiff, webp, heic"
     assert facts["input: sound"] == "one, up to 20 min, 100 MB"
     assert facts["input: sound files"] == "amr, wav, 3gp, 3gpp, aac, mp3"
     assert facts["input: video"] == "one, from 2 s, up to 150 s, 256 MB"

@@ -121,7 +121,8 @@ def test_colours_are_never_needed() -> None:
 STANDING: dict[str, dict[str, Any]] = {
     "closed: no such key": {"closed": "no such key"},
     "down for 35 s, tried again and again": {"down_s": 35.0},
-    "paused for 4 s after 429": {"paused_s": 3.2},
+    "paused for 4 s after 429": {"paused_s": 3.2, "paused_after_429": True},
+    "paused for 4 s as the server says its limit is used up": {"paused_s": 3.2},
 }
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from omni_batch import run_batch
 from omni_batch.config import parse_config
 from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import check_manifest
 from omni_batch.planning.plan import make_plan
+from omni_batch.simulator import Simulator, SimulatorOptions
+from tests.conftest import KEY, KEY_ENV, read_table, write_csv
 from tests.support.media_files import clip, picture, sound
 
 
@@ -38,6 +41,35 @@ def test_a_small_video_costs_more_by_the_editions_of_2025(folder: Path) -> None:
     assert "video: 194 tokens by the edition used (guide of 2026" in doubt.message
     assert "434 by another (guide of 2025" in doubt.message
     assert "USD more" in doubt.message
+
+
+@pytest.mark.parametrize(
+    ("model", "edition", "billed"),
+    [
+        ("qwen3-omni-flash", "2026", 194),
+        ("qwen3-omni-flash", "2025-12", 434),
+        ("qwen-omni-turbo", "2026", 434),
+        ("qwen-omni-turbo", "2025-12", 332),
+    ],
+)
+async def test_both_numbers_are_what_a_service_of_that_edition_bills(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: str, edition: str, billed: int
+) -> None:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    write_csv(folder / "rows.csv", [{"video": "small.mp4"}])
+    with Simulator(SimulatorOptions(edition=edition, api_key=KEY)) as server:
+        tree = {
+            "manifest": {"path": str(folder / "rows.csv")},
+            "output": str(folder / "runs"),
+            "model": model,
+            "endpoint": {"name": "custom", "base_url": server.base_url, "api_key_env": KEY_ENV},
+            "request": {"prompt": "Describe it."},
+        }
+        done = await run_batch(parse_config(tree))
+    (row,) = read_table(folder / "runs" / done.record.run_id)
+    assert row["prompt_video_tokens"] == billed
+    (doubt,) = await asyncio.to_thread(doubts, folder, {"video": "small.mp4"}, model=model)
+    assert f"{billed:,}" in doubt.message
 
 
 def test_all_rows_are_added_up_in_one_line(folder: Path) -> None:

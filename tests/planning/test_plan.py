@@ -143,7 +143,19 @@ def test_an_overlay_changes_the_catalogue(tmp_path: Path) -> None:
 def test_a_voice_that_is_not_listed_is_a_warning_with_the_nearest() -> None:
     (doubt,) = plan(request={**SPEECH, "voice": "cherri"}).doubts
     assert "did you mean Cherry?" in doubt.message
-    assert plan(request={"voice": "cherri"}).doubts == ()
+    (doubt,) = plan(request={"voice": "cherri"}).doubts
+    assert doubt.rule == "voice-without-speech"
+
+
+def test_a_silent_endpoint_of_a_spoken_run_misses_no_voice() -> None:
+    both = [
+        {"name": "dashscope-beijing", "rows": "spoken"},
+        {"name": "dashscope-beijing", "label": "quiet", "rows": "silent"},
+    ]
+    asked = {**SPEECH, "voice": "Cherry", "spoken_rows": "with_voice"}
+    assert "voice-without-speech" not in {
+        d.rule for d in plan(endpoints=both, request=asked).doubts
+    }
 
 
 def rules(found: Plan) -> list[str]:

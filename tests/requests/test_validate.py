@@ -15,9 +15,9 @@ from omni_batch.catalogue import Model, catalogue
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.doubts import Doubt
 from omni_batch.providers.dialects import DIALECTS
+from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.requests.rules.context import RuleContext, Violation
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
-from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
+from omni_batch.requests.validate import ALL_RULES, RULES_OF_CONFIG, Rule, Verdict, judge
 from omni_batch.types import Frames, Media, MediaKind, Message, Part, Request
 
 FLASH, TURBO, PLUS = "qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"
@@ -409,6 +409,106 @@ def test_option_not_taken() -> None:
     assert judged(ask("Hi", options={"temperature": 0.5, "anything": 1})) == ()
 
 
+@pytest.mark.parametrize("name", ["n", "best_of", "num_return_sequences"])
+@pytest.mark.parametrize("model", [FLASH, UNKNOWN])
+def test_several_answers(name: str, model: str) -> None:
+    for count in (2, 0, "3", 2.0):
+        assert f"request.extra.{name} is {count!r}" in the_one(
+            ask("Hi", model=model, options={name: count})
+        )
+    for one in (1, 1.0, "1", None):
+        assert judged(ask("Hi", model=model, options={name: one})) == ()
+
+
+# --- what a server has no place for ---
+
+SERVERS = tuple(sorted(DIALECTS))
+VIDEO_OF_TWO = replace(VIDEO, options=(("fps", 2.0),))
+
+
+def test_an_option_of_one_medium_is_held_against_the_model_and_the_server() -> None:
+    assert judged(ask(VIDEO_OF_TWO, model=NEWEST)) == ()
+    assert the_one(ask(VIDEO_OF_TWO)).startswith("fps of film.mp4 is 2.0, but")
+    refused = the_one(ask(VIDEO_OF_TWO, model=UNKNOWN), dialect="vllm")
+    assert refused == (
+        "vllm servers don't take fps of film.mp4: use request.extra.media_io_kwargs in its place, "
+        "or remove it"
+    )
+
+
+def test_an_option_of_one_medium_counts_in_the_estimate_and_the_fingerprint() -> None:
+    small = replace(IMAGE, options=(("max_pixels", 32 * 32 * 4),))
+    tokens = catalogue().tokens
+    assert estimate_prompt(ask(small), tokens).image < estimate_prompt(ask(IMAGE), tokens).image
+    assert fingerprint(ask(small), "e") != fingerprint(ask(IMAGE), "e")
+    frames = Frames((IMAGE, IMAGE), (("fps", 1.0),))
+    assert fingerprint(ask(frames), "e") != fingerprint(ask(Frames((IMAGE, IMAGE))), "e")
+
+
+def test_detail_is_sent_where_it_may_be_read() -> None:
+    blurred = replace(IMAGE, options=(("detail", "low"),))
+    assert judged(ask(blurred, model=UNKNOWN), dialect="openai") == ()
+    assert warned(ask(blurred, model=UNKNOWN), dialect="openai") == ()
+    (doubt,) = warned(ask(blurred))
+    assert "detail of photo.jpg is sent, but dashscope servers are not known to read it" in doubt
+    assert rules(ask(blurred, model=UNKNOWN), dialect="sglang-omni") == {"option-not-served"}
+
+
+def test_options_of_a_request_hold_for_all_its_videos() -> None:
+    both = ask(VIDEO_OF_TWO, VIDEO_OF_TWO, model=UNKNOWN)
+    assert judged(both, dialect="sglang-omni") == ()
+    mixed = ask(VIDEO_OF_TWO, VIDEO, model=UNKNOWN)
+    assert "fps is 2.0 for film.mp4 and None for" in the_one(mixed, dialect="sglang-omni")
+    pixels = ask(IMAGE, model=UNKNOWN, media_options={"max_pixels": 5_000})
+    assert "no max_pixels for image" in the_one(pixels, dialect="sglang-omni")
+
+
+def test_what_the_row_says_of_a_format_is_held_against_the_content() -> None:
+    said = replace(AUDIO, options=(("format", "wav"),))
+    (doubt,) = warned(ask(said))
+    assert doubt == "talk.mp3 is mp3 by its content, but the row says wav; it is sent as mp3"
+    assert warned(ask(replace(AUDIO, options=(("format", "mp3"),)))) == ()
+    behind_url = replace(said, path=None, url="https://h/talk.mp3", probed=False)
+    assert warned(ask(behind_url)) == ()
+
+
+def test_media_of_earlier_turns_keep_their_turn_or_the_row_says_so() -> None:
+    turns = (user(IMAGE, "This?"), Message("assistant", ("A cat.",)), user("And now?"))
+    request = ask("x", model=UNKNOWN, messages=turns)
+    (doubt,) = warned(request, dialect="sglang-omni")
+    assert "photo.jpg belongs to an earlier turn" in doubt
+    assert warned(request, dialect="vllm") == ()
+
+
+def test_a_switch_that_is_not_sent_is_said() -> None:
+    off = ask("Hi", model=UNKNOWN, thinking=False)
+    for dialect in ("sglang-omni", "openai"):
+        assert judged(off, dialect=dialect) == ()
+        (doubt,) = warned(off, dialect=dialect)
+        assert doubt.startswith("request.thinking is not sent")
+    for dialect in ("dashscope", "vllm", "vllm-omni", "litellm"):
+        assert warned(off, dialect=dialect) == ()
+
+
+def test_a_voice_goes_where_it_is_read() -> None:
+    named = ask("Hi", model=UNKNOWN, **SPEECH)
+    default = replace(named, voice_is_default=True)
+    assert judged(named, dialect="vllm-omni") == ()
+    assert warned(named, dialect="vllm-omni") == ()
+    assert "Cherry is asked for" in the_one(named, dialect="sglang-omni")
+    for dialect in ("vllm-omni", "sglang-omni"):
+        assert judged(default, dialect=dialect) == ()
+        (doubt,) = warned(default, dialect=dialect)
+        assert "Cherry, the catalogue's default, is not sent" in doubt
+    for dialect in ("dashscope", "litellm", "openai"):
+        assert warned(default, dialect=dialect) == ()
+
+
+def test_a_role_that_goes_as_a_first_turn_is_said() -> None:
+    (doubt,) = warned(ask("Hi", model=TURBO, role_as_turns=True))
+    assert "it is sent as a first turn of the user" in doubt
+
+
 # --- warnings ---
 
 
@@ -438,7 +538,11 @@ def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
     assert "try Cherry" in far
     (clone,) = warned(ask("Hi", model=PLUS, **SPEECH))
     assert "cloned" in clone
-    assert warned(ask("Hi", voice="nobody")) == ()
+
+
+def test_a_voice_without_speech_is_said() -> None:
+    (doubt,) = warned(ask("Hi", voice="Cherry"))
+    assert doubt.startswith("voice Cherry is not sent, as text alone is asked for")
 
 
 def test_an_undocumented_container_is_a_warning() -> None:
@@ -566,11 +670,19 @@ EACH = [
     ("max-tokens-too-large", ask("Hi", options={"max_tokens": 10**6}), {}),
     ("thinking-budget-too-large", ask("Hi", options={"thinking_budget": 10**6}), {}),
     ("option-not-taken", ask("Hi", options={"enable_search": True}), {}),
+    ("several-answers", ask("Hi", options={"n": 2}), {}),
     (
         "option-not-served",
         ask("Hi", options={"top_k": 3}),
         {"dialect": "openai", "laws": RULES_OF_CONFIG},
     ),
+    (
+        "options-not-shared",
+        ask(replace(VIDEO, options=(("fps", 1.0),)), VIDEO, model=UNKNOWN),
+        {"dialect": "sglang-omni"},
+    ),
+    ("voice-not-served", ask("Hi", model=UNKNOWN, **SPEECH), {"dialect": "sglang-omni"}),
+    ("thinking-not-served", ask("Hi", model=UNKNOWN, thinking=True), {"dialect": "openai"}),
 ]
 
 
@@ -583,7 +695,7 @@ def test_the_list_of_each_is_whole() -> None:
     folder = Path(__file__).parents[2] / "omni_batch" / "requests" / "rules"
     sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     named = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', sources))
-    doubts = set(re.findall(r'Doubt\(\s*"([a-z0-9-]+)"', sources))
+    doubts = set(re.findall(r'Doubt\(\s*"([a-z0-9-]+)"', sources)) | set(SERVERS)
     assert named - doubts <= {rule for rule, *_ in EACH}
 
 
@@ -688,7 +800,8 @@ def test_voice_of_one_edition() -> None:
     assert "one of the 17" in doubt.message
     assert verdict(ask("Hi", model=f"{FLASH}-2025-12-01", **spoken)).doubts == ()
     assert verdict(ask("Hi", model=TURBO, **spoken)).doubts == ()
-    assert verdict(ask("Hi", voice="Serena")).doubts == ()
+    (unused,) = verdict(ask("Hi", voice="Serena")).doubts
+    assert unused.rule == "voice-without-speech"
 
 
 def test_limits_that_nobody_states_refuse_nothing() -> None:

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -182,6 +183,30 @@ def film(
         for packet in [*packets, *stream.encode(None), *(p for each in sounds for p in each)]:
             out.mux(packet)
     return file.getvalue()
+
+
+def screen_recording(frame_count: int) -> bytes:
+    """A live WebM whose frames come when something changes: now 40, now 300 ms apart."""
+    file = _Unseekable()
+    with av.open(file, "w", format="webm") as out:
+        stream: Any = out.add_stream("libvpx-vp9", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        picture, packets = gradient(128, 96), list[Any]()
+        for number in range(frame_count):
+            picture.pts, picture.time_base = 170 * number + 130 * (number % 2), Fraction(1, 1000)
+            packets += stream.encode(picture)
+        for packet in [*packets, *stream.encode(None)]:
+            out.mux(packet)
+    return file.getvalue()
+
+
+def with_cover(mp3: bytes) -> bytes:
+    """An MP3 without tags, and before it one that holds a picture."""
+    content = b"\0image/jpeg\0\3\0" + still("JPEG")
+    frame = struct.pack(">4sIH", b"APIC", len(content), 0) + content
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\3\0\0" + size + frame + mp3
 
 
 class _Unseekable(io.BytesIO):

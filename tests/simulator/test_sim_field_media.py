@@ -8,11 +8,12 @@ import pytest
 from omni_batch.simulator import Simulator
 from tests.simulator import sim_field_media as field
 from tests.simulator import sim_media as media
-from tests.simulator.sim_client import ask, body, post, refusal, usage
+from tests.simulator.sim_client import ask, body, post, refusal, text, usage
 
 PICTURE_TOKENS = 22
 """Of 160 x 120 pixels: 5 x 4 patches of 32 pixels, and two marks."""
 TEXT_BOMB = b"workflow\0\0" + zlib.compress(b"x" * 3_000_000)
+PLAIN_MP3 = field.sound("mp3", "libmp3lame", 2, muxer=("id3v2_version=0",))
 JPEG, PNG, HEIC = field.still("JPEG"), field.still("PNG"), field.heic(160, 120)
 PROGRESSIVE = field.still("JPEG", progressive=True)
 
@@ -79,6 +80,7 @@ def test_a_picture_that_lacks_pixels_is_refused(sim: Simulator, picture: bytes) 
         pytest.param(
             field.sound("mp3", "libmp3lame", 2) + b"APETAGEX" + bytes(20_000), 26, id="tags behind"
         ),
+        pytest.param(field.with_cover(PLAIN_MP3), 25, id="cover"),
         pytest.param(field.sound("ogg", "libopus", 2, begin_s=600), 25, id="ogg from 10 min on"),
         pytest.param(field.sound("matroska", "libopus", 2, begin_s=600), 25, id="mka"),
         pytest.param(field.sound("ogg", "libopus", 2) * 2, 50, id="ogg, chained"),
@@ -134,12 +136,20 @@ def test_pictures_and_sound_of_a_video_count_apart(
     assert billed(sim, media.video(media.uri(clip))) == expected
 
 
+def test_a_recording_of_a_screen_lasts_as_long_as_its_time_stamps(sim: Simulator) -> None:
+    part = media.video(media.uri(field.screen_recording(60)))
+    chunks = ask(sim, [part])
+    assert "A video of 10." in text(chunks)
+    assert chunks[-1]["usage"]["prompt_tokens_details"]["video_tokens"] == 10 * 70 + 2
+
+
 @pytest.mark.parametrize(
     ("clip", "said"),
     [
         pytest.param(field.gif(), "Invalid video file.", id="gif"),
         pytest.param(HEIC, "Invalid video file.", id="heic"),
         pytest.param(JPEG, "Invalid video file.", id="jpeg"),
+        pytest.param(field.with_cover(PLAIN_MP3), "Invalid video file.", id="cover of a song"),
         pytest.param(field.sound("ipod", "aac", 3), "Invalid video file.", id="sound alone"),
         pytest.param(
             field.without_index(field.film("mp4", "mpeg4", 3)), "Invalid video file.", id="cut off"

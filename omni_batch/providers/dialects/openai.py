@@ -10,7 +10,7 @@ from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import (
     base64_file,
     data_url,
-    message,
+    messages,
     modalities,
     refuse,
     streaming,
@@ -23,9 +23,9 @@ from omni_batch.types import Frames, Media, Request
 
 def encode(request: Request) -> Body:
     """The request as JSON."""
-    messages = [message(turn, part) for turn in request.messages]
-    speech = {"voice": request.voice, "format": "pcm16"}
-    return Body.of(streaming(request, messages) | modalities(request, audio=speech))
+    speech = {"voice": DIALECT.voice_of(request), "format": "pcm16"}
+    tree = streaming(request, messages(request, part))
+    return Body.of(tree | modalities(request, audio=speech))
 
 
 def part(found: Media | Frames) -> dict[str, Any]:
@@ -52,5 +52,7 @@ DIALECT = Dialect(
     parameters=frozenset(option.name for option in REQUEST_OPTIONS.values() if option.openai),
     formats={"audio": ("wav", "mp3"), "image": ("png", "jpeg", "gif", "webp")},
     needs_voice=True,
+    thinking_switch=False,
+    instead={"enable_thinking": "request.reasoning_effort"},
     quota_is_transient=False,
 )

@@ -21,7 +21,7 @@ _LIST_SEPARATOR = "|"
 _WHOLE_UP_TO = 2**53  # a float of 64 bits counts one by one until here
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _PYTHON_LIST = re.compile(rf"\[\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*,?\s*\]")
-_LOOKS_LIKE_LIST = re.compile(r"""\[\s*["'].*["']\s*,?\s*\]""", re.DOTALL)
+_LOOKS_LIKE_LIST = re.compile(r"""\[\s*["'].*\]""", re.DOTALL)
 
 
 def is_blank(value: Any) -> bool:
@@ -30,7 +30,7 @@ def is_blank(value: Any) -> bool:
         return not value or value.isspace() or (value[0] in UNSEEN and not value.strip(UNSEEN))
     if isinstance(value, float):
         return value != value
-    return value is None or value == [] or value == ()
+    return value is None or value in ([], (), b"")
 
 
 def text(value: Any) -> str | None:
@@ -152,7 +152,7 @@ def _reference(value: Any) -> str:
     if isinstance(value, str):
         return _outer(value)
     if isinstance(value, bytes):
-        return _written_out(value)
+        return written_out(value)
     if isinstance(value, Mapping):
         return _reference_of_struct(value)
     raise ManifestError(f"is {shown_value(value)}; expected references")
@@ -179,7 +179,12 @@ def _reference_of_struct(struct: Mapping[str, Any]) -> str:
     raise ManifestError(f"is {shown_value(struct)}; expected bytes or a path in it")
 
 
-def _written_out(data: bytes) -> str:
+def written_out(data: bytes) -> str:
+    """Bytes as a reference.
+
+    Raises:
+        ManifestError: there are too many.
+    """
     if len(data) * 4 // 3 > MAX_CELL_CHARS:
         raise ManifestError(
             f"has {len(data):,} bytes; {MAX_CELL_CHARS * 3 // 4:,} at most: give a file or a URL"

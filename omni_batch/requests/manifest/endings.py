@@ -30,6 +30,11 @@ def ending(name: str) -> str:
     return last.rpartition(".")[2].lower() if "." in last else ""
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a cell is text that can't look like anything; says so at once for most texts."""
+    return isinstance(value, str) and "." not in value[-16:] and ":" not in value[:16]
+
+
 def look_of(value: Any) -> Look:
     """What a cell looks like, judged by itself alone."""
     if isinstance(value, str):
@@ -44,6 +49,8 @@ def look_of(value: Any) -> Look:
 
 
 def _look_of_text(text: str) -> Look:
+    if is_plain(text):
+        return None
     if text.startswith("data:"):
         return _kind_of_type(text[5:20])
     if len(text) > _LONGEST or "\n" in text.strip():

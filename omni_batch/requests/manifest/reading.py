@@ -13,7 +13,7 @@ from omni_batch.requests.manifest.item import to_item
 from omni_batch.requests.manifest.names import shown
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import ManifestRow
-from omni_batch.requests.manifest.unread import UnreadColumns
+from omni_batch.requests.manifest.unread import Suspects, UnreadColumns
 from omni_batch.types import Item
 
 _HEADERS_KEPT = 256  # each row of JSON may have columns of its own
@@ -56,17 +56,21 @@ class Manifest:
         columns = self._columns(tuple(row.cells))
         return to_item(row, number, columns, self._config, self._new_ids, self._notes)
 
-    def look_for_unread(self, row: ManifestRow, given: Collection[str]) -> bool:
-        """Note media in columns of a row that nothing reads.
+    def suspects(self, row: ManifestRow) -> Suspects:
+        """Cells in columns that nothing reads, and that may have been meant to be sent."""
+        unread = self._columns(tuple(row.cells)).unread
+        return self._unread.suspects(row, unread) if unread else []
+
+    def judge(self, row: ManifestRow, suspects: Suspects, given: Collection[str]) -> bool:
+        """Hold suspicious cells of a row against what it has.
 
         Args:
-            given: what the row has: kinds of media, `prompt`, `system`, `voice`, `messages`.
+            given: kinds of media, `prompt`, `system`, `voice`, `messages`.
 
         Returns:
             Whether all is well so far.
         """
-        if unread := self._columns(tuple(row.cells)).unread:
-            self._unread.see(row, unread, given)
+        self._unread.judge(row, suspects, given)
         return not self._unread.refuses
 
     def refusals(self) -> list[str]:

@@ -118,7 +118,8 @@ def _of_url(ref: Media, bare: str) -> Media:
         raise MediaError(f"{name} is not a URL ({exc}); correct it") from None
     form = Path(path.partition(";")[0]).suffix.lstrip(".").lower()
     if ref.kind == "audio":
-        known = _AUDIO_FORMATS.get(form)
+        said = dict(ref.options).get("format")  # by the row's own words
+        known = str(said) if said else _AUDIO_FORMATS.get(form)
         if known is None:
             message = f"{name} does not name its format: sent as {_AUDIO_FORMAT}"
             doubts.append(Doubt(FORMAT_GUESSED, message))

@@ -77,6 +77,9 @@ def check_parameters(body: Body, model: Model) -> None:
     for name in LENGTHS:
         message = f"Range of {name} should be [1, {limit}]"
         Number(name, True, lambda v: 1 <= v <= limit, message).check(body)
+    if body.get("n", 1) not in (None, 1) and model.stream_only:
+        # Only some text models give several answers; no document says what the others reply.
+        raise unprocessable("Range of n should be [1, 1]")
     _check_stop(body)
     if body.get("enable_search") and not model.searches:
         raise invalid("This model does not support enable_search.")
@@ -125,6 +128,12 @@ def find_max_tokens(body: Body, model: Model) -> int:
     """The longest reply that is allowed; the smaller number where both are given."""
     limits = [limit for name in LENGTHS if isinstance(limit := body.get(name), int)]
     return min([*limits, model.max_output_tokens])
+
+
+def find_choices(body: Body) -> int:
+    """How many replies are asked for."""
+    count = body.get("n")
+    return count if isinstance(count, int) else 1
 
 
 def find_include_usage(body: Body) -> bool:

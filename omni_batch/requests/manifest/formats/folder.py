@@ -41,7 +41,8 @@ def read_folder(path: str, notes: Notes) -> Iterator[ManifestRow]:
 
 def read_glob(pattern: str, notes: Notes) -> Iterator[ManifestRow]:
     """All media that a pattern names; `**` stands for any folders."""
-    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207: Path.glob has hidden files
+    # `Path.glob` would have hidden files as well.
+    found = glob.iglob(pattern, recursive=True)  # noqa: PTH207
     files = sorted(map(os.path.split, found))
     groups = groupby(files, key=lambda parts: parts[0])
     folders = ((folder, [name for _, name in names]) for folder, names in groups)
