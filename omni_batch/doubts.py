@@ -4,8 +4,11 @@ A doubt is found by a rule. The table has it as one text, `rule: message`; whoev
 groups them by rule and keeps one of them as an example.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+EMPTY_ANSWER = "answer-empty"
+"""Rule that doubts an answer without content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,22 @@ class DoubtGroup:
     """Of the first row."""
 
 
+def of_run_and_rows(
+    of_run: Iterable[DoubtGroup], of_rows: Sequence[DoubtGroup]
+) -> tuple[DoubtGroup, ...]:
+    """Those of the run that no group of rows says as well, then those of rows.
+
+    Args:
+        of_rows: their messages may be cut short.
+    """
+
+    def said(doubt: DoubtGroup) -> bool:
+        same = (group for group in of_rows if group.rule == doubt.rule)
+        return any(doubt.message.startswith(group.message) for group in same)
+
+    return *(doubt for doubt in of_run if not said(doubt)), *of_rows
+
+
 class DoubtGroups:
     """Groups in the order of their first doubts; as many as there are rules."""
 
@@ -54,10 +73,14 @@ class DoubtGroups:
             self._groups.setdefault((str(doubt), False), group)
 
     def add_row(self, item_id: str, doubts: Iterable[Doubt]) -> None:
-        """Take in those of one row; a rule that doubts it twice counts it once."""
+        """Take in those of one row; a rule that doubts it twice counts it once.
+
+        What was already said of the whole run is not said again.
+        """
         first: dict[str, str] = {}
         for doubt in doubts:
-            first.setdefault(doubt.rule, doubt.message)
+            if (str(doubt), False) not in self._groups:
+                first.setdefault(doubt.rule, doubt.message)
         for rule, message in first.items():
             new = DoubtGroup(rule, message, item_id=item_id)
             self._groups.setdefault((rule, True), new).rows += 1

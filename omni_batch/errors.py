@@ -17,10 +17,13 @@ OmniBatchError
 │   ├── AccountError         key, arrears or access: no request can succeed
 │   └── Outage               it has not answered for long: the run stops
 ├── StreamError            the reply was cut or made no sense
+│   └── UnsupportedReply     it came in a form that isn't understood, and would again
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
+├── NothingBought          the answers so far are all of no use
+├── MediaIgnored           the service does not read the media that it is sent
 ├── Interrupted            somebody asked the run to stop
 ├── OutOfMemory            this process got no more memory or threads
 └── StorageError           the run directory can't be written or read
@@ -163,6 +166,8 @@ class Unavailable(EndpointError):
         "retry.max_attempts and retry.max_wait_s allow for longer outages."
     )
     retryable = True
+    unanswered = False
+    """The connection was closed before the first byte of an answer, as servers do between two."""
 
 
 class NoResponse(Unavailable):
@@ -238,6 +243,17 @@ class StreamError(OmniBatchError):
     retryable = True
 
 
+class UnsupportedReply(StreamError):
+    """The reply came in a form that is not understood; the next one would have the same."""
+
+    remedy = (
+        "The server answers in a form that is not understood, and is not asked again, as that "
+        "would cost again. Read the message: most often the server, or a gateway before it, needs "
+        "another setting."
+    )
+    retryable = False
+
+
 class AbnormalFinish(OmniBatchError):
     """The answer ended with a finish_reason other than stop or length."""
 
@@ -259,7 +275,24 @@ class SpeechMissing(OmniBatchError):
 class BudgetReached(OmniBatchError):
     """A limit of `budget` is reached. Requests in flight may end."""
 
-    remedy = "Raise the limit with `--set budget.max_cost=…` when you resume."
+    remedy = "Raise the limit with `--set budget.max_cost='5 USD'` when you resume."
+    stops_run = True
+
+
+class NothingBought(OmniBatchError):
+    """The first items all failed in one way, or all that was paid for can't be used."""
+
+    remedy = "Mend what the reason names, then resume. The run starts counting anew."
+    stops_run = True
+
+
+class MediaIgnored(OmniBatchError):
+    """Rows with media were billed as if they had none, so the service probably ignores them."""
+
+    remedy = (
+        "Check that the model and the endpoint take such media, then resume. Where they are read "
+        "and only not counted: `--set budget.unbilled_media=warn`."
+    )
     stops_run = True
 
 

@@ -21,9 +21,19 @@ import typer
 from omni_batch import simulator
 from omni_batch.analytics.sql import RUN_COLUMNS
 from omni_batch.catalogue import Model, catalogue
+from omni_batch.catalogue.describe import (
+    audio_limits,
+    frame_limits,
+    image_limits,
+    mixing,
+    video_limits,
+)
 from omni_batch.cli.main import app
 from omni_batch.errors import OmniBatchError, item_kinds, remedy_of
+from omni_batch.providers.dialect import Dialect
+from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES, Profile
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.simulator import SimulatorOptions
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column
 
@@ -213,6 +223,29 @@ def _endpoint(profile: Profile) -> list[str]:
     ]
 
 
+def options() -> str:
+    """What becomes of each option at each kind of server."""
+    known = [*REQUEST_OPTIONS, "thinking", "voice"]
+    rows = [
+        [f"`{name}`", *(_fate(name, dialect) for dialect in DIALECTS.values())] for name in known
+    ]
+    return markdown(["option", *(f"`{name}`" for name in DIALECTS)], rows)
+
+
+def _fate(option: str, dialect: Dialect) -> str:
+    places = {"thinking": dialect.thinking_switch, "voice": dialect.takes_voice}
+    if option == "voice" and not dialect.speaks:
+        return "-"
+    if option in places:
+        return "sent" if places[option] else "refused"
+    if option in dialect.doubted_parameters:
+        return "sent, warned of"
+    if dialect.parameters is not None and option not in dialect.parameters:
+        return "refused"
+    lacking = sorted(REQUEST_OPTIONS[option].beside & dialect.no_options_beside)
+    return f"sent, not for {' or '.join(lacking)}" if lacking else "sent"
+
+
 def _needs(profile: Profile) -> str:
     if profile.name == "dashscope-workspace":
         return "`workspace`, `region`"
@@ -231,53 +264,15 @@ def inputs() -> str:
 
 
 def _input(model: Model) -> list[str]:
-    limits = model.limits
-
-    def stated(text: str, *names: str) -> str:
-        return f"{text}*" if any(model.is_unverified(f"limits.{name}") for name in names) else text
-
     return [
         f"`{model.name}`",
         f"{model.max_input_tokens:,}" if model.max_input_tokens else "unknown",
-        stated(
-            f"{_mb(limits.image_max_bytes)}, sides from {limits.image_min_px} px, ratio up to "
-            f"{limits.image_max_ratio:g}:1",
-            "image_max_bytes",
-        ),
-        stated(
-            f"{_count(limits.audio_files_max)}, up to {_duration(limits.audio_max_s)}, "
-            f"{_mb(limits.audio_max_bytes)}",
-            "audio_max_s",
-            "audio_max_bytes",
-        ),
-        stated(
-            f"{_count(limits.video_files_max)}, {limits.video_min_s:g} s to "
-            f"{_duration(limits.video_max_s)}, {_mb(limits.video_max_bytes)}",
-            "video_max_s",
-            "video_max_bytes",
-        ),
-        stated(f"{limits.frames_min:,} to {limits.frames_max:,}", "frames_max"),
-        "any mix" if model.mixes_media else "text and one kind",
+        image_limits(model),
+        audio_limits(model),
+        video_limits(model),
+        frame_limits(model),
+        mixing(model),
     ]
-
-
-def _mb(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "any size"
-    return f"{size_bytes / 2**30:g} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:g} MB"
-
-
-def _count(number: int | None) -> str:
-    return {None: "several", 1: "one"}.get(number, f"{number:,}" if number else "")
-
-
-def _duration(duration_s: float | None) -> str:
-    if duration_s is None:
-        return "any length"
-    for unit_s, unit in ((3600, "h"), (60, "min")):
-        if duration_s >= unit_s and duration_s % unit_s == 0:
-            return f"{duration_s / unit_s:g} {unit}"
-    return f"{duration_s:g} s"
 
 
 # --- errors ---
@@ -355,6 +350,12 @@ def simulator_faults() -> str:
     return markdown(["fault", "what the client sees"], rows)
 
 
+def simulator_editions() -> str:
+    """What the simulator can be told to play where the guide contradicts itself."""
+    rows = ([f"`{name}`", meaning] for name, meaning in simulator.EDITIONS.items())
+    return markdown(["edition", "what holds"], rows)
+
+
 def simulator_options() -> str:
     """Every option that `simulate --set` knows."""
     texts = attribute_docstrings(SimulatorOptions)
@@ -402,9 +403,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"config:{group}": partial(config, group) for group in _GROUPS},
     "configs": configs,
     "endpoints": endpoints,
+    "endpoints:options": options,
     "inputs": inputs,
     "errors:items": item_errors,
     "errors:run": run_errors,
+    "simulator:editions": simulator_editions,
     "simulator:faults": simulator_faults,
     "simulator:options": simulator_options,
 }

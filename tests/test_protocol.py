@@ -30,11 +30,11 @@ from omni_batch.requests.build import build_request
 from omni_batch.requests.rules.context import RuleContext
 from omni_batch.requests.validate import judge
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
-from omni_batch.stream.chunks import decode
 from omni_batch.stream.service_errors import classify, request_id_of
 from omni_batch.stream.usage import parse_usage
 from omni_batch.types import Frames, Item, Media, Message, Part, Request, Usage
 from tests.conftest import KEY
+from tests.support.replies import chunk_of
 
 FLASH, FLASH_0915 = "qwen3-omni-flash", "qwen3-omni-flash-2025-09-15"
 TURBO, OPEN, NEWEST = "qwen-omni-turbo", "qwen2.5-omni-7b", "qwen3.8-omni-flash"
@@ -445,7 +445,7 @@ def test_relatives_count_alike(family: str, name: str) -> None:
 def test_each_server_says_no_in_its_own_shape(row: list[str]) -> None:
     """§10 errors."""
     _, status, body, expected, message = row
-    inside = decode(body.encode()).error if status == "200" else None
+    inside = chunk_of(body).error if status == "200" else None
     error = inside or classify(int(status), body.encode())
     assert (type(error).__name__, message in str(error)) == (expected, True)
 
@@ -457,7 +457,7 @@ FLAGS = [  # name, forms, speaks, uploads, transient quota, media URLs
     ("vllm-omni", "image audio video", True, False, True, "image audio video"),
     ("sglang-omni", "image audio video", True, False, True, "image audio video"),
     ("openai", "image audio", True, False, False, "image"),
-    ("litellm", "image audio video frames", True, False, True, None),
+    ("litellm", "image audio video", True, False, True, "image audio video"),
 ]
 
 
@@ -467,4 +467,4 @@ def test_a_dialect_for_each_server(flags: Any) -> None:
     found = DIALECTS[name]
     assert found.takes == {"text", *forms.split()}
     assert (found.speaks, found.uploads, found.quota_is_transient) == (speaks, uploads, transient)
-    assert fetched is None or found.fetches == {*fetched.split()}
+    assert found.fetches == {*fetched.split()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
 from omni_batch.errors import ConfigError
 from omni_batch.requests.media import MediaLoader
 from omni_batch.store.columns import RESULT_COLUMNS, schema
@@ -74,3 +75,14 @@ def failure_groups(directory: RunDir) -> list[FailureGroup]:
     )
     by_size = groups.sort_by([("item_id_count", "descending"), ("error_kind", "ascending")])
     return [FailureGroup(*row.values()) for row in by_size.to_pylist()]
+
+
+def doubt_groups(directory: RunDir) -> list[DoubtGroup]:
+    """What is doubted about rows, by rule, the one with most rows first."""
+    doubted = results_table(directory, ["item_id", "warnings"]).filter(
+        pc.greater(pc.list_value_length(pc.field("warnings")), 0)
+    )
+    groups = DoubtGroups()
+    for row in doubted.to_pylist():
+        groups.add_row(row["item_id"], map(Doubt.read, row["warnings"]))
+    return sorted(groups.all(), key=lambda group: -group.rows)

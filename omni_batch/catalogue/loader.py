@@ -5,7 +5,7 @@ say one number and leave the rest as shipped.
 """
 
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -15,6 +15,9 @@ from msgspec import Meta, field
 from omni_batch.catalogue.model import CatalogueEntry, Model, TokenRules, VoiceSet
 
 SHIPPED = Path(__file__).with_name("models.toml")
+
+_OF_A_NAME = {"aliases", "ends", "successor"}
+"""What a table that is like another one does not take over."""
 
 Table: TypeAlias = dict[str, Any]
 Month: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
@@ -56,6 +59,12 @@ class _Sheet(CatalogueEntry, frozen=True):
     tokens: Table = field(default_factory=dict)
     bases: dict[str, Table] = field(default_factory=dict)
     models: dict[str, Table] = field(default_factory=dict)
+
+
+class _Readings(msgspec.Struct):
+    """A dispute with its readings still plain; its other keys are looked at later."""
+
+    readings: list[Table]
 
 
 @cache
@@ -114,7 +123,8 @@ def _start(name: str, table: Table, known: dict[str, Table], where: str) -> Tabl
         return {}
     if not isinstance(like, str) or like not in known:
         raise ValueError(f"{where}.like = {like!r}: no table of that name comes before it")
-    return {key: value for key, value in known[like].items() if key != "aliases"}
+    own = _OF_A_NAME if "like" in table else {"aliases"}
+    return {key: value for key, value in known[like].items() if key not in own}
 
 
 def _owner(alias: str, known: dict[str, Table]) -> str | None:
@@ -155,14 +165,41 @@ def _model(name: str, table: Table, sheet: _Sheet, voice_sets: dict[str, VoiceSe
     where = f"models.{name}"
     facts = _merge({"tokens": sheet.tokens}, {**table, "name": name})
     if "voices" in table:
-        voices = voice_sets.get(str(table["voices"]))
-        if voices is None:
-            raise ValueError(f"{where}.voices = {table['voices']!r}: no such voice set")
+        voices = _voice_set(table["voices"], voice_sets, where)
         facts = {"default_voice": voices.default, **facts, "voices": voices.ids}
+    facts["disputes"] = _disputes(facts, voice_sets, f"{where}.disputes")
     return _convert(facts, Model, where)
 
 
-def _convert(table: Table, noun: type[T], where: str) -> T:
+def _disputes(facts: Table, voice_sets: dict[str, VoiceSet], where: str) -> Table:
+    """Those with readings: an empty list settles one."""
+    plain = facts.get("disputes", {})
+    complete = partial(_reading, tokens=facts["tokens"], voice_sets=voice_sets, where=where)
+    return {
+        point: plain[point] | {"readings": [complete(reading) for reading in found.readings]}
+        for point, found in _convert(plain, dict[str, _Readings], where).items()
+        if found.readings
+    }
+
+
+def _reading(reading: Table, tokens: Any, voice_sets: dict[str, VoiceSet], where: str) -> Table:
+    """A reading with the ids of its voice set and whole token rules."""
+    voices, own = reading.get("voices"), reading.get("tokens")
+    if voices is not None:
+        reading = reading | {"voices": _voice_set(voices, voice_sets, where).ids}
+    if isinstance(own, dict) and isinstance(tokens, dict):
+        reading = reading | {"tokens": tokens | own}
+    return reading
+
+
+def _voice_set(name: Any, voice_sets: dict[str, VoiceSet], where: str) -> VoiceSet:
+    voices = voice_sets.get(str(name))
+    if voices is None:
+        raise ValueError(f"{where}.voices = {name!r}: no such voice set")
+    return voices
+
+
+def _convert(table: Any, noun: type[T], where: str) -> T:
     """Check a table against a noun; msgspec's own message names the key."""
     try:
         return msgspec.convert(table, noun)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
+from omni_batch.catalogue.describe import STAR, describe
 from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport
 from omni_batch.progress import phrases
@@ -18,6 +18,7 @@ from omni_batch.store import RunDir, RunRecord
 from omni_batch.text import one_line
 
 _ROWS_SHOWN = 20
+_NAMES_WIDE = 18
 
 _MODALITIES = ("text", "image", "audio", "video")
 
@@ -69,7 +70,10 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
 def check_report(report: CheckReport) -> RenderableType:
     """What a run would do: refused rows, tokens by modality, cost and time."""
     prompt = report.prompt
-    cost = None if report.cost is None else fmt.amount(report.cost, report.currency)
+    tokens = fmt.estimate(report.completion_tokens_low, report.completion_tokens_high)
+    cost = None
+    if report.cost_low is not None and report.cost_high is not None:
+        cost = fmt.estimate(report.cost_low, report.cost_high, report.currency or "")
     time_s = report.shortest_time_s
     facts = pairs_table(
         [
@@ -81,7 +85,7 @@ def check_report(report: CheckReport) -> RenderableType:
             ("  sound", prompt.audio),
             ("  images", prompt.image),
             ("  video", prompt.video),
-            ("completion tokens, a first guess", report.completion_tokens),
+            ("completion tokens", f"{tokens} ({report.estimated_by})"),
             ("cost by both", cost),
             ("time under the quota", "no quota" if time_s is None else fmt.duration(time_s)),
         ]
@@ -123,39 +127,27 @@ def models_table(known: Catalogue) -> RenderableType:
     return Group(table, Text(note, style="dim"))
 
 
-def model_page(model: Model, date: str) -> RenderableType:
+def model_page(model: Model, known: Catalogue) -> RenderableType:
     """Everything the catalogue knows of one model."""
-    limits = model.limits
-    prices = [
-        (f"price, {region}", f"{_price(rates)} {currency} per million tokens")
-        for region, by_currency in model.prices.items()
-        for currency, rates in by_currency.items()
-    ]
-    return pairs_table(
-        [
-            ("model", model.name),
-            ("also called", ", ".join(model.aliases)),
-            ("takes", ", ".join(model.inputs)),
-            ("speech", f"yes, {len(model.voices)} voices" if model.audio_out else "no"),
-            ("voices", ", ".join(model.voices)),
-            ("thinking", model.thinking),
-            ("context", model.context_tokens),
-            ("input tokens", model.max_input_tokens),
-            ("input tokens, thinking", model.max_input_tokens_thinking),
-            ("output tokens", model.max_output_tokens),
-            ("requests a minute", model.quota.requests_per_minute),
-            ("tokens a minute", model.quota.tokens_per_minute),
-            ("sound", _seconds(limits.audio_max_s)),
-            ("video", _seconds(limits.video_max_s)),
-            (
-                "frames",
-                f"{limits.frames_min} to {limits.frames_max}" if limits.frames_max else None,
-            ),
-            *prices,
-            ("unverified", ", ".join(model.unverified)),
-            ("as of", f"{date}; nothing measured live"),
-        ]
-    )
+    parts: list[RenderableType] = []
+    sections = describe(model, known.dialects)
+    for section in sections:
+        if section.title:
+            parts.append(Text(f"\n{section.title}", style="bold"))
+        parts.append(_facts_table(section.facts))
+    starred = any("*" in value for section in sections for _, value in section.facts)
+    legend = f"\n{STAR}" if starred else ""
+    note = f"{legend}\nMaterial of {known.date}; nothing measured live."
+    return Group(*parts, Text(note, style="dim"))
+
+
+def _facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(width=_NAMES_WIDE, overflow="fold")
+    table.add_column()
+    for name, value in facts:
+        table.add_row(Text(name, style="dim"), Text(value))
+    return table
 
 
 def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
@@ -169,12 +161,3 @@ def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
 
 def _thousands(tokens: int | None) -> str:
     return f"{tokens:,}" if tokens else "-"
-
-
-def _seconds(limit_s: float | None) -> str | None:
-    return f"up to {fmt.duration(limit_s)}" if limit_s else None
-
-
-def _price(rates: Any) -> str:
-    named = {name: value for name, value in msgspec.structs.asdict(rates).items() if value}
-    return ", ".join(f"{name} {value:g}" for name, value in named.items())

@@ -9,7 +9,7 @@ from rich.text import Text
 from omni_batch import format as fmt
 from omni_batch.analytics.report.facts import Percentiles, RunReport
 from omni_batch.analytics.report.quota_use import limits_in_words, rates_in_words, used_in_words
-from omni_batch.cli.render import pairs_table
+from omni_batch.cli.render import doubt_line, pairs_table
 from omni_batch.progress import phrases
 
 _KINDS_SHOWN = 8
@@ -21,7 +21,14 @@ def report_summary(report: RunReport, page: Path) -> RenderableType:
     head = Text.assemble((f"{record.run_id}, {record.state}: ", "bold"), phrases.outcome(record))
     reason = [Text(record.reason, style="yellow")] if record.reason else []
     pairs = [*phrases.facts(record), *_quotas(report), *_times(report)]
-    return Group(head, *reason, pairs_table(pairs), *_failures(report), Text(f"Page: {page}"))
+    return Group(
+        head,
+        *reason,
+        pairs_table(pairs),
+        *_failures(report),
+        *map(doubt_line, report.doubts),
+        Text(f"Page: {page}"),
+    )
 
 
 def _quotas(report: RunReport) -> Iterator[tuple[str, str]]:

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from omni_batch import format as fmt
 from omni_batch.analytics import results
-from omni_batch.cli.render import err, out
+from omni_batch.cli.render import doubt_line, err, out
 from omni_batch.counts import Counts
+from omni_batch.doubts import Doubt, DoubtGroups, of_run_and_rows
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
 from omni_batch.progress import phrases
@@ -212,14 +213,18 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
     lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    if limit := phrases.budget(record):
+        lines.append(Text(f"budget {limit}"))
     if abs(record.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
     lines += _endpoint_notes(record)
     if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
-    lines += [Text(f"warning: {warning}", style="yellow") for warning in record.warnings]
-    return Group(*lines, *_failure_notes(directory, counts.failed))
+    of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
+    doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
+    notes = _failure_notes(directory, counts.failed)
+    return Group(*lines, *notes, *map(doubt_line, doubts))
 
 
 def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:

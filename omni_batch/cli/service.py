@@ -30,7 +30,7 @@ def models(
     if model is None:
         hint = did_you_mean(name, known.names())
         raise ConfigError(f"model {name!r} is not in the catalogue of {known.date}; {hint}")
-    print_json(model) if as_json else out.print(model_page(model, known.date))
+    print_json(model) if as_json else out.print(model_page(model, known))
 
 
 @app.command(epilog=example("simulate --port 8765 --requests-per-minute 60"))

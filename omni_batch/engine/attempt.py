@@ -31,8 +31,14 @@ class OneAttempt:
     ) -> None:
         self._number, self._handle, self._directory = number, handle, directory
         self._item_id = prepared.item.item_id
+        dialect = handle.client.dialect
+        self._voice = dialect.voice_of(prepared.request)
         self._assembler = Assembler(
-            wants_audio=prepared.request.wants_audio, audio_tokens_per_s=handle.audio_tokens_per_s
+            wants_audio=prepared.request.wants_audio,
+            audio_tokens_per_s=handle.audio_tokens_per_s,
+            thinking=prepared.request.thinking,
+            thinks_aloud=dialect.thinks_aloud,
+            bill_proves_end=dialect.bill_proves_end,
         )
         temporary = directory.unfinished_speech(self._item_id, number)
         self._speech = SpeechFile(temporary, directory.disk)
@@ -78,9 +84,9 @@ class OneAttempt:
             self._exchange = exchange
             permit.admitted(exchange.server_limits)
             await self._take_in(exchange)
-        response, last_sound = self._assembler.finish()
+        response, last_sound = self._assembler.finish(exchange.ending)
         await self._speech.write(last_sound, self._assembler.sample_rate_hz)
-        return Answer(response, await self._save(response))
+        return Answer(response, await self._save(response), self._voice)
 
     async def _take_in(self, exchange: Exchange) -> None:
         assembler = self._assembler
@@ -90,6 +96,7 @@ class OneAttempt:
             for chunk in chunks:
                 if sound := assembler.feed(chunk):
                     await self._speech.write(sound, assembler.sample_rate_hz)
+            exchange.ends_within_s = assembler.ends_within_s
 
     async def _save(self, response: Response) -> WavFile | None:
         if response.speech is None:
@@ -115,6 +122,7 @@ class OneAttempt:
             audio_s=self._assembler.audio_s,
             error=self._error,
             endpoint=self._handle.name,
+            voice=self._voice,
             text=self._assembler.arrived(_TEXT_KEPT_CHARS) if self._error else None,
         )
 

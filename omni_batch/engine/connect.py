@@ -10,9 +10,9 @@ from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.delivery import MediaDelivery
-from omni_batch.providers.download import Downloader
 from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
+from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
 from omni_batch.store import RunDir
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from omni_batch.catalogue.prices import with_cost
 from omni_batch.engine.attempt import OneAttempt
+from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.retry import with_retries
 from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved
 from omni_batch.engine.stop import StopSwitch
@@ -28,6 +29,8 @@ from omni_batch.types import Answer, Attempt
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
 _NEVER_THERE_S = 60.0
+_FREE_HANG_UPS = 2
+"""So often a connection may be closed before the first byte of an answer; then it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Sender:
     directory: RunDir
     plan: Plan
     ledger: Ledger
+    budget: BudgetGate
     stopping: StopSwitch
 
     async def send(self, prepared: PreparedItem, history: History) -> Answer:
@@ -63,7 +67,7 @@ class Sender:
     def expected_tokens(self, prepared: PreparedItem) -> float:
         """What an item will take, by what bills have taught so far."""
         spoken = prepared.request.wants_audio
-        return self.ledger.estimates.tokens(prepared.estimate, spoken=spoken)
+        return self.ledger.estimates.tokens(prepared.work, spoken=spoken)
 
     def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
         """Put an exchange on the books, whatever came of it; returns it with its bill."""
@@ -83,6 +87,7 @@ class _ItemAttempts:
     history: History
     number: int = 0
     failed_fetches: int = 0
+    hang_ups: int = 0
     spent_s: float = 0.0
     failed_at: set[str] = field(default_factory=set)
     refused_by: set[str] = field(default_factory=set)
@@ -105,8 +110,10 @@ class _ItemAttempts:
             raise self.refusal  # the others' keys are at fault, and no reason to end the run
         handle = self.router.choose(eligible, self.failed_at)
         unreachable = self.failed_fetches >= _FETCHES_BY_SERVICE
+        group = handle.name, self.prepared.request.wants_audio
         try:
             async with (
+                self.sender.budget.reserved(group, self.prepared.work),
                 handle.delivery.delivered(self.prepared.request, unreachable=unreachable) as body,
                 handle.limiter.permit(
                     lambda: self.sender.expected_tokens(self.prepared), self.prepared.item.item_id
@@ -119,9 +126,13 @@ class _ItemAttempts:
 
     async def _send(self, handle: EndpointHandle, body: Body, permit: Permit) -> Answer:
         self.sender.stopping.raise_if_on()
+        if self.sender.ledger.on_trial:  # since it began to wait for its permit
+            permit.used(0)
+            raise Moved("no request starts until those under way have ended")
         self.number += 1
         left_s = handle.item_timeout_s - self.spent_s
         attempt = OneAttempt(self.number, self.prepared, handle, self.sender.directory)
+        self.sender.ledger.attempt_started()
         try:
             return await attempt.answer(body, permit, left_s)
         finally:
@@ -133,6 +144,9 @@ class _ItemAttempts:
         """Where the item should not be sent next. Raises what makes a difference to the retry."""
         self.failed_at = {handle.name}
         self.failed_fetches += isinstance(error, MediaUnreachable)
+        if isinstance(error, Unavailable) and error.unanswered:
+            self.hang_ups += 1
+            error.uses_attempt = error.uses_attempt and self.hang_ups > _FREE_HANG_UPS
         if isinstance(error, Unavailable) and handle.limiter.breaker.is_open:
             self._wait_or_move(handle, error)
         if isinstance(error, AccountError) and self.router.disable(handle, error):

@@ -16,6 +16,8 @@ class Dialect(ServerCapabilities):
     docs: str
     fetches: frozenset[MediaKind] = MEDIA_KINDS
     """Kinds of media that it downloads itself from an http(s) URL."""
+    fetches_itself: bool = False
+    """Nothing stands between it and the hosts of media: its words on connections are about them."""
     vendor_limits: bool = False
     """Whether the catalogue's limits of a model hold there; a server of one's own has its own."""
     vendor_quota: bool = False
@@ -37,3 +39,7 @@ class Dialect(ServerCapabilities):
     """Asks the server to hold a request of a surge for so many seconds rather than refuse it."""
     quota_is_transient: bool = True
     """Whether 429 `insufficient_quota` means the limit of the minute, not the end of the money."""
+    thinks_aloud: bool = False
+    """Its chat template may open the tag of a thought, so that the text holds the closing one."""
+    bill_proves_end: bool = False
+    """A gateway that ends cut replies by itself, with a bill that names no kinds of input."""

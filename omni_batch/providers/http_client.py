@@ -1,6 +1,8 @@
 """The HTTP libraries: a client for one base URL, and what their exceptions mean."""
 
 import errno
+import functools
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from omni_batch._version import __version__
@@ -35,6 +38,8 @@ _BEHIND_IT = (
     *(aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError),
     *(aiohttp.ClientPayloadError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError),
 )
+_CHUNKED = re.compile(rb"(?im)^transfer-encoding:[^\r\n]*chunked")
+_LENGTH = re.compile(rb"(?im)^content-length:")
 
 
 def http_client(
@@ -74,8 +79,58 @@ def _transport(limits: httpx.Limits) -> httpx.AsyncBaseTransport:
             "OPENSSL_CONF"
         ) from None
     if not proxies.by_scheme:
-        return AiohttpTransport(verify=trusted, limits=limits)
+        return _direct(trusted, limits)
     return _ByEnvironment(proxies, trusted, limits)
+
+
+def _direct(trusted: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransport:
+    def session() -> aiohttp.ClientSession:
+        connector = _Connector(
+            limit=limits.max_connections or 0,
+            keepalive_timeout=limits.keepalive_expiry,
+            ssl=trusted,
+        )
+        return aiohttp.ClientSession(connector=connector)
+
+    return AiohttpTransport(verify=trusted, limits=limits, client=session)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections that read replies as servers send them."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self._factory = functools.partial(_ReplyHandler, loop=self._loop)  # type: ignore[assignment]
+
+
+class _ReplyHandler(ResponseHandler):
+    """Two things that aiohttp knows nothing of."""
+
+    _waits_for_head = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self._waits_for_head = True
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        if self._waits_for_head:
+            self._waits_for_head = False
+            data = self._without_a_second_length(data)
+        super().data_received(data)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        message, _ = data
+        if message.code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            self.force_close()  # many servers hang up behind such an answer and don't say so
+        super().feed_data(data, size)
+
+    def _without_a_second_length(self, data: bytes) -> bytes:
+        """Chunks outweigh a length (RFC 9112, 6.3); the connection is not used again."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not end or not (_CHUNKED.search(head) and _LENGTH.search(head)):
+            return data
+        self.force_close()
+        return _LENGTH.sub(b"X-Not-The-Length:", head) + end + rest
 
 
 class _ThroughProxy(httpx.ProxyError):
@@ -128,7 +183,7 @@ class _ByEnvironment(httpx.AsyncBaseTransport):
     def _open(self, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
         # aiohttp moves the same stream for two thirds of the CPU, but knows no SOCKS.
         if proxy is None:
-            return AiohttpTransport(verify=self._trusted, limits=self._limits)
+            return _direct(self._trusted, self._limits)
         try:
             way = httpx.Proxy(proxy.url)
         except (httpx.InvalidURL, ValueError):
@@ -155,6 +210,15 @@ def failure_of(exc: Exception, *, started: bool) -> EndpointError | StreamError:
     if _is_connected(exc):
         return Unavailable(f"no answer{there and f' from {there}'}: {reason}")
     return Unavailable(f"no connection{there and f' to {there}'}: {reason}")
+
+
+def hung_up(exc: Exception) -> bool:
+    """Whether a connection that stood was closed or reset by the other side."""
+    return _is_connected(exc) and not any(
+        isinstance(cause, aiohttp.ClientResponseError)
+        or (isinstance(cause, httpx.RemoteProtocolError) and "disconnected" not in str(cause))
+        for cause in _causes(exc)
+    )
 
 
 def reason_of(exc: Exception) -> str:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
+from omni_batch.catalogue import MAINLAND, SINGAPORE
 from omni_batch.config import EndpointConfig
 from omni_batch.errors import ConfigError
 from omni_batch.providers.api_key import ApiKey
@@ -27,7 +29,8 @@ class Profile:
     api_key_env: str | None = None
     """None: no key is sent unless the config names a variable."""
     region: str | None = None
-    """Of the catalogue's price list, in its own currency."""
+    """Where its models run and what they cost there, as the catalogue calls it; None where that is
+    unknown."""
     price_factor: float = 1.0
     storage_url: str | None = None
     """Whose temporary storage takes its files, where that is another host of the same vendor."""
@@ -36,6 +39,11 @@ class Profile:
     api_key_block: str | None = None
     """A Prefect Secret block, from which a flow fills the variable of the key."""
 
+    @property
+    def key_region(self) -> str | None:
+        """The region that its key is bound to; None at a server that is not the vendor's."""
+        return region_of(self.base_url) if self.base_url else None
+
 
 _DASHSCOPE = DIALECTS["dashscope"]
 _KEY = "DASHSCOPE_API_KEY"
@@ -43,16 +51,16 @@ _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _SINGAPORE = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
-    Profile("simulator", _DASHSCOPE, region="singapore", embedded=True),
-    Profile("dashscope-beijing", _DASHSCOPE, _BEIJING, _KEY, "beijing"),
-    Profile("dashscope-singapore", _DASHSCOPE, _SINGAPORE, _KEY, "singapore"),
+    Profile("simulator", _DASHSCOPE, region=SINGAPORE, embedded=True),
+    Profile("dashscope-beijing", _DASHSCOPE, _BEIJING, _KEY, MAINLAND),
+    Profile("dashscope-singapore", _DASHSCOPE, _SINGAPORE, _KEY, SINGAPORE),
     Profile("dashscope-workspace", _DASHSCOPE, None, _KEY),
     Profile(
         "dashscope-batch-chat",
         DIALECTS["dashscope-batch-chat"],
         "https://batch.dashscope.aliyuncs.com/compatible-mode/v1",
         _KEY,
-        "beijing",
+        MAINLAND,
         price_factor=0.5,
         storage_url=_BEIJING,
     ),
@@ -66,7 +74,24 @@ _PROFILES = (
 SIMULATED_KEY = ApiKey("sk-simulated")
 """Opens every simulator, and nothing else."""
 PROFILES = {profile.name: profile for profile in _PROFILES}
-_PRICE_REGIONS = {"cn-beijing": "beijing", "ap-southeast-1": "singapore"}
+_REGIONS = {"cn-beijing": MAINLAND, "ap-southeast-1": SINGAPORE}
+"""The catalogue's names for regions that have one; others keep their id."""
+_HOSTS = {
+    "dashscope.aliyuncs.com": MAINLAND,
+    "batch.dashscope.aliyuncs.com": MAINLAND,
+    "dashscope-intl.aliyuncs.com": SINGAPORE,
+    "dashscope-us.aliyuncs.com": "us-east-1",
+}
+_REGION_IN_HOST = re.compile(r"(?:^|\.)([a-z0-9-]+)\.(?:maas|dashscope)\.aliyuncs\.com$")
+
+
+def region_of(base_url: str) -> str | None:
+    """The region of a host of Model Studio's, as the catalogue calls it; None for other hosts."""
+    host = (urlsplit(base_url).hostname or "").lower()
+    if host in _HOSTS:
+        return _HOSTS[host]
+    named = _REGION_IN_HOST.search(host)
+    return _REGIONS.get(named[1], named[1]) if named else None
 
 
 def resolve_profile(config: EndpointConfig) -> Profile:
@@ -88,6 +113,8 @@ def resolve_profile(config: EndpointConfig) -> Profile:
         api_key_env=config.api_key_env or profile.api_key_env,
         api_key_block=config.api_key_block,
     )
+    if config.base_url and profile.dialect.vendor_quota:
+        profile = replace(profile, region=region_of(config.base_url) or profile.region)
     if profile.api_key_block and not profile.api_key_env:
         raise ConfigError(f"endpoint {profile.name}: api_key_block needs api_key_env as well")
     if profile.base_url is None and not profile.embedded:
@@ -108,11 +135,17 @@ def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
             "endpoint dashscope-workspace needs endpoint.workspace and endpoint.region "
             "(such as ap-southeast-1); add them"
         )
+    ids = {name: region_id for region_id, name in _REGIONS.items()}
+    if config.region in ids:
+        raise ConfigError(
+            f"endpoint.region = {config.region!r} is not the id of a region; "
+            f"did you mean {ids[config.region]}?"
+        )
     host = f"{config.workspace}.{config.region}.maas.aliyuncs.com"
     return replace(
         profile,
         base_url=f"https://{host}/compatible-mode/v1",
-        region=_PRICE_REGIONS.get(config.region, "international"),
+        region=_REGIONS.get(config.region, config.region),
     )
 
 

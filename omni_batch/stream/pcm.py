@@ -7,19 +7,27 @@ nowhere, so any cut is accepted.
 """
 
 import re
-import struct
 
 import pybase64
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import StreamError
+from omni_batch.stream.sound_formats import (
+    CHUNK_HEAD_BYTES,
+    WAV,
+    format_of,
+    is_wav,
+    may_become_format,
+    parse_wav_header,
+    refuse_format,
+    side_chunk_bytes,
+)
 
 DEFAULT_RATE_HZ = 24_000
 SAMPLE_BYTES = 2
 _PIECE = re.compile(rb"([^=]+)(=*)")
 _BLANKS = b" \t\r\n"
-_MAX_HEADER_BYTES = 4096
-_PCM_FORMATS = (1, 0xFFFE)  # plain and "extensible"
+_DATA_URI = "data:"
 
 
 class PcmDecoder:
@@ -29,21 +37,29 @@ class PcmDecoder:
         self.sample_rate_hz = DEFAULT_RATE_HZ
         self.samples = 0
         self._group = b""  # base64 characters that do not make four yet
-        self._header: bytes | None = b""  # what may be a WAV header; None while sound flows
+        self._header: bytes | None = b""  # what may be a header; None while sound flows
+        self._left_bytes: int | None = None  # of the sound, where its WAV header said how much
+        self._behind = b""  # what came behind that
+        self._skipped_bytes = 0  # of a chunk behind it
         self._odd = b""  # half a sample
 
     def feed(self, text: str) -> bytes:
         """Decode one frame's base64 text.
 
         Raises:
-            StreamError: not base64, or sound that is not 16-bit mono.
+            StreamError: not base64.
+            UnsupportedReply: sound that is not 16-bit mono PCM.
         """
+        if text.startswith(_DATA_URI):
+            text = text.partition(",")[2]
         starts_piece = not self._group
         sound = self._decode(text)
-        if self._header is None and starts_piece and _is_wav(sound):
-            self._header = b""
+        if self._header is None and starts_piece and is_wav(sound):
+            self._header, self._behind, self._skipped_bytes = b"", b"", 0
         if self._header is not None:
             sound = self._skip_header(self._header + sound)
+        elif self._left_bytes is not None:
+            sound = self._up_to_its_end(sound)
         return self._whole_samples(sound)
 
     def finish(self) -> tuple[bytes, list[Doubt]]:
@@ -51,15 +67,18 @@ class PcmDecoder:
 
         Raises:
             StreamError: the sound ends inside its WAV header, or in invalid base64.
+            UnsupportedReply: it was no 16-bit mono PCM, as its end shows.
         """
         doubts = []
         if len(self._group) == 1:
             message = "speech ended in a lone base64 character, which was dropped"
             doubts.append(Doubt("speech-end-dropped", message))
             self._group = b""
-        rest = (self._header or b"") + _decode_piece(self._group)
-        if _is_wav(rest):
+        rest = (self._header or b"") + self._behind + _decode_piece(self._group)
+        if is_wav(rest):
             raise StreamError("speech ended in its WAV header, before any sound")
+        if self._header and (name := format_of(rest)):
+            raise refuse_format(name)
         self._group, self._header = b"", None
         last = self._whole_samples(rest)
         if self._odd:
@@ -87,18 +106,50 @@ class PcmDecoder:
         return _decode_piece(data[:whole])
 
     def _skip_header(self, start: bytes) -> bytes:
-        if not _may_be_wav(start):
-            self._header = None
-            return start
-        found = _parse_wav_header(start)
+        name = format_of(start)
+        if name is None:
+            self._header = start if may_become_format(start) else None
+            return start if self._header is None else b""
+        if name != WAV:
+            raise refuse_format(name)
+        found = parse_wav_header(start, DEFAULT_RATE_HZ)
         if found is None:
             self._header = start
             return b""
-        rate_hz, header_bytes = found
+        rate_hz = found.sample_rate_hz
         if self.samples and rate_hz != self.sample_rate_hz:
             raise StreamError(f"speech changed from {self.sample_rate_hz} to {rate_hz} Hz midway")
         self.sample_rate_hz, self._header = rate_hz, None
-        return start[header_bytes:]
+        self._left_bytes = found.sound_bytes
+        sound = start[found.header_bytes :]
+        return sound if self._left_bytes is None else self._up_to_its_end(sound)
+
+    def _up_to_its_end(self, sound: bytes) -> bytes:
+        """The sound that its header announced; titles and the like behind it are no samples."""
+        left_bytes = self._left_bytes or 0
+        if len(sound) <= left_bytes:
+            self._left_bytes = left_bytes - len(sound)
+            return sound
+        self._left_bytes = 0
+        self._behind += sound[left_bytes:]
+        return sound[:left_bytes] + self._what_is_behind()
+
+    def _what_is_behind(self) -> bytes:
+        """Sound where there is more than the header announced, as headers lie."""
+        while True:
+            dropped = min(self._skipped_bytes, len(self._behind))
+            self._behind = self._behind[dropped:]
+            self._skipped_bytes -= dropped
+            if len(self._behind) < CHUNK_HEAD_BYTES:
+                return b""
+            chunk_bytes = side_chunk_bytes(self._behind)
+            if chunk_bytes is None:
+                break
+            self._skipped_bytes = chunk_bytes
+        sound, self._behind, self._left_bytes = self._behind, b"", None
+        if not sound.startswith(b"RIFF"):
+            return sound
+        return self._skip_header(sound)
 
     def _whole_samples(self, sound: bytes) -> bytes:
         sound = self._odd + sound
@@ -120,35 +171,3 @@ def _decode_piece(piece: bytes) -> bytes:
         return pybase64.b64decode(piece + b"=" * (-len(piece) % 4), validate=True)
     except ValueError as exc:
         raise StreamError(f"speech is not base64: {exc}") from None
-
-
-def _is_wav(sound: bytes) -> bool:
-    return sound[:4] == b"RIFF" and sound[8:12] == b"WAVE"
-
-
-def _may_be_wav(start: bytes) -> bool:
-    return b"RIFF".startswith(start[:4]) and b"WAVE".startswith(start[8:12])
-
-
-def _parse_wav_header(start: bytes) -> tuple[int, int] | None:
-    """(sample rate, bytes before the sound), or None while the header is not whole."""
-    position, rate_hz = 12, None
-    while position + 8 <= len(start):
-        name, size = struct.unpack_from("<4sI", start, position)
-        if name == b"data":
-            return rate_hz or DEFAULT_RATE_HZ, position + 8
-        if name == b"fmt " and position + 24 <= len(start):
-            rate_hz = _rate_of(*struct.unpack_from("<HHIIHH", start, position + 8))
-        position += 8 + size + size % 2
-    if max(position, len(start)) > _MAX_HEADER_BYTES:
-        raise StreamError("speech begins with a WAV header without sound")
-    return None
-
-
-def _rate_of(code: int, channels: int, rate_hz: int, _rate: int, _block: int, bits: int) -> int:
-    if code not in _PCM_FORMATS or (channels, bits) != (1, 16) or not 8_000 <= rate_hz <= 192_000:
-        raise StreamError(
-            f"speech comes as {channels} channels of {bits} bits at {rate_hz} Hz (format {code}); "
-            "only 16-bit mono PCM is supported"
-        )
-    return rate_hz

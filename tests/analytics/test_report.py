@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 import omni_batch
 from omni_batch import format as fmt
+from omni_batch.analytics import results
 from omni_batch.analytics.report import write_report
 from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.report.facts import FailureKind, Group, RunReport
@@ -27,6 +29,7 @@ from omni_batch.cli.main import app
 from omni_batch.cli.render_report import report_summary
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
+from omni_batch.doubts import Doubt, DoubtGroup
 from omni_batch.errors import ConfigError, Rejected, item_kinds, remedy_of
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
@@ -363,6 +366,31 @@ def sent_at(root: Path, seconds: Any) -> RunDir:
 
 
 USAGE = Usage(10, 5, 15)
+
+
+# --- doubts ---
+
+
+def test_doubts_are_grouped_by_rule_in_page_and_terminal(tmp_path: Path) -> None:
+    rows = [
+        Written(
+            f"c{number:02}",
+            doubts=(Doubt("container-not-documented", f"c{number:02}.ogg is ogg: may be refused"),),
+        )
+        for number in range(86)
+    ]
+    rows[5] = replace(rows[5], doubts=(*rows[5].doubts, Doubt("usage-missing", "no usage came")))
+    directory = write_run(tmp_path / "run", [*rows, Written("sure")], items=87)
+    groups = [
+        DoubtGroup("container-not-documented", "c00.ogg is ogg: may be refused", 86, "c00"),
+        DoubtGroup("usage-missing", "no usage came", 1, "c05"),
+    ]
+    assert [*collect(directory).doubts] == results.doubt_groups(directory) == groups
+    page, _ = write_report(directory)
+    for text in (page.read_text(), shown("report", directory), shown("status", directory)):
+        assert "86" in text
+        assert "c00.ogg is ogg: may be refused" in " ".join(text.split())
+        assert "usage-missing" in text
 
 
 # --- failures ---

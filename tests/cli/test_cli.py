@@ -382,3 +382,19 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert (done.returncode, "rows.csv exists" in done.stderr) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
     assert (tmp_path / "rows.csv").read_text() == "mine"
+
+
+def test_models_shows_all_that_is_known_within_80_columns(project: Path) -> None:
+    shown = omni_batch("models", "qwen3-omni-flash", cwd=project)
+    assert shown.returncode == 0, shown.stderr
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    for fact in ("10 MB, sides from 11 px", "32,768", "Dylan Beijing", "which snapshot", "regions"):
+        assert fact in shown.stdout
+    assert "* not stated by the vendor" in shown.stdout
+
+
+def test_models_knows_short_names(project: Path) -> None:
+    shown = omni_batch("models", "qwen-omni-turbo-0119", cwd=project)
+    assert "qwen-omni-turbo-2025-01-19 (snapshot)" in shown.stdout
+    assert "beijing" in shown.stdout
+    assert "singapore, USD" not in shown.stdout

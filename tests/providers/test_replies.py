@@ -2,15 +2,15 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from omni_batch.errors import OmniBatchError, SpeechMissing, StreamError
 from omni_batch.providers.dialects import DIALECTS
-from omni_batch.stream.assemble import Assembler
-from omni_batch.stream.chunks import decode
-from omni_batch.stream.sse import SseDecoder
-from omni_batch.types import Chunk, Response
+from omni_batch.stream.assemble import Ending
+from omni_batch.types import Response
+from tests.support.replies import read_reply
 
 RECORDED = Path(__file__).parents[1] / "streams" / "dialects"
 SOUND = b"".join(struct.pack("<h", (n * 37) % 2000 - 1000) for n in range(480))
@@ -18,19 +18,10 @@ SPEAKING = ["dashscope", "vllm-omni", "sglang-omni", "openai", "litellm"]
 THINKING = ["vllm", "dashscope-batch-chat"]
 
 
-def chunks(name: str, data: bytes, size: int) -> list[Chunk]:
-    if not DIALECTS[name].streams:
-        return [decode(data), Chunk(done=True)]
-    decoder = SseDecoder()
+def read(name: str, data: bytes, size: int = 10**6, **how: Any) -> tuple[Response, bytes]:
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    return [decode(payload) for piece in pieces for payload in decoder.feed(piece)]
-
-
-def read(name: str, data: bytes, size: int = 10**6, **wants: bool) -> tuple[Response, bytes]:
-    assembler = Assembler(wants_audio=wants.get("wants_audio", False))
-    sound = b"".join([assembler.feed(chunk) for chunk in chunks(name, data, size)])
-    response, last = assembler.finish()
-    return response, sound + last
+    proves = DIALECTS[name].bill_proves_end
+    return read_reply(*pieces, bill_proves_end=proves, **how)
 
 
 def recorded(name: str) -> bytes:
@@ -55,11 +46,23 @@ def test_all_say_the_same(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"dashscope-batch-chat"}))
-def test_a_reply_that_breaks_off_anywhere_is_no_success(name: str) -> None:
+@pytest.mark.parametrize("ending", ["orderly", "broken"])
+def test_a_reply_that_breaks_off_before_its_reason_is_no_success(name: str, ending: Ending) -> None:
     data = recorded(name)
-    for end in range(len(data) - len("[DONE]\n\n")):
+    reason = data.index(b'finish_reason":"')
+    for end in range(data.index(b"}", reason)):
         with pytest.raises(StreamError):
-            read(name, data[:end])
+            read(name, data[:end], ending=ending, wants_audio=name in SPEAKING)
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"dashscope-batch-chat"}))
+def test_a_reply_that_breaks_off_behind_its_bill_is_whole(name: str) -> None:
+    data = recorded(name)
+    billed = data.index(b'usage":{"')
+    bill_ends = data.index(b"\n", billed)
+    for end in range(bill_ends, len(data)):
+        cut = read(name, data[:end], ending="broken", wants_audio=name in SPEAKING)
+        assert cut == read(name, data, wants_audio=name in SPEAKING)
 
 
 def test_a_whole_reply_that_breaks_off_is_no_success() -> None:

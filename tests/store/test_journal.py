@@ -72,6 +72,16 @@ def test_opening_a_journal_changes_no_whole_line(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("torn", [b"", b"{", b'{"result": {"text": "c'])
+def test_a_journal_of_half_a_line_is_empty(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(torn)
+    with Journal(path) as journal:
+        assert path.read_bytes() == b""
+        journal.append(LAST)
+    assert list(read_journal(path)) == [LAST]
+
+
 def test_an_entry_is_in_the_file_as_soon_as_append_returns(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:

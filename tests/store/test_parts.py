@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from omni_batch.store.columns import (
     result_row,
     schema,
 )
+from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers, write_parts
 from omni_batch.store.read import read_tables
 from omni_batch.types import Answer, Attempt, Item, Response, Result, Usage
@@ -171,6 +173,43 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     drop_leftovers(run, 2)
     assert list(run.journals.iterdir()) == [run.journal(1)]
     assert [results.num_rows for results, _ in read_tables(run, 2)] == [1, 1]
+
+
+class Witnessed(Disk):
+    """A disk that tells in which order it was asked."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+
+    def sync_path(self, path: Path) -> None:
+        super().sync_path(path)
+        self.asked.append(("sync", f"{path.parent.name}/{path.name}"))
+
+    def remove(self, path: Path) -> None:
+        super().remove(path)
+        self.asked.append(("remove", f"{path.parent.name}/{path.name}"))
+
+
+def test_a_leftover_journal_goes_when_its_parts_are_on_the_disk(run: RunDir) -> None:
+    """Their process may have died between the name of the part and the wait for the disk."""
+    journal(run, 0, 0)
+    write_parts(run, 0)
+    journal(run, 0, 0)
+    disk = Witnessed(durable=True)
+    disk.asked.clear()
+    drop_leftovers(RunDir(run.root, disk), 1)
+    parts = [f"{name}/part-00000.parquet" for name in ("attempts", "results")]
+    *before, last = disk.asked
+    assert last == ("remove", f"journal/{run.journal(0).name}")
+    folders = [f"run-1/{name}" for name in ("attempts", "results")]
+    assert set(before) == {("sync", name) for name in (*parts, *folders)}
+
+
+def test_a_part_that_can_not_get_its_name_leaves_no_draft(run: RunDir) -> None:
+    journal(run, 0, 0)
+    (run.results(0) / "in the way").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"part-00000\.parquet can't be written"):
+        write_parts(run, 0)
+    assert [path.name for path in run.journals.iterdir()] == [run.journal(0).name]
 
 
 def test_a_broken_part_is_a_storage_error(run: RunDir) -> None:

@@ -4,6 +4,7 @@ The streams in tests/streams have invented values in the documented shapes.
 """
 
 import math
+import re
 import struct
 from functools import partial
 from pathlib import Path
@@ -26,14 +27,12 @@ from omni_batch.errors import (
     Unavailable,
 )
 from omni_batch.stream import assemble
-from omni_batch.stream.assemble import Assembler
-from omni_batch.stream.chunks import decode
-from omni_batch.stream.sse import SseDecoder
+from omni_batch.stream.assemble import Assembler, Ending
 from omni_batch.types import Chunk, Response, Speech, Usage
+from tests.support.replies import chunks_of, events, read_reply
 
 STREAMS = Path(__file__).parents[1] / "streams"
 SOUND = b"".join(struct.pack("<h", int(9000 * math.sin(i / 5))) for i in range(240))
-END = b"data: [DONE]"
 
 
 class Recorded(NamedTuple):
@@ -56,18 +55,15 @@ RECORDED = [
 EACH = pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)
 
 
-def read(*pieces: bytes, wants_audio: bool = False) -> tuple[Response, bytes]:
-    """The whole chain, as the client joins it."""
-    sse, assembler = SseDecoder(), Assembler(wants_audio=wants_audio)
-    payloads = [payload for piece in pieces for payload in sse.feed(piece)]
-    chunks = [*map(decode, payloads), *([Chunk(done=True)] if sse.close() else [])]
-    sound = b"".join(map(assembler.feed, chunks))
-    response, last = assembler.finish()
-    return response, sound + last
+read = read_reply
 
 
 def stream(*payloads: str) -> bytes:
-    return b"".join(f"data: {payload}\n\n".encode() for payload in payloads)
+    return events(*payloads)
+
+
+def rules(response: Response) -> list[str]:
+    return [doubt.rule for doubt in response.doubts]
 
 
 def ended(reason: str, *before: str) -> bytes:
@@ -157,20 +153,107 @@ def test_any_piece_size_gives_the_same_reply(recorded: Recorded, size: int) -> N
 
 
 @EACH
-def test_a_stream_that_breaks_off_anywhere_is_no_success(recorded: Recorded) -> None:
-    stream = recorded.data
-    whole = stream.index(END) + len(END)
-    for length in range(whole):
+@pytest.mark.parametrize("ending", ["orderly", "broken", "silent"])
+def test_a_stream_that_breaks_off_before_its_reason_is_no_success(
+    recorded: Recorded, ending: Ending
+) -> None:
+    stream, spoken = recorded.data, bool(recorded.sound)
+    reason = re.search(rb'"finish_reason": ?"', stream)
+    assert reason is not None
+    for length in range(stream.index(b"}", reason.end())):
         with pytest.raises(StreamError):
-            read(stream[:length])
-    for length in range(whole, len(stream) + 1):
-        assert read(stream[:length]) == read(stream)
+            read(stream[:length], ending=ending, wants_audio=spoken)
+
+
+# --- The end of an answer ---
+
+TEXT = '{"choices":[{"delta":{"content":"Hello"}}]}'
+SPEECH = '{"choices":[{"delta":{"audio":{"data":"AAAAAAAA"}}}]}'
+STOP = '{"choices":[{"delta":{},"finish_reason":"stop"}]}'
+BILL = '{"choices":[],"usage":{"prompt_tokens":11,"completion_tokens":9}}'
+STOP_WITH_BILL = (
+    '{"choices":[{"delta":{},"finish_reason":"stop"}],'
+    '"usage":{"prompt_tokens":11,"completion_tokens":9}}'
+)
+
+
+@pytest.mark.parametrize("ending", ["orderly", "torn", "silent", "broken"])
+@pytest.mark.parametrize("end", [(STOP, BILL), (STOP_WITH_BILL,), (STOP, BILL, "[DONE]")])
+@pytest.mark.parametrize("spoken", [False, True])
+def test_a_reason_and_a_bill_make_an_answer_whole(
+    spoken: bool, end: tuple[str, ...], ending: Ending
+) -> None:
+    before = (TEXT, SPEECH) if spoken else (TEXT,)
+    response, _ = read(events(*before, *end), wants_audio=spoken, ending=ending)
+    assert (response.text, response.usage) == ("Hello", Usage(11, 9, 20))
+    assert response.doubts == ()
+
+
+@pytest.mark.parametrize("ending", ["orderly", "torn", "silent", "broken"])
+def test_a_text_that_says_why_it_ended_is_whole_without_a_bill(ending: Ending) -> None:
+    response, _ = read(events(TEXT, STOP), ending=ending)
+    assert response.text == "Hello"
+    assert rules(response) == ["usage-missing"]
+
+
+def test_speech_that_ends_in_order_behind_its_reason_is_whole_without_a_bill() -> None:
+    response, sound = read(events(TEXT, SPEECH, STOP), wants_audio=True)
+    assert (response.text, len(sound)) == ("Hello", 6)
+
+
+@pytest.mark.parametrize("ending", ["torn", "silent", "broken"])
+def test_speech_without_a_bill_that_breaks_off_behind_a_reason_may_be_cut(ending: Ending) -> None:
+    """Servers that speak give the reason of the text before the last of the sound."""
+    with pytest.raises(StreamError, match="may be cut"):
+        read(events(TEXT, SPEECH, STOP), wants_audio=True, ending=ending)
+
+
+def test_speech_behind_the_reason_of_the_text_needs_an_end_of_its_own() -> None:
+    with pytest.raises(StreamError, match="may be cut"):
+        read(events(TEXT, STOP, SPEECH), wants_audio=True)
+    for end in (STOP, BILL, "[DONE]"):
+        assert read(events(TEXT, STOP, SPEECH, end), wants_audio=True)[0].text == "Hello"
+
+
+def test_a_last_event_without_its_line_end_counts() -> None:
+    data = events(TEXT, STOP_WITH_BILL)
+    assert read(data.rstrip()) == read(data)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "spoken", "within_s"),
+    [
+        ((TEXT,), False, None),
+        ((TEXT, BILL), False, None),
+        ((TEXT, STOP), False, 10.0),
+        ((TEXT, STOP, BILL), False, 1.0),
+        ((TEXT, STOP_WITH_BILL), False, 1.0),
+        ((TEXT, SPEECH, STOP), True, None),
+        ((TEXT, SPEECH, STOP, BILL), True, 10.0),
+        ((TEXT, STOP_WITH_BILL, SPEECH), True, None),
+    ],
+)
+def test_the_end_mark_is_not_waited_for_longer_than_it_is_worth(
+    payloads: tuple[str, ...], spoken: bool, within_s: float | None
+) -> None:
+    assembler = Assembler(wants_audio=spoken)
+    for chunk in chunks_of(events(*payloads)):
+        assembler.feed(chunk)
+    assert assembler.ends_within_s == within_s
+
+
+def test_behind_a_gateway_that_makes_up_ends_only_a_real_bill_is_one() -> None:
+    vouched = BILL.replace("}}", ',"prompt_tokens_details":{"text_tokens":11}}}')
+    assert read(events(TEXT, STOP, vouched, "[DONE]"), bill_proves_end=True)[0].text == "Hello"
+    for made_up in ((STOP, BILL, "[DONE]"), (STOP, "[DONE]"), (STOP_WITH_BILL,)):
+        with pytest.raises(StreamError, match="gateway made it up"):
+            read(events(TEXT, *made_up), bill_proves_end=True)
 
 
 # --- Ends that are none ---
 
 
-@pytest.mark.parametrize("reason", ["error", "tool_calls", "STOP", "timeout", " "])
+@pytest.mark.parametrize("reason", ["error", "tool_calls", "timeout", "5"])
 def test_an_unknown_finish_reason_is_no_success(reason: str) -> None:
     with pytest.raises(AbnormalFinish, match="finish_reason"):
         read(ended(reason))
@@ -196,13 +279,27 @@ def test_an_end_mark_with_blanks_around_it_counts() -> None:
     assert read(ended("stop").replace(b"[DONE]", b" [DONE] "))[0].finish_reason == "stop"
 
 
-@pytest.mark.parametrize(
-    "payload",
-    ["hello", "{", "[]", "17", '"text"', '{"choices":{}}', '{"choices":[{"finish_reason":5}]}'],
-)
-def test_an_event_that_is_no_chunk_is_a_stream_error(payload: str) -> None:
-    with pytest.raises(StreamError, match="not a chunk"):
+@pytest.mark.parametrize("payload", ["{", '{"choices":[{"delta":{"con', 'tent":"lo"}}]}', '"Hel'])
+def test_an_event_that_may_be_a_part_of_the_answer_and_is_no_chunk_is_a_stream_error(
+    payload: str,
+) -> None:
+    with pytest.raises(StreamError, match="not a chunk") as caught:
         read(ended("stop", payload))
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("payload", ["hello", "17", '"text"', "2024-04-27 01:35:43", "OK 1/2"])
+def test_an_event_that_is_no_part_of_an_answer_is_passed_over_and_said(payload: str) -> None:
+    response, _ = read(ended("stop", TEXT, payload))
+    assert response.text == "Hello"
+    assert rules(response)[0] == "event-passed-over"
+    assert payload.strip('"') in response.doubts[0].message
+
+
+@pytest.mark.parametrize("payload", ["null", "[]", "{}", "{}{}", '{"choices":{}}', '{"choices":7}'])
+def test_an_event_of_nothing_is_nothing(payload: str) -> None:
+    response, _ = read(ended("stop", TEXT, payload))
+    assert (response.text, rules(response)) == ("Hello", ["usage-missing"])
 
 
 def test_bytes_that_are_no_utf_8_are_a_stream_error() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.errors import StreamError
-from omni_batch.stream.sse import SseDecoder
+from omni_batch.stream.sse import Event, SseDecoder
 
 LINE = st.binary(max_size=12).filter(lambda line: not set(line) & set(b"\r\n"))
 PAYLOAD = st.lists(LINE, min_size=1, max_size=3).map(b"\n".join)
@@ -16,7 +16,7 @@ WHOLE = b'\xef\xbb\xbf: hi\r\ndata: {"a":1}\r\n\r\nid:1\ndata:two\ndata: lines\n
 
 def payloads(*pieces: bytes) -> list[bytes]:
     decoder = SseDecoder()
-    return [payload for piece in pieces for payload in decoder.feed(piece)]
+    return [event.data for piece in pieces for event in decoder.feed(piece)]
 
 
 @st.composite
@@ -79,22 +79,59 @@ def test_lines_become_events(stream: bytes, expected: list[bytes]) -> None:
 def test_a_cr_at_the_end_waits_for_one_more_byte_and_no_longer() -> None:
     decoder = SseDecoder()
     assert decoder.feed(b"data: x\r\r") == []
-    assert decoder.feed(b":") == [b"x"]
+    assert decoder.feed(b":") == [Event(b"x")]
 
 
 @pytest.mark.parametrize(
-    "stream", [b"data: [DONE]", b"data:[DONE]\n", b"data: [DONE]\r", b"data: [DONE]\r\n"]
+    ("stream", "last"),
+    [
+        (b"data: [DONE]", b"[DONE]"),
+        (b"data:[DONE]\n", b"[DONE]"),
+        (b"data: [DONE]\r", b"[DONE]"),
+        (b"data: [DONE]\r\n", b"[DONE]"),
+        (b'data: {"a":1}', b'{"a":1}'),
+        (b"data: [DON", b"[DON"),
+        (b'{"a":1}', b'{"a":1}'),
+        (b'{\n  "a": 1\n}', b'{\n"a": 1\n}'),
+    ],
 )
-def test_an_unterminated_end_mark_counts_when_the_bytes_end(stream: bytes) -> None:
+def test_what_lacks_its_line_end_or_blank_line_is_an_event_when_the_bytes_end(
+    stream: bytes, last: bytes
+) -> None:
     decoder = SseDecoder()
-    assert (decoder.feed(stream), decoder.close()) == ([], True)
+    assert [event.data for event in [*decoder.feed(stream), *decoder.close()]] == [last]
 
 
-@pytest.mark.parametrize("stream", [b"", b"data: [DON", b'data: {"a":1}', b": [DONE]", b"[DONE]"])
-def test_anything_else_at_the_end_is_no_end_mark(stream: bytes) -> None:
+@pytest.mark.parametrize("stream", [b"", b": [DONE]", b"hello", b"id: 7", b"event: x"])
+def test_what_is_no_event_is_none_at_the_end_either(stream: bytes) -> None:
     decoder = SseDecoder()
-    decoder.feed(stream)
-    assert not decoder.close()
+    assert decoder.feed(stream) + decoder.close() == []
+
+
+# --- What servers send in place of the format ---
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n\n', [b'{"a":1}', b'{"b":2}', b"[DONE]"]),
+        (b'{"a":1}\n{"b":"}{"}\n[DONE]\n', [b'{"a":1}', b'{"b":"}{"}', b"[DONE]"]),
+        (b'{"a":1}\n\n{"b":2}\n\n', [b'{"a":1}', b'{"b":2}']),
+        (b'data: {"a":\ndata: 1}\n\n', [b'{"a":\n1}']),  # one JSON text in two lines
+        (b'data: {"a":\n  1}\n\n', [b'{"a":\n1}']),
+        (b'data: {"a":1}\n\n{"error":"x"}\n', [b'{"a":1}', b'{"error":"x"}']),
+    ],
+)
+def test_json_without_its_frame_is_an_event_each(stream: bytes, expected: list[bytes]) -> None:
+    for size in (1, 3, len(stream)):
+        pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
+        assert payloads(*pieces) == expected
+
+
+def test_an_event_has_the_name_that_stands_before_it() -> None:
+    stream = b"event: ping\ndata: 1\n\ndata: 2\n\nevent: x\ndata: 3\nevent: y\ndata: 4\n\n"
+    found = [(event.name, event.data) for event in SseDecoder().feed(stream)]
+    assert found == [("ping", b"1"), ("", b"2"), ("x", b"3"), ("y", b"4")]
 
 
 @pytest.mark.parametrize("piece", [b"data: 0123456789\n", b"0123456789"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_batch.stream.usage import parse_usage
+from omni_batch.stream.usage import Bill, parse_usage, read_usage, vouched_for
 from omni_batch.types import Usage
 
 TOTALS = {"prompt_tokens": 10, "completion_tokens": 363, "total_tokens": 373}
@@ -75,13 +75,14 @@ def test_details_may_be_null_absent_or_strange(details: object) -> None:
     assert parse_usage(wire) == parse_usage(TOTALS) == Usage(10, 363, 373)
 
 
-@pytest.mark.parametrize("total", [None, 0, "373", -1])
+@pytest.mark.parametrize("total", [None, 0, "373", -1, 50])
 def test_a_missing_total_is_the_sum(total: object) -> None:
     assert parse_usage({**TOTALS, "total_tokens": total}) == Usage(10, 363, 373)
 
 
 @pytest.mark.parametrize(
-    "count", [None, "7", -1, 1.5, True, float("nan"), float("inf"), 2**40, 10**400, [], {}]
+    "count",
+    [None, "7.5", "seven", -1, 1.5, True, float("nan"), float("inf"), 2**40, 10**400, [], {}],
 )
 def test_a_senseless_count_is_unknown(count: object) -> None:
     usage = parse_usage({**TOTALS, "prompt_tokens_details": {"audio_tokens": count}})
@@ -89,6 +90,10 @@ def test_a_senseless_count_is_unknown(count: object) -> None:
     assert usage.prompt_audio_tokens is None
     assert parse_usage({**TOTALS, "prompt_tokens": count}) is None
     assert parse_usage({**TOTALS, "completion_tokens": count}) is None
+
+
+def test_a_number_may_be_written_as_a_text() -> None:
+    assert parse_usage({"prompt_tokens": "10", "completion_tokens": "2"}) == Usage(10, 2, 12)
 
 
 def test_a_whole_number_may_be_written_as_a_float() -> None:
@@ -137,3 +142,90 @@ def test_what_was_written_to_the_cache_is_read_in_both_forms() -> None:
         usage = parse_usage({**totals, "prompt_tokens_details": details})
         assert usage is not None
         assert usage.cache_creation_tokens == 7
+
+
+# --- Bills that contradict themselves ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "usage", "said"),
+    [
+        ({"total_tokens": 50}, Usage(10, 363, 373), "total_tokens is 50"),
+        ({"total_tokens": -1}, Usage(10, 363, 373), "total_tokens is -1"),
+        ({"prompt_tokens": -1}, None, "prompt_tokens is -1"),
+        ({"completion_tokens": 1.5}, None, "completion_tokens is 1.5"),
+        (
+            {"prompt_tokens_details": {"text_tokens": 8, "image_tokens": 66}},
+            Usage(10, 363, 373),
+            "74 input tokens by kind, but 10 in all",
+        ),
+        ({"prompt_tokens_details": {"cached_tokens": 11}}, Usage(10, 363, 373), "11 cached tokens"),
+        (
+            {"completion_tokens_details": {"audio_tokens": 400, "text_tokens": 1}},
+            Usage(10, 363, 373),
+            "401 output tokens",
+        ),
+    ],
+)
+def test_of_a_contradiction_what_is_vouched_for_is_kept(
+    changes: dict[str, object], usage: Usage | None, said: str
+) -> None:
+    read, (doubt,) = read_usage({**TOTALS, **changes})
+    assert read == usage
+    assert doubt.rule == "usage-contradictory"
+    assert said in doubt.message
+
+
+def test_what_adds_up_is_not_doubted() -> None:
+    details = {"completion_tokens_details": {"text_tokens": 363, "reasoning_tokens": 195}}
+    assert read_usage({**TOTALS, **details})[1] == ()
+
+
+# --- The bill of a reply, of all the usages in it ---
+
+
+def bill(*usages: Usage) -> Bill:
+    made = Bill()
+    for usage in usages:
+        made.add(usage)
+    return made
+
+
+REAL, ZERO = Usage(11, 9, 20, prompt_text_tokens=11), Usage(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("usages", "billed"),
+    [
+        ((REAL, ZERO), REAL),
+        ((ZERO, REAL, ZERO), REAL),
+        ((Usage(11, 1, 12), Usage(11, 5, 16), REAL), REAL),  # previews that grow
+        ((Usage(11, 0, 11), Usage(0, 9, 9)), Usage(11, 9, 20)),  # each side apart
+    ],
+)
+def test_the_real_bill_is_kept(usages: tuple[Usage, ...], billed: Usage) -> None:
+    assert bill(*usages).usage(of_answer=True) == billed
+    assert not list(bill(*usages).doubts(of_answer=True))
+
+
+def test_a_bill_that_shrinks_is_doubted_and_the_larger_one_kept() -> None:
+    made = bill(REAL, Usage(11, 2, 13))
+    assert made.usage(of_answer=True) == REAL
+    assert [doubt.rule for doubt in made.doubts(of_answer=True)] == ["usage-contradictory"]
+
+
+@pytest.mark.parametrize("usage", [ZERO, Usage(0, 9, 9), Usage(11, 0, 11)])
+def test_no_tokens_are_no_bill_of_an_answer(usage: Usage) -> None:
+    assert bill(usage).usage(of_answer=True) is None
+    assert [doubt.rule for doubt in bill(usage).doubts(of_answer=True)] == ["usage-zero"]
+
+
+def test_an_empty_answer_may_be_billed_for_its_prompt_only() -> None:
+    usage = Usage(11, 0, 11)
+    assert bill(usage).usage(of_answer=False) == usage
+
+
+def test_only_a_bill_that_names_kinds_of_input_is_vouched_for() -> None:
+    assert vouched_for(REAL)
+    assert not vouched_for(Usage(11, 9, 20, cached_tokens=0))
+    assert not vouched_for(None)

@@ -27,7 +27,14 @@ from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.store import RunDir
 
-Death = Literal["killed", "torn", "power lost", "power lost, some of it written"]
+Death = Literal[
+    "killed",
+    "torn",
+    "power lost",
+    "power lost, its names written",
+    "power lost, some of it written",
+]
+"""Names are those in folders: a file system may write them long before what the files contain."""
 DIED = 137
 _POINTS = ("write", "ftruncate", "replace", "rename", "unlink", "rmdir", "mkdir", "fsync")
 _REAL = {name: getattr(os, name) for name in _POINTS}
@@ -85,12 +92,34 @@ class Guard:
         self._point.witness.write_text(f"{name} {done}")
         try:  # the lock is ours for ever: no other thread changes anything any more
             if self._disk:
-                chance = random.Random(self._point.at) if "some" in self._point.death else None
-                self._disk.lose_the_rest(chance)
+                self._disk.lose_the_rest(_luck(self._point))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(DIED)
+
+
+Names = dict[str, int]
+Luck = Callable[[bytes | Names, bytes | Names], bytes | Names]
+"""Of what is settled and what is there now, chooses what the disk has."""
+
+
+def _luck(point: Point) -> Luck:
+    match point.death:
+        case "power lost, some of it written":
+            return functools.partial(_some, random.Random(point.at))
+        case "power lost, its names written":
+            return lambda settled, latest: latest if isinstance(latest, dict) else settled
+        case _:
+            return lambda settled, latest: settled
+
+
+def _some(chance: random.Random, settled: bytes | Names, latest: bytes | Names) -> bytes | Names:
+    if isinstance(latest, dict) or isinstance(settled, dict):
+        return chance.choice((latest, settled))
+    torn = latest[: (len(settled) + len(latest)) // 2] if latest[: len(settled)] else b""
+    zeros = latest[: len(torn)] + bytes(len(latest) - len(torn))
+    return chance.choice((latest, settled, torn, zeros))
 
 
 def _path(target: int | str | os.PathLike[str], folder: int | None) -> Path | None:
@@ -101,9 +130,6 @@ def _path(target: int | str | os.PathLike[str], folder: int | None) -> Path | No
         return above / target
     except (OSError, TypeError):
         return None
-
-
-Names = dict[str, int]
 
 
 class _OnDisk:
@@ -135,17 +161,17 @@ class _OnDisk:
             if inner not in self._held:
                 self._held[inner] = os.open(path / name, os.O_RDONLY)
 
-    def lose_the_rest(self, chance: random.Random | None) -> None:
+    def lose_the_rest(self, luck: Luck) -> None:
         """Write down beside the folder what the next start of the machine would find in it.
 
         Args:
-            chance: decides what of the rest was written nevertheless; None: nothing.
+            luck: decides what of the rest was written nevertheless.
         """
         now: dict[int, bytes | Names] = {}
         for path in (self._folder, *self._folder.rglob("*")):
             now[path.stat().st_ino] = _now(path)
         top = self._folder.stat().st_ino
-        image = self._image(top, Path(), now, chance)
+        image = self._image(top, Path(), now, luck)
         after = _after(self._folder)
         after.mkdir()
         for name, content in image.items():
@@ -153,9 +179,9 @@ class _OnDisk:
             path.mkdir() if content is None else path.write_bytes(content)
 
     def _image(
-        self, number: int, path: Path, now: dict[int, bytes | Names], chance: random.Random | None
+        self, number: int, path: Path, now: dict[int, bytes | Names], luck: Luck
     ) -> dict[Path, bytes | None]:
-        names = self._settled(number, now, chance)
+        names = self._settled(number, now, luck)
         assert isinstance(names, dict)
         image: dict[Path, bytes | None] = {}
         for name, inner in names.items():
@@ -164,24 +190,16 @@ class _OnDisk:
                 held is not None and S_ISDIR(os.fstat(held).st_mode)
             )
             if is_folder:
-                image |= {path / name: None} | self._image(inner, path / name, now, chance)
+                image |= {path / name: None} | self._image(inner, path / name, now, luck)
             else:
-                content = self._settled(inner, now, chance)
+                content = self._settled(inner, now, luck)
                 image[path / name] = content if isinstance(content, bytes) else b""
         return image
 
-    def _settled(
-        self, number: int, now: dict[int, bytes | Names], chance: random.Random | None
-    ) -> bytes | Names:
+    def _settled(self, number: int, now: dict[int, bytes | Names], luck: Luck) -> bytes | Names:
         latest = now.get(number)
         settled = self._contents.get(number, {} if isinstance(latest, dict) else b"")
-        if chance is None or latest is None or latest == settled:
-            return settled
-        if isinstance(latest, dict) or isinstance(settled, dict):
-            return chance.choice((latest, settled))
-        torn = latest[: (len(settled) + len(latest)) // 2] if latest[: len(settled)] else b""
-        zeros = latest[: len(torn)] + bytes(len(latest) - len(torn))
-        return chance.choice((latest, settled, torn, zeros))
+        return settled if latest is None or latest == settled else luck(settled, latest)
 
 
 def _now(path: Path) -> bytes | Names:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,9 +10,8 @@ from typing import Any, Literal
 import pybase64
 
 from omni_batch.stream.assemble import Assembler
-from omni_batch.stream.chunks import decode
-from omni_batch.stream.sse import SseDecoder
-from omni_batch.types import Chunk, Response
+from omni_batch.stream.reply import ReplyDecoder
+from omni_batch.types import Response
 
 Truth = Literal["whole", "broken", "either"]
 """whole: must be understood; broken: must never be; either: nobody can tell, but it is no crash."""
@@ -32,7 +32,7 @@ class Stream:
     samples: int = 0
     truth: Truth = "whole"
     after_end: bytes = b""
-    cut_before_end: bool = False
+    cut: Literal["nowhere", "before the reason", "behind the reason"] = "nowhere"
     mutation: str = "none"
 
 
@@ -48,18 +48,16 @@ def make_stream(rng: random.Random) -> tuple[Stream, list[bytes]]:
 
 def read(pieces: list[bytes], *, wants_audio: bool) -> tuple[Response, int]:
     """The pure path as the client joins it; the answer and the bytes of its sound."""
-    sse, assembler = SseDecoder(), Assembler(wants_audio=wants_audio)
+    decoder, assembler = ReplyDecoder(), Assembler(wants_audio=wants_audio)
     sound_bytes = 0
     for piece in pieces:
-        for payload in sse.feed(piece):
-            chunk = decode(payload)
+        for chunk in decoder.feed(piece):
             sound_bytes += len(assembler.feed(chunk))
-            if chunk.done:
-                response, last = assembler.finish()
-                return response, sound_bytes + len(last)
-    if sse.close():
-        assembler.feed(Chunk(done=True))
-    response, last = assembler.finish()
+        if decoder.done:
+            break
+    else:
+        sound_bytes += sum(len(assembler.feed(chunk)) for chunk in decoder.end())
+    response, last = assembler.finish("broken" if decoder.torn else "orderly")
     return response, sound_bytes + len(last)
 
 
@@ -158,16 +156,38 @@ def _two_finish_frames(stream: Stream, rng: random.Random) -> None:
     stream.events.insert(-1, _frame(rng, {}, rng.choice(("stop", "length"))))
 
 
+def _no_end_mark(stream: Stream, rng: random.Random) -> None:
+    stream.events.pop()
+
+
+def _cut_behind_the_reason(stream: Stream, rng: random.Random) -> None:
+    """A text that says why it ended is whole; of speech the bill may be torn."""
+    stream.cut = "behind the reason"
+    stream.truth = "either" if stream.wants_audio else "whole"
+
+
+def _no_part_of_it(stream: Stream, rng: random.Random) -> None:
+    payloads = (b"null", b"[]", b"7", b'"x"', b"{}{}", b"<html>", b'{"choices":7}', b"ping")
+    stream.events.insert(rng.randrange(len(stream.events)), rng.choice(payloads))
+
+
+def _other_framing(stream: Stream, rng: random.Random) -> None:
+    """Two events in one, or one JSON text beside the other."""
+    place = rng.randrange(len(stream.events) - 1)
+    joint = rng.choice((b"", b" ", b"data: "))
+    stream.events[place : place + 2] = [joint.join(stream.events[place : place + 2])]
+
+
+def _the_whole_again(stream: Stream, rng: random.Random) -> None:
+    message = {"message": {"role": "assistant", "content": stream.text}, "finish_reason": "stop"}
+    stream.events.insert(-2, json.dumps({"choices": [message]}).encode())
+
+
 # --- damage: never a success ---
 
 
 def _cut(stream: Stream, rng: random.Random) -> None:
-    stream.truth, stream.cut_before_end = "broken", True
-
-
-def _no_end_mark(stream: Stream, rng: random.Random) -> None:
-    stream.truth = "broken"
-    stream.events.pop()
+    stream.truth, stream.cut = "broken", "before the reason"
 
 
 def _no_finish(stream: Stream, rng: random.Random) -> None:
@@ -180,25 +200,27 @@ def _error_inside(stream: Stream, rng: random.Random) -> None:
     code: Any = rng.choice(("data_inspection_failed", "limit_requests", 502, None, [], "x" * 999))
     message: Any = rng.choice(("no", "<" * 5000, "\x1b[31m", {"a": 1}, None, 5, "sk-0123456789abc"))
     place = rng.randrange(len(stream.events))
+    if not code and not message:  # a gateway's form without an error in it
+        message = "no"
     error = json.dumps({"error": {"code": code, "message": message}}).encode()
     stream.events.insert(place, error)
 
 
 def _wrong_finish(stream: Stream, rng: random.Random) -> None:
     stream.truth = "broken"
-    reason = rng.choice(("content_filter", "tool_calls", "error", "STOP", "x" * 9999))
+    reason = rng.choice(("content_filter", "tool_calls", "error", "x" * 9999))
     frame = _frame(rng, {}, reason)
     stream.events.insert(rng.choice((-3, -2, -1)), frame)
 
 
 def _no_chunk(stream: Stream, rng: random.Random) -> None:
     stream.truth = "broken"
-    payloads = (b"{", b"null", b"[]", b"7", b'"x"', b"{}{}", b"<html>", b"\xff", b'{"choices":7}')
+    payloads = (b"{", b'{"choices":[{"delta":{"con', b"{}{", b'"x', b"\xff", b'tent":"lo"}}]}')
     stream.events.insert(rng.randrange(len(stream.events)), rng.choice(payloads))
 
 
 def _wrong_type(stream: Stream, rng: random.Random) -> None:
-    stream.truth = "broken"
+    stream.truth = "either"
     wrong = rng.choice((b"7", b"[]", b'{"a":1}', b"true", b'"\xff"', b'"\\ud800"', *RAW_GARBAGE))
     shape = rng.choice(
         (
@@ -278,8 +300,9 @@ def _long_line(stream: Stream, rng: random.Random) -> None:
 
 _MUTATIONS: tuple[Callable[[Stream, random.Random], None], ...] = (
     *(_odd_usage, _impossible_usage, _usage_twice, _frames_after_the_end, _comments),
-    *(_unknown_members, _duplicate_keys, _two_finish_frames),
-    *(_cut, _cut, _no_end_mark, _no_finish, _error_inside, _wrong_finish, _no_chunk, _wrong_type),
+    *(_unknown_members, _duplicate_keys, _two_finish_frames, _no_end_mark, _no_part_of_it),
+    *(_cut_behind_the_reason, _other_framing, _the_whole_again),
+    *(_cut, _cut, _no_finish, _error_inside, _wrong_finish, _no_chunk, _wrong_type),
     *(_deep, _no_base64, _lying_wav, _speechless),
     *(_noise, _noise, _shuffled, _long_line),
 )
@@ -292,8 +315,15 @@ def _bytes(stream: Stream, rng: random.Random) -> bytes:
     end = rng.choice((b"\n", b"\n", b"\r\n", b"\r"))
     lines = [b"data: " + event.replace(b"\n", end) + end + end for event in stream.events]
     data = (b"\xef\xbb\xbf" if rng.random() < 0.1 else b"") + b"".join(lines)
-    if stream.cut_before_end:
-        return data[: rng.randrange(data.rindex(b"[DONE]") + len(b"[DONE]"))]
+    if stream.cut != "nowhere":
+        reason = re.search(rb'"finish_reason": "[a-z]+"', data)
+        assert reason is not None
+        # The reason's event is whole with the brace that closes it.
+        whole = data.index(b"\n" if end != b"\r" else b"\r", reason.end())
+        whole = len(data[:whole].rstrip())
+        return data[
+            : rng.randrange(whole) if "before" in stream.cut else rng.randint(whole, len(data))
+        ]
     return data + stream.after_end
 
 

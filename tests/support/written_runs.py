@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from omni_batch.doubts import Doubt
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import Rejected
 from omni_batch.progress.counters import of_tables
@@ -38,6 +39,7 @@ class Written:
     attempts: tuple[Attempt, ...] | None = None
     """Others than the one that the fields above tell of."""
     reused_from: str | None = None
+    doubts: tuple[Doubt, ...] = ()
     columns: dict[str, Any] = field(default_factory=dict)
     """Of its Item: image, audio, frames, source, …"""
 
@@ -126,6 +128,7 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
         error=error,
         cost=None if failed else cost,
         reused_from=row.reused_from,
+        doubts=row.doubts,
     )
     facts = RunFacts(run.run_id, "qwen3-omni-flash", "simulator")
     return Entry(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from omni_batch.counts import Counts
+from omni_batch.doubts import DoubtGroup
 from omni_batch.store import RunRecord
 
 
@@ -181,6 +182,8 @@ class RunReport:
     estimates: tuple[Estimate, ...]
     outcomes: tuple[Outcome, ...]
     failures: tuple[FailureKind, ...]
+    doubts: tuple[DoubtGroup, ...]
+    """What is doubted about the run, then about rows: the rule with most rows first."""
     settings: Mapping[str, str]
     """What was set in the config, by dotted key; never where requests went or with which key."""
 

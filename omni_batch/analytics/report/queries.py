@@ -201,3 +201,20 @@ FAILURES = rf"""
     order by kind_items desc, kind, items desc, pattern
 """
 """Failed items by kind and by what their messages have in common, the most frequent first."""
+
+
+# --- what is doubted ---
+
+DOUBTS = f"""
+    with doubted as (
+        select item_id, row_number as row, unnest(warnings) as text from results
+    ), ruled as (
+        select item_id, row, split_part(text, ': ', 1) as rule,
+               left(substr(text, length(rule) + 3), {_MESSAGE_CHARS}) as message
+        from doubted
+    )
+    select rule, arg_min(message, row) as message, count(distinct row)::bigint as rows,
+           arg_min(item_id, row) as item_id
+    from ruled group by rule order by rows desc, rule
+"""
+"""Rows by the rule that doubts them, each with its first row."""

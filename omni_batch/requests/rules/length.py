@@ -7,7 +7,7 @@ A prompt that is too long only by a guess makes a warning.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from omni_batch.catalogue import TokenRules
+from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import estimate_prompt
 from omni_batch.doubts import Doubt
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation
@@ -35,7 +35,7 @@ def _input_length(context: RuleContext) -> Iterator[Finding]:
     if cap is None or context.estimate.total <= cap:
         return
     message = _too_long(context, cap)
-    if _at_least(context.request, model.tokens) > cap:
+    if _at_least(context.request, model) > cap:
         yield Violation("input-too-long", message, fact)
     else:
         yield Doubt("input-too-long", f"{message} (part of this is a guess)")
@@ -57,14 +57,21 @@ def _too_long(context: RuleContext, cap: int) -> str:
     )
 
 
-def _at_least(request: Request, rules: TokenRules) -> int:
-    """Tokens that don't rest on a guess."""
+def _at_least(request: Request, model: Model) -> int:
+    """Tokens that rest on no guess, as those of media do where nobody states the model's rules."""
+    stated = not model.is_unverified("tokens")
     messages = tuple(
-        replace(message, parts=tuple(part for part in message.parts if _measured(part, request)))
+        replace(
+            message, parts=tuple(part for part in message.parts if _sure(part, request, stated))
+        )
         for message in request.messages
     )
-    sure = estimate_prompt(replace(request, messages=messages), rules)
+    sure = estimate_prompt(replace(request, messages=messages), model.tokens)
     return sure.total - sure.text + int(sure.text * _TEXT_AT_LEAST)
+
+
+def _sure(part: Part, request: Request, stated: bool) -> bool:
+    return isinstance(part, str) or (stated and _measured(part, request))
 
 
 def _measured(part: Part, request: Request) -> bool:
@@ -72,6 +79,8 @@ def _measured(part: Part, request: Request) -> bool:
         return True
     if isinstance(part, Frames):
         return bool(part.images) and all(_measured(image, request) for image in part.images)
+    if part.duration_guessed:
+        return False
     if part.kind == "audio":
         return _sane(part.duration_s)
     # Other pixels or frames a second may have been asked for, and the estimate knows nothing of it.

@@ -1,11 +1,12 @@
 """Rules on what is asked for: speech, thinking, options. Pure."""
 
 from collections.abc import Iterator
-from typing import Any
 
+from omni_batch.catalogue import Model, Reading
 from omni_batch.doubts import Doubt
-from omni_batch.requests.request_options import REQUEST_OPTIONS
-from omni_batch.requests.rules.context import RuleContext, Violation
+from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
+from omni_batch.requests.rules.asked import asked_options
+from omni_batch.requests.rules.context import RuleContext, Violation, listed
 from omni_batch.text import nearest
 from omni_batch.types import kind_of
 
@@ -14,14 +15,16 @@ def _speech(context: RuleContext) -> Iterator[Violation]:
     if not context.request.wants_audio:
         return
     remedy = "set request.modalities: [text]"
-    if context.thinking:
+    if not context.can_speak:
+        yield Violation(
+            "speech-not-offered",
+            f"{context.name} does not speak: {remedy}, or choose a model that speaks",
+            "audio_out",
+        )
+    elif context.thinking:
         yield Violation(
             "speech-with-thinking",
             f"speech is not available in thinking mode: set request.thinking: false, or {remedy}",
-        )
-    if not context.can_speak:
-        yield Violation(
-            "speech-not-offered", f"{context.name} does not speak: {remedy}", "audio_out"
         )
     if not context.server.speaks:
         yield Violation("speech-not-served", f"{context.server.name} does not speak: {remedy}")
@@ -45,53 +48,95 @@ def _caps(context: RuleContext) -> Iterator[Violation]:
             yield Violation(rule, message, option.cap)
 
 
+def _several_answers(context: RuleContext) -> Iterator[Violation]:
+    for name, count in several_answers(context.request.options).items():
+        message = (
+            f"request.extra.{name} is {count!r}, but a row holds one answer: remove it, and give "
+            "the row more than once for several"
+        )
+        yield Violation("several-answers", message)
+
+
 def _options_of_model(context: RuleContext) -> Iterator[Violation]:
     if context.model is None:
         return
-    for name, value in sorted(_sent(context).items()):
-        option = REQUEST_OPTIONS.get(name)
-        if option and option.of_some_models and name not in context.model.parameters:
+    for asked in asked_options(context):
+        option = REQUEST_OPTIONS.get(asked.name)
+        if option and option.of_some_models and asked.name not in context.model.parameters:
             yield Violation(
                 "option-not-taken",
-                f"request.{name} is {value!r}, but {context.name} does not take it: remove it",
+                f"{asked} is {asked.value!r}, but {context.name} does not take it: remove it",
                 "parameters",
             )
 
 
-def _options_of_server(context: RuleContext) -> Iterator[Violation]:
-    taken = context.server.parameters
-    for name in sorted(_sent(context).keys() - taken) if taken is not None else ():
-        message = f"{context.server.name} servers don't take request.{name}: remove it"
-        yield Violation("option-not-served", message)
+def _role(context: RuleContext) -> Iterator[Doubt]:
+    if context.request.role_as_turns:
+        message = (
+            f"{context.name} knows no system message while it speaks: it is sent as a first turn "
+            "of the user, which an assistant's turn accepts"
+        )
+        yield Doubt("role-as-first-turn", message)
 
 
-def _sent(context: RuleContext) -> dict[str, Any]:
-    """All options that go out, those of media only beside such media; False is as good as unset."""
-    kinds = {kind_of(part) for part in context.parts()}
-    request = context.request
-    beside = {
-        name: value
-        for name, value in request.media_options.items()
-        if name in REQUEST_OPTIONS and kinds & REQUEST_OPTIONS[name].beside
-    }
-    sent = {**request.options, **beside}
-    return {name: value for name, value in sent.items() if value is not False}
+def _thinking_with_media(context: RuleContext) -> Iterator[Doubt]:
+    if context.model is None or not context.thinking or not context.model.media_without_thinking:
+        return
+    kinds = dict.fromkeys(kind_of(part) for part in context.parts())
+    kinds.pop("text", None)
+    if kinds:
+        yield Doubt(
+            "thinking-with-media",
+            f"{context.name} thinks about {listed(kinds)} here; all samples of the vendor with "
+            "media run it without: set request.thinking: false, or compare a few rows",
+        )
 
 
 def _voice(context: RuleContext) -> Iterator[Doubt]:
     model, voice = context.model, context.request.voice
-    if not context.request.wants_audio or not voice or model is None:
+    if not context.request.wants_audio or not voice or model is None or not model.voices:
         return
-    if not model.voices or voice in model.voices:
-        return
+    having = [reading for reading in model.voice_readings() if voice in reading.voices]
+    if having and voice not in model.undisputed_voices():
+        yield _voice_of_one_edition(context.name, voice, model, having[0])
+    elif voice not in model.voices:
+        yield _voice_not_listed(context.name, voice, model)
+
+
+def _voice_of_one_edition(name: str, voice: str, model: Model, having: Reading) -> Doubt:
+    """A voice that the model has by some of the vendor's editions and not by others."""
+    snapshot = f"set model: {having.model}, or " if having.model else ""
+    sure = model.undisputed_voices()
+    example = model.default_voice if model.default_voice in sure else sure[0]
+    return Doubt(
+        "voice-of-one-edition",
+        f"voice {voice} may be refused: {name} has it by {having.source} ({having.says}), not by "
+        f"others; {snapshot}choose one of the {len(sure)} that all editions have, such as "
+        f"{example}",
+    )
+
+
+def _voice_not_listed(name: str, voice: str, model: Model) -> Doubt:
     near = nearest(voice, model.voices)
     hint = f"did you mean {near}?" if near else f"try {model.default_voice}"
     clone = " (cloned voices of the account are not listed)" if model.cloned_voices else ""
-    message = f"voice {voice} is not in the catalogue's list for {context.name}{clone}; {hint}"
-    yield Doubt("voice-not-listed", message)
+    message = f"voice {voice} is not in the catalogue's list for {name}{clone}; {hint}"
+    return Doubt("voice-not-listed", message)
 
 
-RULES = (_speech, _thinking, _caps, _options_of_model, _voice)
-RULES_OF_CONFIG = (*RULES, _options_of_server)
-"""What can be judged before a row is read; `request.extra` may hold what a server is not known to
-take."""
+def _voice_without_speech(context: RuleContext) -> Iterator[Doubt]:
+    request = context.request
+    if request.voice and not request.wants_audio:
+        message = (
+            f"voice {request.voice} is not sent, as text alone is asked for; for speech set "
+            "request.modalities: [text, audio]"
+        )
+        yield Doubt("voice-without-speech", message)
+
+
+RULES_OF_CONFIG = (
+    *(_speech, _thinking, _caps, _several_answers, _options_of_model),
+    *(_voice, _voice_without_speech),
+)
+"""What can be judged before a row is read."""
+RULES = (*RULES_OF_CONFIG, _thinking_with_media, _role)

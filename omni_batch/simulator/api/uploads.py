@@ -14,7 +14,8 @@ from omni_batch.simulator.api.form_data import Form, read_form
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.api.upload_store import OssRefused, Stored, permission
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.media_info import Medium
+from omni_batch.simulator.checks.media import measures
+from omni_batch.simulator.checks.media_info import Medium, Undecodable
 
 UPLOAD_PATH = "/oss"
 FIELDS = (
@@ -22,6 +23,8 @@ FIELDS = (
     *("x-oss-forbid-overwrite", "success_action_status", "file"),
 )
 """Parts of an upload in the documented order."""
+CONTENT_TYPE = "x-oss-content-type"
+"""The vendor's SDK (2.0.2) sends it as well, before the file."""
 _IN_MEMORY_BYTES = 2**20
 
 
@@ -60,7 +63,7 @@ async def take_file(exchange: Exchange, service: Service) -> None:
 async def _receive(exchange: Exchange, service: Service, file: IO[bytes]) -> None:
     store, options = service.upload_store, service.options
     form = await _read(exchange, file, options.max_file_size_mb * 2**20)
-    if form.names != list(FIELDS):
+    if form.names not in (list(FIELDS), [*FIELDS[:-1], CONTENT_TYPE, FIELDS[-1]]):
         message = f"The fields are {', '.join(form.names)}; they must be {', '.join(FIELDS)}."
         raise OssRefused(400, "InvalidArgument", message)
     model, most_bytes = permission(form.fields)
@@ -89,14 +92,12 @@ async def _read(exchange: Exchange, file: IO[bytes], most_bytes: int) -> Form:
 
 def _inspect(file: IO[bytes]) -> tuple[Mapping[str, Medium], str]:
     """The file measured as each kind of media it can be, and its hash."""
-    from omni_batch.simulator.checks import measure
-
     media: dict[str, Medium] = {}
-    for kind, measured in measure.BY_KIND.items():
+    for kind, measured in measures().items():
         file.seek(0)
         try:
             media[kind] = measured(file)
-        except measure.Undecodable:
+        except Undecodable:
             continue
         if kind == "image":
             break  # FFmpeg would take it for a film of one frame

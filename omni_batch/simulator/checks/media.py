@@ -5,12 +5,22 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import IO
 
 import pybase64
 
 from omni_batch.simulator.checks.chat import Part
-from omni_batch.simulator.checks.media_info import Film, Frames, Medium, Picture, Sound
+from omni_batch.simulator.checks.media_info import (
+    Failure,
+    Film,
+    Frames,
+    Medium,
+    NotDownloaded,
+    Picture,
+    Sound,
+    Undecodable,
+)
 from omni_batch.simulator.checks.models import MediaRules
 from omni_batch.simulator.checks.refusal import invalid, unprocessable
 
@@ -18,14 +28,15 @@ SIZES_PX = ((1280, 720), (1024, 768), (640, 480), (1920, 1080), (800, 600))
 _SIZE = re.compile(r"(?<!\d)(\d{1,5})x(\d{1,5})(?!\d)")
 _SECONDS = re.compile(r"(?<!\d)(\d{1,4})s(?![a-z0-9])")
 
-URL_FAILURES = (
-    ("/404", "Failed to find the requested media resource during the data inspection process."),
-    ("missing", "Failed to find the requested media resource during the data inspection process."),
-    ("/403", "Don't have authorization to access the media resource during the data inspection."),
-    ("/timeout", "Download multimodal file timed out"),
-    ("/unreachable", "Failed to download multimodal content"),
-    ("/wrong-type", "Wrong Content-Type of multimodal url"),
-)
+URL_FAILURES: Mapping[str, Failure] = {
+    "/404": "missing",
+    "missing": "missing",
+    "/403": "denied",
+    "/timeout": "slow",
+    "/unreachable": "unreachable",
+    "/503": "down",
+    "/wrong-type": "mistyped",
+}
 """What a URL contains, and how its download then fails."""
 
 Fetch = Callable[[str, str], Medium]
@@ -40,7 +51,8 @@ def measure_part(part: Part, rules: MediaRules, *, oss: Fetch | None = None) -> 
         rules: limits of the model.
         oss: gives the files behind oss:// references; None refuses them.
     Raises:
-        Refused: it can't be fetched or decoded, or it is too large, too small or too long.
+        Refused: it can't be decoded, or it is too large, too small or too long.
+        NotDownloaded: it can't be had.
     """
     if part.kind == "frames":
         pictures = tuple(_fetch("image", ref, rules, oss) for ref in part.refs)
@@ -57,8 +69,8 @@ def _check_length(medium: Medium, rules: MediaRules) -> None:
             raise invalid(message, code="InvalidURL")
         case Film(duration_s=seconds) if seconds > rules.video_max_s:
             raise _unprocessable_video("The video file is too long.")
-        # Containers round durations, so a clip cut at two seconds may measure a frame less.
-        case Film(duration_s=seconds) if seconds < rules.video_min_s - 0.1:
+        # Rates are rounded, so a clip of two seconds may measure a little less, but no frame less.
+        case Film(duration_s=seconds, fps=fps) if seconds < rules.video_min_s - 0.5 / fps:
             raise _unprocessable_video("The video file is too short.")
         case _:
             pass
@@ -84,10 +96,13 @@ def fake_download(kind: str, url: str) -> Medium:
     """Stand-in for a download: size and length come from the URL, so they never change.
 
     A URL may ask for them, as in ".../640x480/clip-12s.mp4".
+
+    Raises:
+        NotDownloaded: the URL asks for that.
     """
-    for sign, message in URL_FAILURES:
+    for sign, why in URL_FAILURES.items():
         if sign in url:
-            raise unprocessable(message)
+            raise NotDownloaded(url, why)
     number = zlib.crc32(url.encode())
     sized, timed = _SIZE.search(url), _SECONDS.search(url)
     width, height = SIZES_PX[number % len(SIZES_PX)]
@@ -100,7 +115,7 @@ def fake_download(kind: str, url: str) -> Medium:
         return checked(Picture(width, height))
     if not sized:
         width, height = 1280, 720
-    return Film(seconds, 25.0, round(seconds * 25), width, height, has_sound=True)
+    return Film(seconds, 25.0, round(seconds * 25), width, height, sound_s=seconds)
 
 
 _measured: dict[tuple[str, bytes], Medium] = {}
@@ -122,18 +137,23 @@ def _decode(kind: str, ref: str, rules: MediaRules) -> Medium:
 
 
 def _measure(kind: str, encoded: bytes) -> Medium:
-    # Pillow and PyAV take a quarter of a second to import; only requests with media pay it.
-    from omni_batch.simulator.checks import measure
-
     try:
         data = pybase64.b64decode(encoded, validate=True)
     except binascii.Error:
         data = b""
     try:
-        medium = measure.BY_KIND[kind](io.BytesIO(data))
-    except measure.Undecodable:
+        medium = measures()[kind](io.BytesIO(data))
+    except Undecodable:
         raise unprocessable(UNDECODABLE[kind]) from None
     return checked(medium)
+
+
+def measures() -> Mapping[str, Callable[[IO[bytes]], Medium]]:
+    """Kind of part to the way a file of it is measured, which may raise Undecodable."""
+    # Pillow and PyAV take a quarter of a second to import; only requests with media pay it.
+    from omni_batch.simulator.checks import pictures, recordings
+
+    return {"image": pictures.picture, "audio": recordings.sound, "video": recordings.film}
 
 
 UNDECODABLE = {

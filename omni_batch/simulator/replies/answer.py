@@ -119,7 +119,7 @@ def describe(medium: Medium) -> str:
         case Sound():
             return f"A recording of {medium.duration_s:.1f} seconds{_loudness(medium)}."
         case Film():
-            sound = "with sound" if medium.has_sound else "without sound"
+            sound = "with sound" if medium.sound_s else "without sound"
             size = f"{medium.width_px} x {medium.height_px} pixels"
             pace = f"{medium.duration_s:.1f} seconds at {medium.fps:.4g} frames a second"
             return f"A video of {pace}, {size}, {sound}{_mostly(medium.colours)}."
