@@ -29,6 +29,7 @@ from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
+from omni_batch.store.record import RunRecord
 from omni_batch.stream.assemble import Assembler
 from omni_batch.types import Message, Request, Response, Usage
 from tests.conftest import KEY, MakeConfig, prompts, read_table
