@@ -1,13 +1,24 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from omni_batch.errors import ConfigError
 from omni_batch.text import did_you_mean
@@ -22,13 +33,34 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Target = Literal["prompt", "image", "audio", "video", "frames", "system", "voice", "messages"]
+"""Columns of a manifest with a meaning, besides the id."""
+
+
 class ManifestConfig(Frozen):
     """Which rows to send."""
 
     path: str = Field(min_length=1)
-    """File, or any URL that fsspec opens. CSV, TSV, JSONL (also .ndjson) or Parquet."""
+    """File, or any URL that fsspec opens: CSV, TSV, JSONL (also .ndjson) or Parquet. Or a folder or
+    glob of media files."""
     id_column: str = "item_id"
-    """Column that names each row; where it is missing, the id is made of the row's content."""
+    """Column that names each row; where it is missing, the id is made of the name of the row's
+    file, or of its content."""
+    columns: dict[Target, str] = {}
+    """Names of columns in the manifest, where they differ: {image: file_name}."""
+    free_columns: tuple[str, ...] = ()
+    """Columns that hold nothing to send, whatever they look like."""
+
+    @model_validator(mode="after")
+    def _one_sense_for_each_column(self) -> Self:
+        named = list(self.columns.values())
+        if doubled := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"manifest.columns has {doubled[0]} more than once; keep one")
+        if both := sorted(set(named).intersection(self.free_columns)):
+            raise ValueError(
+                f"{both[0]} is in manifest.columns and in manifest.free_columns; keep one"
+            )
+        return self
 
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
@@ -105,6 +137,12 @@ class MediaConfig(Frozen):
     """Largest media that we fetch ourselves, for servers that can't."""
     allow_private_downloads: bool = False
     """Whether we may fetch from loopback and private addresses."""
+    probe_urls: Literal["ranges", "head", "off"] | None = None
+    """How media behind http(s) URLs are probed. ranges: type, size and length by their first and
+    last bytes. head: type and size by what the host says. off: all of it is guessed. None: ranges
+    in `check`, off in a run."""
+    probe_urls_max: int = Field(default=10_000, ge=1)
+    """Most different URLs to probe; the rest is guessed, which is said."""
     fit: Literal["refuse"] = "refuse"
     """refuse: media over a limit fail their item; nothing is converted."""
     roots: tuple[str, ...] = (".",)
@@ -185,14 +223,51 @@ class RetryConfig(Frozen):
     """How long an endpoint may be down before the run stops."""
 
 
+_COST = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?: +([A-Za-z]{3}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class CostLimit:
+    """An amount of money: `5 USD`, or `5` where the endpoints are paid in one currency."""
+
+    amount: float
+    currency: str | None = None
+    """ISO 4217."""
+
+    def __str__(self) -> str:
+        return f"{self.amount:.12g} {self.currency}" if self.currency else f"{self.amount:.12g}"
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Read what a config holds; ValueError where it is no amount above 0."""
+        if value is None or isinstance(value, cls):
+            return value
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        found = _COST.fullmatch(value.strip()) if isinstance(value, str) else None
+        amount = float(found[1]) if found else float(value) if number else math.nan
+        if not 0 < amount < math.inf:
+            raise ValueError("must be an amount above 0, such as 5 USD")
+        return cls(amount, found[2].upper() if found and found[2] else None)
+
+    def kept(self) -> str | float:
+        """As a config holds it."""
+        return str(self) if self.currency else self.amount
+
+
 class BudgetConfig(Frozen):
     """When to stop spending. None: no limit."""
 
-    max_cost: float | None = Field(default=None, gt=0)
-    """In the endpoint's currency."""
+    max_cost: Annotated[
+        CostLimit | None,
+        BeforeValidator(CostLimit.of),
+        PlainSerializer(lambda limit: limit and limit.kept()),
+    ] = None
+    """An amount with its currency, such as 5 USD; without one it is the endpoint's."""
     max_tokens: int | None = Field(default=None, gt=0)
     max_failure_rate: float | None = Field(default=None, gt=0, le=1)
     """Share of failed items, judged after the first 50."""
+    unbilled_media: Literal["stop", "warn"] = "stop"
+    """What to do where the service bills rows as if their media had not been there."""
 
 
 class Config(Frozen):
@@ -250,6 +325,20 @@ class Config(Frozen):
         if isinstance(value, int) and not 1 <= value <= 100_000:
             raise ValueError("must be auto or between 1 and 100000")
         return value
+
+
+def check_request(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names and ranges of `request`; values as a config would hold them.
+
+    Raises:
+        ConfigError: names each that is wrong.
+    """
+    try:
+        checked = RequestConfig.model_validate(options)
+    except ValidationError as exc:
+        problems = (_explain(error) for error in exc.errors(include_url=False))
+        raise ConfigError("; ".join(problems)) from None
+    return {name: getattr(checked, name) for name in options}
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -4,8 +4,11 @@ A doubt is found by a rule. The table has it as one text, `rule: message`; whoev
 groups them by rule and keeps one of them as an example.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+EMPTY_ANSWER = "answer-empty"
+"""Rule that doubts an answer without content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,22 @@ class DoubtGroup:
     """0 where it concerns the run, not a row."""
     item_id: str | None = None
     """Of the first row."""
+
+
+def of_run_and_rows(
+    of_run: Iterable[DoubtGroup], of_rows: Sequence[DoubtGroup]
+) -> tuple[DoubtGroup, ...]:
+    """Those of the run that no group of rows says as well, then those of rows.
+
+    Args:
+        of_rows: their messages may be cut short.
+    """
+
+    def said(doubt: DoubtGroup) -> bool:
+        same = (group for group in of_rows if group.rule == doubt.rule)
+        return any(doubt.message.startswith(group.message) for group in same)
+
+    return *(doubt for doubt in of_run if not said(doubt)), *of_rows
 
 
 class DoubtGroups:

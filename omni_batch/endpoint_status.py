@@ -34,7 +34,9 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     in_flight: int = 0
     waiting: int = 0
     paused_s: float = 0.0
-    """Until requests start again, because the service said 429."""
+    """Until requests start again, as the service wants it."""
+    paused_after_429: bool = False
+    """It refused a request; False: it said that nothing is left of a limit."""
     down_s: float = 0.0
     """How long it has not answered."""
     rate_limited: dict[str, int] = {}

@@ -22,6 +22,8 @@ OmniBatchError
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
+├── NothingBought          the answers so far are all of no use
+├── MediaIgnored           the service does not read the media that it is sent
 ├── Interrupted            somebody asked the run to stop
 ├── OutOfMemory            this process got no more memory or threads
 └── StorageError           the run directory can't be written or read
@@ -273,7 +275,24 @@ class SpeechMissing(OmniBatchError):
 class BudgetReached(OmniBatchError):
     """A limit of `budget` is reached. Requests in flight may end."""
 
-    remedy = "Raise the limit with `--set budget.max_cost=…` when you resume."
+    remedy = "Raise the limit with `--set budget.max_cost='5 USD'` when you resume."
+    stops_run = True
+
+
+class NothingBought(OmniBatchError):
+    """The first items all failed in one way, or all that was paid for can't be used."""
+
+    remedy = "Mend what the reason names, then resume. The run starts counting anew."
+    stops_run = True
+
+
+class MediaIgnored(OmniBatchError):
+    """Rows with media were billed as if they had none, so the service probably ignores them."""
+
+    remedy = (
+        "Check that the model and the endpoint take such media, then resume. Where they are read "
+        "and only not counted: `--set budget.unbilled_media=warn`."
+    )
     stops_run = True
 
 
@@ -287,7 +306,7 @@ class ItemTimeout(OmniBatchError):
 
 
 class Interrupted(OmniBatchError):
-    """Somebody asked the run to stop (Ctrl-C, SIGTERM). It can be resumed."""
+    """Somebody asked the run to stop (Ctrl-C, SIGTERM, SIGHUP). It can be resumed."""
 
     remedy = "Resume when you like."
     stops_run = True

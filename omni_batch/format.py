@@ -1,5 +1,6 @@
 """Numbers as a person reads them, with their units: one form of each on every surface. Pure."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -56,6 +57,21 @@ def money(amounts: Mapping[str, float], like: float | None = None) -> str:
     """Money of all currencies side by side: "1.20 USD + 3.40 CNY"; a dash where there is none."""
     shown = [amount(value, currency, like) for currency, value in sorted(amounts.items())]
     return " + ".join(shown) or NOTHING
+
+
+def estimate(low: float, high: float, unit: str = "") -> str:
+    """A number that is not known yet, as exact as it can be: 4,000 to 60,000, about 0.012 USD."""
+    ends = list(dict.fromkeys(map(_two_digits, (low, high))))
+    shown = " to ".join(ends) if len(ends) > 1 else f"about {ends[0]}"
+    return f"{shown}{f' {unit}' if unit else ''}"
+
+
+def _two_digits(value: float) -> str:
+    if not value:
+        return "0"
+    value = float(f"{value:.1e}")
+    digits = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(0, digits)}f}"
 
 
 def duration(seconds: float | None) -> str:

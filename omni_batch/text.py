@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 MASK = "…"
+BLANKS = " \t\r\n\f\v\u00a0\u2007\u202f\u3000\u200b\u200c\u200d\u2060\ufeff"
+"""What stands around names unseen: blanks of all widths, none included."""
+_NAME_CHARS = 200
 _KEY = re.compile(r"\b(sk-|bearer +)[\w*.~+/=-]{8,}", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^\s/?#@]{1,500}@")
 _PARAMETER = re.compile(r"(?<=[?&;])([^=&;\s#\"'<>]{1,80})=[^&;\s#\"'<>]+")
@@ -38,19 +41,31 @@ def one_line(text: str) -> str:
 
 def is_data_uri(reference: str) -> bool:
     """A medium that is written out in the manifest itself."""
-    return reference.startswith("data:")
+    return _beginning(reference).startswith("data:")
 
 
 def is_url(reference: str) -> bool:
-    """A medium that the service fetches itself."""
-    return reference.startswith(("http://", "https://", "oss://"))
+    """A medium that the service fetches itself. Schemes have no case (RFC 3986)."""
+    return _beginning(reference).startswith(("http://", "https://", "oss://"))
 
 
-def display_name(reference: str) -> str:
-    """As tables and messages show it: data URIs cut short, URLs without their secrets."""
+def _beginning(reference: str) -> str:
+    return reference[:40].lstrip(BLANKS)[:8].lower()
+
+
+def shown_whole(reference: str) -> str:
+    """As tables show it: data URIs cut short, URLs without their secrets."""
     if not is_data_uri(reference):
         return redacted(reference)
     return f"{reference[:40]}… ({len(reference)} characters)"
+
+
+def display_name(reference: str) -> str:
+    """As messages show it: as tables do, and cut short where it is longer than a line or two."""
+    name = shown_whole(reference)
+    if len(name) <= _NAME_CHARS:
+        return name
+    return f"{name[: _NAME_CHARS // 2]}…{name[-_NAME_CHARS // 4 :]} ({len(name):,} characters)"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

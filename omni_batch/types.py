@@ -58,17 +58,23 @@ class Item:
         return next(iter(self.media_cells()), "text")
 
 
+PartOptions = tuple[tuple[str, str | int | float], ...]
+"""Options beside one medium by their wire names, sorted: ("fps", 2.0), ("detail", "low")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """One image, recording or video. Holds no bytes.
 
-    A manifest gives kind and reference; the rest is known once it is loaded, that is probed by its
-    content and found readable.
+    A manifest gives kind and reference; the rest is known once it is loaded: a file or a data URI
+    is probed by its content and found readable, a URL may be.
     """
 
     kind: MediaKind
     reference: str
     """As the manifest gave it."""
+    options: PartOptions = ()
+    """What a part of `messages` says of this medium alone; sent where the server has a place."""
     url: str | None = None
     """What the service fetches itself; None means the file at `path` travels inline."""
     path: Path | None = None
@@ -80,9 +86,18 @@ class Media:
     width_px: int | None = None
     height_px: int | None = None
     duration_s: float | None = None
+    """Of a recording, or of the pictures of a video."""
+    duration_guessed: bool = False
+    """`duration_s` and `sound_s` rest on a bit rate or the like: they refuse nothing."""
+    sound_s: float | None = None
+    """Of a video's sound, which may end before or after its pictures."""
     frames_per_s: float | None = None
     frame_count: int | None = None
     has_sound: bool = False
+    probed: bool = False
+    """Its content was looked at: format and type are by it, not by a name."""
+    doubts: tuple[Doubt, ...] = ()
+    """What was odd about it, or was done for the user to find or read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,8 @@ class Frames:
 
     kind: ClassVar[Literal["frames"]] = "frames"
     images: tuple[Media, ...]
+    options: PartOptions = ()
+    """As of `Media`, for all of them."""
 
 
 Part = str | Media | Frames
@@ -120,7 +137,7 @@ def _replaced(part: Part, loaded: Mapping[Media, Media]) -> Part:
         case Media():
             return loaded[part]
         case Frames(images):
-            return Frames(tuple(loaded[image] for image in images))
+            return replace(part, images=tuple(loaded[image] for image in images))
 
 
 def media_of(messages: Iterable[Message]) -> tuple[Media, ...]:
@@ -140,6 +157,10 @@ class Request:
     """What the last user turn holds besides text."""
     wants_audio: bool = False
     voice: str | None = None
+    voice_is_default: bool = False
+    """It is the catalogue's; nobody asked for it."""
+    role_as_turns: bool = False
+    """A system message goes as a first exchange."""
     thinking: bool | None = None
     """None leaves it to the model's default."""
     omni: bool = True
@@ -263,6 +284,8 @@ class Attempt:
     """Seconds of speech that had arrived."""
     error: Exception | None = None
     endpoint: str | None = None
+    voice: str | None = None
+    """As it was sent; None leaves it to the server."""
     text: str | None = None
     """The beginning of what had arrived, of an attempt that did not succeed."""
     cost: Cost | None = None
@@ -279,6 +302,8 @@ class Answer:
 
     response: Response
     wav: WavFile | None
+    voice: str | None = None
+    """As it was sent; None: the server chose one, or there is no speech."""
 
 
 @dataclass(frozen=True, slots=True)

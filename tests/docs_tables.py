@@ -30,7 +30,10 @@ from omni_batch.catalogue.describe import (
 )
 from omni_batch.cli.main import app
 from omni_batch.errors import OmniBatchError, item_kinds, remedy_of
+from omni_batch.providers.dialect import Dialect
+from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.profiles import PROFILES, Profile
+from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.simulator import SimulatorOptions
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column
 
@@ -220,6 +223,29 @@ def _endpoint(profile: Profile) -> list[str]:
     ]
 
 
+def options() -> str:
+    """What becomes of each option at each kind of server."""
+    known = [*REQUEST_OPTIONS, "thinking", "voice"]
+    rows = [
+        [f"`{name}`", *(_fate(name, dialect) for dialect in DIALECTS.values())] for name in known
+    ]
+    return markdown(["option", *(f"`{name}`" for name in DIALECTS)], rows)
+
+
+def _fate(option: str, dialect: Dialect) -> str:
+    places = {"thinking": dialect.thinking_switch, "voice": dialect.takes_voice}
+    if option == "voice" and not dialect.speaks:
+        return "-"
+    if option in places:
+        return "sent" if places[option] else "refused"
+    if option in dialect.doubted_parameters:
+        return "sent, warned of"
+    if dialect.parameters is not None and option not in dialect.parameters:
+        return "refused"
+    lacking = sorted(REQUEST_OPTIONS[option].beside & dialect.no_options_beside)
+    return f"sent, not for {' or '.join(lacking)}" if lacking else "sent"
+
+
 def _needs(profile: Profile) -> str:
     if profile.name == "dashscope-workspace":
         return "`workspace`, `region`"
@@ -324,6 +350,12 @@ def simulator_faults() -> str:
     return markdown(["fault", "what the client sees"], rows)
 
 
+def simulator_editions() -> str:
+    """What the simulator can be told to play where the guide contradicts itself."""
+    rows = ([f"`{name}`", meaning] for name, meaning in simulator.EDITIONS.items())
+    return markdown(["edition", "what holds"], rows)
+
+
 def simulator_options() -> str:
     """Every option that `simulate --set` knows."""
     texts = attribute_docstrings(SimulatorOptions)
@@ -371,9 +403,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"config:{group}": partial(config, group) for group in _GROUPS},
     "configs": configs,
     "endpoints": endpoints,
+    "endpoints:options": options,
     "inputs": inputs,
     "errors:items": item_errors,
     "errors:run": run_errors,
+    "simulator:editions": simulator_editions,
     "simulator:faults": simulator_faults,
     "simulator:options": simulator_options,
 }

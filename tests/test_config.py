@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from omni_batch.config import Config, load_config, parse_config
+from omni_batch.config import Config, CostLimit, load_config, parse_config
 from omni_batch.errors import ConfigError
 
 SECRET = "sk-marker-0123456789"
@@ -25,7 +27,7 @@ media: {transport: auto, roots: ["."], fit: refuse}
 quota: {requests_per_minute: 60, tokens_per_minute: 100000, max_in_flight: 16, adaptive: true}
 retry: {max_attempts: 5, first_wait_s: 2, max_wait_s: 60, first_byte_timeout_s: 120,
   idle_timeout_s: 90}
-budget: {max_cost: null, max_tokens: null, max_failure_rate: null}
+budget: {max_cost: null, max_tokens: null, max_failure_rate: null, unbilled_media: stop}
 shard_size: auto
 """
 
@@ -96,7 +98,10 @@ def test_every_misspelt_key_is_refused_with_the_nearest_known_one(key: tuple[str
 
 def test_a_key_like_no_other_is_refused_with_all_known_ones() -> None:
     message = refusal({**MINIMAL, "budget": {"xyzzy": 1}})
-    assert "budget.xyzzy; known keys: max_cost, max_tokens, max_failure_rate" in message
+    assert (
+        "budget.xyzzy; known keys: max_cost, max_tokens, max_failure_rate, unbilled_media"
+        in message
+    )
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -133,6 +138,13 @@ def test_all_problems_are_told_at_once() -> None:
         ("retry.max_attempts", "many", "integer"),
         ("retry.idle_timeout_s", 0, "greater than 0"),
         ("budget.max_failure_rate", 1.5, "less than or equal to 1"),
+        ("budget.max_cost", 0, "such as 5 USD"),
+        ("budget.max_cost", -1, "such as 5 USD"),
+        ("budget.max_cost", True, "such as 5 USD"),
+        ("budget.max_cost", float("inf"), "such as 5 USD"),
+        ("budget.max_cost", "5 dollars", "such as 5 USD"),
+        ("budget.max_cost", "USD 5", "such as 5 USD"),
+        ("budget.max_cost", "1,000 USD", "such as 5 USD"),
         ("shard_size", 0, "auto or between 1 and 100000"),
         ("limit", 0, "greater than or equal to 1"),
         ("quota", 5, "dictionary"),
@@ -199,7 +211,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused_by_name(tmp_path: Path) 
         ("retry.first_wait_s=0.5", "retry.first_wait_s", 0.5),
         ("shard_size=10", "shard_size", 10),
         (" limit =3", "limit", 3),
-        ("budget={max_cost: 2}", "budget.max_cost", 2),
+        ("budget={max_cost: 2 cny}", "budget.max_cost", CostLimit(2, "CNY")),
     ],
 )
 def test_an_override_stands_over_the_file(
@@ -267,3 +279,34 @@ def test_a_configuration_never_looks_at_the_key(
     monkeypatch.setenv("DASHSCOPE_API_KEY", SECRET)
     config = load_config(written(tmp_path, EVERY_KEY))
     assert SECRET not in repr(config) + config.model_dump_json()
+
+
+# --- money ---
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        (5, CostLimit(5)),
+        (0.05, CostLimit(0.05)),
+        ("5", CostLimit(5)),
+        ("1e3", CostLimit(1000)),
+        ("5 USD", CostLimit(5, "USD")),
+        (" .5  cny ", CostLimit(0.5, "CNY")),
+    ],
+)
+def test_an_amount_of_money_has_a_currency_or_none(written: Any, limit: CostLimit) -> None:
+    config = parse_config({**MINIMAL, "budget": {"max_cost": written}})
+    assert config.budget.max_cost == limit
+    kept = config.model_dump(mode="json")
+    assert parse_config(kept) == config
+    assert parse_config(config.model_dump()) == config
+
+
+@given(st.floats(1e-9, 1e9), st.sampled_from([None, "USD", "CNY"]))
+def test_an_amount_is_read_back_as_it_was_written(amount: float, currency: str | None) -> None:
+    limit = CostLimit(amount, currency)
+    found = parse_config({**MINIMAL, "budget": {"max_cost": limit.kept()}}).budget.max_cost
+    assert found is not None
+    assert found.currency == currency
+    assert found.amount == pytest.approx(amount, rel=1e-11)

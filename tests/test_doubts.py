@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
+from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups, of_run_and_rows
 
 OGG = Doubt("container-not-documented", "a.ogg is ogg")
 FLAC = Doubt("container-not-documented", "b.flac is flac")
@@ -24,6 +24,25 @@ def test_rows_are_grouped_by_rule_with_the_first_as_example() -> None:
         DoubtGroup("container-not-documented", "a.ogg is ogg", 2, "c0"),
         DoubtGroup("voice-not-listed", VOICE.message, 1, "c0"),
     ]
+
+
+def test_what_was_said_of_the_run_is_not_said_again_of_its_rows() -> None:
+    groups = DoubtGroups([VOICE])
+    other = Doubt(VOICE.rule, "voice Chrry is not in the list")
+    groups.add_row("c0", [VOICE])
+    groups.add_row("c1", [VOICE, other])
+    assert groups.all() == [
+        DoubtGroup(VOICE.rule, VOICE.message),
+        DoubtGroup(VOICE.rule, other.message, 1, "c1"),
+    ]
+
+
+def test_a_doubt_of_the_run_that_rows_have_too_is_shown_with_their_number() -> None:
+    of_rows = [DoubtGroup(VOICE.rule, VOICE.message[:10], 3, "c0")]
+    other = DoubtGroup(VOICE.rule, "another voice")
+    same = DoubtGroup(VOICE.rule, VOICE.message)
+    assert of_run_and_rows([same, other], of_rows) == (other, *of_rows)
+    assert of_run_and_rows([same], []) == (same,)
 
 
 def test_what_concerns_the_run_comes_first_and_every_text_is_kept() -> None:

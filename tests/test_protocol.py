@@ -457,7 +457,7 @@ FLAGS = [  # name, forms, speaks, uploads, transient quota, media URLs
     ("vllm-omni", "image audio video", True, False, True, "image audio video"),
     ("sglang-omni", "image audio video", True, False, True, "image audio video"),
     ("openai", "image audio", True, False, False, "image"),
-    ("litellm", "image audio video frames", True, False, True, None),
+    ("litellm", "image audio video", True, False, True, "image audio video"),
 ]
 
 
@@ -467,4 +467,4 @@ def test_a_dialect_for_each_server(flags: Any) -> None:
     found = DIALECTS[name]
     assert found.takes == {"text", *forms.split()}
     assert (found.speaks, found.uploads, found.quota_is_transient) == (speaks, uploads, transient)
-    assert fetched is None or found.fetches == {*fetched.split()}
+    assert found.fetches == {*fetched.split()}

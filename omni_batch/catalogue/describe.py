@@ -163,6 +163,7 @@ def _inputs(model: Model) -> _Facts:
     if "image" in model.inputs:
         yield "in one message", mixing(model)
         yield "image", image_limits(model)
+        yield "image files", _joined(*limits.image_containers)
     if "audio" in model.inputs:
         yield "sound", audio_limits(model)
         yield "sound files", _joined(*limits.audio_containers)
@@ -270,8 +271,9 @@ def _prices(model: Model) -> _Facts:
 
 
 def _rates(rates: Rates) -> str:
-    found = msgspec.structs.asdict(rates)
-    return _joined(*(f"{text} {found[name]:g}" for name, text in _RATES.items() if found[name]))
+    found, most = msgspec.structs.asdict(rates), rates.prompt_tokens_max
+    known = (f"{text} {found[name]:g}" for name, text in _RATES.items() if found[name])
+    return _joined(*known, f"for prompts up to {most:,} tokens" if most else "")
 
 
 def _disputes(model: Model) -> _Facts:

@@ -71,7 +71,9 @@ class ModelLimits(CatalogueEntry, frozen=True):
     image_min_px: Count | None = None
     """Smallest allowed length of either side, in pixels."""
     image_max_ratio: Amount | None = None
-    """Longer side over shorter side."""
+    """Longer side over shorter side, of images and of the pictures of a video."""
+    image_containers: tuple[str, ...] = ()
+    """File types in lower case that the vendor documents for its visual models."""
     audio_max_bytes: Count | None = None
     """Behind a URL."""
     audio_max_s: Amount | None = None
@@ -110,6 +112,8 @@ class TokenRules(CatalogueEntry, frozen=True, kw_only=True):
     """Patches a larger image is scaled down to."""
     image_max_tokens_high_resolution: Count | None = None
     """The same with `vl_high_resolution_images`; None where that is not offered."""
+    image_side_min_patches: Annotated[int, Meta(ge=0)]
+    """Patches that a side of an image takes at least; 0: one of less than half a patch is lost."""
     image_extra_tokens: Count
     """Tokens added to every image and every video."""
     video_sample_fps: Amount
@@ -180,6 +184,8 @@ class Rates(CatalogueEntry, frozen=True):
     """The same when the prompt holds media."""
     audio_out: PerMillion | None = None
     """Speech; an answer with speech is billed by it alone, its text is free."""
+    prompt_tokens_max: Count | None = None
+    """Longest prompt that they hold for; a longer one costs more. None: they hold for all."""
 
 
 class Price(Rates, frozen=True, kw_only=True):

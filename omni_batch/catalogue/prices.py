@@ -13,10 +13,11 @@ import msgspec
 
 from omni_batch.catalogue import Price
 from omni_batch.catalogue.tokens import PromptEstimate, text_tokens
-from omni_batch.errors import Interrupted, ItemTimeout, NoResponse
+from omni_batch.errors import Interrupted, ItemTimeout, NoResponse, StreamError
 from omni_batch.types import Attempt, Cost, Usage
 
 _PER_TOKENS = 1_000_000
+_DECIMALS = 12  # beyond them is only the noise of binary fractions
 _TOKENS_PER_CHAR = 0.25  # of an answer that is not at hand
 
 
@@ -44,7 +45,7 @@ def cost_of(usage: Usage, price: Price, *, wants_audio: bool) -> Cost:
     prompt = (text_in - cached) * (price.text_in or 0) + cached * (price.cached_in or 0)
     prompt += heard * (price.audio_in or 0)
     amount = prompt + seen * (price.image_in or 0) + output
-    return Cost(amount / _PER_TOKENS, price.currency)
+    return Cost(round(amount / _PER_TOKENS, _DECIMALS), price.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,17 @@ def with_cost(attempt: Attempt, prompt: PromptEstimate, pricing: Pricing) -> Att
     return replace(attempt, estimated_tokens=usage.total_tokens, estimated_cost=pricing.cost(usage))
 
 
+def was_answered(attempt: Attempt) -> bool:
+    """True when an answer had begun, whatever became of it; a refusal is none."""
+    if attempt.http_status is not None:
+        return 200 <= attempt.http_status < 300
+    return isinstance(attempt.error, StreamError)
+
+
 def _was_at_work(attempt: Attempt) -> bool:
     """True when an answer had begun, or was waited for in vain; a refusal costs nothing."""
-    if attempt.http_status is not None:
-        return attempt.http_status // 100 == 2
-    return isinstance(attempt.error, Interrupted | NoResponse | ItemTimeout)
+    waited_for = isinstance(attempt.error, Interrupted | NoResponse | ItemTimeout)
+    return was_answered(attempt) or (attempt.http_status is None and waited_for)
 
 
 def estimated_usage(

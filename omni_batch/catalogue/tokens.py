@@ -77,10 +77,11 @@ def estimate_prompt(request: Request, rules: TokenRules) -> PromptEstimate:
         match part:
             case str():
                 total += PromptEstimate(text=text_tokens(part))
-            case Media():
-                total += _media(part, rules)
-            case Frames(images):
-                total += PromptEstimate(video=frames_tokens(images, rules))
+            case Media(options=own):
+                total += _media(part, rules_of(rules, dict(own)) if own else rules)
+            case Frames(images, own):
+                own_rules = rules_of(rules, dict(own)) if own else rules
+                total += PromptEstimate(video=frames_tokens(images, own_rules))
     return total
 
 
@@ -92,14 +93,16 @@ def text_tokens(text: str) -> int:
 
 def audio_tokens(duration_s: float, rules: TokenRules) -> int:
     """Sound in; less than a second counts as one. Rounding is not documented: up."""
-    return math.ceil(max(duration_s, rules.audio_min_s) * rules.audio_in_per_s)
+    tokens = max(duration_s, rules.audio_min_s) * rules.audio_in_per_s
+    return math.ceil(round(tokens, 6))  # 2.16 s are 27 tokens, not 27.000000000000004
 
 
 def image_tokens(height_px: int, width_px: int, rules: TokenRules) -> int:
     """One image, after the service has resized it."""
     factor = rules.image_factor_px
     least_px2, most_px2 = rules.image_min_tokens * factor**2, rules.image_max_tokens * factor**2
-    return _patches(height_px, width_px, factor, least_px2, most_px2) + rules.image_extra_tokens
+    sides_px, side_min_px = (height_px, width_px), rules.image_side_min_patches * factor
+    return _patches(sides_px, factor, side_min_px, least_px2, most_px2) + rules.image_extra_tokens
 
 
 def video_tokens(
@@ -117,6 +120,16 @@ def frames_tokens(images: tuple[Media, ...], rules: TokenRules) -> int:
     return _sampled_tokens(height, width, max(2, len(images)), rules)
 
 
+def assumed_size(media: Media) -> str | None:
+    """What an estimate takes for a measure that nobody knows, in words; None where all is known."""
+    assumed = []
+    if media.kind != "audio" and not (media.width_px and media.height_px):
+        assumed.append("{} x {} px".format(*_UNKNOWN_SIZE_PX))
+    if media.kind != "image" and not media.duration_s:
+        assumed.append(f"{_UNKNOWN_DURATION_S:g} s")
+    return " and ".join(assumed) or None
+
+
 def _media(media: Media, rules: TokenRules) -> PromptEstimate:
     width, height = media.width_px or _UNKNOWN_SIZE_PX[0], media.height_px or _UNKNOWN_SIZE_PX[1]
     duration_s = media.duration_s or _UNKNOWN_DURATION_S
@@ -127,28 +140,31 @@ def _media(media: Media, rules: TokenRules) -> PromptEstimate:
             return PromptEstimate(audio=audio_tokens(duration_s, rules))
         case "video":
             frames_per_s = media.frames_per_s or _UNKNOWN_FRAMES_PER_S
-            hears = media.has_sound or media.path is None
+            hears = media.has_sound or not media.probed
             return PromptEstimate(
                 video=video_tokens(height, width, duration_s, frames_per_s, rules),
-                audio=audio_tokens(duration_s, rules) if hears else 0,
+                audio=audio_tokens(media.sound_s or duration_s, rules) if hears else 0,
             )
 
 
-def _patches(height: int, width: int, factor: int, least_px2: float, most_px2: float) -> int:
+def _patches(
+    sides_px: tuple[int, int], factor: int, side_min_px: int, least_px2: float, most_px2: float
+) -> int:
     """Round both sides to the factor, then shrink or grow into the pixel budget; count patches.
 
-    Python's round (half to even) is what the published code uses.
+    Python's round (half to even) is what the published code uses, and so is a side that is rounded
+    to nothing: the picture is then enlarged to the least.
     """
-    new_height = max(factor, round(height / factor) * factor)
-    new_width = max(factor, round(width / factor) * factor)
+    height, width = sides_px
+    new_height, new_width = (max(side_min_px, round(px / factor) * factor) for px in sides_px)
     if new_height * new_width > most_px2:
         scale = math.sqrt(height * width / most_px2)
-        new_height = max(factor, math.floor(height / scale / factor) * factor)
-        new_width = max(factor, math.floor(width / scale / factor) * factor)
+        new_height, new_width = (
+            max(side_min_px, math.floor(px / scale / factor) * factor) for px in sides_px
+        )
     elif new_height * new_width < least_px2:
         scale = math.sqrt(least_px2 / (height * width))
-        new_height = math.ceil(height * scale / factor) * factor
-        new_width = math.ceil(width * scale / factor) * factor
+        new_height, new_width = (math.ceil(px * scale / factor) * factor for px in sides_px)
     return new_height * new_width // factor**2
 
 
@@ -171,5 +187,6 @@ def _sampled_tokens(height: int, width: int, frames: int, rules: TokenRules) -> 
     share = rules.video_total_patches * patch / frames * rules.video_frames_per_token
     most = max(min(rules.video_max_patches * patch, share), int(least * 1.05))
     pairs = math.ceil(frames / rules.video_frames_per_token)
-    patches = pairs * _patches(height, width, factor, least, most)
+    # The code for videos has always had the least side of one patch (guide).
+    patches = pairs * _patches((height, width), factor, factor, least, most)
     return patches * patch // (rules.video_divisor_px or factor) ** 2 + rules.image_extra_tokens

@@ -70,7 +70,10 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
 def check_report(report: CheckReport) -> RenderableType:
     """What a run would do: refused rows, tokens by modality, cost and time."""
     prompt = report.prompt
-    cost = None if report.cost is None else fmt.amount(report.cost, report.currency)
+    tokens = fmt.estimate(report.completion_tokens_low, report.completion_tokens_high)
+    cost = None
+    if report.cost_low is not None and report.cost_high is not None:
+        cost = fmt.estimate(report.cost_low, report.cost_high, report.currency or "")
     time_s = report.shortest_time_s
     facts = pairs_table(
         [
@@ -82,7 +85,7 @@ def check_report(report: CheckReport) -> RenderableType:
             ("  sound", prompt.audio),
             ("  images", prompt.image),
             ("  video", prompt.video),
-            ("completion tokens, a first guess", report.completion_tokens),
+            ("completion tokens", f"{tokens} ({report.estimated_by})"),
             ("cost by both", cost),
             ("time under the quota", "no quota" if time_s is None else fmt.duration(time_s)),
         ]

@@ -18,7 +18,7 @@ from omni_batch import format as fmt
 from omni_batch.analytics import results
 from omni_batch.cli.render import doubt_line, err, out
 from omni_batch.counts import Counts
-from omni_batch.doubts import Doubt, DoubtGroups
+from omni_batch.doubts import Doubt, DoubtGroups, of_run_and_rows
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
 from omni_batch.progress import phrases
@@ -213,6 +213,8 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
     lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    if limit := phrases.budget(record):
+        lines.append(Text(f"budget {limit}"))
     if abs(record.text_factor - 1) > _WORTH_SAYING:
         lines.append(Text(f"text took {record.text_factor:.2f} times the tokens estimated"))
     lines += _endpoint_notes(record)
@@ -220,9 +222,9 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
         lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
     of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
-    lines += map(doubt_line, of_run)
-    doubts = map(doubt_line, results.doubt_groups(directory))
-    return Group(*lines, *_failure_notes(directory, counts.failed), *doubts)
+    doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
+    notes = _failure_notes(directory, counts.failed)
+    return Group(*lines, *notes, *map(doubt_line, doubts))
 
 
 def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:

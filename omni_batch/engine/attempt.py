@@ -32,6 +32,7 @@ class OneAttempt:
         self._number, self._handle, self._directory = number, handle, directory
         self._item_id = prepared.item.item_id
         dialect = handle.client.dialect
+        self._voice = dialect.voice_of(prepared.request)
         self._assembler = Assembler(
             wants_audio=prepared.request.wants_audio,
             audio_tokens_per_s=handle.audio_tokens_per_s,
@@ -85,7 +86,7 @@ class OneAttempt:
             await self._take_in(exchange)
         response, last_sound = self._assembler.finish(exchange.ending)
         await self._speech.write(last_sound, self._assembler.sample_rate_hz)
-        return Answer(response, await self._save(response))
+        return Answer(response, await self._save(response), self._voice)
 
     async def _take_in(self, exchange: Exchange) -> None:
         assembler = self._assembler
@@ -121,6 +122,7 @@ class OneAttempt:
             audio_s=self._assembler.audio_s,
             error=self._error,
             endpoint=self._handle.name,
+            voice=self._voice,
             text=self._assembler.arrived(_TEXT_KEPT_CHARS) if self._error else None,
         )
 

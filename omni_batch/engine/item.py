@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from omni_batch.engine.send import History
 from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
+from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.types import Answer, Cost, Item, Result
 
@@ -43,7 +45,7 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
 
 async def _answer(run: Run, draft: "_Draft") -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
-    draft.prepared = await prepare_item(run.plan, run.loader, draft.item)
+    draft.prepared = await prepare_item(run.plan, run.media_source, draft.item)
     draft.fingerprint = fingerprint(draft.prepared.request, run.plan.endpoint_names)
     draft.reused = await reuse(
         run.reuse_index, draft.fingerprint, run.directory, draft.item.item_id
@@ -98,8 +100,17 @@ class _Draft:
         )
 
     def _doubts(self) -> tuple[Doubt, ...]:
+        attempts = self.history.attempts
+        endpoint = attempts[-1].endpoint if attempts else None
         found = (
-            *(self.prepared.doubts if self.prepared else ()),
+            *(self.prepared.doubts_at(endpoint) if self.prepared else ()),
             *(self.answer.response.doubts if self.answer else ()),
+            *self._bill_doubts(),
         )
         return tuple(dict.fromkeys(found))  # a reused answer brings those of its request along
+
+    def _bill_doubts(self) -> Iterable[Doubt]:
+        if self.prepared is None or self.answer is None:
+            return ()
+        estimate, usage = self.prepared.estimate, self.answer.response.usage
+        return bill_doubts(self.prepared.request, estimate.total, estimate.text, usage)

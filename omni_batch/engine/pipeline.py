@@ -31,9 +31,11 @@ async def execute(
 
     Raises:
         ConfigError: no run directory, or another process owns it.
+        StorageError: nothing can be written there; nothing was sent.
     """
     async with open_run(directory) as run:
         _ACTIVE.set(run)
+        run.write_record("running")  # where nothing can be written, nothing is sent
         try:
             await _run_shards(run, run_shard or process_shard, background)
         finally:

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
+from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.connect import connect
 from omni_batch.engine.router import EndpointRouter
 from omni_batch.engine.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
+from omni_batch.planning.earlier_answers import load_answers
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
@@ -20,8 +25,9 @@ from omni_batch.progress.events import RunLog
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.observers import Observers
 from omni_batch.progress.publisher import Publisher
+from omni_batch.progress.spending.estimates import TokenEstimates
+from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
-from omni_batch.requests.media import MediaLoader
 from omni_batch.store import RunDir, RunRecord, State
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
@@ -37,7 +43,7 @@ class Run:
 
     directory: RunDir
     plan: Plan
-    loader: MediaLoader
+    media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
     sender: Sender
@@ -95,14 +101,15 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
         observers = await _observers(plan, record.run_id, stack)
+        source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         stopping = StopSwitch()
-        ledger = Ledger(_recover(directory, record), plan.config.budget, observers, stopping.stop)
+        ledger = await _ledger(plan, directory, record, observers, stopping)
         run = Run(
             directory=directory,
             plan=plan,
-            loader=plan.loader(),
+            media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
-            sender=Sender(router, directory, plan, ledger, stopping),
+            sender=Sender(router, directory, plan, ledger, _gate(plan, ledger, stopping), stopping),
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),
             stopping=stopping,
@@ -120,6 +127,34 @@ async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observer
         return (RunLog(run_id),)
     stack.push_async_callback(asyncio.to_thread, telemetry.close)
     return (RunLog(run_id), telemetry)
+
+
+async def _ledger(
+    plan: Plan,
+    directory: RunDir,
+    record: RunRecord,
+    observers: Observers,
+    stopping: StopSwitch,
+) -> Ledger:
+    earlier = await asyncio.to_thread(load_answers, plan, directory.root.parent)
+    return Ledger(
+        _recover(directory, record),
+        plan.config.budget,
+        observers,
+        stopping.stop,
+        items=record.items,
+        in_flight=plan.max_in_flight,
+        estimates=TokenEstimates(earlier.bills if earlier else ()),
+    )
+
+
+def _gate(plan: Plan, ledger: Ledger, stopping: StopSwitch) -> BudgetGate:
+    @cache
+    def pricing(endpoint: str, spoken: bool) -> Pricing:
+        return plan.pricing(endpoint, spoken=spoken)
+
+    budget = plan.config.budget
+    return BudgetGate(Reservations(budget, ledger.estimates, pricing), ledger, stopping)
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from omni_batch.catalogue.prices import with_cost
 from omni_batch.engine.attempt import OneAttempt
+from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.retry import with_retries
 from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved
 from omni_batch.engine.stop import StopSwitch
@@ -48,6 +49,7 @@ class Sender:
     directory: RunDir
     plan: Plan
     ledger: Ledger
+    budget: BudgetGate
     stopping: StopSwitch
 
     async def send(self, prepared: PreparedItem, history: History) -> Answer:
@@ -65,7 +67,7 @@ class Sender:
     def expected_tokens(self, prepared: PreparedItem) -> float:
         """What an item will take, by what bills have taught so far."""
         spoken = prepared.request.wants_audio
-        return self.ledger.estimates.tokens(prepared.estimate, spoken=spoken)
+        return self.ledger.estimates.tokens(prepared.work, spoken=spoken)
 
     def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
         """Put an exchange on the books, whatever came of it; returns it with its bill."""
@@ -108,8 +110,10 @@ class _ItemAttempts:
             raise self.refusal  # the others' keys are at fault, and no reason to end the run
         handle = self.router.choose(eligible, self.failed_at)
         unreachable = self.failed_fetches >= _FETCHES_BY_SERVICE
+        group = handle.name, self.prepared.request.wants_audio
         try:
             async with (
+                self.sender.budget.reserved(group, self.prepared.work),
                 handle.delivery.delivered(self.prepared.request, unreachable=unreachable) as body,
                 handle.limiter.permit(
                     lambda: self.sender.expected_tokens(self.prepared), self.prepared.item.item_id

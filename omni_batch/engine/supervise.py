@@ -58,24 +58,37 @@ async def _end_in_time(run: Run) -> None:
     run.stopping.abort()
 
 
-def interrupt(run: Run) -> None:
-    """At the first call the run stops in order, at the second at once."""
+def interrupt(run: Run, how: str = "Ctrl-C") -> None:
+    """At the first call the run stops in order, at the second at once.
+
+    Args:
+        how: what asked for it, for people.
+    """
     if run.stopping.is_on:
         run.stopping.abort()
     else:
-        run.stop(Interrupted("it was asked to stop (Ctrl-C or SIGTERM)"))
+        _stop_in_order(run, how)
+
+
+def _stop_in_order(run: Run, how: str) -> None:
+    run.stop(Interrupted(f"it was asked to stop ({how})"))
 
 
 @contextmanager
 def _stop_on_signals(run: Run) -> Iterator[None]:
-    """Take Ctrl-C and SIGTERM as interrupts of the run."""
+    """Take Ctrl-C, SIGTERM and the end of the terminal as interrupts of the run."""
     loop = asyncio.get_running_loop()
     handled = []
     # Only the main thread hears of signals, and not on every system.
-    with suppress(NotImplementedError, RuntimeError, ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupt, run)
+    with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+        for number, how in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
+            loop.add_signal_handler(number, interrupt, run, how)
             handled.append(number)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+            # A terminal that is closed sends it more than once, which is no hurry.
+            how = "SIGHUP: its terminal was closed"
+            loop.add_signal_handler(signal.SIGHUP, _stop_in_order, run, how)
+            handled.append(signal.SIGHUP)
     try:
         yield
     finally:

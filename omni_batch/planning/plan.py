@@ -1,6 +1,6 @@
 """Config → Plan: all that can be refused before a row is read is refused here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,18 +14,21 @@ from omni_batch.catalogue import (
 )
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.catalogue.tokens import PromptEstimate, rules_of
-from omni_batch.config import Config
+from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
+from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment
-from omni_batch.providers.profiles import read_api_key, resolve_profile
+from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
-from omni_batch.requests.build import request_of_config
+from omni_batch.providers.web.remote_probe import RemoteProber
+from omni_batch.requests.build import request_of_config, thinks
+from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
 from omni_batch.requests.template import PromptTemplate
-from omni_batch.requests.validate import Verdict
+from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
 
 
@@ -64,6 +67,16 @@ class Plan:
         return rules_of((self.model or self.catalogue).tokens, self.config.request.model_dump())
 
     @property
+    def audio_tokens_per_s(self) -> float | None:
+        """Of the model's speech; None where it is unknown."""
+        return self.model.tokens.audio_out_per_s if self.model else None
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model answers in thinking mode."""
+        return thinks(self.config.request, self.model)
+
+    @property
     def max_in_flight(self) -> int:
         """Requests that may be in flight, at all endpoints together."""
         return sum(endpoint.max_in_flight for endpoint in self.endpoints)
@@ -73,6 +86,23 @@ class Plan:
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
         return MediaLoader(self.base_folder, media.roots, largest)
+
+    def media_source(self, *, checking: bool) -> MediaSource:
+        """Finds and probes the media of rows; to be closed. Where an event loop runs.
+
+        Args:
+            checking: for `check`, which probes URLs unless it is told otherwise.
+        """
+        media = self.config.media
+        mode = media.probe_urls or ("ranges" if checking else "off")
+        if mode == "off":
+            return MediaSource(self.loader())
+        prober = RemoteProber(
+            mode,
+            most_urls=media.probe_urls_max,
+            allow_private=media.allow_private_downloads,
+        )
+        return MediaSource(self.loader(), prober)
 
     def endpoints_for(self, *, spoken: bool) -> tuple[ResolvedEndpoint, ...]:
         """Endpoints that take such rows."""
@@ -85,8 +115,7 @@ class Plan:
     def pricing(self, endpoint: str | None, *, spoken: bool) -> Pricing:
         """What a request is paid by; without an endpoint, at the first one that would take it."""
         paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
-        per_s = self.model.tokens.audio_out_per_s if self.model else None
-        return Pricing(paid.price, spoken, per_s)
+        return Pricing(paid.price, spoken, self.audio_tokens_per_s)
 
 
 def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
@@ -100,9 +129,8 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             f"model = {config.model!r} talks over WebSocket only; use the model without -realtime"
         )
     profiles = [resolve_profile(entry) for entry in config.all_endpoints]
-    for profile in profiles if needs_key else ():
-        if profile.api_key_block is None:  # else a flow reads it when it runs
-            read_api_key(profile)
+    if needs_key:
+        _check_keys(profiles)
     check_environment(profile.base_url for profile in profiles)
     known = _catalogue(config.catalogue)
     model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
@@ -111,14 +139,36 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
-        base_folder or _base_folder(config.manifest.path),
+        base_folder or manifest_folder(config.manifest.path),
     )
     plan.loader()
     verdict = _judge(plan)
     problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
     if problems:
         raise ConfigError("; ".join(dict.fromkeys(problems)))
-    return replace(plan, doubts=tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts))))
+    doubts = tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts)))
+    return replace(plan, config=_with_currency(plan), doubts=doubts)
+
+
+def _check_keys(profiles: Sequence[Profile]) -> None:
+    """Each key is there, and none is meant for two regions.
+
+    Raises:
+        ConfigError: names the endpoints and never a key.
+    """
+    holders: dict[ApiKey, Profile] = {}
+    for profile in profiles:
+        # A flow reads a block when it runs.
+        key = read_api_key(profile) if profile.api_key_block is None else None
+        if key is None or profile.key_region is None:
+            continue
+        other = holders.setdefault(key, profile)
+        if other.key_region != profile.key_region:
+            raise ConfigError(
+                f"{other.name} in {other.key_region} and {profile.name} in {profile.key_region} "
+                f"have the same key, but a key is bound to one region; set {profile.api_key_env} "
+                f"to a key of {profile.key_region}"
+            )
 
 
 def _catalogue(overlay: str | None) -> Catalogue:
@@ -135,7 +185,8 @@ def _judge(plan: Plan) -> Verdict:
     asked = request_of_config(plan.config.request, plan.config.model, plan.model)
     verdicts = []
     for endpoint in plan.endpoints:
-        request = replace(asked, wants_audio=asked.wants_audio and endpoint.speaks)
+        silenced = asked.wants_audio and not endpoint.speaks  # it gets the rows without speech
+        request = replace(asked, wants_audio=False, voice=None) if silenced else asked
         verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
     return Verdict(
         tuple(broken for verdict in verdicts for broken in verdict.violations),
@@ -145,14 +196,38 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
-    if plan.config.budget.max_cost is not None and len(plan.currencies) > 1:
-        yield (
-            f"budget.max_cost needs one currency, not {' and '.join(plan.currencies)}; "
-            "set budget.max_tokens instead, or give prices of your own with catalogue"
-        )
+    if plan.config.budget.max_cost is not None:
+        yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:
         yield from _endpoint_problems(endpoint)
     yield from _key_problems(plan)
+
+
+def _cost_problems(plan: Plan, limit: CostLimit) -> Iterator[str]:
+    """Why a limit of cost could not be kept."""
+    instead = (
+        "give prices of your own with catalogue (docs/models.md), or set budget.max_tokens instead"
+    )
+    for endpoint in plan.endpoints:
+        if lack := endpoint.price_lacks(spoken=plan.config.request.wants_audio):
+            yield f"budget.max_cost: {lack} is known; {instead}"
+    currencies = plan.currencies
+    if len(currencies) > 1:
+        yield f"budget.max_cost needs one currency, not {' and '.join(currencies)}; {instead}"
+    elif currencies and limit.currency not in (None, *currencies):
+        yield (
+            f"budget.max_cost is {limit}, but {plan.endpoint_names} is paid in {currencies[0]}; "
+            f"write it in {currencies[0]}"
+        )
+
+
+def _with_currency(plan: Plan) -> Config:
+    """The config whose budget says what it is counted in."""
+    budget = plan.config.budget
+    if budget.max_cost is None:
+        return plan.config
+    limit = replace(budget.max_cost, currency=plan.currencies[0])
+    return plan.config.model_copy(update={"budget": budget.model_copy(update={"max_cost": limit})})
 
 
 def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
@@ -229,6 +304,9 @@ def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
     if endpoint.offers is None:
         message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"
         yield Doubt("region-not-listed", message)
+    if model is not None and model.is_unverified("prices") and endpoint.price:
+        message = f"the prices of {name} are those of third parties: hold the first bill against it"
+        yield Doubt("prices-unverified", message)
     if model is not None and model.ends and endpoint.profile.key_region and endpoint.limits:
         remedy = f": use {model.successor}" if model.successor else ": try a few rows first"
         yield Doubt(
@@ -236,7 +314,3 @@ def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
             f"a notice of the vendor, known at second hand, ends {name} on {model.ends}, after "
             f"which requests fail{remedy}",
         )
-
-
-def _base_folder(manifest: str) -> Path:
-    return Path.cwd() if "://" in manifest else Path(manifest).resolve().parent

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
 from importlib.metadata import version
-from itertools import chain, count, islice
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,15 @@ import msgspec
 
 from omni_batch._version import __version__
 from omni_batch.config import Config, override_tree, parse_config
-from omni_batch.errors import ConfigError, ManifestError, StorageError
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.learned_limits import carry_over, load_learned
-from omni_batch.planning.plan import Plan
-from omni_batch.requests.manifest import read_items
-from omni_batch.requests.messages import messages_of
-from omni_batch.store.disk import Disk
+from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
 from omni_batch.store.run_dir import RunDir
 from omni_batch.text import redacted
-from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
 _CHANGEABLE = ("budget", "durability", "quota", "retry", "reuse", "shutdown_grace_s")
@@ -62,25 +60,25 @@ def prepare_run(
     try:
         _drop_abandoned(output)
         with _draft(RunDir(output, disk), directory.run_id) as draft:
-            draft.make_folders()
-            record = _read_manifest(plan, draft, directory.run_id, on_rows)
-            disk.sync_path(draft.items)
-            write_record(draft.record, record, disk)
+            with draft.owned():
+                draft.make_folders()
+                record = _read_manifest(plan, draft, directory.run_id, on_rows)
+                disk.sync_path(draft.items)
+                write_record(draft.record, record, disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
-        raise ConfigError(f"output {output} can't be written: {exc}") from exc
+        raise ConfigError(f"output {output} can't be written: {reason_of(exc)}") from exc
     return directory
 
 
 @contextmanager
 def _draft(output: RunDir, run_id: str) -> Iterator[RunDir]:
-    """A hidden run directory, which is ours until it gets its name, and else goes."""
+    """A hidden run directory, which gets its name in the end, and else goes."""
     # A name of its own: two runs may be begun in the same second.
     draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(4)}.preparing", output.disk)
     draft.disk.make_folders(draft.root)
     try:
-        with draft.owned():
-            yield draft
+        yield draft
     finally:
         shutil.rmtree(draft.root, ignore_errors=True)
 
@@ -120,7 +118,9 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     Raises:
         ConfigError: a wrong key or value, or one that would change the answers.
     """
-    changed = _as_kept(parse_config(override_tree(record.config, overrides), "--set"))
+    wanted = parse_config(override_tree(record.config, overrides), "--set")
+    plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
+    changed = _as_kept(plan.config)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(
@@ -130,32 +130,14 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     return changed
 
 
-def checked_items(plan: Plan) -> Iterator[Item]:
-    """The rows to send. One whose request can't be put together refuses all.
-
-    Raises:
-        ConfigError: the template needs a column that a row lacks.
-        ManifestError: nothing to send, in a row or at all, or `messages` is not a list of turns.
-    """
-    item: Item | None = None
-    for row, item in islice(read_items(plan.config.manifest), plan.config.limit):
-        try:
-            if plan.template is not None and item.prompt is None:
-                plan.template.check_columns({*row.cells, "item_id"})
-            messages_of(item, plan.config.request.prompt)
-        except (ConfigError, ManifestError) as exc:
-            raise type(exc)(f"{row.where}: {exc}") from None
-        yield item
-    if item is None:
-        raise ManifestError(f"manifest {plan.config.manifest.path} has no rows")
-
-
 def _read_manifest(
     plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
 ) -> RunRecord:
     wanted = plan.config.shard_size
-    with ItemsWriter(draft.items, choose_group_rows(wanted)) as writer:
-        for item in checked_items(plan):
+    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
+    with ItemsWriter(draft.items, group_rows, smaller=is_ours) as writer:
+        checked = CheckedItems(plan)
+        for item in checked:
             writer.add(item)
             if item.row_number % _TELL_EVERY_ROWS == 0:
                 on_rows(item.row_number)
@@ -164,9 +146,9 @@ def _read_manifest(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, wanted),
+        shard_size=choose_shard_size(items, wanted, writer.group_rows),
         created_at=datetime.now(UTC),
-        warnings=tuple(map(str, plan.doubts)),
+        warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
         base_folder=str(plan.base_folder.resolve()),
         endpoints=load_learned(plan, Path(plan.config.output)),
         config=_as_kept(plan.config),

@@ -1,16 +1,17 @@
 """ResolvedEndpoint: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.prices import scaled
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import Config, EndpointConfig, QuotaConfig
+from omni_batch.doubts import Doubt
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.requests.build import thinks
-from omni_batch.requests.rules.context import RuleContext
+from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
 from omni_batch.types import Request
 
@@ -58,10 +59,29 @@ class ResolvedEndpoint:
 
     @property
     def price(self) -> Price | None:
-        """What the endpoint takes for the model; None where it is unknown."""
+        """What the endpoint takes for the model; None where it is unknown.
+
+        A list under the endpoint's own name, of a user's catalogue, stands over its region's.
+        """
         model, profile = self.model, self.profile
-        price = model.price(profile.region) if model and profile.region else None
-        return scaled(price, profile.price_factor) if price else None
+        if model is None:
+            return None
+        own = model.price(self.name) or model.price(profile.name)
+        price = model.price(profile.region) if profile.region else None
+        return own or (scaled(price, profile.price_factor) if price else None)
+
+    def price_lacks(self, *, spoken: bool) -> str | None:
+        """What of its prices is unknown, such as "no price of …"; None where all are known."""
+        price, where = self.price, f"{self.config.model} at endpoint {self.name}"
+        if price is None:
+            return f"no price of {where}"
+        if price.text_in is None and price.audio_in is None and price.image_in is None:
+            return f"no price for the input of {where}"
+        if spoken and price.audio_out is None:
+            return f"no price for the speech of {where}"
+        if not spoken and price.text_out is None and price.text_out_media is None:
+            return f"no price for the text of {where}"
+        return None
 
     @property
     def offers(self) -> bool | None:
@@ -121,4 +141,34 @@ class ResolvedEndpoint:
             can_speak=self.model is None or self.model.audio_out,
             files_inline=self.config.media.transport != "upload",
         )
-        return judge(context, rules)
+        verdict = judge(context, rules)
+        doubts = (*verdict.doubts, *self._price_doubts(estimate))
+        unpriced = tuple(self._unpriced(estimate))
+        if self.config.budget.max_cost is None:
+            doubts += tuple(Doubt(broken.rule, broken.message) for broken in unpriced)
+            unpriced = ()
+        return Verdict((*verdict.violations, *unpriced), doubts)
+
+    def _unpriced(self, estimate: PromptEstimate) -> Iterator[Violation]:
+        """What would count as nothing, so that no limit of cost could be kept."""
+        if (price := self.price) is None:
+            return  # no cost is shown, and a limit is refused before any row is read
+        for kind, tokens, rate in (
+            ("sound", estimate.audio, price.audio_in),
+            ("images and video", estimate.image + estimate.video, price.image_in),
+        ):
+            if tokens and rate is None:
+                yield Violation(
+                    "price-unknown",
+                    f"the catalogue has no price for {kind} in the prompt of {self.config.model} "
+                    f"at endpoint {self.name}, so they cost nothing in the sums; add it there",
+                )
+
+    def _price_doubts(self, estimate: PromptEstimate) -> Iterator[Doubt]:
+        most = self.price.prompt_tokens_max if self.price else None
+        if most is not None and estimate.total > most:
+            yield Doubt(
+                "price-of-longer-prompt",
+                f"the prompt takes about {estimate.total:,} tokens; the known price of "
+                f"{self.config.model} holds up to {most:,}: it costs more than is shown",
+            )

@@ -45,7 +45,8 @@ async def reuse(
         if not await asyncio.to_thread(link_speech, run, row, target, draft, directory.disk):
             return None
         wav = _wav(row, target.relative_to(directory.root))
-    return Reused(Answer(_response(row, wav), wav), row["reused_from"] or row["run_id"])
+    answer = Answer(_response(row, wav), wav, row["voice"])
+    return Reused(answer, row["reused_from"] or row["run_id"])
 
 
 def _wav(row: Mapping[str, Any], path: Path) -> WavFile:

@@ -1,4 +1,4 @@
-"""What a run has taken so far, in one place: it counts, learns from bills, and knows the budget."""
+"""What a run has taken so far, in one place: it counts, learns from bills, knows when to stop."""
 
 import time
 from collections.abc import Callable
@@ -7,11 +7,13 @@ import msgspec
 
 from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts, Money
-from omni_batch.errors import BudgetReached
-from omni_batch.progress.budget import check_budget
+from omni_batch.errors import OmniBatchError
 from omni_batch.progress.counters import of_attempt, of_result
-from omni_batch.progress.estimates import TokenEstimates
 from omni_batch.progress.observers import Observers, tell
+from omni_batch.progress.spending.budget import check_budget
+from omni_batch.progress.spending.buys_nothing import FirstAnswers
+from omni_batch.progress.spending.estimates import TokenEstimates
+from omni_batch.progress.spending.media_bill import MediaBills
 from omni_batch.types import Attempt, Item, Result
 
 
@@ -21,7 +23,10 @@ class Ledger:
     Args:
         before: what earlier processes did.
         observers: told of each attempt and item.
-        stop: called with the reason when the budget is reached.
+        stop: called with the reason when the run must not go on.
+        items: of the run; with the last one done nothing is left to stop.
+        in_flight: requests that may be in flight.
+        estimates: with what earlier runs have taught.
     """
 
     def __init__(
@@ -29,18 +34,25 @@ class Ledger:
         before: Counts,
         budget: BudgetConfig,
         observers: Observers,
-        stop: Callable[[BudgetReached], None],
+        stop: Callable[[OmniBatchError], None],
+        *,
+        items: int,
+        in_flight: int,
+        estimates: TokenEstimates,
     ) -> None:
         self.counts = before
-        self.estimates = TokenEstimates()
+        self.estimates = estimates
         self.started_s = time.monotonic()
         self.observers = observers
-        self._budget, self._stop = budget, stop
+        self._budget, self._stop, self._items = budget, stop, items
+        self._answers = FirstAnswers(in_flight)
+        self._media = MediaBills() if budget.unbilled_media == "stop" else None
 
     def attempt_ended(self, item: Item, attempt: Attempt) -> None:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
         tell(self.observers, lambda observer: observer.on_attempt_end(item, attempt))
+        self._judge(lambda: self._answers.attempt_ended(attempt))
         self.check_budget()
 
     def item_ended(self, result: Result) -> None:
@@ -48,6 +60,9 @@ class Ledger:
         self.counts += of_result(result)
         tell(self.observers, lambda observer: observer.on_item_end(result))
         self._learn(result)
+        self._judge(lambda: self._answers.item_ended(result))
+        if (media := self._media) is not None:
+            self._judge(lambda: media.item_ended(result))
         self.check_budget()
 
     def item_left(self, unfinished: Result) -> None:
@@ -56,10 +71,14 @@ class Ledger:
 
     def check_budget(self) -> None:
         """Stop the run where it has spent what it may."""
+        self._judge(lambda: check_budget(self._budget, self.counts))
+
+    def _judge(self, check: Callable[[], None]) -> None:
         try:
-            check_budget(self._budget, self.counts)
-        except BudgetReached as exc:
-            self._stop(exc)
+            check()
+        except OmniBatchError as exc:
+            if self.counts.done < self._items:
+                self._stop(exc)
 
     def snapshot(self, now_s: float) -> Counts:
         """The counts with the time worked until now (monotonic seconds)."""

@@ -43,6 +43,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out"),
         ("speech", fmt.duration(counts.audio_s or None)),
         ("cost", cost(counts)),
+        *([("budget", limit)] if (limit := budget(record)) else []),
         *([("cut answers", cut(counts))] if counts.estimated_tokens else []),
         ("working time", fmt.duration(counts.elapsed_s or None)),
     ]
@@ -77,6 +78,14 @@ def cost(counts: Counts) -> str:
     return fmt.money(counts.cost) if counts.cost else "cost unknown"
 
 
+def budget(record: RunRecord) -> str:
+    """What the run may spend: `5 USD, 3,000,000 tokens`; nothing where it has no limit."""
+    limits = record.config.get("budget") or {}
+    cost, tokens = limits.get("max_cost"), limits.get("max_tokens")
+    said = [str(cost) if cost else "", f"{tokens:,} tokens" if tokens else ""]
+    return ", ".join(filter(None, said))
+
+
 def cut(counts: Counts) -> str:
     """What answers that were cut may cost besides, by estimate."""
     money = f": {fmt.money(counts.estimated_cost)}" if counts.estimated_cost else ""
@@ -95,11 +104,14 @@ def spent(counts: Counts) -> str:
 def bill(record: RunRecord) -> str:
     """Money so far and in all, what cut answers may cost included."""
     counts, in_all = record.counts, record.projection.cost
+    limit = f"budget {known}" if (known := budget(record)) else ""
     if not counts.spent:
-        return spent(counts)
+        return ", ".join(filter(None, (spent(counts), limit)))
     shown = [f"{fmt.money(counts.spent)} so far"]
     if in_all:
         shown.append(f"about {fmt.money(in_all)} in all")
+    if limit:
+        shown.append(limit)
     guess = f" (cut answers: {fmt.money(counts.estimated_cost)})" if counts.estimated_cost else ""
     return ", ".join(shown) + guess
 
@@ -132,7 +144,10 @@ def standing(endpoint: EndpointStatus) -> str:
         return f"closed: {endpoint.closed}"
     if endpoint.down_s:
         return f"down for {_whole(endpoint.down_s)}, tried again and again"
-    return f"paused for {_whole(endpoint.paused_s)} after 429" if endpoint.paused_s else ""
+    if not endpoint.paused_s:
+        return ""
+    reason = "after 429" if endpoint.paused_after_429 else "as the server says its limit is used up"
+    return f"paused for {_whole(endpoint.paused_s)} {reason}"
 
 
 def refusals(endpoint: EndpointStatus) -> str:

@@ -49,6 +49,8 @@ class Body:
     segments: tuple[bytes | Base64File, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that the body requires."""
+    names_urls: bool = False
+    """Whether the server is to fetch media that it names."""
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> "Body":

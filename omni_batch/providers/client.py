@@ -73,7 +73,7 @@ class EndpointClient:
                 ) as response,
             ):
                 if not response.is_success:
-                    raise await _refusal(response, self.dialect, self.key)
+                    raise await self._refusal(response, body)
                 exchange = Exchange(response, self, deadline)
                 yield exchange
         except TimeoutError:
@@ -83,6 +83,18 @@ class EndpointClient:
             if isinstance(error, Unavailable):
                 error.unanswered = exchange is None and hung_up(exc)
             raise error from None
+
+    async def _refusal(self, response: httpx.Response, sent: Body) -> EndpointError:
+        # The headers get no name: they may echo the key, and a traceback shows all names' values.
+        said = await read_start(response, self.key)
+        await _hang_up(response)
+        return classify(
+            response.status_code,
+            said or _redirect(response),
+            response.headers,
+            quota_is_transient=self.dialect.quota_is_transient,
+            fetches_media=self.dialect.fetches_itself and sent.names_urls,
+        )
 
     def _headers(self, body: Body, held_s: int | None) -> dict[str, str]:
         hold = self.dialect.hold_header if held_s else None
@@ -263,13 +275,10 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
                 pass
 
 
-async def _refusal(response: httpx.Response, dialect: Dialect, key: ApiKey | None) -> EndpointError:
-    # The headers get no name: they may echo the key, and a traceback shows the values of all names.
-    body, transient = await read_start(response, key), dialect.quota_is_transient
+async def _hang_up(response: httpx.Response) -> None:
+    """Many servers hang up behind an error of theirs and don't say so."""
     if response.is_server_error and (stream := response.extensions.get("network_stream")):
-        await stream.aclose()  # many servers hang up behind such an answer and don't say so
-    body = body or _redirect(response)
-    return classify(response.status_code, body, response.headers, quota_is_transient=transient)
+        await stream.aclose()
 
 
 async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:

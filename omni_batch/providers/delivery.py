@@ -12,6 +12,7 @@ from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.transport import choose_transport, choose_transports
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
+from omni_batch.text import display_name
 from omni_batch.types import Media, Request
 
 
@@ -50,11 +51,14 @@ class MediaDelivery:
                 at_hand = {medium: moved.get(medium, medium) for medium in media}
                 messages = tuple(turn.with_media(at_hand) for turn in request.messages)
                 request = replace(request, messages=messages)
-            yield self.dialect.encode(request)
+            body = self.dialect.encode(request)
+            yield replace(body, names_urls="url" in transports)
 
     async def _uploaded(self, media: Media) -> Media:
         if media.path is None or media.size_bytes is None or media.sha256 is None:
-            raise MediaError(f"{media.reference} is not a local file and can't be uploaded")
+            raise MediaError(
+                f"{display_name(media.reference)} is not a local file and can't be uploaded"
+            )
         url = await self.uploader.upload(
             media.path, sha256=media.sha256, size_bytes=media.size_bytes, mime_type=media.mime_type
         )
@@ -62,10 +66,13 @@ class MediaDelivery:
 
     async def _downloaded(self, media: Media, stack: AsyncExitStack) -> Media:
         # PyAV and Pillow: not paid for by text-only runs
-        from omni_batch.requests.probe import probe
+        from omni_batch.requests.media.probe import probe_file
 
         path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
-        fetched = await asyncio.to_thread(probe, path, media.kind, media.reference)
+        fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
+        fetched = replace(fetched, options=media.options)
+        if (refused := self.dialect.refused_format(fetched)) is not None:
+            raise MediaError(refused)
         if choose_transport(fetched, self.config, self.dialect) == "upload":
             return await self._uploaded(fetched)
         return fetched

@@ -16,6 +16,8 @@ class Dialect(ServerCapabilities):
     docs: str
     fetches: frozenset[MediaKind] = MEDIA_KINDS
     """Kinds of media that it downloads itself from an http(s) URL."""
+    fetches_itself: bool = False
+    """Nothing stands between it and the hosts of media: its words on connections are about them."""
     vendor_limits: bool = False
     """Whether the catalogue's limits of a model hold there; a server of one's own has its own."""
     vendor_quota: bool = False

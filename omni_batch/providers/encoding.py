@@ -1,11 +1,13 @@
 """What the dialects' encoders share. Pure: files are named, not read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from omni_batch.errors import MediaError
 from omni_batch.providers.body import Base64File
-from omni_batch.types import Frames, Media, Message, Request
+from omni_batch.requests.request_options import REQUEST_OPTIONS, options_beside
+from omni_batch.text import display_name
+from omni_batch.types import Frames, Media, Message, Part, Request
 
 
 def streaming(request: Request, messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -29,16 +31,35 @@ def modalities(request: Request, **speech: Any) -> dict[str, Any]:
     return {"modalities": ["text"]} if request.omni else {}
 
 
-def message(turn: Message, encode: Callable[[Media | Frames], dict[str, Any]]) -> dict[str, Any]:
-    """One turn; text alone stays a plain string, which every server understands."""
-    texts = [part for part in turn.parts if isinstance(part, str)]
-    if len(texts) == len(turn.parts):
-        return {"role": turn.role, "content": "\n".join(texts)}
-    parts = [
-        {"type": "text", "text": part} if isinstance(part, str) else encode(part)
-        for part in turn.parts
-    ]
-    return {"role": turn.role, "content": parts}
+def messages(
+    request: Request, encode: Callable[[Media | Frames], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """All turns; text alone stays a plain string, which every server understands.
+
+    Args:
+        encode: makes a part of a medium, without its options.
+    """
+
+    def turned(part: Part) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": "text", "text": part}
+        return with_options(encode(part), options_beside(part, request))
+
+    def content(turn: Message) -> str | list[dict[str, Any]]:
+        texts = [part for part in turn.parts if isinstance(part, str)]
+        alone = len(texts) == len(turn.parts)
+        return "\n".join(texts) if alone else [turned(part) for part in turn.parts]
+
+    return [{"role": turn.role, "content": content(turn)} for turn in request.messages]
+
+
+def with_options(part: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A part with its options: most stand beside the medium's object, some inside."""
+    inside = {name for name in options if REQUEST_OPTIONS[name].inside}
+    if inside:
+        kind = part["type"]
+        part = {**part, kind: part[kind] | {name: options[name] for name in inside}}
+    return part | {name: value for name, value in options.items() if name not in inside}
 
 
 def data_url(media: Media, mime_type: str) -> str | Base64File:
@@ -60,7 +81,7 @@ def base64_file(media: Media, prefix: str = "") -> Base64File:
     """
     if media.path is None or media.size_bytes is None:
         raise MediaError(
-            f"{media.reference[:200]} is not a local file; this endpoint needs its bytes"
+            f"{display_name(media.reference)} is not a local file; this endpoint needs its bytes"
         )
     return Base64File(media.path, media.size_bytes, prefix)
 

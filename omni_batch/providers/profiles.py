@@ -135,6 +135,12 @@ def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
             "endpoint dashscope-workspace needs endpoint.workspace and endpoint.region "
             "(such as ap-southeast-1); add them"
         )
+    ids = {name: region_id for region_id, name in _REGIONS.items()}
+    if config.region in ids:
+        raise ConfigError(
+            f"endpoint.region = {config.region!r} is not the id of a region; "
+            f"did you mean {ids[config.region]}?"
+        )
     host = f"{config.workspace}.{config.region}.maas.aliyuncs.com"
     return replace(
         profile,

@@ -66,7 +66,9 @@ def choose_transport(media: Media, config: MediaConfig, dialect: Dialect) -> Tra
     if media.url is None:
         return _transport_of_file(media, config, dialect)
     if media.url.startswith("oss://") and not dialect.uploads:
-        raise MediaError(f"{media.url} can't be resolved by {dialect.name}; give an http(s) URL")
+        raise MediaError(
+            f"{display_name(media.url)} can't be resolved by {dialect.name}; give an http(s) URL"
+        )
     fetches = media.kind in dialect.fetches and config.transport != "inline"
     return "url" if fetches or media.url.startswith(("data:", "oss://")) else "download"
 

@@ -48,8 +48,12 @@ class _Policy:
     asked_at_s: float = 0.0
     """By our clock; not of the wire."""
 
-    def fields(self, key: str) -> dict[str, str]:
-        """The form's fields in the order of the documents; the file comes after them."""
+    def fields(self, key: str, mime_type: str) -> dict[str, str]:
+        """The form's fields in the order of the documents; the file comes after them.
+
+        `x-oss-content-type` is of the vendor's SDK (2.0.2), not of the documents.
+        """
+        content_type = {"x-oss-content-type": mime_type} if mime_type else {}
         return {
             "OSSAccessKeyId": self.oss_access_key_id,
             "Signature": self.signature,
@@ -58,6 +62,7 @@ class _Policy:
             "x-oss-object-acl": self.x_oss_object_acl,
             "x-oss-forbid-overwrite": self.x_oss_forbid_overwrite,
             "success_action_status": "200",
+            **content_type,
         }
 
     def redacted_error(self, answer: bytes) -> bytes:
@@ -140,7 +145,7 @@ class Uploader:
         with file:
             # A multipart form of known length that reads the file while it is sent.
             named = {"file": (name, file, mime_type or None)}
-            form = httpx.Request("POST", "", data=policy.fields(key), files=named)
+            form = httpx.Request("POST", "", data=policy.fields(key, mime_type), files=named)
             try:
                 async with asyncio.timeout(None) as deadline:
                     response, answer = await self._exchange(

@@ -25,14 +25,21 @@ class Backoff:
         self._started_at_s = -math.inf
         self._next_s = _FIRST_S
         self._pending = False
+        self.after_refusal = False
+        """Whether the pause is due to a 429."""
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until requests may start."""
         return max(0.0, self._until_s - now_s)
 
-    def until(self, until_s: float) -> None:
-        """Backoff at least so long."""
-        self._until_s = max(self._until_s, until_s)
+    def until(self, until_s: float, *, refused: bool = False) -> None:
+        """Backoff at least so long.
+
+        Args:
+            refused: because of a 429, not of what the service says of its limits.
+        """
+        if until_s > self._until_s:
+            self._until_s, self.after_refusal = until_s, refused
         self._pending = True
 
     def over(self) -> bool:
@@ -56,13 +63,13 @@ class Backoff:
         """
         if started_s < self._refused_at_s:
             if retry_after_s is not None:
-                self.until(now_s + retry_after_s)
+                self.until(now_s + retry_after_s, refused=True)
             return "duplicate"
         self._refused_at_s = now_s
         if not again:
             self._started_at_s, self._next_s = now_s, _FIRST_S
         pause_s = self._next_s if retry_after_s is None else retry_after_s
-        self.until(now_s + max(pause_s, _LEAST_S))
+        self.until(now_s + max(pause_s, _LEAST_S), refused=True)
         most_s = _USUAL_MOST_S if now_s - self._started_at_s < _MINUTE_S else _LONGEST_S
         self._next_s = min(2 * self._next_s, most_s)
         return "repeat" if again else "first"

@@ -161,6 +161,7 @@ class LimiterPolicy:
             in_flight=in_flight,
             waiting=waiting,
             paused_s=round(self._backoff.wait_s(now_s), 1),
+            paused_after_429=self._backoff.after_refusal,
             down_s=round(self.breaker.down_s(now_s), 1),
             rate_limited=dict(self._rate_limited),
             closed=closed,

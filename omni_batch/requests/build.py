@@ -1,12 +1,14 @@
 """Item + Messages → Request. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
 from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
 from omni_batch.types import Item, Message, Modality, Request, kind_of
+
+_ACCEPTED, _ACCEPTED_CJK = "Understood.", "好的。"
 
 
 def build_request(
@@ -26,16 +28,21 @@ def build_request(
     system = item.system if item.system is not None else config.system
     asks = config.spoken_rows == "all" or item.voice is not None
     wants_audio = config.wants_audio and asks
+    turns = (*([Message("system", (system,))] if system else []), *messages)
+    as_turns = wants_audio and model is not None and not model.system_with_audio
+    as_turns = as_turns and any(turn.role == "system" for turn in turns)
     return Request(
         model=model_name,
-        messages=(*_system(system, wants_audio, model), *messages),
+        messages=tuple(_primed(turns)) if as_turns else turns,
         modality=_modality(messages[-1]),
         wants_audio=wants_audio,
-        voice=(item.voice or _voice(config, model)) if wants_audio else None,
+        voice=(item.voice or _voice(config, model)) if wants_audio else item.voice,
+        voice_is_default=not (item.voice or config.voice),
+        role_as_turns=as_turns,
         thinking=_thinking(config.thinking, model),
         omni=model is None or model.omni,
-        options=_given(config, beside_media=False) | config.extra,
-        media_options=_given(config, beside_media=True),
+        options=_given(config, beside_media=False) | _extra(config, beside_media=False),
+        media_options=_given(config, beside_media=True) | _extra(config, beside_media=True),
     )
 
 
@@ -52,7 +59,9 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
         messages=(),
         modality="text",
         wants_audio=config.wants_audio,
-        voice=voice if config.wants_audio else None,
+        voice=voice if config.wants_audio else config.voice,
+        voice_is_default=not config.voice and config.spoken_rows == "all",
+        thinking=_thinking(config.thinking, model),
         options=_given(config, beside_media=False)
         | _given(config, beside_media=True)
         | several_answers(config.extra),
@@ -82,18 +91,36 @@ def _given(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
     }
 
 
+def _extra(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
+    """What `extra` names that has its place beside media, or all else."""
+    return {
+        name: value
+        for name, value in config.extra.items()
+        if bool(name in REQUEST_OPTIONS and REQUEST_OPTIONS[name].beside) == beside_media
+    }
+
+
 def _voice(config: RequestConfig, model: Model | None) -> str | None:
     return config.voice or (model.default_voice if model else None)
 
 
-def _system(text: str | None, wants_audio: bool, model: Model | None) -> tuple[Message, ...]:
-    if not text:
-        return ()
-    if wants_audio and model and not model.system_with_audio:
-        # Such a model ignores the system message while it speaks; the vendor's guide primes it
-        # with a user turn that gives the role and an assistant turn that accepts it.
-        return Message("user", (text,)), Message("assistant", ("Understood.",))
-    return (Message("system", (text,)),)
+def _primed(turns: Iterable[Message]) -> Iterator[Message]:
+    """The turns with a first exchange in place of each system message.
+
+    A model that ignores the system message while it speaks is primed like this by the vendor's
+    guide: a user turn gives the role, an assistant turn accepts it.
+    """
+    for turn in turns:
+        if turn.role != "system":
+            yield turn
+            continue
+        yield Message("user", turn.parts)
+        yield Message("assistant", (_ACCEPTED_CJK if _is_cjk(turn) else _ACCEPTED,))
+
+
+def _is_cjk(turn: Message) -> bool:
+    text = "".join(part for part in turn.parts if isinstance(part, str))
+    return any("\u4e00" <= char <= "\u9fff" for char in text)
 
 
 def _modality(message: Message) -> Modality:

@@ -15,7 +15,7 @@ def fingerprint(request: Request, endpoint: str) -> str:
         "model": request.model,
         "messages": [[m.role, [_part(part) for part in m.parts]] for m in request.messages],
         "wants_audio": request.wants_audio,
-        "voice": request.voice,
+        "voice": request.voice if request.wants_audio else None,
         "thinking": request.thinking,
         "options": request.options,
         "media_options": request.media_options,
@@ -28,6 +28,6 @@ def _part(part: Part) -> Any:
         case str():
             return part
         case Media():
-            return [part.kind, part.sha256 or part.url]
+            return [part.kind, part.sha256 or part.url, *part.options]
         case Frames(images):
-            return ["frames", *(image.sha256 or image.url for image in images)]
+            return ["frames", *(image.sha256 or image.url for image in images), *part.options]

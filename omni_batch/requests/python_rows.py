@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from omni_batch.errors import ConfigError, ManifestError
+from omni_batch.requests.manifest.cells import written_out
 from omni_batch.store.disk import PROCESS
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _MISSING = ("NAType", "NaTType")  # pandas' own; the package itself need not be 
 def write_rows(rows: Rows, folder: Path) -> Path:
     """Write rows into `folder`, under a name made of their content: equal rows are one file.
 
-    Cells may hold text, numbers, lists, mappings, dates and paths, also NumPy's; None, NaN and
-    pandas' NA are empty.
+    Cells may hold text, numbers, lists, mappings, dates, paths and bytes, also NumPy's; None, NaN
+    and pandas' NA are empty.
 
     Raises:
         ConfigError: the folder can't be written.
@@ -77,6 +78,8 @@ def _line(row: Any, number: int) -> bytes:
             cells[name] = _plain(value)
         except TypeError as exc:
             raise ManifestError(f"rows, row {number}: {name} holds {exc}") from None
+        except ManifestError as exc:
+            raise ManifestError(f"rows, row {number}: {name} {exc}") from None
     return msgspec.json.encode(cells) + b"\n"
 
 
@@ -90,13 +93,25 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(member) for member in value]
+    return _plain_one(value)
+
+
+def _plain_one(value: Any) -> Any:
     if isinstance(value, date):  # and datetime, and pandas' Timestamp
         return value.isoformat()
     if isinstance(value, Path | np.datetime64):
         return str(value)
+    if isinstance(value, bytes | bytearray):
+        return written_out(bytes(value))
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise TypeError(f"{value!r:.60} ({type(value).__name__}); expected text, numbers or lists")
+    raise TypeError(f"{value!r:.60} ({type(value).__name__}); expected {_expected(value)}")
+
+
+def _expected(value: Any) -> str:
+    if type(value).__module__.partition(".")[0] == "PIL":
+        return 'a file or its bytes: in datasets by cast_column("image", Image(decode=False))'
+    return "text, numbers, lists or bytes"
 
 
 def _is_missing(value: Any) -> bool:

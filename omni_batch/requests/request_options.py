@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omni_batch.types import Modality
+from omni_batch.types import Frames, Media, Modality, Request
 
 _SEEN: frozenset[Modality] = frozenset({"image", "video", "frames"})
 _MOVING: frozenset[Modality] = frozenset({"video", "frames"})
@@ -22,6 +22,8 @@ class RequestOption:
     """On the wire and in the config."""
     beside: frozenset[Modality] = frozenset()
     """Kinds of media beside which it is sent; empty for a top-level member of the request."""
+    inside: bool = False
+    """It stands inside the medium's object, with its URL, not beside that."""
     of_some_models: bool = False
     """Only models whose `parameters` in the catalogue list it take it; else every model does."""
     openai: bool = False
@@ -48,6 +50,8 @@ _ROWS = (
     RequestOption("min_pixels", beside=_SEEN, of_some_models=True),
     RequestOption("max_pixels", beside=_SEEN, of_some_models=True),
     RequestOption("total_pixels", beside=_MOVING, of_some_models=True),
+    # Without a key of its own: `messages` may give it to an image.
+    RequestOption("detail", beside=frozenset({"image"}), inside=True, openai=True),
     # Without a key of their own in the config; they come through `request.extra`.
     RequestOption("enable_thinking", of_some_models=True),
     RequestOption("preserve_thinking", of_some_models=True),
@@ -64,3 +68,13 @@ def several_answers(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that ask for more than one answer."""
     counts = {name: options[name] for name in _COUNTS_OF_ANSWERS if options.get(name) is not None}
     return {name: n for name, n in counts.items() if str(n).strip() not in ("1", "1.0")}
+
+
+def options_beside(part: Media | Frames, request: Request) -> dict[str, Any]:
+    """What is asked for one medium: its own options, else those of the request for its kind."""
+    for_all = {
+        name: value
+        for name, value in request.media_options.items()
+        if name in REQUEST_OPTIONS and part.kind in REQUEST_OPTIONS[name].beside
+    }
+    return for_all | {name: value for name, value in part.options if name in REQUEST_OPTIONS}

@@ -6,6 +6,8 @@ never run as templates, and `{{ a.b }}` looks up a key in them, never an attribu
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +22,7 @@ from omni_batch.text import did_you_mean
 
 MAX_CHARS = 16 * 2**20
 """Longest prompt: as long as a cell of the manifest may be."""
+_NO_LETTERS = re.compile(r"\W+")
 _OWN_TOOLS = (LoopContext, Cycler, Joiner, Namespace)
 
 
@@ -58,17 +61,25 @@ class PromptTemplate:
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise ConfigError when a variable is not a column of the manifest."""
-        known = sorted(columns)
-        for name in sorted(self.variables.difference(known)):
-            hint = did_you_mean(name, known, "columns")
+        missing = self.variables.difference(columns)
+        if not missing:
+            return
+        spellings = _by_spelling(columns)
+        for name in sorted(missing.difference(spellings)):
+            hint = did_you_mean(name, sorted(spellings), "columns")
             raise ConfigError(f"request.prompt: {{{{ {name} }}}} is not a column; {hint}")
 
     def render(self, row: Mapping[str, Any]) -> str:
         """Fill in one row; null becomes the empty text.
 
+        A column whose name is no variable is reached by its `spelling`.
+
         Raises:
             ManifestError: the template fails on this row, or its text is longer than `MAX_CHARS`.
         """
+        if missing := self.variables.difference(row):
+            spellings = _by_spelling(row)
+            row = {**row, **{n: row[spellings[n]] for n in missing.intersection(spellings)}}
         pieces: list[str] = []
         chars = 0
         try:
@@ -80,3 +91,24 @@ class PromptTemplate:
         except Exception as exc:  # the user's own code: it may divide by zero, or add 1 to a text
             raise ManifestError(f"request.prompt can't be filled in: {exc}") from None
         return "".join(pieces)
+
+
+def spelling(column: str) -> str:
+    """The variable that stands for a column: `Product_Name` for `Product Name`."""
+    if column.isidentifier():
+        return column
+    name = _NO_LETTERS.sub("_", column).strip("_")
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _by_spelling(columns: Iterable[str]) -> dict[str, str]:
+    """Variables with their columns; one that may stand for several stands for none."""
+    columns = list(columns)
+    counts = Counter(map(spelling, columns))
+    known = set(columns)
+    return {
+        variable: column
+        for column in columns
+        if (variable := spelling(column)) == column
+        or (variable and counts[variable] == 1 and variable not in known)
+    }

@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from omni_batch.doubts import Doubt
-from omni_batch.requests.rules import length, media, options, turns
+from omni_batch.requests.rules import length, media, options, server, turns
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation
 
 Rule = Callable[[RuleContext], Iterator[Finding]]
-ALL_RULES: tuple[Rule, ...] = (*turns.RULES, *media.RULES, *length.RULES, *options.RULES)
+ALL_RULES: tuple[Rule, ...] = (
+    *(*turns.RULES, *media.RULES, *length.RULES),
+    *(*options.RULES, *server.RULES),
+)
+RULES_OF_CONFIG: tuple[Rule, ...] = (*options.RULES_OF_CONFIG, *server.RULES_OF_CONFIG)
+"""What can be judged before a row is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ that one misreading cannot hide on both sides.
 
 from omni_batch.simulator import reply
 from omni_batch.simulator.api.upload_store import Stored
+from omni_batch.simulator.fault_kinds import FAULTS
 from omni_batch.simulator.metrics import Counters, Recorded
 from omni_batch.simulator.option_values import (
     BASE64_CUTS,
     DIALECTS,
-    FAULTS,
+    EDITIONS,
     FRAMINGS,
     REASONING_COUNTED,
     REASONING_KEYS,
+    REGIONS,
     USAGE_DETAILS,
     USAGE_PLACES,
     WAV_HEADERS,
@@ -24,10 +26,12 @@ from omni_batch.simulator.server import Simulator, serve
 __all__ = [
     "BASE64_CUTS",
     "DIALECTS",
+    "EDITIONS",
     "FAULTS",
     "FRAMINGS",
     "REASONING_COUNTED",
     "REASONING_KEYS",
+    "REGIONS",
     "USAGE_DETAILS",
     "USAGE_PLACES",
     "WAV_HEADERS",

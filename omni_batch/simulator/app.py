@@ -56,7 +56,7 @@ class App:
 
     def _dialect(self, path: str) -> Dialect:
         options = self.service.options
-        if options.dialect == "dashscope" and path.startswith(BatchChat.base_path):
+        if options.has_batch_chat and path.startswith(BatchChat.base_path):
             return BatchChat(options)
         return self.service.dialect
 

@@ -12,26 +12,21 @@ DIALECTS: Mapping[str, str] = {
 }
 """Every server whose API can be simulated."""
 
-FAULTS: Mapping[str, str] = {
-    "reset": "the connection is reset before any header",
-    "stall_first": "not one byte is sent until the client hangs up",
-    "stall": "the stream stops half-way and stays open",
-    "cut": "the stream is cut off half-way, without the last HTTP chunk",
-    "cut_clean": "the stream ends properly, but before any finish_reason",
-    "cut_line": "the stream ends inside a JSON line, or inside a UTF-8 character",
-    "in_band_error": "an error frame arrives after some deltas of a 200",
-    "empty": "200 with an empty stream",
-    "done_only": "200 with nothing but [DONE]",
-    "html_502": "502 with a gateway's HTML page",
-    "error_500": "500 internal_error",
-    "error_503": "503 ModelServingError",
-    "rate_limit": "429 limit_requests",
-    "burst": "429 limit_burst_rate",
-    "quota": "429 insufficient_quota, which means tokens per minute here",
-    "empty_429": "429 with an empty body",
-    "partial_response": "200 whose header says that the reply was cut by a server timeout",
+EDITIONS: Mapping[str, str] = {
+    "2025-09": "as 2025-12, but qwen3-omni-flash is its snapshot of 2025-09-15 with 17 voices",
+    "2025-12": "as the latest, but of a video at least 4 frames of 128 patches are counted, and a "
+    "token of it is 32 x 32 pixels for qwen-omni-turbo too, as the published code has it",
+    "latest": "qwen3-omni-flash is its snapshot of 2025-12-01 with 49 voices; of a video at least "
+    "2 frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, with a token of 28 x 28)",
 }
-"""Every kind of fault, and what the client sees."""
+"""The guide's editions contradict each other; an older one is named by the time
+whose state it has."""
+
+REGIONS: Mapping[str, str] = {
+    "beijing": "all models, and Batch Chat",
+    "singapore": "no Batch Chat, and no qwen-omni-turbo-2025-01-19",
+}
+"""Where the hosted service is asked."""
 
 FRAMINGS: Mapping[str, str] = {
     "plain": "frames as the service writes them",
@@ -95,7 +90,7 @@ def one_of(word: str, words: Collection[str], what: str) -> str:
     """
     if word in words:
         return word
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.0)
     raise ValueError(
         f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(words)})"
     )

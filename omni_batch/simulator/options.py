@@ -7,10 +7,13 @@ from typing import Self
 import msgspec
 
 from omni_batch.simulator import option_values as values
-from omni_batch.simulator.option_values import FAULTS, one_of
+from omni_batch.simulator.fault_kinds import FAULTS
+from omni_batch.simulator.option_values import one_of
 
 _CHOICES: Mapping[str, Mapping[str, str]] = {
     "dialect": values.DIALECTS,
+    "edition": values.EDITIONS,
+    "region": values.REGIONS,
     "framing": values.FRAMINGS,
     "wav_headers": values.WAV_HEADERS,
     "base64_cut": values.BASE64_CUTS,
@@ -75,6 +78,10 @@ class SimulatorOptions:
 
     dialect: str = "dashscope"
     """One of `DIALECTS`."""
+    edition: str = "latest"
+    """dashscope: which edition of the guide is played, one of `EDITIONS`."""
+    region: str = "beijing"
+    """dashscope: one of `REGIONS`."""
     reasoning_key: str = "reasoning_content"
     """One of `REASONING_KEYS`."""
     flat_errors: bool = False
@@ -132,6 +139,11 @@ class SimulatorOptions:
                 raise ValueError(f"fault {kind!r} has probability {probability}; give 0 to 1")
         if sum(self.faults.values()) > 1 + 1e-9:
             raise ValueError(f"fault probabilities add up to {sum(self.faults.values())}, above 1")
+
+    @property
+    def has_batch_chat(self) -> bool:
+        """Whether the server has the queue at half the price beside it."""
+        return self.dialect == "dashscope" and self.region == "beijing"
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options but for some, while a simulator runs.

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from omni_batch.simulator.option_values import FAULTS, one_of
+from omni_batch.simulator.fault_kinds import FAULTS
+from omni_batch.simulator.option_values import one_of
 
 End = Literal["close", "cut", "stall"]
 """How a stream ends: properly, broken off without the last HTTP chunk, or never."""

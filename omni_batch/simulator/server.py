@@ -149,9 +149,11 @@ class Simulator:
 
     @property
     def batch_base_url(self) -> str:
-        """The base URL of Batch Chat; known once entered, and only the hosted service has it."""
-        if self.options.dialect != "dashscope":
-            raise RuntimeError(f"{self.options.dialect} has no Batch Chat")
+        """The base URL of Batch Chat; known once entered, and only Beijing has it."""
+        if not self.options.has_batch_chat:
+            hosted = self.options.dialect == "dashscope"
+            where = self.options.region if hosted else self.options.dialect
+            raise RuntimeError(f"{where} has no Batch Chat")
         return self.base_url.replace(DashScope.base_path, BatchChat.base_path)
 
     @property

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from omni_batch.errors import error_kind, error_message
-from omni_batch.text import display_name
+from omni_batch.text import shown_whole
 from omni_batch.types import Attempt, Cost, Request, Response, Result, Speech, Usage, WavFile
 
 
@@ -57,7 +57,7 @@ RESULT_COLUMNS = (
     Column("modality", _STRING, "what the last turn holds: text, image, audio, video or frames", "modality"),
     Column("prompt", _STRING, "text of the last turn as sent", "prompt"),
     Column("media", _STRINGS, "references of all media sent", "media"),
-    Column("voice", _STRING, "voice requested", "request.voice"),
+    Column("voice", _STRING, "voice as it was sent; null if the server chose one", "voice"),
     Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
     Column("completion_tokens", _INT, "billed output", "usage.completion_tokens", "tokens"),
     Column("total_tokens", _INT, "billed in all", "usage.total_tokens", "tokens"),
@@ -154,10 +154,11 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         last=last,
         status="succeeded" if result.succeeded else "failed",
         annotation=None,
+        voice=answer.voice if answer else last.voice,
         endpoint=last.endpoint or facts.endpoint,
         modality=request.modality if request else item.modality(),
         prompt=_prompt(request) if request else item.prompt,
-        media=[display_name(reference) for reference in references],
+        media=[shown_whole(reference) for reference in references],
         attempts=result.attempts_before + len(result.attempts),
         warnings=list(map(str, result.doubts)),
         source=msgspec.json.encode(item.source, enc_hook=str).decode(),

@@ -6,9 +6,11 @@ contains it), so that it survives the loss of power.
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -86,6 +88,30 @@ class Disk:
 
 
 PROCESS = Disk()
+_IN_WORDS = {
+    errno.ENOSPC: "the disk is full (no space left on device)",
+    errno.EDQUOT: "the disk quota is used up (disk quota exceeded)",
+    errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "the file may not become that large (file too large)",
+}
+_PROBE_BYTES = 256 * 1024
+
+
+def reason_of(exc: Exception) -> str:
+    """Why the system refused, in plain words; what another library says as it says it."""
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return _IN_WORDS.get(exc.errno) or os.strerror(exc.errno).lower()
+    return str(exc) or type(exc).__name__
+
+
+def _hidden_reason(folder: Path) -> str | None:
+    """What the system says to a write, for libraries that keep it to themselves."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as exc:
+        return reason_of(exc)
+    return None
 
 
 @contextmanager
@@ -95,7 +121,9 @@ def storage_errors(path: Path, done: str, *others: type[Exception]) -> Iterator[
     try:
         yield
     except met as exc:
-        raise StorageError(f"{path} can't be {done}: {exc}") from exc
+        hidden = done == "written" and not isinstance(exc, OSError)
+        reason = (_hidden_reason(path.parent) if hidden else None) or reason_of(exc)
+        raise StorageError(f"{path} can't be {done}: {reason}") from exc
 
 
 @contextmanager

@@ -20,17 +20,18 @@ from omni_batch.types import Item
 
 GROUP_ROWS = 500
 _MOST_SHARDS = 2000  # Prefect loses records of larger bursts of task runs (measured)
+_GROUP_CHARS = 64 * 2**20  # of one row group, where the shard size is ours to choose
 _LISTS = ("image", "frames")
 _TYPES = {"row_number": pa.int64(), **dict.fromkeys(_LISTS, pa.list_(pa.string()))}
 _SCHEMA = pa.schema([(f.name, _TYPES.get(f.name, pa.string())) for f in fields(Item)])
 """A column for each field of an item; `source` is JSON."""
 
 
-def choose_shard_size(items: int, wanted: int | str) -> int:
+def choose_shard_size(items: int, wanted: int | str, group_rows: int = GROUP_ROWS) -> int:
     """Items of one shard: as wanted, or whole row groups so that shards stay below 2,000."""
     if isinstance(wanted, int):
         return wanted
-    return max(1, -(-items // (_MOST_SHARDS * GROUP_ROWS))) * GROUP_ROWS
+    return max(1, -(-items // (_MOST_SHARDS * group_rows))) * group_rows
 
 
 def choose_group_rows(shard_size: int | str) -> int:
@@ -76,13 +77,19 @@ class UniqueIds:
 class ItemsWriter:
     """Writes items as they come; keeps one row group and 8 bytes for each id.
 
+    Args:
+        group_rows: rows of one group; the most of them where the group may be `smaller`.
+        smaller: make all groups as small as keeps the first one in bounds, where items have their
+            media written out.
+
     Raises:
         ManifestError: on `close`, when an id appears twice.
     """
 
-    def __init__(self, path: Path, group_rows: int) -> None:
+    def __init__(self, path: Path, group_rows: int, *, smaller: bool = False) -> None:
         self._path = path
-        self._group_rows = group_rows
+        self.group_rows = group_rows
+        self._is_open_to_less, self._chars = smaller, 0
         self._rows: list[dict[str, Any]] = []
         self._ids = UniqueIds()
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
@@ -93,7 +100,12 @@ class ItemsWriter:
         row["source"] = msgspec.json.encode(item.source, enc_hook=str).decode()
         self._rows.append(row)
         self._ids.add(item.item_id)
-        if len(self._rows) == self._group_rows:
+        if self._is_open_to_less:
+            self._chars += _chars(item)
+            if self._chars >= _GROUP_CHARS:
+                self.group_rows = len(self._rows)
+        if len(self._rows) == self.group_rows:
+            self._is_open_to_less = False
             self._flush()
 
     def close(self) -> int:
@@ -139,6 +151,12 @@ def _metadata(path: Path, changed_ns: int) -> pq.FileMetaData:
 def _to_item(row: dict[str, Any]) -> Item:
     lists = {name: tuple(row[name] or ()) for name in _LISTS}
     return Item(**{**row, **lists, "source": msgspec.json.decode(row["source"])})
+
+
+def _chars(item: Item) -> int:
+    """Of the cells that may be large."""
+    cells = (*item.image, *item.frames, item.audio, item.video, item.messages)
+    return sum(len(cell) for cell in cells if cell)
 
 
 def _ids(path: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from omni_batch.errors import StorageError
-from omni_batch.store.disk import PROCESS, Disk, in_thread, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, in_thread, reason_of, storage_errors
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Journal:
         except OSError as exc:
             with suppress(OSError):  # items in flight still append: never behind half a line
                 self._disk.cut(self._file.fileno(), self._whole_bytes)
-            raise StorageError(f"{self._path} can't be written: {exc}") from exc
+            raise StorageError(f"{self._path} can't be written: {reason_of(exc)}") from exc
         self._whole_bytes += len(line)
 
     async def sync(self) -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
-from omni_batch.store.disk import storage_errors
+from omni_batch.store.disk import reason_of, storage_errors
 from omni_batch.store.journal import read_journal
 from omni_batch.store.run_dir import RunDir
 
@@ -50,7 +50,7 @@ def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
         directory.disk.publish(draft, path)
     except (OSError, pa.ArrowException) as exc:
         directory.disk.remove(draft)
-        raise StorageError(f"{path} can't be written: {exc}") from exc
+        raise StorageError(f"{path} can't be written: {reason_of(exc)}") from exc
 
 
 def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:

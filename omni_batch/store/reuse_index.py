@@ -30,7 +30,7 @@ from omni_batch.types import Usage
 _KEY = ["status", "fingerprint", "row_number"]
 _ANSWER = (
     *_KEY,
-    *("text", "reasoning", "finish_reason", "warnings", "run_id", "reused_from"),
+    *("text", "reasoning", "finish_reason", "warnings", "run_id", "reused_from", "voice"),
     *("audio_path", "audio_s", "audio_sample_rate_hz", "audio_sha256"),
     *Usage.__dataclass_fields__,
 )

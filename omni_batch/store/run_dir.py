@@ -3,14 +3,13 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from omni_batch.errors import ConfigError, StorageError
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, reason_of, storage_errors
+from omni_batch.store.lock import Taken, locked
 from omni_batch.store.record import read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
@@ -41,11 +40,6 @@ class RunDir:
     def record(self) -> Path:
         """Config, state and counts."""
         return self.root / "run.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that works on the run, for as long as it lives."""
-        return self.root / "run.lock"
 
     @property
     def items(self) -> Path:
@@ -95,28 +89,25 @@ class RunDir:
         Raises:
             ConfigError: another process owns it.
         """
-        lock = FileLock(self.lock, timeout=_LOCK_WAIT_S, poll_interval=_LOCK_WAIT_S / 10)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ConfigError(
-                f"run {self.root} is in use by {self._owner()}; wait for it to end or stop it"
-            ) from None
-        except OSError as exc:
-            raise StorageError(f"{self.root} can't be locked: {exc}") from exc
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.root, _LOCK_WAIT_S))
+            except Taken as exc:
+                gone = f"; if that process is gone, remove {exc.marker}" if exc.marker else ""
+                raise ConfigError(
+                    f"run {self.root} is in use by {self._owner()}; wait for it to end or stop it"
+                    f"{gone}"
+                ) from None
+            except OSError as exc:
+                raise StorageError(f"{self.root} can't be locked: {reason_of(exc)}") from exc
             yield
-        finally:
-            lock.release()
 
     def is_owned(self) -> bool:
         """Whether a process works on this run. The lock is held for an instant to find out."""
-        if not self.lock.exists():
-            return False
         try:
-            with FileLock(self.lock, timeout=0):
+            with locked(self.root):
                 return False
-        except (Timeout, OSError):  # where it can't be asked, what run.json says holds
+        except (Taken, OSError):  # where it can't be asked, what run.json says holds
             return True
 
     def _owner(self) -> str:

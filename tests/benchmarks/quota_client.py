@@ -10,12 +10,14 @@ from omni_batch.config import RetryConfig
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.engine.retry import with_retries
 from omni_batch.errors import OmniBatchError, StreamError
-from omni_batch.progress.estimates import TokenEstimates
+from omni_batch.progress.spending.estimates import TokenEstimates
+from omni_batch.progress.spending.workload import Range, Workload
 from omni_batch.types import Usage
 from tests.benchmarks.quota_service import Service, now_s
 from tests.benchmarks.quota_terms import Diary, Item
 
 IDLE_TIMEOUT_S = RetryConfig().idle_timeout_s
+_FIRST_GUESS = Range(20, 250, 1000)
 
 
 class Door(Protocol):
@@ -80,15 +82,15 @@ async def work_off(items: list[Item], quota: Door, service: Service, most_begun:
 
 async def ask(item: Item, quota: Door, service: Service, forecast: TokenEstimates) -> None:
     """One item until it is answered or can't be."""
-    estimate = PromptEstimate(text=item.estimated_prompt_tokens)
+    work = Workload(1, PromptEstimate(text=item.estimated_prompt_tokens), _FIRST_GUESS)
 
     def prompt_tokens() -> float:
-        return estimate.text * forecast.text_factor
+        return work.prompt.text * forecast.text_factor
 
     async def attempt(number: int) -> None:
         async with (
             quota.permit(
-                lambda: forecast.tokens(estimate, spoken=False), item_id=item.number
+                lambda: forecast.tokens(work, spoken=False), item_id=item.number
             ) as permit,
             service.exchange(item) as stream,
         ):

@@ -81,7 +81,7 @@ async def answered(settings: Config) -> None:
 
 async def answered_row(plan: Plan, directory: RunDir, item: Item) -> dict[str, object]:
     """One row of the earlier run."""
-    question = await prepare_item(plan, plan.loader(), item)
+    question = await prepare_item(plan, plan.media_source(checking=False), item)
     text = f"{item.row_number}: {_ANSWER}"
     response = Response(text, None, "stop", Usage(20, 60, 80, 20), None, "chat-1")
     result = Result(

@@ -6,7 +6,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from omni_batch.catalogue import Catalogue, Model, catalogue, is_realtime, load_catalogue
+from omni_batch.catalogue import (
+    Catalogue,
+    Model,
+    catalogue,
+    is_realtime,
+    load_catalogue,
+    name_kind,
+)
+from omni_batch.catalogue.tokens import video_tokens
 from omni_batch.text import nearest
 
 CATALOGUE = catalogue()
@@ -38,10 +46,13 @@ def test_every_documented_name_is_known() -> None:
         "qwen3-omni-flash",
         "qwen3-omni-flash-2025-12-01",
         "qwen3-omni-flash-2025-09-15",
+        "qwen3-omni-flash-0915",
         "qwen-omni-turbo",
         "qwen-omni-turbo-latest",
         "qwen-omni-turbo-2025-03-26",
+        "qwen-omni-turbo-0326",
         "qwen-omni-turbo-2025-01-19",
+        "qwen-omni-turbo-0119",
         "qwen2.5-omni-7b",
         "qwen3.5-omni-plus",
         "qwen3.5-omni-plus-2026-03-15",
@@ -167,6 +178,7 @@ def test_voices_belong_to_a_generation() -> None:
     assert sizes == {
         "turbo": 4,
         "omni-7b": 2,
+        "omni-7b-samples": 3,
         "flash-2025-09-15": 17,
         "flash-2025-12-01": 49,
         "omni-3-5": 56,
@@ -182,10 +194,127 @@ def test_voices_belong_to_a_generation() -> None:
 
 
 def test_an_alias_is_its_model_and_a_snapshot_that_differs_is_its_own() -> None:
-    assert known("qwen3-omni-flash-2025-12-01") is known("qwen3-omni-flash")
     assert known("qwen-omni-turbo-latest") is known("qwen-omni-turbo")
-    snapshot = known("qwen3-omni-flash-2025-09-15")
-    assert (snapshot.name, snapshot.aliases) == ("qwen3-omni-flash-2025-09-15", ())
+    assert known("qwen-omni-turbo-0326") is known("qwen-omni-turbo-2025-03-26")
+    assert known("qwen-omni-turbo-0119") is known("qwen-omni-turbo-2025-01-19")
+    snapshot = known("qwen3-omni-flash-0915")
+    assert snapshot.names == ("qwen3-omni-flash-2025-09-15", "qwen3-omni-flash-0915")
+    assert known("qwen3-omni-flash").names == ("qwen3-omni-flash",)
+
+
+@pytest.mark.parametrize(
+    ("short", "dated"),
+    [
+        ("qwen3-omni-flash-0915", "qwen3-omni-flash-2025-09-15"),
+        ("qwen-omni-turbo-0326", "qwen-omni-turbo-2025-03-26"),
+        ("qwen-omni-turbo-0119", "qwen-omni-turbo-2025-01-19"),
+    ],
+)
+def test_a_short_name_has_limits_quota_and_price(short: str, dated: str) -> None:
+    model = known(short)
+    assert model is known(dated)
+    assert model.quota.requests_per_minute == 60
+    assert model.price("beijing") is not None
+    assert model.max_input_tokens is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("qwen3-omni-flash", "stable"),
+        ("qwen2.5-omni-7b", "stable"),
+        ("qwen3-omni-30b-a3b-captioner", "stable"),
+        ("qwen-omni-turbo-latest", "latest"),
+        ("qwen-omni-turbo-2025-03-26", "snapshot"),
+        ("qwen-omni-turbo-0326", "snapshot"),
+    ],
+)
+def test_the_kind_of_a_name(name: str, kind: str) -> None:
+    assert name_kind(name) == kind
+
+
+# --- editions ---
+
+
+@MODELS
+def test_a_dispute_has_two_sides_of_which_one_is_taken_at_most(model: Model) -> None:
+    for dispute in model.disputes.values():
+        assert len(dispute.readings) >= 2
+        assert sum(reading.taken for reading in dispute.readings) <= 1
+        assert all(reading.says and reading.source for reading in dispute.readings)
+
+
+@MODELS
+def test_what_is_taken_is_what_the_catalogue_says(model: Model) -> None:
+    for taken in filter(None, (dispute.taken for dispute in model.disputes.values())):
+        assert taken.tokens is None
+        assert not taken.voices or taken.voices == model.voices
+    for other in (reading for dispute in model.disputes.values() for reading in dispute.others):
+        assert other.tokens is None or other.tokens != model.tokens
+        assert other.model is None or known(other.model).undisputed_voices() == other.voices
+
+
+def test_the_stable_name_has_seventeen_voices_for_sure_and_the_snapshots_all_of_theirs() -> None:
+    stable = known("qwen3-omni-flash")
+    assert (len(stable.voices), len(stable.undisputed_voices())) == (49, 17)
+    for name, number in (("2025-12-01", 49), ("2025-09-15", 17)):
+        snapshot = known(f"qwen3-omni-flash-{name}")
+        assert len(snapshot.undisputed_voices()) == len(snapshot.voices) == number
+        assert "snapshot" not in snapshot.disputes
+
+
+def test_another_edition_changes_some_token_rules_and_keeps_the_rest() -> None:
+    (other,) = known("qwen3-omni-flash").disputes["video-constants"].others
+    used = known("qwen3-omni-flash").tokens
+    assert other.tokens is not None
+    assert (used.video_min_patches, used.video_frames_min) == (64, 2)
+    assert (other.tokens.video_min_patches, other.tokens.video_frames_min) == (128, 4)
+    assert other.tokens.audio_in_per_s == used.audio_in_per_s
+    assert other.tokens.video_frames_max == used.video_frames_max
+
+
+def test_the_divisor_of_turbos_videos() -> None:
+    """Goldens of the published code, as its text has it and as its last line stands."""
+    (other,) = known("qwen-omni-turbo").disputes["video-divisor"].others
+    assert other.tokens is not None
+    assert video_tokens(720, 1280, 10, 30, known("qwen-omni-turbo").tokens) == 7_202
+    assert video_tokens(720, 1280, 10, 30, other.tokens) == 5_514
+
+
+def test_the_oldest_snapshot_of_turbo_is_offered_and_sold_in_beijing_only() -> None:
+    oldest = known("qwen-omni-turbo-0119")
+    assert oldest.regions == ("beijing",)
+    assert (oldest.price("beijing") is None, oldest.price("singapore") is None) == (False, True)
+    assert not oldest.is_unverified("regions")
+    assert known("qwen-omni-turbo").price("singapore") is not None
+
+
+def test_the_free_quota_of_2025s_models() -> None:
+    for name in ("qwen3-omni-flash", "qwen-omni-turbo-0119", "qwen2.5-omni-7b"):
+        free = known(name).free_quota
+        assert free is not None
+        assert (free.tokens, free.days) == (1_000_000, 90)
+        assert known(name).disputes["free-quota"].taken is None
+
+
+def test_no_number_that_nobody_states_binds_the_open_weights() -> None:
+    model = known("qwen2.5-omni-7b")
+    limits = ("audio_max_bytes", "audio_max_s", "video_max_bytes", "video_max_s", "frames_min")
+    assert all(model.is_unverified(f"limits.{name}") for name in (*limits, "frames_max"))
+    assert model.is_unverified("tokens.audio_in_per_s")
+    assert model.is_unverified("tokens.video_frames_max")
+    assert not model.is_unverified("max_input_tokens")
+
+
+def test_the_plain_text_model_has_limits_price_and_quota() -> None:
+    model = known("qwen3.5-plus")
+    assert not model.omni
+    assert (model.max_output_tokens, model.quota.requests_per_minute) == (65_536, 15_000)
+    price = model.price("singapore")
+    assert price is not None
+    assert (price.text_in, price.text_out) == (0.4, 2.4)
+    assert model.is_unverified("prices")
+    assert [other.name for other in CATALOGUE.models.values() if not other.omni] == [model.name]
 
 
 def test_an_unknown_name_is_none_and_the_nearest_is_offered() -> None:
@@ -329,20 +458,39 @@ def test_an_overlay_adds_a_model_like_a_known_one(overlay: Overlay) -> None:
     assert known("qwen3-omni-flash", merged) == known("qwen3-omni-flash")
 
 
+def test_an_overlay_settles_a_point(overlay: Overlay) -> None:
+    path = overlay(
+        """
+        [models.qwen3-omni-flash]
+        voices = "flash-2025-09-15"
+        disputes.snapshot.readings = []
+        """
+    )
+    model = known("qwen3-omni-flash", load_catalogue(path))
+    assert "snapshot" not in model.disputes
+    assert len(model.undisputed_voices()) == 17
+    assert model.disputes["thai"] == known("qwen3-omni-flash").disputes["thai"]
+
+
+def test_a_model_like_one_that_ends_does_not_end(overlay: Overlay) -> None:
+    path = overlay("[models.mine]\nlike = 'qwen-omni-turbo'\nregions = ['singapore']")
+    mine = known("mine", load_catalogue(path))
+    assert (mine.ends, mine.successor, mine.regions) == (None, None, ("singapore",))
+    assert known("qwen-omni-turbo").ends == "2026-10-10"
+
+
 def test_a_table_under_an_alias_makes_it_a_model_of_its_own(overlay: Overlay) -> None:
     path = overlay(
         """
-        [models.qwen3-omni-flash-2025-12-01]
+        [models.qwen-omni-turbo-0326]
         quota.requests_per_minute = 120
         """
     )
     merged = load_catalogue(path)
-    snapshot = known("qwen3-omni-flash-2025-12-01", merged)
-    assert (snapshot.name, snapshot.quota.requests_per_minute) == (
-        "qwen3-omni-flash-2025-12-01",
-        120,
-    )
-    assert known("qwen3-omni-flash", merged).quota.requests_per_minute == 60
+    short = known("qwen-omni-turbo-0326", merged)
+    assert (short.name, short.quota.requests_per_minute) == ("qwen-omni-turbo-0326", 120)
+    assert short.ends == known("qwen-omni-turbo", merged).ends
+    assert known("qwen-omni-turbo", merged).quota.requests_per_minute == 60
     assert sorted(merged.names()) == sorted(CATALOGUE.names())
 
 
@@ -364,6 +512,30 @@ def test_a_table_under_an_alias_makes_it_a_model_of_its_own(overlay: Overlay) ->
             "[models.qwen-omni-turbo]\nprices.beijing.CNY.text_in = -1.0",
             ["models.qwen-omni-turbo", "$.prices"],
         ),
+        (
+            "[models.qwen3-omni-flash.disputes.snapshot]\neffekt = 'none'",
+            ["models.qwen3-omni-flash", "`effekt`"],
+        ),
+        (
+            "[models.qwen3-omni-flash.disputes.snapshot]\nreadings = 3",
+            ["models.qwen3-omni-flash.disputes", "readings"],
+        ),
+        ("[models.qwen3-omni-flash.disputes]\nx = 3", ["models.qwen3-omni-flash.disputes", "x"]),
+        (
+            "[models.qwen3-omni-flash.disputes.x]\nabout = 'a'\neffect = 'b'",
+            ["models.qwen3-omni-flash.disputes", "`readings`"],
+        ),
+        (
+            "[[models.qwen-omni-turbo.disputes.x.readings]]\nvoices = 'turbi'",
+            ["models.qwen-omni-turbo.disputes", "turbi"],
+        ),
+        (
+            "[[models.qwen-omni-turbo.disputes.video-divisor.readings]]\nsays = 'a'\nsource = 'b'"
+            "\ntokens = { video_divisor = 32 }",
+            ["models.qwen-omni-turbo", "`video_divisor`"],
+        ),
+        ("[models.qwen-omni-turbo]\nends = 'soon'", ["models.qwen-omni-turbo", "$.ends"]),
+        ("[models.qwen-omni-turbo]\ntokens = 3", ["models.qwen-omni-turbo", "$.tokens"]),
         (
             "[models.mine]\nlike = 'qwen-omni-turbo'\naliases = ['qwen-omni-turbo-latest']",
             ["qwen-omni-turbo-latest"],

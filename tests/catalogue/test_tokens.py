@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -139,7 +138,7 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
     image = Media("image", "i", width_px=640, height_px=480)
     sound = Media("audio", "a", duration_s=10)
     clip = Media(
-        "video", "v", path=Path("v"), width_px=1280, height_px=720, duration_s=10, frames_per_s=30
+        "video", "v", probed=True, width_px=1280, height_px=720, duration_s=10, frames_per_s=30
     )
     assert estimate(image) == PromptEstimate(text=15, image=302)
     assert estimate(sound, "abcd") == PromptEstimate(text=16, audio=125)
@@ -151,10 +150,40 @@ def test_a_prompt_is_the_sum_of_its_parts() -> None:
 
 def test_a_video_is_heard_when_it_has_sound_or_nobody_looked() -> None:
     clip = Media("video", "v", width_px=1280, height_px=720, duration_s=10.0)
-    silent = replace(clip, path=Path("v.mp4"))
-    loud = replace(clip, path=Path("v.mp4"), has_sound=True)
+    silent = replace(clip, probed=True)
+    loud = replace(clip, probed=True, has_sound=True)
     remote = replace(clip, url="https://example.org/v.mp4")
     assert [estimate(media).audio for media in (silent, loud, remote)] == [0, 125, 125]
+
+
+def test_pictures_and_sound_of_a_video_cost_by_their_own_lengths() -> None:
+    clip = Media("video", "v", width_px=1280, height_px=720, frames_per_s=30, probed=True)
+    clip = replace(clip, has_sound=True)
+    longer = estimate(replace(clip, duration_s=10.0, sound_s=30.0))
+    shorter = estimate(replace(clip, duration_s=10.0, sound_s=4.0))
+    assert (longer.video, longer.audio) == (7202, 375)
+    assert (shorter.video, shorter.audio) == (7202, 50)
+
+
+@pytest.mark.parametrize(
+    ("height_px", "width_px", "flash", "turbo", "plus"),
+    [
+        (11, 2200, 31, 31, 71),
+        (14, 1400, 22, 22, 46),
+        (16, 1600, 22, 59, 52),
+        (17, 1700, 55, 63, 55),
+    ],
+)
+def test_a_side_of_less_than_half_a_patch_is_lost_and_the_image_enlarged(
+    height_px: int, width_px: int, flash: int, turbo: int, plus: int
+) -> None:
+    """As the published code has it: round(11 / 32) is 0. Later code knows no such sides."""
+    costs = [image_tokens(height_px, width_px, rules) for rules in (FLASH, TURBO, PLUS)]
+    assert costs == [flash, turbo, plus]
+
+
+def test_sound_is_not_rounded_up_by_a_float() -> None:
+    assert audio_tokens(30 * 0.072, FLASH) == 27
 
 
 def test_a_frame_list_counts_as_a_video_of_so_many_frames() -> None:

@@ -161,6 +161,51 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_can_be_resumed(
     assert (status["state"], status["owner"]) == ("interrupted", None)
 
 
+_ON_A_TERMINAL = """
+import os, signal, sys
+if sys.argv.pop(1) == "True":  # as nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.open(os.ttyname(0), os.O_RDWR)  # now it is the terminal of this session
+os.execv(sys.executable, [sys.executable, "-m", "omni_batch", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_is_closed_ends_a_run_in_order_unless_it_is_to_survive(
+    project: Path, monkeypatch: pytest.MonkeyPatch, nohup: bool
+) -> None:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    count = 40 if nohup else 400
+    write_csv(project / "rows.csv", prompts(count))
+    with Simulator(SimulatorOptions(chunk_interval_s=0.02)) as slow:
+        (project / "config.yaml").write_text(
+            "manifest: {path: rows.csv}\n"
+            "quota: {max_in_flight: 4, requests_per_minute: 1e9, tokens_per_minute: 1e12}\n"
+            f"endpoint: {{name: custom, base_url: '{slow.base_url}', api_key_env: {KEY_ENV}}}\n"
+        )
+        terminal, its_end = os.openpty()
+        command = [sys.executable, "-c", _ON_A_TERMINAL, str(nohup), "run", "config.yaml"]
+        process = subprocess.Popen(
+            [*command, "--no-prefect", "--run-id", "r"],
+            cwd=project,
+            stdin=its_end,
+            stdout=its_end,
+            stderr=its_end,
+            start_new_session=True,
+        )
+        os.close(its_end)
+        while len(slow.requests) < 8:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.close(terminal)
+        assert process.wait(45) == (0 if nohup else 130)
+    status = json.loads(omni_batch("status", "data/runs/r", "--json", cwd=project).stdout)
+    assert status["counts"]["succeeded"] == len(slow.requests)  # what was in flight came to its end
+    assert status["reason"] == (
+        None if nohup else "it was asked to stop (SIGHUP: its terminal was closed)"
+    )
+
+
 def test_status_and_list_show_a_run(project: Path) -> None:
     omni_batch("run", "config.yaml", "--no-prefect", "--run-id", "first", cwd=project)
     status = omni_batch("status", "data/runs/first", cwd=project)
@@ -337,3 +382,19 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert (done.returncode, "rows.csv exists" in done.stderr) == (2, True)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
     assert (tmp_path / "rows.csv").read_text() == "mine"
+
+
+def test_models_shows_all_that_is_known_within_80_columns(project: Path) -> None:
+    shown = omni_batch("models", "qwen3-omni-flash", cwd=project)
+    assert shown.returncode == 0, shown.stderr
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    for fact in ("10 MB, sides from 11 px", "32,768", "Dylan Beijing", "which snapshot", "regions"):
+        assert fact in shown.stdout
+    assert "* not stated by the vendor" in shown.stdout
+
+
+def test_models_knows_short_names(project: Path) -> None:
+    shown = omni_batch("models", "qwen-omni-turbo-0119", cwd=project)
+    assert "qwen-omni-turbo-2025-01-19 (snapshot)" in shown.stdout
+    assert "beijing" in shown.stdout
+    assert "singapore, USD" not in shown.stdout

@@ -67,6 +67,15 @@ def shown(picture: RenderableType, width: int, **options: Any) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def test_a_budget_is_shown_with_its_currency_beside_what_is_spent() -> None:
+    limited = replace(RUN, config={**RUN.config, "budget": {"max_cost": "500 CNY"}})
+    assert "budget 500 CNY" in " ".join(shown(progress(limited), 100))
+    assert "budget 500 CNY" in progress_line(limited)
+    tokens = replace(RUN, config={**RUN.config, "budget": {"max_tokens": 3_000_000}})
+    assert "budget 3,000,000 tokens" in " ".join(shown(progress(tokens), 100))
+    assert "budget" not in progress_line(RUN)
+
+
 def paced(**changes: Any) -> RunRecord:
     return replace(RUN, endpoints=(EndpointStatus(**{"name": "e", **changes}),))
 
@@ -112,7 +121,8 @@ def test_colours_are_never_needed() -> None:
 STANDING: dict[str, dict[str, Any]] = {
     "closed: no such key": {"closed": "no such key"},
     "down for 35 s, tried again and again": {"down_s": 35.0},
-    "paused for 4 s after 429": {"paused_s": 3.2},
+    "paused for 4 s after 429": {"paused_s": 3.2, "paused_after_429": True},
+    "paused for 4 s as the server says its limit is used up": {"paused_s": 3.2},
 }
 
 

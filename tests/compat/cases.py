@@ -72,8 +72,13 @@ def _special(known: Mapping[str, Input], url: str) -> Iterator[Case]:
     text = known["text"]
     spoken = {**_request(text, "qwen-omni-turbo"), **SPEECH}
     yield Case("transcript in delta.audio", url, spoken, says=text.says, tokens_per_s=25)
-    plain = {"model": "qwen-plus", "messages": text.messages}
-    yield Case("whole answer, qwen-plus", url, plain, says=text.says)
+    older = {**spoken, "model": "qwen2.5-omni-7b"}
+    yield Case("transcript, qwen2.5-omni-7b", url, older, says=text.says, tokens_per_s=25)
+    for model in ("qwen-plus", "qwen3.5-plus"):
+        plain = {"model": model, "messages": text.messages}
+        yield Case(f"whole answer, {model}", url, plain, says=text.says)
+    for model in ("qwen3-omni-flash-0915", "qwen-omni-turbo-0119"):
+        yield Case(f"short name, {model}", url, _request(text, model), says=text.says)
 
 
 def _refused(known: Mapping[str, Input], good_url: str, busy_url: str) -> Iterator[Case]:

@@ -1,6 +1,8 @@
 """Full, broken, moved and contested run directories: one clear error, nothing overwritten."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import resource
 import shutil
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +25,8 @@ from omni_batch.errors import ConfigError, Interrupted, OmniBatchError, StorageE
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Simulator, SimulatorOptions
-from omni_batch.store import RunDir, RunRecord
+from omni_batch.store import RunDir, RunRecord, SpeechFile
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, SAMPLE, MakeConfig, prompts, read_table
 from tests.support.laws import check_finished, hidden, rows_so_far
@@ -120,7 +124,9 @@ def test_a_real_disk_that_fills_up_stops_the_run_and_it_goes_on_later(
     with small_disk(tmp_path / "runs", "size=300k"):
         directory = prepared(make_config, items=9, request=SPEECH, quota={"max_in_flight": 2})
         with suppress(StorageError):  # where not even run.json found room
-            assert work(directory).state == "stopped"
+            record = work(directory)
+            assert record.state == "stopped"
+            assert "the disk is full (no space left on device)" in (record.reason or "")
         assert len(rows_so_far(directory)) < 9
         subprocess.run(
             ["mount", "-o", "remount,size=50m", "tmpfs", str(tmp_path / "runs")], check=True
@@ -135,11 +141,57 @@ def test_a_run_that_can_only_be_read_is_refused_and_unchanged(
         directory = prepared(make_config)
         runs = str(tmp_path / "runs")
         subprocess.run(["mount", "-o", "remount,ro", "tmpfs", runs], check=True)
-        with pytest.raises(StorageError, match="run-1 can't be locked"):
+        with pytest.raises(StorageError, match="the file system is read-only"):
             work(directory)
         assert simulator.counters.requests == 0
         subprocess.run(["mount", "-o", "remount,rw", "tmpfs", runs], check=True)
         finish(directory)
+
+
+def test_a_run_is_made_and_finished_without_locks(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some of Lustre, FUSE and network mounts."""
+
+    def flock(_: int, __: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with warnings.catch_warnings(action="error"):
+        directory = prepared(make_config)
+        finish(directory)
+
+
+def test_a_full_disk_is_named_where_a_library_hides_it(tmp_path: Path) -> None:
+    """libsndfile says "System error." whatever it was."""
+    with small_disk(tmp_path / "disk", "size=400k"):
+        sound = SpeechFile(tmp_path / "disk" / "a.wav.part")
+
+        async def write() -> None:
+            for _ in range(4):
+                await sound.write(bytes(300_000), 24_000)
+            await sound.commit(tmp_path / "disk" / "a.wav", 24_000)
+
+        with pytest.raises(StorageError, match=r"the disk is full \(no space left on device\)"):
+            asyncio.run(write())
+        sound.discard()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+def test_why_nothing_can_be_written_is_told_in_plain_words(
+    tmp_path: Path, number: int, said: str
+) -> None:
+    with pytest.raises(StorageError) as caught, storage_errors(tmp_path, "written"):
+        raise OSError(number, "Error writing bytes to file", "a blob")
+    assert str(caught.value).startswith(f"{tmp_path} can't be written: {said}")
 
 
 # --- broken and missing files ---

@@ -132,7 +132,7 @@ async def test_a_run_that_is_not_finished_or_not_free_is_refused(make_config: Ma
         reopen_failed(directory)
     with pytest.raises(ConfigError, match=r"not a run directory"):
         reopen_failed(RunDir(directory.root / "results"))
-    assert not (directory.root / "results" / "run.lock").exists()
+    assert not list((directory.root / "results").glob("run.*"))
 
 
 async def test_what_decides_the_answers_can_not_be_changed(

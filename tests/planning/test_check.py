@@ -1,9 +1,12 @@
 """A check tells good rows from bad ones, counts the tokens, and sends nothing."""
 
 import asyncio
+import functools
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,45 @@ def check(folder: Path, base_url: str, rows: list[dict[str, Any]], **changes: An
     return asyncio.run(check_manifest(plan))
 
 
+@pytest.fixture
+def media_host(folder: Path) -> Iterator[str]:
+    """A web server on loopback with the files of the folder."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_media_behind_urls_are_counted_by_what_their_host_tells(
+    folder: Path, address: str, media_host: str
+) -> None:
+    rows = [
+        {"item_id": "known", "image": f"{media_host}/cat.png"},
+        {"item_id": "gone", "image": f"{media_host}/gone.png"},
+        {"item_id": "wrong", "image": f"{media_host}/speech.wav"},
+    ]
+    report = check(folder, address, rows, media={"allow_private_downloads": True})
+    assert report.prompt.image == 102 + 882, "320 x 320, and 720p for the one nobody knows"
+    assert [
+        (row.item_id, "put it in the column audio" in row.message) for row in report.refused
+    ] == [("wrong", True)]
+    rules = {group.rule: (group.rows, group.item_id) for group in report.warnings}
+    assert rules["url-not-probed"] == rules["media-size-guessed"] == (1, "gone")
+    unseen = check(
+        folder, address, rows, media={"allow_private_downloads": True, "probe_urls": "off"}
+    )
+    assert (unseen.prompt.image, unseen.refused_items) == (3 * 882, 0)
+    assert {group.rule: group.rows for group in unseen.warnings}["media-size-guessed"] == 3
+
+
 def test_good_rows_and_bad_ones_are_both_reported(folder: Path, address: str) -> None:
     report = check(
         folder,
@@ -70,7 +112,7 @@ def test_good_rows_and_bad_ones_are_both_reported(folder: Path, address: str) ->
     assert {row.error_kind for row in report.refused} == {"media_error"}
     for row, reason in zip(
         report.refused,
-        ["cut.jpg", "gone.wav does not exist", "media.roots", "it is audio"],
+        ["cut.jpg", "gone.wav does not exist", "media.roots", "put it in the column audio"],
         strict=True,
     ):
         assert reason in row.message

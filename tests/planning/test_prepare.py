@@ -13,11 +13,11 @@ from omni_batch.config import Config, parse_config
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
-from omni_batch.requests.manifest import read_items as read_manifest
 from omni_batch.store import RunDir
 from omni_batch.store.items import read_items
 from omni_batch.store.record import read_record
 from tests.conftest import write_csv
+from tests.requests.manifest.support import read_items as read_manifest
 
 SECRET = "sk-marker-0123456789"
 ROWS = "item_id,prompt,subject\na,,cat\nb,hello,dog\nc,,bird\n"
@@ -72,7 +72,6 @@ def test_a_run_directory_holds_the_manifest_and_the_config(config: Make) -> None
         "journal",
         "results",
         "run.json",
-        "run.lock",
     ]
     record = read_record(run.record)
     assert (record.run_id, record.state, record.items, record.owner) == (
@@ -99,7 +98,7 @@ def test_all_shards_together_are_the_manifest_in_order(config: Make, shard_size:
     record = read_record(run.record)
     shards = [read_items(run.items, n, record.shard_size) for n in range(record.shards)]
     assert [item for shard in shards for item in shard] == [
-        i for _, i in read_manifest(made.manifest)
+        item for _, item in read_manifest(made.manifest)
     ]
     assert all(len(shard) == record.shard_size for shard in shards[:-1])
 
@@ -192,7 +191,7 @@ def test_a_template_with_a_fault_is_refused_by_its_line(config: Make) -> None:
 
 def test_a_row_with_nothing_to_send_is_refused_by_its_line(config: Make) -> None:
     message = refusal(config(request={}), ManifestError)
-    assert "rows.csv, line 2: item 'a' has nothing to send" in message
+    assert "rows.csv, line 2: the row has nothing to send" in message
 
 
 def test_messages_that_are_none_are_refused_by_their_line(config: Make) -> None:

@@ -283,7 +283,7 @@ async def test_check_counts_what_would_be_reused_and_leaves_it_out(
     report = await check_manifest(make_plan(config))
     assert (report.items, report.reused_items) == (10, 6)
     assert report.prompt.total < all_of_it.prompt.total / 2
-    assert report.completion_tokens == pytest.approx(all_of_it.completion_tokens * 4 / 10)
+    assert report.completion_tokens < all_of_it.completion_tokens / 2
     assert (await check_manifest(make_plan(with_reuse(plain), needs_key=False))).reused_items == 0
 
 

@@ -1,5 +1,6 @@
 """Counts while a run goes on are the counts of its tables."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +12,17 @@ from msgspec.structs import asdict
 
 from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts
-from omni_batch.errors import BudgetReached, RateLimited, Rejected, SpeechMissing, StreamError
+from omni_batch.errors import (
+    BudgetReached,
+    OmniBatchError,
+    RateLimited,
+    Rejected,
+    SpeechMissing,
+    StreamError,
+)
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.ledger import Ledger
+from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
     RESULT_COLUMNS,
@@ -70,11 +79,16 @@ RESULTS = [SPOKEN, UNBILLED, REFUSED, replace(SPOKEN, item=Item("d", 3)), BILLED
 
 
 def ledger(before: Counts | None = None) -> Ledger:
-    return Ledger(before or Counts(), BudgetConfig(), (), no_budget)
+    return books(before or Counts(), BudgetConfig(), no_stop)
 
 
-def no_budget(reached: BudgetReached) -> None:
-    pytest.fail(str(reached))
+def books(before: Counts, budget: BudgetConfig, stop: Callable[[OmniBatchError], None]) -> Ledger:
+    learned = TokenEstimates()
+    return Ledger(before, budget, (), stop, items=10, in_flight=4, estimates=learned)
+
+
+def no_stop(reason: OmniBatchError) -> None:
+    pytest.fail(str(reason))
 
 
 def keep(ledger: Ledger, *results: Result) -> Ledger:
@@ -138,9 +152,9 @@ def test_nothing_counts_nothing() -> None:
 
 
 def test_the_time_worked_is_that_of_all_processes() -> None:
-    books = ledger(Counts(elapsed_s=60.0))
-    assert books.snapshot(books.started_s + 30).elapsed_s == 90
-    assert books.snapshot(books.started_s + 31).elapsed_s == 91
+    found = ledger(Counts(elapsed_s=60.0))
+    assert found.snapshot(found.started_s + 30).elapsed_s == 90
+    assert found.snapshot(found.started_s + 31).elapsed_s == 91
 
 
 def test_amounts_of_two_currencies_are_never_added() -> None:
@@ -152,10 +166,17 @@ def test_amounts_of_two_currencies_are_never_added() -> None:
 
 
 def test_the_budget_stops_the_run_and_estimates_count() -> None:
-    reasons: list[BudgetReached] = []
-    books = Ledger(Counts(), BudgetConfig(max_cost=0.375), (), reasons.append)
-    keep(books, SPOKEN)
-    assert "reached budget.max_cost 0.375" in str(reasons[0])
+    reasons: list[OmniBatchError] = []
+    budget = BudgetConfig.model_validate({"max_cost": "0.375 CNY"})
+    keep(books(Counts(), budget, reasons.append), SPOKEN)
+    assert "reached budget.max_cost 0.375 CNY" in str(reasons[0])
+    assert isinstance(reasons[0], BudgetReached)
+
+
+def test_with_the_last_item_done_nothing_is_left_to_stop() -> None:
+    budget = BudgetConfig.model_validate({"max_tokens": 1})
+    found = books(Counts(succeeded=10), budget, no_stop)
+    found.check_budget()
 
 
 @given(st.lists(st.sampled_from(RESULTS), max_size=4), st.lists(st.sampled_from(RESULTS)))

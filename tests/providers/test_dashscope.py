@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ async def test_a_request_for_text() -> None:
         "model": "qwen3-omni-flash",
         "messages": [{"role": "user", "content": "Hi"}],
         "modalities": ["text"],
+        **COMMON,
+    }
+
+
+async def test_a_plain_text_model_is_asked_without_modalities() -> None:
+    plain = replace(request("Hi"), model="qwen3.5-plus", omni=False)
+    assert json.loads(await sent(encode(plain))) == {
+        "model": "qwen3.5-plus",
+        "messages": [{"role": "user", "content": "Hi"}],
         **COMMON,
     }
 

@@ -15,7 +15,7 @@ from omni_batch.providers.delivery import MediaDelivery
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
-from omni_batch.requests.probe import probe
+from omni_batch.requests.media.probe import probe_file
 from omni_batch.types import Frames, Media, Message, Request
 from tests.conftest import SAMPLE
 
@@ -60,7 +60,7 @@ def ask(*media: Media | Frames) -> Request:
 
 
 async def test_a_file_goes_inline_and_a_url_as_it_is(tmp_path: Path) -> None:
-    photo = probe(SAMPLE / "photos" / "coffee.jpg", "image", "coffee.jpg")
+    photo = probe_file(SAMPLE / "photos" / "coffee.jpg", "image", "coffee.jpg")
     url = Media("image", "u", url="https://x/i.jpg")
     async with courier(tmp_path, "dashscope") as c, c.delivered(ask(photo, url)) as body:
         sent = await content(body)

@@ -8,9 +8,14 @@ import msgspec
 import pybase64
 import pytest
 
+from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialects import DIALECTS
+from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.requests.rules import options, server
+from omni_batch.requests.rules.context import RuleContext
+from omni_batch.requests.validate import Verdict, judge
 from omni_batch.types import Frames, Media, Message, Part, Request
 
 IMAGE = Media("image", "i", url="https://x/i.jpg", mime_type="image/jpeg", format="jpeg")
@@ -66,7 +71,7 @@ async def test_sglang_omni_takes_media_beside_the_messages(sound: Media) -> None
 SPEECH = {
     "dashscope": {"modalities": ["text", "audio"], "audio": {"voice": "V", "format": "wav"}},
     "litellm": {"modalities": ["text", "audio"], "audio": {"voice": "V", "format": "wav"}},
-    "vllm-omni": {"modalities": ["text", "audio"]},
+    "vllm-omni": {"modalities": ["text", "audio"], "voice": "V"},
     "sglang-omni": {"modalities": ["text", "audio"], "audio": {"format": "wav"}},
     "openai": {"modalities": ["text", "audio"], "audio": {"voice": "V", "format": "pcm16"}},
 }
@@ -75,7 +80,9 @@ SPEECH = {
 @pytest.mark.parametrize("name", SPEECH)
 async def test_speech_is_asked_for_in_each_servers_way(name: str) -> None:
     tree = await sent(name, request("Hi", wants_audio=True, voice="V"))
-    assert {key: tree[key] for key in ("modalities", "audio") if key in tree} == SPEECH[name]
+    assert {key: tree[key] for key in ("modalities", "audio", "voice") if key in tree} == SPEECH[
+        name
+    ]
     assert DIALECTS[name].speaks
 
 
@@ -127,21 +134,150 @@ async def test_bare_base64_needs_the_bytes() -> None:
         DIALECTS["openai"].encode(request(Media("audio", "a", url="https://x/a.mp3", format="mp3")))
 
 
-async def test_openai_takes_two_formats_of_sound(sound: Media) -> None:
-    with pytest.raises(MediaError, match="a is flac; OpenAI takes wav and mp3"):
-        DIALECTS["openai"].encode(request(replace(sound, format="flac")))
+# --- Whatever is asked for is sent, refused or doubted: every option at every server ---
+
+SERVERS = (
+    *("dashscope", "dashscope-batch-chat", "litellm", "openai"),
+    *("vllm", "vllm-omni", "sglang-omni"),
+)
+MARKS = {"s": "sent", "d": "sent and doubted", "x": "not sent and doubted", "r": "refused"}
+OPTIONS: dict[str, tuple[str, Any]] = {  # a mark for each server, a value
+    "temperature": ("s s s s s s s", 0.25),
+    "top_p": ("s s s s s s s", 0.75),
+    "top_k": ("s s s r s s s", 7),
+    "presence_penalty": ("s s s s s s r", 0.125),
+    "repetition_penalty": ("s s s r s s s", 1.125),
+    "max_tokens": ("s s s s s s s", 77),
+    "seed": ("s s s s s s s", 777),
+    "stop": ("s s s s s s s", "END"),
+    "thinking_budget": ("s s s r r r r", 99),
+    "reasoning_effort": ("s s s s s s r", "low"),
+    "enable_search": ("s s s r r r r", True),
+    "vl_high_resolution_images": ("s s s r r r r", True),
+    "use_multichannel": ("s s s r r r r", True),
+    "enable_thinking": ("s s s r r r r", True),
+    "preserve_thinking": ("s s s r r r r", True),
+    "search_options": ("s s s r r r r", {"search_strategy": "agent"}),
+    "tools": ("s s s s s s r", [{"type": "function"}]),
+    "tool_choice": ("s s s s s s r", "required"),
+    "fps": ("s s s r r r s", 3.5),
+    "min_pixels": ("s s s r r r s", 5_001),
+    "max_pixels": ("s s s r r r s", 5_002),
+    "total_pixels": ("s s s r r r s", 5_003),
+    "detail": ("d d d s d d r", "low"),
+}
+WISHES: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "thinking on": ("s s s r s s r", {"thinking": True}, True),
+    "thinking off": ("s s s x s s x", {"thinking": False}, False),
+    "a voice": ("s - s s - s r", {"wants_audio": True, "voice": "Ann"}, "Ann"),
+    "a default voice": (
+        "s - s s - x x", {"wants_audio": True, "voice": "Ann", "voice_is_default": True}, "Ann",
+    ),
+}  # fmt: skip
+
+
+def judged(name: str, asked: Request) -> Verdict:
+    context = RuleContext(asked, None, PromptEstimate(), DIALECTS[name])
+    return judge(context, (*options.RULES, *server.RULES))
+
+
+async def outcome(name: str, asked: Request, option: str, value: Any) -> str:
+    found = judged(name, asked)
+    if found.violations:
+        return "refused"
+    members = members_of(await sent(name, asked))
+    there = (option, value) in members or (f"video_{option}", value) in members
+    said = "sent" if there else "not sent"
+    return f"{said} and doubted" if found.doubts else said
+
+
+def members_of(tree: Any) -> list[tuple[str, Any]]:
+    """Names and values at any depth."""
+    if isinstance(tree, list):
+        return [member for part in tree for member in members_of(part)]
+    own = list(tree.items()) if isinstance(tree, dict) else []
+    return own + [member for _, value in own for member in members_of(value)]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("place", ["config", "messages"])
+async def test_no_option_is_dropped(name: str, option: str, place: str) -> None:
+    marks, value = OPTIONS[option]
+    beside = REQUEST_OPTIONS[option].beside
+    medium = IMAGE if beside == {"image"} or name == "openai" else VIDEO
+    if place == "config":
+        asked = request(medium, **{"media_options" if beside else "options": {option: value}})
+    elif beside:
+        asked = request(replace(medium, options=((option, value),)))
+    else:
+        return
+    if option in ("fps", "total_pixels") and name == "openai":
+        return  # of videos, which it does not take
+    mark = dict(zip(SERVERS, marks.split(), strict=True))[name]
+    assert await outcome(name, asked, option, value) == MARKS[mark]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("wish", WISHES)
+async def test_no_wish_is_dropped(name: str, wish: str) -> None:
+    marks, wanted, value = WISHES[wish]
+    mark = dict(zip(SERVERS, marks.split(), strict=True))[name]
+    if mark != "-":  # it does not speak at all
+        member = "voice" if "voice" in wanted else "enable_thinking"
+        found = await outcome(name, request("Hi", **wanted), member, value)
+        assert found == MARKS[mark]
+        named = DIALECTS[name].voice_of(request("Hi", **wanted))
+        assert named == ("Ann" if "voice" in wish and mark == "s" else None)
+
+
+def test_every_option_and_every_server_is_in_the_table() -> None:
+    assert OPTIONS.keys() == REQUEST_OPTIONS.keys()
+    assert set(SERVERS) == DIALECTS.keys()
+    for dialect in DIALECTS.values():
+        named = (dialect.parameters or frozenset()) | dialect.doubted_parameters
+        assert named | dialect.instead.keys() <= REQUEST_OPTIONS.keys()
+
+
+async def test_what_extra_holds_besides_goes_out_as_it_is() -> None:
+    for name in SERVERS:
+        asked = request("Hi", options={"min_p": 0.0625})
+        assert await outcome(name, asked, "min_p", 0.0625) == "sent"
+
+
+async def test_options_of_one_medium_stand_beside_it_alone() -> None:
+    asked = request(
+        replace(IMAGE, options=(("detail", "low"), ("max_pixels", 9_000))),
+        IMAGE,
+        media_options={"max_pixels": 500_000},
+    )
+    first, second = (await sent("dashscope", asked))["messages"][0]["content"]
+    assert first["image_url"] == {"url": "https://x/i.jpg", "detail": "low"}
+    assert (first["max_pixels"], second["max_pixels"]) == (9_000, 500_000)
+    assert second["image_url"] == {"url": "https://x/i.jpg"}
+
+
+async def test_sglang_omni_has_members_of_its_request_for_videos() -> None:
+    tree = await sent("sglang-omni", request(replace(VIDEO, options=(("fps", 1.5),))))
+    assert tree["video_fps"] == 1.5
+
+
+async def test_the_format_that_a_row_gives_goes_with_a_url() -> None:
+    heard = Media("audio", "a", options=(("format", "wav"),), url="https://x/a", format="mp3")
+    part = (await sent("dashscope", request(heard)))["messages"][0]["content"][0]
+    assert part["input_audio"] == {"data": "https://x/a", "format": "wav"}
 
 
 async def test_pixels_and_frames_stand_beside_the_medium() -> None:
-    options = {"fps": 1.0, "max_pixels": 500_000, "total_pixels": 9_000_000}
-    tree = await sent("dashscope", request(IMAGE, VIDEO, "What?", media_options=options))
+    beside = {"fps": 1.0, "max_pixels": 500_000, "total_pixels": 9_000_000}
+    tree = await sent("dashscope", request(IMAGE, VIDEO, "What?", media_options=beside))
     image, video, text = tree["messages"][0]["content"]
     assert image == {
         "type": "image_url",
         "image_url": {"url": "https://x/i.jpg"},
         "max_pixels": 500_000,
     }
-    assert {key: video[key] for key in options} == options
+    assert {key: video[key] for key in beside} == beside
     assert text == {"type": "text", "text": "What?"}
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import omni_batch
 from omni_batch.config import Config, parse_config
+from omni_batch.errors import ConfigError
+from omni_batch.providers.dialects import DIALECTS
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store import RunRecord
 from tests.conftest import KEY, KEY_ENV, SAMPLE, read_table, write_csv
@@ -57,7 +59,9 @@ async def run(folder: Path, settings: Config) -> tuple[dict[str, dict[str, Any]]
 
 @pytest.mark.parametrize("dialect", SPEAKS)
 async def test_a_run_in_each_dialect(folder: Path, dialect: str) -> None:
-    speech = {"modalities": ["text", "audio"], "voice": "Cherry"} if SPEAKS[dialect] else {}
+    speech: dict[str, Any] = {"modalities": ["text", "audio"]} if SPEAKS[dialect] else {}
+    if SPEAKS[dialect] and DIALECTS[dialect].takes_voice:
+        speech["voice"] = "Cherry"
     with Simulator(SimulatorOptions(dialect=dialect, api_key=KEY)) as server:
         rows, _ = await run(folder, config(folder, server.base_url, dialect, request=speech))
     refused = {"clip"} if dialect == "openai" else set()
@@ -66,7 +70,11 @@ async def test_a_run_in_each_dialect(folder: Path, dialect: str) -> None:
         assert rows[name]["text"]
         assert rows[name]["total_tokens"] > 0
         assert bool(rows[name]["audio_path"]) == SPEAKS[dialect]
-        assert not rows[name]["warnings"]
+        assert rows[name]["voice"] == speech.get("voice")
+        left_to_server = SPEAKS[dialect] and "voice" not in speech
+        assert [w.partition(":")[0] for w in rows[name]["warnings"]] == [
+            "voice-left-to-server"
+        ] * left_to_server
     assert "512 x 341" in rows["photo"]["text"]
     assert "5.7 seconds" in rows["sound"]["text"]
     if refused:
@@ -74,10 +82,32 @@ async def test_a_run_in_each_dialect(folder: Path, dialect: str) -> None:
         assert rows["clip"]["attempts"] == 0
 
 
+async def test_the_voice_of_a_row_is_sent_and_stands_in_its_row(folder: Path) -> None:
+    spoken: list[Mapping[str, str]] = [
+        {"item_id": "a", "voice": "Ethan"}, {"item_id": "b", "voice": ""},
+    ]  # fmt: skip
+    write_csv(folder / "rows.csv", spoken)
+    speech = {"modalities": ["text", "audio"], "voice": "Cherry", "prompt": "Hi"}
+    with Simulator(SimulatorOptions(dialect="vllm-omni", api_key=KEY)) as server:
+        found, _ = await run(folder, config(folder, server.base_url, "vllm-omni", request=speech))
+        sent = sorted(str(request.body["voice"]) for request in server.requests)
+    assert sent == ["Cherry", "Ethan"]
+    assert (found["a"]["voice"], found["b"]["voice"]) == ("Ethan", "Cherry")
+
+
+async def test_a_voice_that_nobody_would_speak_in_is_refused(folder: Path) -> None:
+    speech = {"modalities": ["text", "audio"], "voice": "Cherry"}
+    with Simulator(SimulatorOptions(dialect="sglang-omni", api_key=KEY)) as server:
+        settings = config(folder, server.base_url, "sglang-omni", request=speech)
+        with pytest.raises(ConfigError, match="no place for a voice, and Cherry is asked for"):
+            await run(folder, settings)
+        assert not server.requests
+
+
 async def test_a_server_without_its_talker_fails_the_items_and_is_not_asked_again(
     folder: Path,
 ) -> None:
-    request = {"modalities": ["text", "audio"], "voice": "Cherry"}
+    request = {"modalities": ["text", "audio"]}
     with Simulator(SimulatorOptions(dialect="sglang-omni", api_key=KEY, talker=False)) as server:
         settings = config(folder, server.base_url, "sglang-omni", request=request)
         rows, record = await run(folder, settings)
@@ -132,6 +162,7 @@ async def test_a_plain_text_model_answers_rows_of_text(folder: Path) -> None:
     with Simulator(SimulatorOptions(api_key=KEY)) as server:
         settings = config(folder, server.base_url, "dashscope")
         rows, _ = await run(folder, settings.model_copy(update={"model": "qwen3.5-plus"}))
+        assert all("modalities" not in asked.body for asked in server.requests)
     assert rows["text"]["status"] == "succeeded"
     # That it takes text only is marked as unverified: a warning, and the service decides.
     assert "not sure of this limit" in rows["photo"]["warnings"][0]

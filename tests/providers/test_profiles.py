@@ -8,7 +8,7 @@ from omni_batch import run_batch
 from omni_batch.config import EndpointConfig
 from omni_batch.errors import ConfigError
 from omni_batch.providers.api_key import ApiKey
-from omni_batch.providers.profiles import PROFILES, read_api_key, resolve_profile
+from omni_batch.providers.profiles import PROFILES, read_api_key, region_of, resolve_profile
 from omni_batch.simulator import Simulator, SimulatorOptions
 from tests.conftest import MakeConfig, prompts
 
@@ -53,6 +53,35 @@ def test_an_unknown_endpoint_is_refused_with_the_nearest(name: str, reason: str)
 def test_a_custom_endpoint_must_say_where_it_is() -> None:
     with pytest.raises(ConfigError, match=r"custom needs endpoint\.base_url"):
         resolve_profile(EndpointConfig(name="custom"))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "region"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", "beijing"),
+        ("https://batch.dashscope.aliyuncs.com/compatible-mode/v1", "beijing"),
+        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "singapore"),
+        ("https://DashScope-Intl.aliyuncs.com:443/compatible-mode/v1", "singapore"),
+        ("https://ws-1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "beijing"),
+        ("https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", "singapore"),
+        ("https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1", "eu-central-1"),
+        ("https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1", "cn-hongkong"),
+        ("https://dashscope.aliyuncs.com.example.org/v1", None),
+        ("https://notdashscope.aliyuncs.com/v1", None),
+        ("http://127.0.0.1:8765/v1", None),
+    ],
+)
+def test_the_region_of_an_address(base_url: str, region: str | None) -> None:
+    assert region_of(base_url) == region
+
+
+def test_an_address_of_the_vendor_says_the_region_of_an_endpoint() -> None:
+    abroad = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
+    assert resolve_profile(EndpointConfig(name="custom", base_url=abroad)).region == "singapore"
+    moved = resolve_profile(EndpointConfig(name="dashscope-beijing", base_url=abroad))
+    assert (moved.region, moved.key_region) == ("singapore", "singapore")
+    proxy = resolve_profile(EndpointConfig(name="litellm", base_url=abroad))
+    assert proxy.region is None
 
 
 def test_the_simulator_needs_neither_address_nor_key() -> None:

@@ -247,6 +247,16 @@ async def test_a_file_arrives_whole_with_the_fields_in_order(
     assert int(sent.headers["Content-Length"]) > len(TALE)
 
 
+async def test_the_storage_is_told_the_type_of_a_file(
+    service: Service, uploader: Uploader, tale: Path
+) -> None:
+    await uploader.upload(tale, sha256=sha256(TALE), size_bytes=len(TALE), mime_type="audio/mpeg")
+    assert service.forms[0][-2:] == [
+        ("x-oss-content-type", "audio/mpeg"),
+        ("file", sha256(TALE)),
+    ]
+
+
 async def test_the_key_goes_to_the_service_and_not_to_the_storage(
     service: Service, uploader: Uploader, tale: Path
 ) -> None:

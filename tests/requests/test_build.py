@@ -119,9 +119,31 @@ def test_the_voice_is_the_rows_then_the_configs_then_the_models(
     assert build(item=Item("one", 0, voice=row), voice=config, **SPOKEN).voice == expected
 
 
-def test_without_speech_there_is_no_voice() -> None:
+def test_without_speech_only_a_rows_own_voice_is_remembered_to_be_doubted() -> None:
     request = build(item=Item("one", 0, voice="Ethan"), voice="Serena")
-    assert (request.wants_audio, request.voice) == (False, None)
+    assert (request.wants_audio, request.voice) == (False, "Ethan")
+    assert (build(voice="Serena").voice, build().voice) == (None, None)
+
+
+def test_a_voice_is_the_users_or_the_catalogues() -> None:
+    assert build(**SPOKEN).voice_is_default
+    assert not build(voice="Serena", **SPOKEN).voice_is_default
+    assert not build(item=Item("one", 0, voice="Ethan"), **SPOKEN).voice_is_default
+
+
+def test_a_role_in_messages_goes_as_a_first_turn_too_and_is_accepted_in_its_language() -> None:
+    request = build(model="qwen-omni-turbo", system="你是厨师。", **SPOKEN)
+    assert request.messages[:2] == (
+        Message("user", ("你是厨师。",)),
+        Message("assistant", ("好的。",)),
+    )
+    assert request.role_as_turns
+    assert not build(model="qwen-omni-turbo", system="You are a cook.").role_as_turns
+
+
+def test_an_option_of_media_in_extra_goes_beside_them() -> None:
+    request = build(extra={"fps": 2, "min_p": 0.5})
+    assert (request.options, request.media_options) == ({"min_p": 0.5}, {"fps": 2})
 
 
 @pytest.mark.parametrize(
@@ -148,6 +170,6 @@ def test_every_option_is_in_the_table_once() -> None:
     others = {"system", "prompt", "modalities", "voice", "spoken_rows", "thinking", "extra"}
     keys = RequestConfig.model_fields.keys() - others
     only_extra = {"enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"}
-    assert REQUEST_OPTIONS.keys() == keys | only_extra
+    assert REQUEST_OPTIONS.keys() == keys | only_extra | {"detail"}  # of an image in `messages`
     listed = {name for model in catalogue().models.values() for name in model.parameters}
     assert listed == {name for name, option in REQUEST_OPTIONS.items() if option.of_some_models}

@@ -46,7 +46,7 @@ def test_media_need_no_text() -> None:
 
 @pytest.mark.parametrize("columns", [{}, {"prompt": ""}, {"messages": "[]"}, {"messages": ""}])
 def test_a_row_with_nothing_to_send_is_refused(columns: dict[str, str]) -> None:
-    with pytest.raises(ManifestError, match="'one' has nothing to send"):
+    with pytest.raises(ManifestError, match="the row has nothing to send"):
         messages_of(item(**columns), None)
 
 
@@ -96,7 +96,8 @@ def test_a_row_of_messages_and_media_does() -> None:
         ([{"frames": ["i", "i"]}], (Frames((IMAGE, IMAGE)),)),
         ([{"type": "text", "text": "hi"}], ("hi",)),
         ([{"type": "image_url", "image_url": {"url": "i"}}], (IMAGE,)),
-        ([{"type": "input_audio", "input_audio": {"data": "a", "format": "mp3"}}], (AUDIO,)),
+        ([{"type": "input_audio", "input_audio": {"data": "a"}}], (AUDIO,)),
+        ([{"type": "audio_url", "audio_url": {"url": "a"}}], (AUDIO,)),
         ([{"type": "video_url", "video_url": {"url": "v"}}], (VIDEO,)),
         ([{"type": "video", "video": ["i", "i"]}], (Frames((IMAGE, IMAGE)),)),
         ([{"image": "i"}, "hi", {"audio": "a"}], (IMAGE, "hi", AUDIO)),
@@ -125,6 +126,64 @@ def test_a_part_may_be_written_short_or_as_on_the_wire(content: object, parts: o
 def test_what_is_no_part_is_refused_with_its_turn(content: object) -> None:
     with pytest.raises(ManifestError, match=r"turn 1: .* is not a part; write a text"):
         parts_of(content)
+
+
+FEW_PIXELS = (("max_pixels", 5_000),)
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ({"image": "i", "max_pixels": 5_000}, FEW_PIXELS),
+        ({"type": "image_url", "image_url": {"url": "i"}, "max_pixels": 5_000}, FEW_PIXELS),
+        ({"type": "image_url", "image_url": {"url": "i", "max_pixels": 5_000}}, FEW_PIXELS),
+        ({"image_url": {"url": "i", "detail": "low"}}, (("detail", "low"),)),
+        ({"image": "i", "detail": "low"}, (("detail", "low"),)),
+        ({"image": "i", "detail": None}, ()),
+        ({"video": "v", "fps": 2}, (("fps", 2.0),)),
+        ({"video_url": {"url": "v"}, "fps": 1, "min_pixels": 4_096},
+         (("fps", 1.0), ("min_pixels", 4_096))),
+        ({"video": "v", "total_pixels": 9}, (("total_pixels", 9),)),
+        ({"frames": ["i", "i"], "fps": 0.5}, (("fps", 0.5),)),
+        ({"type": "video", "video": ["i", "i"], "fps": 0.5}, (("fps", 0.5),)),
+        ({"input_audio": {"data": "a", "format": "mp3"}}, (("format", "mp3"),)),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_medium_is_kept(part: object, options: object) -> None:
+    (found,) = parts_of([part])
+    assert isinstance(found, Media | Frames)
+    assert found.options == options
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"image": "i", "cache_control": {"type": "ephemeral"}}, "cache_control"),
+        ({"image_url": {"url": "i", "resize": 1}}, "resize"),
+        ({"text": "hi", "image": "i"}, "image"),
+        ({"image": "i", "audio": "a"}, "audio"),
+        ({"text": "hi", "max_pixels": 5_000}, "max_pixels"),
+        ({"image": "i", "fps": 2}, "fps"),
+        ({"audio": "a", "fps": 2}, "fps"),
+        ({"video": "v", "detail": "low"}, "detail"),
+        ({"image": "i", "format": "png"}, "format"),
+        ({"image": "i", "detail": 7}, "detail is '7'; give a text"),
+        ({"video": "v", "fps": 50}, "fps = 50"),
+        ({"video": "v", "fps": "fast"}, "fps = 'fast'"),
+        ({"image": "i", "max_pixels": 1}, "max_pixels = 1"),
+        ({"image_url": {"url": "i", "detail": "low"}, "detail": "high"}, "keep one"),
+    ],
+)
+def test_what_would_not_be_sent_is_refused_by_name(part: object, named: str) -> None:
+    with pytest.raises(ManifestError, match="messages, turn 1: .*" + named):
+        parts_of([part])
+
+
+@pytest.mark.parametrize("name", ["images", "image", "audio", "tool_calls", "reasoning_content"])
+def test_a_turn_holds_a_role_and_content(name: str) -> None:
+    turn = {"role": "user", "content": "Hi", name: ["x.png"], "refusal": None}
+    with pytest.raises(ManifestError, match=f"turn 1: {name} would not be sent"):
+        messages_of(item(messages=json.dumps([turn])), None)
 
 
 @pytest.mark.parametrize("role", [None, "tool", "User", 3])

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from omni_batch.errors import ConfigError, ManifestError
 from omni_batch.requests.python_rows import write_rows
@@ -35,6 +36,11 @@ CELLS = {
     "a date": (date(2026, 11, 26), "2026-11-26"),
     "a time": (datetime(2026, 11, 26, 2, tzinfo=UTC), "2026-11-26T02:00:00+00:00"),
     "pandas' time": (pd.Timestamp("2026-11-26"), "2026-11-26T00:00:00"),
+    "bytes": (b"\x89PNG", "data:;base64,iVBORw=="),
+    "a picture of a data set": (
+        {"bytes": b"\x89PNG", "path": None},
+        {"bytes": "data:;base64,iVBORw==", "path": None},
+    ),
     "a NumPy time": (
         np.datetime64("2026-11-26T02:00:00.000000000"),
         "2026-11-26T02:00:00.000000000",
@@ -72,7 +78,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a path": ("rows.csv", "rows is str"),
     "texts": (["x", "y"], "rows, row 1 is str; expected a dict"),
     "a column without a name": ([{"prompt": "x", 0: "y"}], "rows, row 1: column 0"),
-    "bytes": ([{"prompt": "x"}, {"image": b"\x89PNG"}], r"image holds b'\\x89PNG' \(bytes\)"),
+    "bytes without end": ([{"image": bytes(13_000_000)}], "image has 13,000,000 bytes; 12,582,912"),
+    "a decoded picture": ([{"image": Image.new("RGB", (2, 2))}], "expected a file or its bytes"),
     "an object in a list": ([{"image": [object()]}], "rows, row 1: image holds <object object"),
     "infinity": ([{"prompt": "x", "score": float("inf")}], "score holds inf"),
     "a duplicate column": (pd.DataFrame([["a", "b"]], columns=["prompt", "prompt"]), "'prompt'"),

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from omni_batch.catalogue import Model, catalogue
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
+from omni_batch.doubts import Doubt
 from omni_batch.providers.dialects import DIALECTS
+from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.requests.rules.context import RuleContext, Violation
-from omni_batch.requests.rules.options import RULES_OF_CONFIG
-from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
+from omni_batch.requests.validate import ALL_RULES, RULES_OF_CONFIG, Rule, Verdict, judge
 from omni_batch.types import Frames, Media, MediaKind, Message, Part, Request
 
 FLASH, TURBO, PLUS = "qwen3-omni-flash", "qwen-omni-turbo", "qwen3.5-omni-plus"
@@ -24,16 +25,17 @@ NEWEST, CAPTIONER, TEXT = "qwen3.8-omni-flash", "qwen3-omni-30b-a3b-captioner", 
 UNKNOWN = "somebody-elses-omni"
 MIB = 2**20
 
-IMAGE = Media("image", "photo.jpg", path=Path("photo.jpg"), format="jpeg", size_bytes=40_000)
-IMAGE = replace(IMAGE, width_px=640, height_px=480)
-AUDIO = Media("audio", "talk.mp3", path=Path("talk.mp3"), format="mp3", size_bytes=40_000)
-AUDIO = replace(AUDIO, duration_s=10.0, has_sound=True)
-VIDEO = Media("video", "film.mp4", path=Path("film.mp4"), format="mp4", size_bytes=40_000)
-VIDEO = replace(VIDEO, duration_s=10.0, width_px=1280, height_px=720, frames_per_s=30.0)
+IMAGE = Media("image", "photo.jpg", path=Path("photo.jpg"), format="jpeg", probed=True)
+IMAGE = replace(IMAGE, size_bytes=40_000, width_px=640, height_px=480)
+AUDIO = Media("audio", "talk.mp3", path=Path("talk.mp3"), format="mp3", probed=True)
+AUDIO = replace(AUDIO, size_bytes=40_000, duration_s=10.0, has_sound=True)
+VIDEO = Media("video", "film.mp4", path=Path("film.mp4"), format="mp4", probed=True)
+VIDEO = replace(VIDEO, size_bytes=40_000, duration_s=10.0, width_px=1280, height_px=720)
+VIDEO = replace(VIDEO, frames_per_s=30.0)
 LINK = Media("image", "https://h/i.jpg", url="https://h/i.jpg")
 
 REMEDY = re.compile(
-    r"\b(crop|cut|enlarge|end|give|leave|lower|make|move|remove|send|set|shorten|split|use)\b"
+    r"\b(convert|crop|cut|enlarge|end|give|leave|lower|make|move|remove|send|set|shorten|split|use)\b"
 )
 
 
@@ -92,7 +94,7 @@ BOUNDS: list[tuple[str, str, Media, dict[str, Any], dict[str, Any], str]] = [
     ("image-too-large", FLASH, IMAGE, {"size_bytes": 10 * MIB}, {"size_bytes": 10 * MIB + 1},
      "10,485,761"),
     ("audio-too-long", FLASH, AUDIO, {"duration_s": 1200.0}, {"duration_s": 1200.5}, "1,200.5 s"),
-    ("audio-too-long", TURBO, AUDIO, {"duration_s": 180.0}, {"duration_s": 180.01}, "180.01 s"),
+    ("audio-too-long", TURBO, AUDIO, {"duration_s": 180.0}, {"duration_s": 180.1}, "180.1 s"),
     ("audio-too-long", PLUS, AUDIO, {"duration_s": 10_800.0}, {"duration_s": 10_801.0}, "10,801 s"),
     ("audio-too-large", FLASH, AUDIO, {"size_bytes": 100 * MIB}, {"size_bytes": 100 * MIB + 1},
      "104,857,601"),
@@ -418,7 +420,111 @@ def test_several_answers(name: str, model: str) -> None:
         assert judged(ask("Hi", model=model, options={name: one})) == ()
 
 
+# --- what a server has no place for ---
+
+SERVERS = tuple(sorted(DIALECTS))
+VIDEO_OF_TWO = replace(VIDEO, options=(("fps", 2.0),))
+
+
+def test_an_option_of_one_medium_is_held_against_the_model_and_the_server() -> None:
+    assert judged(ask(VIDEO_OF_TWO, model=NEWEST)) == ()
+    assert the_one(ask(VIDEO_OF_TWO)).startswith("fps of film.mp4 is 2.0, but")
+    refused = the_one(ask(VIDEO_OF_TWO, model=UNKNOWN), dialect="vllm")
+    assert refused == (
+        "vllm servers don't take fps of film.mp4: use request.extra.media_io_kwargs in its place, "
+        "or remove it"
+    )
+
+
+def test_an_option_of_one_medium_counts_in_the_estimate_and_the_fingerprint() -> None:
+    small = replace(IMAGE, options=(("max_pixels", 32 * 32 * 4),))
+    tokens = catalogue().tokens
+    assert estimate_prompt(ask(small), tokens).image < estimate_prompt(ask(IMAGE), tokens).image
+    assert fingerprint(ask(small), "e") != fingerprint(ask(IMAGE), "e")
+    frames = Frames((IMAGE, IMAGE), (("fps", 1.0),))
+    assert fingerprint(ask(frames), "e") != fingerprint(ask(Frames((IMAGE, IMAGE))), "e")
+
+
+def test_detail_is_sent_where_it_may_be_read() -> None:
+    blurred = replace(IMAGE, options=(("detail", "low"),))
+    assert judged(ask(blurred, model=UNKNOWN), dialect="openai") == ()
+    assert warned(ask(blurred, model=UNKNOWN), dialect="openai") == ()
+    (doubt,) = warned(ask(blurred))
+    assert "detail of photo.jpg is sent, but dashscope servers are not known to read it" in doubt
+    assert rules(ask(blurred, model=UNKNOWN), dialect="sglang-omni") == {"option-not-served"}
+
+
+def test_options_of_a_request_hold_for_all_its_videos() -> None:
+    both = ask(VIDEO_OF_TWO, VIDEO_OF_TWO, model=UNKNOWN)
+    assert judged(both, dialect="sglang-omni") == ()
+    mixed = ask(VIDEO_OF_TWO, VIDEO, model=UNKNOWN)
+    assert "fps is 2.0 for film.mp4 and None for" in the_one(mixed, dialect="sglang-omni")
+    pixels = ask(IMAGE, model=UNKNOWN, media_options={"max_pixels": 5_000})
+    assert "no max_pixels for image" in the_one(pixels, dialect="sglang-omni")
+
+
+def test_what_the_row_says_of_a_format_is_held_against_the_content() -> None:
+    said = replace(AUDIO, options=(("format", "wav"),))
+    (doubt,) = warned(ask(said))
+    assert doubt == "talk.mp3 is mp3 by its content, but the row says wav; it is sent as mp3"
+    assert warned(ask(replace(AUDIO, options=(("format", "mp3"),)))) == ()
+    behind_url = replace(said, path=None, url="https://h/talk.mp3", probed=False)
+    assert warned(ask(behind_url)) == ()
+
+
+def test_media_of_earlier_turns_keep_their_turn_or_the_row_says_so() -> None:
+    turns = (user(IMAGE, "This?"), Message("assistant", ("A cat.",)), user("And now?"))
+    request = ask("x", model=UNKNOWN, messages=turns)
+    (doubt,) = warned(request, dialect="sglang-omni")
+    assert "photo.jpg belongs to an earlier turn" in doubt
+    assert warned(request, dialect="vllm") == ()
+
+
+def test_a_switch_that_is_not_sent_is_said() -> None:
+    off = ask("Hi", model=UNKNOWN, thinking=False)
+    for dialect in ("sglang-omni", "openai"):
+        assert judged(off, dialect=dialect) == ()
+        (doubt,) = warned(off, dialect=dialect)
+        assert doubt.startswith("request.thinking is not sent")
+    for dialect in ("dashscope", "vllm", "vllm-omni", "litellm"):
+        assert warned(off, dialect=dialect) == ()
+
+
+def test_a_voice_goes_where_it_is_read() -> None:
+    named = ask("Hi", model=UNKNOWN, **SPEECH)
+    default = replace(named, voice_is_default=True)
+    assert judged(named, dialect="vllm-omni") == ()
+    assert warned(named, dialect="vllm-omni") == ()
+    assert "Cherry is asked for" in the_one(named, dialect="sglang-omni")
+    for dialect in ("vllm-omni", "sglang-omni"):
+        assert judged(default, dialect=dialect) == ()
+        (doubt,) = warned(default, dialect=dialect)
+        assert "Cherry, the catalogue's default, is not sent" in doubt
+    for dialect in ("dashscope", "litellm", "openai"):
+        assert warned(default, dialect=dialect) == ()
+
+
+def test_a_role_that_goes_as_a_first_turn_is_said() -> None:
+    (doubt,) = warned(ask("Hi", model=TURBO, role_as_turns=True))
+    assert "it is sent as a first turn of the user" in doubt
+
+
 # --- warnings ---
+
+
+def test_a_size_that_nobody_knows_is_said_with_what_it_counts_as() -> None:
+    assert (
+        warned(
+            ask(IMAGE),
+        )
+        == ()
+    )
+    assert warned(ask(LINK, LINK)) == (
+        "https://h/i.jpg and 1 more: the size is unknown and counted as 1280 x 720 px",
+    )
+    film = Media("video", "https://h/v.mp4", url="https://h/v.mp4")
+    assert warned(ask(film))[0].endswith("counted as 1280 x 720 px and 10 s")
+    assert warned(ask(replace(film, width_px=64, height_px=48)))[0].endswith("counted as 10 s")
 
 
 def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
@@ -432,18 +538,88 @@ def test_an_unknown_voice_is_a_warning_with_the_nearest_known_one() -> None:
     assert "try Cherry" in far
     (clone,) = warned(ask("Hi", model=PLUS, **SPEECH))
     assert "cloned" in clone
-    assert warned(ask("Hi", voice="nobody")) == ()
+
+
+def test_a_voice_without_speech_is_said() -> None:
+    (doubt,) = warned(ask("Hi", voice="Cherry"))
+    assert doubt.startswith("voice Cherry is not sent, as text alone is asked for")
 
 
 def test_an_undocumented_container_is_a_warning() -> None:
-    for media in (AUDIO, replace(AUDIO, format="mp4"), VIDEO, replace(VIDEO, format="mkv"), IMAGE):
+    aac, heic = replace(AUDIO, format="aac"), replace(IMAGE, format="heic")
+    for media in (AUDIO, aac, VIDEO, replace(VIDEO, format="mkv"), IMAGE, heic):
         assert warned(ask(media)) == ()
-    for media in (replace(AUDIO, format="flac"), replace(VIDEO, format="ts")):
+    webm, film = replace(AUDIO, format="webm"), replace(VIDEO, format="ts")
+    for media in (webm, film, replace(IMAGE, format="gif"), replace(IMAGE, format="avif")):
         assert judged(ask(media)) == ()
         (warning,) = warned(ask(media))
-        assert media.format in warning
-    linked = replace(VIDEO, path=None, url="https://h/film", format="mp3")
+        assert f"is {media.format}; qwen3-omni-flash is documented for" in warning
+    linked = replace(VIDEO, path=None, url="https://h/film", format="mp3", probed=False)
     assert warned(ask(linked)) == ()
+
+
+def test_above_4k_two_formats_of_images_are_documented() -> None:
+    phone = replace(IMAGE, width_px=4032, height_px=3024)
+    assert warned(ask(phone)) == ()
+    (warning,) = warned(ask(replace(phone, format="heic")))
+    assert "4032 x 3024 pixels as heic; above 4K the vendor documents jpeg, png" in warning
+    assert warned(ask(replace(phone, format="heic", width_px=1008, height_px=756))) == ()
+
+
+@pytest.mark.parametrize(
+    ("media", "limit"),
+    [
+        (replace(VIDEO, duration_s=1.96), "2 s at least"),
+        (replace(VIDEO, duration_s=150.04), "150 s at most"),
+        (replace(AUDIO, duration_s=1200.06), "1,200 s at most"),
+    ],
+)
+def test_a_length_beyond_its_limit_by_a_hair_is_sent_and_doubted(media: Media, limit: str) -> None:
+    assert judged(ask(media)) == ()
+    (warning,) = warned(ask(media))
+    assert limit in warning
+    assert "measured to 0.1 s" in warning
+
+
+@pytest.mark.parametrize("media", [AUDIO, VIDEO])
+def test_a_length_that_is_a_guess_refuses_nothing(media: Media) -> None:
+    long = replace(media, duration_s=9_000.0)
+    assert f"{media.kind}-too-long" in rules(ask(long))
+    guessed = replace(long, duration_guessed=True)
+    assert judged(ask(guessed, thinking=True)) == ()
+    assert any("9,000 s" in text and "is a guess" in text for text in warned(ask(guessed)))
+
+
+def test_a_video_is_judged_by_its_pictures_and_its_sound_is_doubted() -> None:
+    assert warned(ask(replace(VIDEO, sound_s=10.5))) == ()
+    (warning,) = warned(ask(replace(VIDEO, sound_s=30.0)))
+    assert "film.mp4 last 10 s, its sound 30 s: each is counted by its own length" in warning
+    loud = ask(replace(VIDEO, duration_s=140.0, sound_s=160.0))
+    assert judged(loud) == ()
+    assert "takes 150 s at most, perhaps of both" in warned(loud)[0]
+
+
+def test_the_pictures_of_a_video_have_a_shape_too() -> None:
+    assert judged(ask(replace(VIDEO, width_px=2000, height_px=10))) == ()
+    assert "204 to 1" in the_one(ask(replace(VIDEO, width_px=2040, height_px=10)))
+
+
+def test_what_was_odd_about_a_medium_is_said_in_its_row() -> None:
+    doubt = Doubt("image-damaged", "photo.jpg has no end mark")
+    assert verdict(ask(replace(IMAGE, doubts=(doubt,)))).doubts == (doubt,)
+
+
+def test_a_server_that_takes_some_formats_is_asked_for_no_other() -> None:
+    openai: dict[str, Any] = {"dialect": "openai", "model": None}
+    flac = replace(AUDIO, format="flac")
+    message = the_one(ask(flac, model=UNKNOWN), **openai)
+    assert message == "talk.mp3 is flac; openai servers take wav, mp3: convert it to wav"
+    assert judged(ask(AUDIO, model=UNKNOWN), **openai) == ()
+    photo = replace(IMAGE, format="heic")
+    assert "png, jpeg, gif, webp: convert it to png" in the_one(ask(photo, model=UNKNOWN), **openai)
+    unseen = replace(flac, path=None, url="https://h/a.flac", probed=False)
+    assert judged(ask(unseen, model=UNKNOWN), **openai) == ()
+    assert any("nobody looked" in text for text in warned(ask(unseen, model=UNKNOWN), **openai))
 
 
 def test_a_limit_that_the_catalogue_is_not_sure_of_refuses_nothing() -> None:
@@ -482,6 +658,8 @@ EACH = [
     ("no-form-for-kind", ask(VIDEO, model=UNKNOWN), {"dialect": "openai"}),
     ("video-files", ask(VIDEO, VIDEO), {}),
     ("base64-files", ask(*[IMAGE] * 251, model=PLUS), {}),
+    ("video-too-narrow", ask(replace(VIDEO, width_px=2040, height_px=10)), {}),
+    ("format-not-taken", ask(replace(AUDIO, format="ogg"), model=UNKNOWN), {"dialect": "openai"}),
     ("url-form", ask(replace(LINK, url="ftp://h/i")), {}),
     ("data-uri-form", ask(replace(LINK, url="data:,AAAA")), {}),
     ("data-uri-too-large", ask(replace(LINK, url="data:;base64," + "A" * 10 * MIB)), {}),
@@ -498,6 +676,13 @@ EACH = [
         ask("Hi", options={"top_k": 3}),
         {"dialect": "openai", "laws": RULES_OF_CONFIG},
     ),
+    (
+        "options-not-shared",
+        ask(replace(VIDEO, options=(("fps", 1.0),)), VIDEO, model=UNKNOWN),
+        {"dialect": "sglang-omni"},
+    ),
+    ("voice-not-served", ask("Hi", model=UNKNOWN, **SPEECH), {"dialect": "sglang-omni"}),
+    ("thinking-not-served", ask("Hi", model=UNKNOWN, thinking=True), {"dialect": "openai"}),
 ]
 
 
@@ -510,7 +695,7 @@ def test_the_list_of_each_is_whole() -> None:
     folder = Path(__file__).parents[2] / "omni_batch" / "requests" / "rules"
     sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     named = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', sources))
-    doubts = set(re.findall(r'Doubt\(\s*"([a-z0-9-]+)"', sources))
+    doubts = set(re.findall(r'Doubt\(\s*"([a-z0-9-]+)"', sources)) | set(SERVERS)
     assert named - doubts <= {rule for rule, *_ in EACH}
 
 
@@ -592,3 +777,48 @@ def test_whatever_the_media_say_nothing_is_raised(
     estimate = PromptEstimate(text=tokens)
     for violation in judged(request_, dialect=dialect, thinking=thinking, estimate=estimate):
         assert violation.rule == violation.rule.lower().replace("_", "-")
+
+
+# --- voices and thinking, as the vendor's editions have them ---
+
+
+@pytest.mark.parametrize(("kind", "part"), [("image", IMAGE), ("audio", AUDIO), ("video", VIDEO)])
+def test_thinking_with_media(kind: str, part: Media) -> None:
+    (doubt,) = verdict(ask("Why?", part), thinking=True).doubts
+    assert doubt.rule == "thinking-with-media"
+    assert f"thinks about {kind}" in doubt.message
+    assert "request.thinking: false" in doubt.message
+    assert verdict(ask("Why?", part)).doubts == ()
+    assert verdict(ask("Why?"), thinking=True).doubts == ()
+    assert verdict(ask("Why?", part, model=NEWEST), thinking=True).doubts == ()
+
+
+def test_voice_of_one_edition() -> None:
+    spoken: dict[str, Any] = {"wants_audio": True, "voice": "Serena"}
+    (doubt,) = verdict(ask("Hi", **spoken)).doubts
+    assert doubt.rule == "voice-of-one-edition"
+    assert "one of the 17" in doubt.message
+    assert verdict(ask("Hi", model=f"{FLASH}-2025-12-01", **spoken)).doubts == ()
+    assert verdict(ask("Hi", model=TURBO, **spoken)).doubts == ()
+    (unused,) = verdict(ask("Hi", voice="Serena")).doubts
+    assert unused.rule == "voice-without-speech"
+
+
+def test_limits_that_nobody_states_refuse_nothing() -> None:
+    open_weights = "qwen2.5-omni-7b"
+    long = replace(AUDIO, duration_s=181.0)
+    assert rules(ask("Hi", long, model=TURBO)) == {"audio-too-long"}
+    found = verdict(ask("Hi", long, model=open_weights))
+    assert found.violations == ()
+    assert [doubt.rule for doubt in found.doubts] == ["audio-too-long"]
+    three = Frames((IMAGE,) * 3)
+    assert rules(ask("Hi", three, model=TURBO)) == {"frames-too-few"}
+    assert verdict(ask("Hi", three, model=open_weights)).violations == ()
+
+
+def test_a_prompt_that_is_too_long_by_token_rules_nobody_states_is_a_warning() -> None:
+    large = replace(IMAGE, width_px=4000, height_px=3000)
+    assert rules(ask("Hi", *[large] * 39, model=TURBO)) == {"input-too-long"}
+    found = verdict(ask("Hi", *[large] * 39, model="qwen2.5-omni-7b"))
+    assert found.violations == ()
+    assert [doubt.rule for doubt in found.doubts] == ["input-too-long"]

@@ -149,7 +149,7 @@ def test_a_fault_of_probability_one_strikes_every_time(kind: str) -> None:
         for _ in range(2):
             try:
                 post(sim, body(), timeout=0.1)
-            except httpx.TransportError:
+            except httpx.RequestError:
                 continue
         until(lambda: sim.counters.faults == {kind: 2})
 
@@ -183,6 +183,7 @@ def test_a_burst_is_held_for_those_who_wait() -> None:
         ({"faults": {"cut": 1.5}}, "give 0 to 1"),
         ({"faults": {"cut": 0.6, "stall": 0.6}}, "above 1"),
         ({"framing": "tinny"}, "did you mean 'tiny'"),
+        ({"edition": 2026}, "unknown edition 2026; did you mean '20"),
         ({"audio_chunk_bytes": 0}, "audio_chunk_bytes is 0"),
     ],
 )

@@ -41,7 +41,7 @@ LAYERS = (
     "dialects",
     "replies",
     "checks",
-    "metrics option_values options reply",
+    "metrics fault_kinds option_values options reply",
 )
 """From the top down; only the face of the package is above them."""
 

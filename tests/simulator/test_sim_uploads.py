@@ -156,6 +156,16 @@ def test_fields_out_of_order_a_second_file_and_a_large_one_are_refused(fresh: Si
     assert CLIENT.post(host, content=b"no form").status_code == 400
 
 
+def test_the_content_type_may_come_before_the_file(fresh: Simulator) -> None:
+    """As the vendor's own SDK sends it."""
+    granted = policy(fresh).json()["data"]
+    form, host = fields(granted), granted["upload_host"]
+    first = {"x-oss-content-type": "image/png", **form}
+    assert "InvalidArgument" in CLIENT.post(host, data=first, files={"file": b"x"}).text
+    last = {**form, "x-oss-content-type": "image/png"}
+    assert CLIENT.post(host, data=last, files={"file": b"x"}).status_code == 200
+
+
 BODY = (
     b'--xx\r\nContent-Disposition: form-data; name="key"\r\n\r\nvalue\r\n'
     b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n'

@@ -72,6 +72,7 @@ FULL = Result(
             (Doubt("rule-w", "w"),),
         ),
         WavFile("audio/full.wav", Speech(36_000, 24_000), "ab12"),
+        "Cherry",
     ),
     estimated_prompt_tokens=99,
     cost=Cost(0.25, "CNY"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_batch.errors import ManifestError, StorageError
+from omni_batch.store import items as items_module
 from omni_batch.store.items import (
     GROUP_ROWS,
     ItemsWriter,
@@ -78,6 +79,22 @@ def test_a_shard_may_be_several_groups_of_rows(path: Path) -> None:
     write(path, items, group_rows=100)
     assert read_all(path, len(items), 300) == items
     assert [len(read_items(path, shard, 300)) for shard in range(5)] == [300, 300, 300, 300, 34]
+
+
+def test_items_with_media_written_out_are_fewer_in_a_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items_module, "_GROUP_CHARS", 1_000)
+    reference = "data:;base64," + "A" * 400
+    items = [Item(str(number), number, image=(reference,)) for number in range(7)]
+    with ItemsWriter(path, GROUP_ROWS, smaller=True) as writer:
+        for item in items:
+            writer.add(item)
+        writer.close()
+    shard_size = choose_shard_size(7, "auto", writer.group_rows)
+    assert (writer.group_rows, shard_size) == (3, 3)
+    assert pq.ParquetFile(path).num_row_groups == 3
+    assert [item.item_id for item in read_all(path, 7, shard_size)] == list("0123456")
 
 
 @given(items=st.integers(1, 10**8))

@@ -91,10 +91,92 @@ TABLE: list[tuple[int, str, str, type[EndpointError]]] = [
     (502, "", "", Unavailable),
     (504, "", "", Unavailable),
     (408, "", "", Unavailable),
+    (409, "conflict", "The engine is currently overloaded, please try again later", Unavailable),
+    (409, "", "", Unavailable),
+    (501, "", "invalid", Unavailable),
+    (529, "overloaded_error", "Overloaded", Unavailable),
+    (400, "Throttling.RateQuota", "…", RateLimited),
+    (403, "Throttling", "…", RateLimited),
+    (403, "x", "Rate limit reached, try again later", RateLimited),
+    (403, "x", "Rate limit: quota of requests per minute exceeded", RateLimited),
+    (400, "x", "Request was throttled", RateLimited),
+    (400, "x", "Too many requests", RateLimited),
+    (
+        500,
+        "x",
+        "Invalid user message at index 0. Please ensure all user messages are valid",
+        Rejected,
+    ),
     (425, "", "", Unavailable),
     (302, "", "", Rejected),
     (418, "", "", Rejected),
     (599, "", "", Unavailable),
+]
+
+# What follows is true of the other servers and gateways: a body, as each of them words it.
+NO_MONEY: list[tuple[int, str]] = [
+    (402, '{"error": {"code": "invalid_request_error", "message": "Insufficient Balance"}}'),
+    (402, ""),
+    (402, '{"error": {"code": 402, "message": "This request requires more credits"}}'),
+    (403, '{"error": {"code": "insufficient_user_quota", "message": "user quota is not enough"}}'),
+    (403, '{"error": {"type": "one_api_error", "message": "用户额度不足, 剩余额度: $0.00"}}'),
+    (403, '{"error": {"code": "pre_consume_token_quota_failed", "message": "预扣费额度失败"}}'),
+    (403, '{"code": 30001, "message": "Sorry, your account balance is insufficient"}'),
+    (403, '{"error": {"code": "AccountOverdueError", "message": "overdue balance"}}'),
+    (403, '{"error": "Your team does not have any credits yet"}'),
+    (403, '{"error": {"message": "Key limit exceeded: insufficient credits"}}'),
+    (403, '{"error": {"code": "insufficient_quota", "message": "…"}}'),
+    (403, '{"error": {"message": "The quota of your plan is used up"}}'),
+    (429, '{"error": {"message": "Monthly spend limit of the team"}}'),
+    (400, '{"error": {"message": "You have reached your specified API usage limits."}}'),
+    (412, '{"error": {"message": "Account is suspended, possibly due to a spending limit"}}'),
+    (429, '{"error": {"code": "429", "type": "budget_exceeded", "message": "User=x over budget"}}'),
+    (429, '{"error": {"code": "1113", "message": "您的账户已欠费"}}'),
+    (429, '{"error": {"type": "exceeded_current_quota_error", "message": "suspended"}}'),
+    (429, '{"error": {"code": "billing_not_active", "message": "Your account is not active."}}'),
+    (429, '{"error": {"message": "Your prepayment credits are depleted."}}'),
+    (429, '{"error": {"message": "Rate limit exceeded: free-models-per-day"}}'),
+    (429, '{"error": {"message": "No deployments available - crossed budget: Exceeded budget"}}'),
+    (400, '{"error": {"code": "400", "type": "budget_exceeded", "message": "…"}}'),
+    (
+        400,
+        '{"error": {"code": "400", "type": "None", "message": "Budget has been exceeded! Max …"}}',
+    ),
+    (400, '{"error": {"message": "Authentication Error, ExceededBudget: User=x over budget."}}'),
+    (400, '{"error": {"message": "Your credit balance is too low to access the API."}}'),
+    (400, '{"error": {"code": "billing_hard_limit_reached", "message": "…"}}'),
+    (
+        500,
+        '{"error": {"message": "litellm.APIError: APIError: XException - Insufficient Balance"}}',
+    ),
+    (200, '{"error": {"code": 402, "message": "no"}}'),
+    (200, '{"error": {"code": "insufficient_user_quota", "message": "no"}}'),
+]
+NO_ACCOUNT: list[tuple[int, str]] = [
+    (401, '{"error": {"code": "key_expired", "message": "Your key expired."}}'),
+    (401, '{"detail": "Unauthorized"}'),
+    (403, '{"error": {"message": "该令牌已过期"}}'),
+    (403, '{"error": {"code": "account_deactivated", "message": "Your account was deactivated."}}'),
+    (403, '{"error": {"message": "This organization has been disabled."}}'),
+    (403, '{"error": {"message": "key not allowed to access model qwen"}}'),
+    (400, '{"error": {"message": "API key not valid. Please pass a valid API key."}}'),
+    (200, '{"code": "InvalidApiKey", "message": "Invalid API-key provided."}'),
+]
+OF_ONE_ROW: list[tuple[int, str]] = [
+    (403, '{"error": {"code": 403, "message": "Your input was flagged by moderation"}}'),
+    (403, '{"detail": "Forbidden"}'),
+    (403, "<html>Access Denied</html>"),
+    (403, '{"error": {"message": "Failed to download image: 403 Forbidden, token expired"}}'),
+    (500, "402, message='Payment Required', url='https://x/payment_required.png'"),
+    (422, '{"error": {"code": 422, "message": "Failed to fetch media from URL: HTTP 402 error"}}'),
+    (400, '{"error": {"message": "content: invalid type: \'explain insufficient balance\'"}}'),
+    (
+        400,
+        '{"error": {"message": "'
+        + "1 validation error for the request. " * 5
+        + 'payment required"}}',
+    ),
+    (429, '{"error": {"code": "429", "message": "Your user is suspended for a minute"}}'),
 ]
 
 LIMITS: list[tuple[str, str, Limit]] = [
@@ -109,6 +191,18 @@ LIMITS: list[tuple[str, str, Limit]] = [
     ("Throttling.AllocationQuota", "Allocated quota exceeded, please increase …", "tokens"),
     ("Throttling", "Requests throttling triggered.", "unknown"),
     ("Throttling", "Batch requests are being throttled", "unknown"),
+    (
+        "x",
+        "litellm.RateLimitError: DashscopeException - exceeded your current requests list",
+        "requests",
+    ),
+    ("x", "litellm.RateLimitError: - You exceeded your current quota, please check", "tokens"),
+    ("x", "Rate limit reached for org on tokens per min (TPM): Limit 3, Requested 5.", "tokens"),
+    ("x", "Rate limit reached for requests per min (RPM).", "requests"),
+    ("tokens", "Rate limit reached", "tokens"),
+    ("x", "Rate limit exceeded for key. Limit type: requests. Remaining: 0", "requests"),
+    ("x", "Rate limit exceeded. Limit type: max_parallel_requests", "unknown"),
+    ("x", "Crossed TPM / RPM / Max Parallel Request Limit", "unknown"),
     ("", "", "unknown"),
 ]
 
@@ -133,6 +227,41 @@ def test_every_other_429_is_a_wait_that_names_its_limit(
     assert error.limit == limit
 
 
+@pytest.mark.parametrize(("status", "body"), NO_MONEY + NO_ACCOUNT)
+def test_out_of_money_or_without_a_key_no_request_can_succeed(status: int, body: str) -> None:
+    assert type(classify(status, body.encode())) is AccountError
+
+
+@pytest.mark.parametrize(("status", "body"), OF_ONE_ROW)
+def test_words_on_money_in_what_one_row_asked_stop_no_run(status: int, body: str) -> None:
+    """A host of media, moderation, or a text of the user's own that the server quotes."""
+    assert not classify(status, body.encode()).stops_run
+
+
+BARE = [
+    "Cannot connect to host x.example:443 ssl:default [Name or service not known]",
+    "Server disconnected",
+    "503, message='Service Unavailable', url='http://x/i.png'",
+    "Connection timeout to host http://x/i.png",
+    "HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /i.png",
+    "404 Client Error: Not Found for url: https://x/i.png",
+    "Cannot connect to host x:443 ssl:True [SSLCertVerificationError: …]",
+    "[Errno -3] Temporary failure in name resolution",
+    "Failed to open video: http://x/v.mp4",
+    "Response payload is not completed",
+]
+
+
+@pytest.mark.parametrize("message", BARE)
+def test_a_server_that_fetches_media_speaks_of_their_host(message: str) -> None:
+    body = json.dumps({"error": {"code": 500, "type": "InternalServerError", "message": message}})
+    error = classify(500, body.encode(), fetches_media=True)
+    assert type(error) is MediaUnreachable
+    assert error.code == "InternalServerError"
+    of_a_gateway = classify(500, body.encode())  # it speaks of the server behind it
+    assert type(of_a_gateway) is Unavailable
+
+
 def test_an_error_tells_all_the_service_said() -> None:
     error = classify(400, said("invalid_parameter_error", "InvalidRequest video file."))
     assert str(error) == "InvalidRequest video file. (HTTP 400, invalid_parameter_error)"
@@ -154,6 +283,25 @@ def test_an_error_tells_all_the_service_said() -> None:
         (b'{"error":{"code":null,"type":"t","message":"m"}}', ("t", "m", None)),
         (b'{"error":{"code":null,"message":"m"}}', (None, "m", None)),
         (b'{"error":{"code":404,"message":"m"}}', ("404", "m", None)),
+        (
+            b'{"error":{"code":400,"type":"BadRequestError","message":"m"}}',
+            ("BadRequestError", "m", None),
+        ),
+        (
+            b'{"error":{"code":"429","type":"throttling_error","message":"m"}}',
+            ("throttling_error", "m", None),
+        ),
+        (
+            b'{"error":{"code":"500","type":"None","message":"litellm.Timeout: m"}}',
+            ("Timeout", "litellm.Timeout: m", None),
+        ),
+        (b'{"error":{"code":"1113","type":"x","message":"m"}}', ("1113", "m", None)),
+        (b'{"message":"m","type":"server_error"}', ("server_error", "m", None)),
+        (b'{"detail":{"message":"m"}}', (None, "m", None)),
+        (b'{"detail":[{"msg":"m","loc":[]},{"msg":"n"}]}', (None, "m; n", None)),
+        (b'[{"error":{"code":400,"message":"m"}}]', ("400", "m", None)),
+        (b'"upstream timed out"', (None, "upstream timed out", None)),
+        (b'event: error\ndata: {"message":"m"}\n\n', (None, "m", None)),
         (b'{"code":"c","message":"m","request_id":"r"}', ("c", "m", "r")),
         (b'{"error":"m"}', (None, "m", None)),
         (b'{"detail":"Not Found"}', (None, "Not Found", None)),
@@ -172,6 +320,29 @@ def test_every_known_shape_is_read(
 ) -> None:
     found = parse_error_body(body)
     assert (found.code, found.message, found.request_id) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":{"code":400,"message":"m"}}', "m (HTTP 400)"),
+        (b'{"error":{"code":"400","type":"BadRequestError","message":"m"}}',
+         "m (HTTP 400, BadRequestError)"),
+    ],
+)  # fmt: skip
+def test_a_status_is_said_once(body: bytes, words: str) -> None:
+    assert str(classify(400, body)) == words
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "x-litellm-call-id", "x-oneapi-request-id"])
+def test_the_id_of_an_exchange_has_many_names(name: str) -> None:
+    assert classify(500, b"", {name: "q"}).request_id == "q"
+
+
+def test_an_empty_account_is_told_from_a_limit_by_the_server() -> None:
+    body = said("insufficient_quota", "You exceeded your current quota, please check your plan")
+    assert isinstance(classify(429, body), RateLimited)
+    assert isinstance(classify(429, body, quota_is_transient=False), AccountError)
 
 
 def test_an_empty_429_is_a_wait() -> None:
@@ -229,7 +400,7 @@ def wait_s(headers: dict[str, str]) -> float | None:
         ({"retry-after-ms": "2500", "retry-after": "9"}, 2.5),
         ({"retry-after-ms": "9999999"}, 120.0),
         ({"retry-after-ms": "inf"}, 120.0),
-        ({"retry-after-ms": "-1"}, 0.0),
+        ({"retry-after-ms": "-1"}, None),
         ({"retry-after-ms": "nan"}, None),
         ({"retry-after-ms": "soon"}, None),
         ({"retry-after": "soon"}, None),

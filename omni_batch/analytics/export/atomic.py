@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omni_batch.errors import ConfigError, StorageError
-from omni_batch.store.disk import draft_of
+from omni_batch.errors import ConfigError
+from omni_batch.store.disk import draft_of, storage_errors
 
 
 def refuse_existing(dest: Path, *, folder: bool) -> None:
@@ -32,10 +32,8 @@ def draft_folder(dest: Path) -> Iterator[Path]:
         StorageError: disk full or not writable.
     """
     refuse_existing(dest, folder=True)
-    try:
+    with storage_errors(dest, "written"):
         dest.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StorageError(f"{dest} can't be written: {exc}") from exc
     with draft_of(dest) as draft:
         draft.mkdir()
         yield draft

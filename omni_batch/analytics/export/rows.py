@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from pybase64 import b64decode
 
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError, StorageError
+from omni_batch.requests.media import LARGEST_FILE_BYTES
+from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.store import RunDir
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
@@ -241,6 +242,6 @@ def _parsed(text: str | None) -> Any:
 
 def _decoded(reference: str) -> bytes | None:
     try:
-        return b64decode(reference.partition(",")[2], validate=True)
-    except ValueError:
+        return read_data_uri(reference, LARGEST_FILE_BYTES).content
+    except MediaError:
         return None

@@ -25,7 +25,7 @@ from omni_batch.analytics.report.facts import (
 from omni_batch.analytics.report.quota_use import Peak, Starts, combined, known_since, quota_use
 from omni_batch.analytics.sql import RunDatabase
 from omni_batch.counts import Counts
-from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
+from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups, of_run_and_rows
 from omni_batch.errors import remedy_of
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
@@ -157,7 +157,7 @@ def _failures(rows: Iterable[dict[str, Any]]) -> Iterator[FailureKind]:
 
 def _doubts(database: RunDatabase, record: RunRecord) -> tuple[DoubtGroup, ...]:
     of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
-    return *of_run, *_all(database, queries.DOUBTS, DoubtGroup)
+    return of_run_and_rows(of_run, _all(database, queries.DOUBTS, DoubtGroup))
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:

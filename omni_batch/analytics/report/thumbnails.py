@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 from PIL import Image, ImageOps
 
-from omni_batch.requests.probe import IMAGE_FORMATS, MAX_PIXELS, open_container
+from omni_batch.requests.media.container import open_container
+from omni_batch.requests.media.image import IMAGE_FORMATS, MAX_PIXELS
 
 _SIDE_PX = 240  # shown at 120 CSS pixels
 _QUALITY = 72
@@ -59,7 +60,7 @@ def _image(path: Path) -> Image.Image | None:
 
 
 def _first_frame(path: Path) -> Image.Image | None:
-    with open_container(path) as container:
+    with path.open("rb") as file, open_container(file) as container:
         stream = container.streams.video[0]
         if stream.width * stream.height > MAX_PIXELS:
             return None

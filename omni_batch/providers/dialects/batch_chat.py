@@ -3,6 +3,7 @@
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import dashscope
+from omni_batch.providers.encoding import messages
 from omni_batch.types import Request
 
 _LONGEST_WAIT_S = 3600  # of the queue
@@ -15,7 +16,7 @@ def encode(request: Request) -> Body:
     tree = {
         "model": request.model,
         **request.options,
-        "messages": dashscope.messages(request),
+        "messages": messages(request, dashscope.part),
         **dashscope.thinking(request),
     }
     return Body.of(tree, dashscope.headers(request))
@@ -26,6 +27,7 @@ DIALECT = Dialect(
     encode=encode,
     docs="Batch Chat page, 2026",
     takes=dashscope.DIALECT.takes,
+    doubted_parameters=dashscope.DIALECT.doubted_parameters,
     vendor_limits=True,
     omni_models=frozenset({"qwen3.5-omni-plus"}),
     speaks=False,

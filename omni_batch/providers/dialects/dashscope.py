@@ -8,8 +8,7 @@ from typing import Any
 
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.encoding import data_url, message, modalities, streaming, url_part
-from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.providers.encoding import data_url, messages, modalities, streaming, url_part
 from omni_batch.types import MODALITIES, Frames, Media, Request
 
 _DECLARED_AUDIO_FORMAT = "wav"  # the only documented value; what arrives is raw PCM
@@ -18,23 +17,9 @@ _RESOLVE_OSS = {"X-DashScope-OssResourceResolve": "enable"}
 
 def encode(request: Request) -> Body:
     """The request as JSON; local files are read when the body is sent."""
-    speech = {"voice": request.voice, "format": _DECLARED_AUDIO_FORMAT}
-    tree = streaming(request, messages(request)) | modalities(request, audio=speech)
+    speech = {"voice": DIALECT.voice_of(request), "format": _DECLARED_AUDIO_FORMAT}
+    tree = streaming(request, messages(request, part)) | modalities(request, audio=speech)
     return Body.of(tree | thinking(request), headers(request))
-
-
-def messages(request: Request) -> list[dict[str, Any]]:
-    """All turns; pixels and frames a second go beside the URL of each medium, not inside it."""
-
-    def part(found: Media | Frames) -> dict[str, Any]:
-        options = {
-            name: value
-            for name, value in request.media_options.items()
-            if found.kind in REQUEST_OPTIONS[name].beside
-        }
-        return _part(found) | options
-
-    return [message(turn, part) for turn in request.messages]
 
 
 def thinking(request: Request) -> dict[str, bool]:
@@ -48,14 +33,22 @@ def headers(request: Request) -> dict[str, str]:
     return dict(_RESOLVE_OSS) if uploaded else {}
 
 
-def _part(part: Media | Frames) -> dict[str, Any]:
-    if isinstance(part, Frames):
-        return {"type": "video", "video": [data_url(i, i.mime_type) for i in part.images]}
+def part(found: Media | Frames) -> dict[str, Any]:
+    """A medium or a frame list in the vendor's form."""
+    if isinstance(found, Frames):
+        return {"type": "video", "video": [data_url(i, i.mime_type) for i in found.images]}
     # The vendor's samples leave the type of sound and video empty; only images carry one.
-    url = data_url(part, part.mime_type if part.kind == "image" else "")
-    if part.kind == "audio":
-        return {"type": "input_audio", "input_audio": {"data": url, "format": part.format}}
-    return url_part(part, url)
+    url = data_url(found, found.mime_type if found.kind == "image" else "")
+    if found.kind == "audio":
+        return {"type": "input_audio", "input_audio": {"data": url, "format": _format(found)}}
+    return url_part(found, url)
+
+
+def _format(sound: Media) -> str:
+    """By content; what only the service will see is what the row says, or its URL's ending."""
+    seen_by_us = sound.url is None or sound.probed
+    said = dict(sound.options).get("format")
+    return sound.format if seen_by_us or not said else str(said)
 
 
 DIALECT = Dialect(
@@ -66,6 +59,7 @@ DIALECT = Dialect(
     vendor_limits=True,
     vendor_quota=True,
     needs_voice=True,
+    doubted_parameters=frozenset({"detail"}),
     uploads=True,
     inline_max_bytes=10_485_760,
     # No page names it; vendor support advises it and clients send it (2025-2026). It acts on

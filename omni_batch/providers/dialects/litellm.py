@@ -1,7 +1,8 @@
 """A LiteLLM proxy in front of Model Studio: it passes the parts through (litellm#6289 and later).
 
 Its downstream is Model Studio, so the body is the same; files go inline, as the proxy has no
-temporary storage.
+temporary storage. It knows no part `video`, the list of frames, and answers 500; URLs of sound it
+passes on (both seen with LiteLLM 1.108.7).
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ DIALECT = replace(
     dashscope.DIALECT,
     name="litellm",
     docs="LiteLLM's dashscope provider, 2026",
-    fetches=frozenset({"image", "video"}),  # its sound must be a data URI already
+    takes=dashscope.DIALECT.takes - {"frames"},
     uploads=False,
     vendor_quota=False,  # the proxy has limits of its own
     # It closes a stream that was cut with a `stop`, a usage of its own count and [DONE]

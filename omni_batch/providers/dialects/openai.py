@@ -5,13 +5,12 @@ Streamed speech must be asked for as `pcm16`; wav is refused (agentfield#584). I
 
 from typing import Any
 
-from omni_batch.errors import MediaError
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.encoding import (
     base64_file,
     data_url,
-    message,
+    messages,
     modalities,
     refuse,
     streaming,
@@ -21,14 +20,12 @@ from omni_batch.requests.request_options import REQUEST_OPTIONS
 from omni_batch.text import is_data_uri
 from omni_batch.types import Frames, Media, Request
 
-_SOUND_FORMATS = ("wav", "mp3")
-
 
 def encode(request: Request) -> Body:
     """The request as JSON."""
-    messages = [message(turn, part) for turn in request.messages]
-    speech = {"voice": request.voice, "format": "pcm16"}
-    return Body.of(streaming(request, messages) | modalities(request, audio=speech))
+    speech = {"voice": DIALECT.voice_of(request), "format": "pcm16"}
+    tree = streaming(request, messages(request, part))
+    return Body.of(tree | modalities(request, audio=speech))
 
 
 def part(found: Media | Frames) -> dict[str, Any]:
@@ -41,11 +38,6 @@ def part(found: Media | Frames) -> dict[str, Any]:
         case Media(kind="image"):
             return url_part(found, data_url(found, found.mime_type))
         case Media(kind="audio", url=url):
-            if found.format not in _SOUND_FORMATS:
-                raise MediaError(
-                    f"{found.reference[:200]} is {found.format}; OpenAI takes wav and mp3: "
-                    "convert it"
-                )
             data = url.partition(",")[2] if url and is_data_uri(url) else base64_file(found)
             return {"type": "input_audio", "input_audio": {"data": data, "format": found.format}}
     raise refuse(found, DIALECT.name)
@@ -58,6 +50,9 @@ DIALECT = Dialect(
     takes=frozenset({"text", "image", "audio"}),
     fetches=frozenset({"image"}),
     parameters=frozenset(option.name for option in REQUEST_OPTIONS.values() if option.openai),
+    formats={"audio": ("wav", "mp3"), "image": ("png", "jpeg", "gif", "webp")},
     needs_voice=True,
+    thinking_switch=False,
+    instead={"enable_thinking": "request.reasoning_effort"},
     quota_is_transient=False,
 )

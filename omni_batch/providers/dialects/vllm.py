@@ -8,15 +8,16 @@ from typing import Any
 
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.encoding import data_url, message, refuse, streaming, url_part
+from omni_batch.providers.encoding import data_url, messages, refuse, streaming, url_part
 from omni_batch.types import Frames, Media, Request
 
 
 def encode(request: Request, **output: Any) -> Body:
     """The request as JSON; thinking is a switch of the chat template, `output` goes before it."""
-    tree = streaming(request, [message(turn, part) for turn in request.messages]) | output
+    tree = streaming(request, messages(request, part)) | output
     if request.thinking is not None:
-        tree["chat_template_kwargs"] = {"enable_thinking": request.thinking}
+        template = dict(request.options.get("chat_template_kwargs") or {})
+        tree["chat_template_kwargs"] = template | {"enable_thinking": request.thinking}
     return Body.of(tree)
 
 
@@ -36,6 +37,24 @@ DIALECT = Dialect(
     encode=encode,
     docs="vLLM's multimodal inputs and issues, 2025-2026",
     speaks=False,
+    fetches_itself=True,
+    # Of its ChatCompletionRequest; all else is skipped without a word.
+    parameters=frozenset(
+        (
+            *("temperature", "top_p", "top_k", "presence_penalty", "repetition_penalty"),
+            *("max_tokens", "seed", "stop", "reasoning_effort", "tools", "tool_choice"),
+        )
+    ),
+    doubted_parameters=frozenset({"detail"}),
+    instead={
+        "fps": "request.extra.media_io_kwargs",
+        **dict.fromkeys(
+            ("min_pixels", "max_pixels", "total_pixels"), "request.extra.mm_processor_kwargs"
+        ),
+        "thinking_budget": "request.extra.thinking_token_budget",
+        "enable_thinking": "request.thinking",
+        "preserve_thinking": "request.extra.chat_template_kwargs",
+    },
     first_byte_timeout_s=300,
     thinks_aloud=True,  # without a reasoning parser
 )

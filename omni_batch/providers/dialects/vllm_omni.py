@@ -1,7 +1,7 @@
 """vllm-omni: vLLM's inputs; speech comes under `content` of chunks marked `modality: audio`.
 
 Every such chunk is a whole WAV file. Without `modalities` it speaks, so text alone is asked for by
-name.
+name. A voice is a top-level member, held against the speakers of the model (0.30.0).
 """
 
 from dataclasses import replace
@@ -14,7 +14,8 @@ from omni_batch.types import Request
 
 def encode(request: Request) -> Body:
     """The request as JSON."""
-    return vllm.encode(request, **modalities(request))
+    voice = DIALECT.voice_of(request)
+    return vllm.encode(request, **modalities(request, **({"voice": voice} if voice else {})))
 
 
 DIALECT = replace(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import aiofiles
 
-from omni_batch.errors import MediaError, MediaUnreachable, StorageError
+from omni_batch.errors import MediaError, MediaUnreachable
 from omni_batch.providers.web.session import WebReply, WebSession
+from omni_batch.store.disk import storage_errors
 
 _READ_BYTES = 256 * 1024
 
@@ -93,17 +94,15 @@ class Downloader:
             await self._save(reply, path)
 
     async def _save(self, reply: WebReply, path: Path) -> None:
-        try:
+        size_bytes = 0
+        with storage_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            size_bytes = 0
             async with aiofiles.open(path, "wb") as file:
                 while data := await reply.read(_READ_BYTES):
                     size_bytes += len(data)
                     if size_bytes > self._max_bytes:
                         raise self._too_large(reply.name, f"more than {self._max_bytes}")
                     await file.write(data)
-        except OSError as exc:
-            raise StorageError(f"{path} can't be written: {exc.strerror}; free the disk") from exc
         if size_bytes < (reply.length_bytes or 0):
             raise MediaUnreachable(
                 f"{reply.name} broke off after {size_bytes} of {reply.length_bytes} bytes"

@@ -1,14 +1,23 @@
 """What rules judge, and what they find. Pure."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import Doubt
 from omni_batch.text import display_name
-from omni_batch.types import MEDIA_KINDS, Frames, Media, Message, Modality, Part, Request
+from omni_batch.types import (
+    MEDIA_KINDS,
+    Frames,
+    Media,
+    MediaKind,
+    Message,
+    Modality,
+    Part,
+    Request,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +31,46 @@ class ServerCapabilities:
     """Can answer with speech."""
     needs_voice: bool = False
     """Refuses a wish for speech without a voice."""
+    takes_voice: bool = True
+    """Has a place for the voice of an answer."""
+    thinking_switch: bool = True
+    """Has a place for the switch of thinking mode."""
     inline_max_bytes: int | None = None
     """Largest encoded file inside a request; None: no limit is known."""
     parameters: frozenset[str] | None = None
-    """Wire names of the request options it knows; None: it takes or skips any."""
+    """Names of the request options it reads; None: all. Others of ours are refused; what else is in
+    `request.extra` goes out as it is."""
+    doubted_parameters: frozenset[str] = frozenset()
+    """Those it is sent although it is not known to read them."""
+    no_options_beside: frozenset[Modality] = frozenset()
+    """Kinds of media that it has no place for options of."""
+    shares_options: bool = False
+    """Options of media are members of the request: all media of a kind have the same."""
+    keeps_places: bool = True
+    """Media stand in their turns, between the texts there."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """What does the work of an option it does not read, by the option's name."""
+    formats: Mapping[MediaKind, tuple[str, ...]] = field(default_factory=dict)
+    """Short names of the formats it takes of a kind; a kind that is missing: any."""
+
+    def voice_of(self, request: Request) -> str | None:
+        """The voice that is sent; None leaves it to the server.
+
+        The catalogue's default is the vendor's: another server has voices and a default of its own.
+        """
+        wanted = request.wants_audio and self.speaks and self.takes_voice
+        left_to_server = request.voice_is_default and not self.needs_voice
+        return request.voice if wanted and not left_to_server else None
+
+    def refused_format(self, media: Media) -> str | None:
+        """Why a medium's format is none for this server; None where it is one."""
+        taken = self.formats.get(media.kind)
+        if taken is None or media.format in taken:
+            return None
+        return (
+            f"{display_name(media.reference)} is {media.format}; {self.name} servers take "
+            f"{listed(taken)}: convert it to {taken[0]}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

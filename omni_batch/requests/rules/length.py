@@ -79,6 +79,8 @@ def _measured(part: Part, request: Request) -> bool:
         return True
     if isinstance(part, Frames):
         return bool(part.images) and all(_measured(image, request) for image in part.images)
+    if part.duration_guessed:
+        return False
     if part.kind == "audio":
         return _sane(part.duration_s)
     # Other pixels or frames a second may have been asked for, and the estimate knows nothing of it.

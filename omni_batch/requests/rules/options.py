@@ -1,11 +1,11 @@
 """Rules on what is asked for: speech, thinking, options. Pure."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from omni_batch.catalogue import Model, Reading
 from omni_batch.doubts import Doubt
 from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
+from omni_batch.requests.rules.asked import asked_options
 from omni_batch.requests.rules.context import RuleContext, Violation, listed
 from omni_batch.text import nearest
 from omni_batch.types import kind_of
@@ -60,34 +60,23 @@ def _several_answers(context: RuleContext) -> Iterator[Violation]:
 def _options_of_model(context: RuleContext) -> Iterator[Violation]:
     if context.model is None:
         return
-    for name, value in sorted(_sent(context).items()):
-        option = REQUEST_OPTIONS.get(name)
-        if option and option.of_some_models and name not in context.model.parameters:
+    for asked in asked_options(context):
+        option = REQUEST_OPTIONS.get(asked.name)
+        if option and option.of_some_models and asked.name not in context.model.parameters:
             yield Violation(
                 "option-not-taken",
-                f"request.{name} is {value!r}, but {context.name} does not take it: remove it",
+                f"{asked} is {asked.value!r}, but {context.name} does not take it: remove it",
                 "parameters",
             )
 
 
-def _options_of_server(context: RuleContext) -> Iterator[Violation]:
-    taken = context.server.parameters
-    for name in sorted(_sent(context).keys() - taken) if taken is not None else ():
-        message = f"{context.server.name} servers don't take request.{name}: remove it"
-        yield Violation("option-not-served", message)
-
-
-def _sent(context: RuleContext) -> dict[str, Any]:
-    """All options that go out, those of media only beside such media; False is as good as unset."""
-    kinds = {kind_of(part) for part in context.parts()}
-    request = context.request
-    beside = {
-        name: value
-        for name, value in request.media_options.items()
-        if name in REQUEST_OPTIONS and kinds & REQUEST_OPTIONS[name].beside
-    }
-    sent = {**request.options, **beside}
-    return {name: value for name, value in sent.items() if value is not False}
+def _role(context: RuleContext) -> Iterator[Doubt]:
+    if context.request.role_as_turns:
+        message = (
+            f"{context.name} knows no system message while it speaks: it is sent as a first turn "
+            "of the user, which an assistant's turn accepts"
+        )
+        yield Doubt("role-as-first-turn", message)
 
 
 def _thinking_with_media(context: RuleContext) -> Iterator[Doubt]:
@@ -135,15 +124,19 @@ def _voice_not_listed(name: str, voice: str, model: Model) -> Doubt:
     return Doubt("voice-not-listed", message)
 
 
-RULES = (
-    _speech,
-    _thinking,
-    _caps,
-    _several_answers,
-    _options_of_model,
-    _thinking_with_media,
-    _voice,
+def _voice_without_speech(context: RuleContext) -> Iterator[Doubt]:
+    request = context.request
+    if request.voice and not request.wants_audio:
+        message = (
+            f"voice {request.voice} is not sent, as text alone is asked for; for speech set "
+            "request.modalities: [text, audio]"
+        )
+        yield Doubt("voice-without-speech", message)
+
+
+RULES_OF_CONFIG = (
+    *(_speech, _thinking, _caps, _several_answers, _options_of_model),
+    *(_voice, _voice_without_speech),
 )
-RULES_OF_CONFIG = (*RULES, _options_of_server)
-"""What can be judged before a row is read; `request.extra` may hold what a server is not known to
-take."""
+"""What can be judged before a row is read."""
+RULES = (*RULES_OF_CONFIG, _thinking_with_media, _role)

@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -23,6 +22,8 @@ from omni_batch.simulator.dialects import Dialect
 from omni_batch.simulator.metrics import Outcome
 from omni_batch.simulator.replies import faults
 from omni_batch.simulator.replies.frames import Frame, shuffled
+from omni_batch.simulator.replies.heads import HEADS, USUAL, Head
+from omni_batch.simulator.replies.odd_shapes import shaped
 from omni_batch.simulator.replies.reply_plan import ReplyPlan
 from omni_batch.simulator.replies.writes import Write, to_writes
 
@@ -106,7 +107,7 @@ class ChatHandler:
         return refused.retry_after_s
 
     async def _answer_with_fault(self, kind: str, body: Body | None) -> None:
-        plan = await self._plan(body) if kind in faults.IN_REPLY else None
+        plan = None if kind in faults.BEFORE_CHECKS else await self._plan(body)
         self._outcome.fault = kind
         # Now, because a stall has no end at which it could be counted.
         self._service.metrics.count(self._outcome)
@@ -119,6 +120,8 @@ class ChatHandler:
         """Answer with a fault that comes before all checks of the request."""
         if kind in faults.REFUSALS:
             await self._refuse(faults.REFUSALS[kind])
+            if kind == "error_500_closed":
+                await self._exchange.hang_up()
         elif kind in faults.PAGES:
             status, content_type, page = faults.PAGES[kind]
             await self._exchange.respond(status, {"content-type": content_type}, page)
@@ -132,16 +135,13 @@ class ChatHandler:
     async def _send_reply(self, plan: ReplyPlan, fault: str | None = None) -> None:
         if self._options.first_chunk_s:
             await asyncio.sleep(self._options.first_chunk_s)
-        if fault == "partial_response":
-            plan = replace(plan, answer=plan.answer.beginning())
-        if plan.chat.stream:
+        plan = faults.replanned(plan, fault)
+        if plan.chat.stream and fault != "whole_json":
             await self._stream(plan, fault)
         elif fault in faults.MID_STREAM:
             raise Refused(refusal.INTERNAL)
         else:
-            body = msgspec.json.encode(self._dialect.completion(plan))
-            self._outcome.succeeded = True
-            await self._exchange.respond(200, {**JSON, **self._headers()}, body)
+            await self._send_whole(plan, HEADS.get(fault, USUAL))
         self._service.quota.spend(plan.chat.model.name, plan.answer.tokens, time.monotonic())
 
     async def _stream(self, plan: ReplyPlan, fault: str | None) -> None:
@@ -155,25 +155,34 @@ class ChatHandler:
             self._outcome.refused = error.code
         if fault in faults.MID_STREAM:
             members = self._dialect.in_band(error, self._uid)
-            frames, end = faults.damaged(stream, fault, self._rng, members)
-            await self._send(frames, end)
+            ending = faults.damaged(stream, fault, self._rng, members)
         else:
-            await self._send(stream.frames, partial=fault == "partial_response")
+            ending = shaped(stream, fault)
+        await self._send(*ending, HEADS.get(fault, USUAL))
+
+    async def _send_whole(self, plan: ReplyPlan, head: Head) -> None:
+        body = msgspec.json.encode(self._dialect.completion(plan))
+        whole = b"".join(write.data for write in head.packed([Write(body)]))
+        self._outcome.succeeded = True
+        headers = {**JSON, **self._headers(), **({} if head.both_framings else head.headers)}
+        await self._exchange.respond(head.status, headers, whole)
 
     async def _send(
-        self, frames: tuple[Frame, ...], end: reply.End = "close", *, partial: bool = False
+        self, frames: tuple[Frame, ...], end: reply.End = "close", head: Head = USUAL
     ) -> None:
-        await self._start({"x-dashscope-partialresponse": "true"} if partial else None)
-        writes = to_writes(frames, self._options, self._rng)
+        writes = head.packed(to_writes(frames, self._options, self._rng))
         self._outcome.succeeded = True  # for now: it is counted before its last byte goes out
-        self._outcome.succeeded = await self._exchange.deliver(writes, end)
+        if head.both_framings:
+            await self._exchange.deliver_framed(head.status, self._stream_headers(head), writes)
+        else:
+            await self._exchange.start(head.status, self._stream_headers(head))
+            self._outcome.succeeded = await self._exchange.deliver(writes, end)
 
-    async def _start(self, extra: Mapping[str, str] | None = None) -> None:
-        headers = {"content-type": self._dialect.content_type, **self._headers(), **(extra or {})}
-        await self._exchange.start(200, headers)
+    def _stream_headers(self, head: Head = USUAL) -> dict[str, str]:
+        return {"content-type": self._dialect.content_type, **self._headers(), **head.headers}
 
     async def _send_raw(self, scripted: reply.Frames) -> None:
-        await self._start()
+        await self._exchange.start(200, self._stream_headers())
         self._outcome.scripted = True
         self._service.metrics.count(self._outcome)
         await self._exchange.deliver(map(Write, scripted.frames), scripted.end)

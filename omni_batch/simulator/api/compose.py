@@ -4,6 +4,7 @@ from itertools import chain
 
 from omni_batch.simulator.checks.chat import Body
 from omni_batch.simulator.checks.media import Fetch, measure_part
+from omni_batch.simulator.checks.media_info import NotDownloaded
 from omni_batch.simulator.dialects import Dialect
 from omni_batch.simulator.replies.answer import compose_answer
 from omni_batch.simulator.replies.reply_plan import ReplyPlan
@@ -25,10 +26,13 @@ def compose(
         Refused: as the server would refuse it.
     """
     chat = dialect.read(body)
-    measured = [
-        [(part, measure_part(part, chat.model.rules, oss=oss)) for part in turn.media]
-        for turn in chat.turns
-    ]
+    try:
+        measured = [
+            [(part, measure_part(part, chat.model.rules, oss=oss)) for part in turn.media]
+            for turn in chat.turns
+        ]
+    except NotDownloaded as failure:
+        raise dialect.not_downloaded(failure) from None
     prompt = prompt_tokens(chat, chain.from_iterable(measured))
     if prompt.total > chat.max_input_tokens:
         raise dialect.too_long(chat, prompt.total)

@@ -6,7 +6,7 @@ from omni_batch.simulator.api import native_api
 from omni_batch.simulator.api.exchange import Exchange
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.checks.models import MODELS
+from omni_batch.simulator.checks.models import models
 from omni_batch.simulator.options import SimulatorOptions
 
 REQUESTS_PER_MINUTE = 60
@@ -27,7 +27,8 @@ async def give_quotas(exchange: Exchange, service: Service) -> None:
 
 def _page(query: Mapping[str, str], options: SimulatorOptions) -> dict[str, object]:
     exact, part = query.get("model") or None, query.get("name", "")
-    names = [name for name in MODELS if exact in (None, name) and part in name]
+    known = models(options.edition, options.region)
+    names = [name for name in known if exact in (None, name) and part in name]
     number, size = _count(query, "page_no", 1), _count(query, "page_size", 20)
     shown = names[(number - 1) * size : number * size]
     quotas = [_quota(name, options) for name in shown]

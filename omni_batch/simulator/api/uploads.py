@@ -23,6 +23,8 @@ FIELDS = (
     *("x-oss-forbid-overwrite", "success_action_status", "file"),
 )
 """Parts of an upload in the documented order."""
+CONTENT_TYPE = "x-oss-content-type"
+"""The vendor's SDK (2.0.2) sends it as well, before the file."""
 _IN_MEMORY_BYTES = 2**20
 
 
@@ -61,7 +63,7 @@ async def take_file(exchange: Exchange, service: Service) -> None:
 async def _receive(exchange: Exchange, service: Service, file: IO[bytes]) -> None:
     store, options = service.upload_store, service.options
     form = await _read(exchange, file, options.max_file_size_mb * 2**20)
-    if form.names != list(FIELDS):
+    if form.names not in (list(FIELDS), [*FIELDS[:-1], CONTENT_TYPE, FIELDS[-1]]):
         message = f"The fields are {', '.join(form.names)}; they must be {', '.join(FIELDS)}."
         raise OssRefused(400, "InvalidArgument", message)
     model, most_bytes = permission(form.fields)

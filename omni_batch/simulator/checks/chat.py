@@ -20,7 +20,13 @@ class Part:
     """URLs or data URIs; several only for frames."""
     fps: float | None = None
     """Frames a second to look at; for frames their spacing."""
+    min_pixels: int | None = None
     max_pixels: int | None = None
+    """Of an image, or of each frame of a video."""
+    total_pixels: int | None = None
+    """Of all frames of a video."""
+    low_detail: bool = False
+    """OpenAI: the image is looked at in one small size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Chat:
     high_resolution: bool
     """vl_high_resolution_images."""
     stops: tuple[str, ...]
+    choices: int = 1
+    """How many replies are asked for."""
     audio_format: str = "wav"
     """In which speech is asked for."""
 

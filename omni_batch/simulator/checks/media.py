@@ -12,9 +12,11 @@ import pybase64
 
 from omni_batch.simulator.checks.chat import Part
 from omni_batch.simulator.checks.media_info import (
+    Failure,
     Film,
     Frames,
     Medium,
+    NotDownloaded,
     Picture,
     Sound,
     Undecodable,
@@ -26,14 +28,15 @@ SIZES_PX = ((1280, 720), (1024, 768), (640, 480), (1920, 1080), (800, 600))
 _SIZE = re.compile(r"(?<!\d)(\d{1,5})x(\d{1,5})(?!\d)")
 _SECONDS = re.compile(r"(?<!\d)(\d{1,4})s(?![a-z0-9])")
 
-URL_FAILURES = (
-    ("/404", "Failed to find the requested media resource during the data inspection process."),
-    ("missing", "Failed to find the requested media resource during the data inspection process."),
-    ("/403", "Don't have authorization to access the media resource during the data inspection."),
-    ("/timeout", "Download multimodal file timed out"),
-    ("/unreachable", "Failed to download multimodal content"),
-    ("/wrong-type", "Wrong Content-Type of multimodal url"),
-)
+URL_FAILURES: Mapping[str, Failure] = {
+    "/404": "missing",
+    "missing": "missing",
+    "/403": "denied",
+    "/timeout": "slow",
+    "/unreachable": "unreachable",
+    "/503": "down",
+    "/wrong-type": "mistyped",
+}
 """What a URL contains, and how its download then fails."""
 
 Fetch = Callable[[str, str], Medium]
@@ -48,7 +51,8 @@ def measure_part(part: Part, rules: MediaRules, *, oss: Fetch | None = None) -> 
         rules: limits of the model.
         oss: gives the files behind oss:// references; None refuses them.
     Raises:
-        Refused: it can't be fetched or decoded, or it is too large, too small or too long.
+        Refused: it can't be decoded, or it is too large, too small or too long.
+        NotDownloaded: it can't be had.
     """
     if part.kind == "frames":
         pictures = tuple(_fetch("image", ref, rules, oss) for ref in part.refs)
@@ -92,10 +96,13 @@ def fake_download(kind: str, url: str) -> Medium:
     """Stand-in for a download: size and length come from the URL, so they never change.
 
     A URL may ask for them, as in ".../640x480/clip-12s.mp4".
+
+    Raises:
+        NotDownloaded: the URL asks for that.
     """
-    for sign, message in URL_FAILURES:
+    for sign, why in URL_FAILURES.items():
         if sign in url:
-            raise unprocessable(message)
+            raise NotDownloaded(url, why)
     number = zlib.crc32(url.encode())
     sized, timed = _SIZE.search(url), _SECONDS.search(url)
     width, height = SIZES_PX[number % len(SIZES_PX)]

@@ -1,10 +1,23 @@
 """The facts of a medium that was decoded."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 class Undecodable(ValueError):
     """The bytes are not what they should be."""
+
+
+Failure = Literal["missing", "denied", "slow", "unreachable", "down", "mistyped"]
+"""Why a download failed: 404, 403, no answer in time, no server, 503, a wrong Content-Type."""
+
+
+class NotDownloaded(Exception):
+    """A medium behind a URL can't be had; each server has words of its own for it."""
+
+    def __init__(self, url: str, why: Failure) -> None:
+        super().__init__(url)
+        self.url, self.why = url, why
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,14 +100,40 @@ def _inner(item: Mapping[str, object], outer: str, key: str) -> str:
     return _string(holder.get(key))
 
 
+MOST_PIXELS: Mapping[str, Mapping[str, int]] = {
+    "image": {"min_pixels": 16_777_216, "max_pixels": 16_777_216},
+    "video": {"min_pixels": 2_048_000, "max_pixels": 2_048_000, "total_pixels": 184_549_376},
+}
+"""Largest values of the options beside a picture or a video (API reference, 2026)."""
+
+
 def _media(kind: str, item: Mapping[str, object], refs: list[object]) -> Part:
-    fps, max_pixels = item.get("fps"), item.get("max_pixels")
+    fps = item.get("fps")
     if fps is not None and not (isinstance(fps, int | float) and 0.1 <= fps <= 10):
         raise unprocessable("Range of fps should be [0.1, 10.0]")
-    if max_pixels is not None and not (isinstance(max_pixels, int) and max_pixels > 0):
-        raise unprocessable("The max_pixels parameter must be a positive integer")
+    limits = MOST_PIXELS.get("video" if kind == "frames" else kind, {})
+    pixels = {name: _pixels(item, name, most) for name, most in limits.items()}
+    least, most = pixels.get("min_pixels"), pixels.get("max_pixels")
+    if least and most and least > most:
+        raise unprocessable("The min_pixels parameter must not be greater than max_pixels")
     urls = tuple(_string(ref) for ref in refs)
-    return Part(kind, refs=urls, fps=float(fps) if fps else None, max_pixels=max_pixels)
+    return Part(
+        kind,
+        refs=urls,
+        fps=float(fps) if fps else None,
+        min_pixels=least,
+        max_pixels=most,
+        total_pixels=pixels.get("total_pixels"),
+    )
+
+
+def _pixels(item: Mapping[str, object], name: str, most: int) -> int | None:
+    value = item.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+        raise unprocessable(f"The {name} parameter must be a positive integer up to {most}")
+    return value
 
 
 def _check_media(turn: Turn, model: Model) -> None:
@@ -135,7 +161,7 @@ def _check_counts(kinds: list[str], rules: MediaRules) -> None:
 
 
 def _check_frame_count(count: int, rules: MediaRules) -> None:
-    least, most = rules.min_frames, rules.max_frames
+    least, most = rules.least_listed, rules.most_listed
     if not least <= count <= most:
         raise unprocessable(
             "The video modality input does not meet the requirements because: "

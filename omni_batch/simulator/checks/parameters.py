@@ -1,10 +1,10 @@
 """Checks of everything in a request but its messages (Model Studio error codes, 2025-2026)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from omni_batch.simulator.checks.chat import Body
-from omni_batch.simulator.checks.models import MODELS, Model
+from omni_batch.simulator.checks.models import Model
 from omni_batch.simulator.checks.refusal import invalid, unknown_model, unprocessable
 
 
@@ -54,16 +54,16 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 """Two names for the longest reply; the newer one also bounds the chain of thought."""
 
 
-def find_model(body: Body) -> Model:
-    """The model that a request names; 404 if there is none, 400 if it only speaks WebSocket."""
+def find_model(body: Body, models: Mapping[str, Model]) -> Model:
+    """The one of `models` that is named; 404 if there is none, 400 if it only speaks WebSocket."""
     name = body.get("model")
     if not isinstance(name, str) or not name:
         raise invalid("you must provide a model parameter")
     if name.endswith("-realtime") or "-realtime-" in name:
         raise invalid("current user api does not support http call.")
-    if name not in MODELS:
+    if name not in models:
         raise unknown_model(name)
-    return MODELS[name]
+    return models[name]
 
 
 def check_parameters(body: Body, model: Model) -> None:
@@ -77,6 +77,9 @@ def check_parameters(body: Body, model: Model) -> None:
     for name in LENGTHS:
         message = f"Range of {name} should be [1, {limit}]"
         Number(name, True, lambda v: 1 <= v <= limit, message).check(body)
+    if body.get("n", 1) not in (None, 1) and model.stream_only:
+        # Only some text models give several answers; no document says what the others reply.
+        raise unprocessable("Range of n should be [1, 1]")
     _check_stop(body)
     if body.get("enable_search") and not model.searches:
         raise invalid("This model does not support enable_search.")
@@ -125,6 +128,12 @@ def find_max_tokens(body: Body, model: Model) -> int:
     """The longest reply that is allowed; the smaller number where both are given."""
     limits = [limit for name in LENGTHS if isinstance(limit := body.get(name), int)]
     return min([*limits, model.max_output_tokens])
+
+
+def find_choices(body: Body) -> int:
+    """How many replies are asked for."""
+    count = body.get("n")
+    return count if isinstance(count, int) else 1
 
 
 def find_include_usage(body: Body) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from omni_batch.simulator.checks.media_info import NotDownloaded
+
 ENGINE = "<400> InternalError.Algo.InvalidParameter: "
 """Prefix of messages that come from the inference engine and not from the gateway."""
 
@@ -58,6 +60,21 @@ def unprocessable(message: str) -> Refused:
     return invalid(ENGINE + message)
 
 
+_DOWNLOADS = {
+    "missing": "Failed to find the requested media resource during the data inspection process.",
+    "denied": "Don't have authorization to access the media resource during the data inspection.",
+    "slow": "Download multimodal file timed out",
+    "unreachable": "Failed to download multimodal content",
+    "down": "Failed to download multimodal content",
+    "mistyped": "Wrong Content-Type of multimodal url",
+}
+
+
+def not_downloaded(failure: NotDownloaded) -> Refused:
+    """400: the service could not fetch a medium."""
+    return unprocessable(_DOWNLOADS[failure.why])
+
+
 def inspection_failed(what: str, *, framed: bool = False) -> Refusal:
     """400 of content moderation; `what` is "Input text", "Input" or "Output"."""
     code = "data_inspection_failed"
@@ -96,6 +113,19 @@ OVERLOADED = status(
     503, "ModelServingError", "Request throttled due to system capacity limits, try again later."
 )
 """Refusals that need no detail of the request."""
+
+CONFLICT = status(409, "conflict", "The engine is currently overloaded, please try again later.")
+NO_MONEY = Refusal(402, "invalid_request_error", "Insufficient Balance", "unknown_error")
+NO_USER_QUOTA = Refusal(
+    403, "insufficient_user_quota", "The user's quota is not enough.", "new_api_error"
+)
+NO_BUDGET = Refusal(
+    429,
+    "budget_exceeded",
+    "Budget has been exceeded! Current cost: 26.0, Max budget: 0.25",
+    "budget_exceeded",
+)
+"""Errors of resellers and gateways."""
 
 ARREARS = status(
     400, "Arrearage", "Access denied, please make sure your account is in good standing."

@@ -6,7 +6,6 @@ def _names(listed: str) -> tuple[str, ...]:
 
 
 TURBO = ("Cherry", "Serena", "Ethan", "Chelsie")
-OMNI_2_5 = ("Ethan", "Chelsie")
 FLASH_0915 = _names(
     "Cherry, Ethan, Nofish, Jennifer, Ryan, Katerina, Elias, Jada, Dylan, Sunny, Li, Marcus, Roy, "
     "Peter, Rocky, Kiki, Eric"

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from itertools import zip_longest
 from typing import ClassVar
 
 import msgspec
@@ -9,6 +10,7 @@ import pybase64
 
 from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.media_info import NotDownloaded
 from omni_batch.simulator.checks.models import Model
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
@@ -71,6 +73,10 @@ class Dialect(ABC):
             f"Range of input length should be [1, {chat.max_input_tokens}]"
         )
 
+    def not_downloaded(self, failure: NotDownloaded) -> Refused:
+        """The refusal of a medium that the server can't fetch."""
+        return refusal.not_downloaded(failure)
+
     # --- replies ---
 
     def speech_form(self, chat: Chat) -> SpeechForm:
@@ -87,20 +93,27 @@ class Dialect(ABC):
         return pybase64.b64encode(wav_header(len(pcm), rate_hz) + pcm).decode() if pcm else ""
 
     def stream(self, plan: ReplyPlan) -> Stream:
-        """The reply in frames, [DONE] last."""
-        joint = self.joins and self.options.joint_frames
-        steps = reply_steps(plan, self.speech_form(plan.chat), joint=joint)
-        usage = self.usage(plan) if plan.chat.include_usage else None
+        """The reply in frames, [DONE] last; several replies take turns."""
+        usage = self.usage(plan.together) if plan.chat.include_usage else None
         place = self.usage_in if self.options.usage_in == "usual" else self.options.usage_in
+        turns = zip_longest(*(self._steps(each) for each in plan.choices))
+        steps = [turn for several in turns for turn in several if turn]
         frames: list[Frame] = []
-        for step in steps:
-            inside = usage if step.kind == "finish" and place == "finish" else None
-            frames += self.frames(step, plan, inside)
-        finish_at = len(frames) - 1
+        finish_at = 0
+        for number, (step, each) in enumerate(steps, 1):
+            inside = usage if number == len(steps) and place == "finish" else None
+            frames += self.frames(step, each, inside)
+            if step.kind == "finish":
+                finish_at = finish_at or len(frames) - 1
         if usage is not None and place == "frame":
             envelope = self.envelope(plan, "chat.completion.chunk")
             frames.append(sse({**envelope, "choices": [], "usage": usage}))
         return Stream((*self.adjusted(frames), Frame(DONE)), finish_at)
+
+    def _steps(self, plan: ReplyPlan) -> list[tuple[Step, ReplyPlan]]:
+        joint = self.joins and self.options.joint_frames
+        steps = reply_steps(plan, self.speech_form(plan.chat), joint=joint)
+        return [(step, plan) for step in steps]
 
     def adjusted(self, frames: list[Frame]) -> list[Frame]:
         """The frames of a stream after all other changes."""
@@ -127,7 +140,12 @@ class Dialect(ABC):
         self, plan: ReplyPlan, delta: Json, finish_reason: str | None = None
     ) -> dict[str, object]:
         """A chunk with one choice."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {
+            "index": plan.index,
+            "delta": delta,
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
         return {**self.envelope(plan, "chat.completion.chunk"), "choices": [choice]}
 
     def usage(self, plan: ReplyPlan) -> Json:

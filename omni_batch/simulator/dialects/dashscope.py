@@ -10,7 +10,7 @@ from typing import ClassVar
 from omni_batch.simulator.checks import parameters, refusal
 from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.messages import read_messages
-from omni_batch.simulator.checks.models import MODELS, Model
+from omni_batch.simulator.checks.models import Model, models
 from omni_batch.simulator.checks.quota import QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects.base import Dialect
@@ -40,15 +40,19 @@ class DashScope(Dialect):
 
     def model(self, body: Body) -> Model:
         """One of the models of the catalogue."""
-        return parameters.find_model(body)
+        return parameters.find_model(body, self._models)
+
+    @property
+    def _models(self) -> Mapping[str, Model]:
+        return models(self.options.edition, self.options.region)
 
     def served(self, asked: str) -> Collection[str]:
         """The catalogue."""
-        return MODELS
+        return self._models
 
     def read(self, body: Body) -> Chat:
         """Check everything as the gateway does."""
-        model = parameters.find_model(body)
+        model = self.model(body)
         parameters.check_parameters(body, model)
         streamed = parameters.find_stream(body, model)
         thinking = parameters.find_thinking(body, model)
@@ -62,6 +66,7 @@ class DashScope(Dialect):
             max_tokens=parameters.find_max_tokens(body, model),
             high_resolution=body.get("vl_high_resolution_images") is True,
             stops=parameters.find_stop_words(body),
+            choices=parameters.find_choices(body),
         )
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
@@ -71,7 +76,7 @@ class DashScope(Dialect):
         choice: dict[str, object] = {"delta": delta, "finish_reason": reason}
         if reason is not None:
             choice = {"finish_reason": reason, "delta": delta}
-        choice |= {"index": 0, "logprobs": None}
+        choice |= {"index": plan.index, "logprobs": None}
         whole = self.envelope(plan, "chat.completion.chunk")
         return [sse({**whole, "choices": [choice], "usage": usage}, step.sound_s)]
 
@@ -135,13 +140,10 @@ class DashScope(Dialect):
 
     def completion(self, plan: ReplyPlan) -> Json:
         """For models that may be asked without a stream."""
-        message = {"role": "assistant", "content": plan.answer.text}
-        message |= {"reasoning_content": plan.answer.reasoning} if plan.answer.reasoning else {}
-        reason = plan.answer.finish_reason
-        choice = {"message": message, "finish_reason": reason, "index": 0, "logprobs": None}
-        usage = None if self.options.usage_in == "none" else self.usage(plan)
+        choices = [_whole_choice(each) for each in plan.choices]
+        usage = None if self.options.usage_in == "none" else self.usage(plan.together)
         whole = self.envelope(plan, "chat.completion")
-        return {**whole, "choices": [choice], "usage": usage}
+        return {**whole, "choices": choices, "usage": usage}
 
     def error_body(self, refused: Refusal, uid: str) -> bytes:
         """With ids, and framed as SSE where content moderation does so."""
@@ -168,6 +170,13 @@ class DashScope(Dialect):
     def error_headers(self, uid: str, quota_status: QuotaStatus) -> dict[str, str]:
         """Only the id is known of errors."""
         return {"x-request-id": uid}
+
+
+def _whole_choice(plan: ReplyPlan) -> Json:
+    message = {"role": "assistant", "content": plan.answer.text}
+    message |= {"reasoning_content": plan.answer.reasoning} if plan.answer.reasoning else {}
+    reason = plan.answer.finish_reason
+    return {"message": message, "finish_reason": reason, "index": plan.index, "logprobs": None}
 
 
 _MISSPELT = (

@@ -7,12 +7,13 @@ import pybase64
 
 from omni_batch.simulator.checks.chat import Body, Chat, Part, Turn
 from omni_batch.simulator.checks.models import Model
-from omni_batch.simulator.checks.parameters import find_stop_words
+from omni_batch.simulator.checks.parameters import find_choices, find_stop_words
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 
 Readers = Mapping[str, Callable[[Body], Part]]
 """Type of a part to how it is read."""
 DEFAULT_VOICE = "Ethan"
+"""Who speaks where no voice is named, or none is asked."""
 
 
 def rejected(message: str, *, code: str | None = None, param: str | None = None) -> Refused:
@@ -108,6 +109,7 @@ def check_counts(turns: tuple[Turn, ...], most: int) -> None:
 _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda v: v >= 0, "temperature must be non-negative, got {value}."),
     "top_p": (lambda v: 0 < v <= 1, "top_p must be in (0, 1], got {value}."),
+    "n": (lambda v: v >= 1, "n must be at least 1, got {value}."),
     "max_tokens": (lambda v: v >= 1, "max_tokens must be at least 1, got {value}."),
     "max_completion_tokens": (lambda v: v >= 1, "max_tokens must be at least 1, got {value}."),
 }
@@ -146,16 +148,8 @@ def chat_of(
         max_tokens=limit if isinstance(limit, int) else model.max_output_tokens,
         high_resolution=False,
         stops=find_stop_words(body),
+        choices=1 if voice else find_choices(body),
     )
-
-
-def requested_voice(body: Body) -> str:
-    """The voice of `audio`, or the usual one; any name is spoken."""
-    audio = body.get("audio")
-    voice = audio.get("voice") if isinstance(audio, dict) else None
-    if not isinstance(voice, str | None):
-        raise rejected("Input should be a valid string: audio.voice")
-    return voice or DEFAULT_VOICE
 
 
 def include_usage(body: Body) -> bool:

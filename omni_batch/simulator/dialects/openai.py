@@ -39,9 +39,21 @@ def _audio_part(item: Body) -> Part:
     return lenient_parsing.raw_audio(item)
 
 
+def _image_part(item: Body) -> Part:
+    part = lenient_parsing.url_part("image")(item)
+    holder = item.get("image_url")
+    detail = holder.get("detail", "auto") if isinstance(holder, dict) else "auto"
+    if detail not in _DETAILS:
+        message = f"Invalid value: '{detail}'. Supported values are: {', '.join(_DETAILS)}."
+        raise lenient_parsing.rejected(message, code="invalid_value", param="image_url.detail")
+    return replace(part, low_detail=detail == "low")
+
+
+_DETAILS = ("auto", "low", "high")
+
 READERS: lenient_parsing.Readers = {
     "text": lenient_parsing.text_part,
-    "image_url": lenient_parsing.url_part("image"),
+    "image_url": _image_part,
     "input_audio": _audio_part,
 }
 
@@ -106,15 +118,18 @@ class OpenAI(Dialect):
 
     def completion(self, plan: ReplyPlan) -> Json:
         """Speech is a whole WAV file here."""
-        text = plan.answer.text
+        whole, usage = self.envelope(plan, "chat.completion"), self.usage(plan.together)
+        choices = [self._whole_choice(each) for each in plan.choices]
+        return {**whole, "choices": choices, "usage": usage}
+
+    def _whole_choice(self, plan: ReplyPlan) -> Json:
+        text, reason = plan.answer.text, plan.answer.finish_reason
         message: dict[str, object] = {"role": "assistant", "content": text, "refusal": None}
         if data := self.whole_wav(plan):
             audio = {**_audio(plan), "data": data, "transcript": text}
             message |= {"content": None, "audio": audio}
-        reason = plan.answer.finish_reason
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-        whole = self.envelope(plan, "chat.completion")
-        return {**whole, "choices": [choice], "usage": self.usage(plan)}
+        choice = {"index": plan.index, "message": message, "logprobs": None}
+        return {**choice, "finish_reason": reason}
 
     def in_band(self, refused: Refusal, uid: str) -> Json:
         """OpenAI's own words where the two services differ."""

@@ -49,7 +49,8 @@ class SGLangOmni(Dialect):
     def _voice(self, body: Body) -> str | None:
         wanted = body.get("modalities")
         speaks = isinstance(wanted, list) and "audio" in wanted
-        return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
+        # No reader of a voice is in its chat: the model's own default speaks.
+        return lenient_parsing.DEFAULT_VOICE if speaks and self.options.talker else None
 
     def speech_form(self, chat: Chat) -> SpeechForm:
         """Every chunk is encoded on its own in the format that was asked for."""

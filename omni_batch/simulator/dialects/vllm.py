@@ -1,10 +1,13 @@
 """vLLM with the thinker alone (vllm issues 29965 and 32636; Qwen3-Omni issues 96 and 99)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import msgspec
 
 from omni_batch.simulator.checks.chat import Body, Chat
+from omni_batch.simulator.checks.media_info import Failure, NotDownloaded
 from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.refusal import Refusal, Refused
 from omni_batch.simulator.dialects import lenient_parsing
@@ -23,8 +26,19 @@ ERROR_TYPES = {
     400: "BadRequestError",
     401: "AuthenticationError",
     404: "NotFoundError",
+    422: "UnprocessableEntityError",
     429: "RateLimitError",
 }
+DOWNLOADS: Mapping[Failure, tuple[int, str]] = {
+    "missing": (422, "404, message='Not Found', url='{url}'"),
+    "denied": (422, "403, message='Forbidden', url='{url}'"),
+    "slow": (500, "Timeout on reading data from socket"),
+    "unreachable": (500, "Cannot connect to host {host} ssl:default [Connect call failed]"),
+    "down": (500, "503, message='Service Unavailable', url='{url}'"),
+    "mistyped": (500, "Server disconnected"),
+}
+"""Why a download failed, to the status and the words; seen at vLLM 0.32, where an exception of the
+HTTP client goes out as it is. It minds no Content-Type: such a server hangs up instead."""
 
 
 class VLLM(Dialect):
@@ -60,6 +74,12 @@ class VLLM(Dialect):
             f"{tokens} input tokens. Please reduce the length of the input messages."
         )
 
+    def not_downloaded(self, failure: NotDownloaded) -> Refused:
+        """Mostly a 500, as if the server itself had failed."""
+        status, words = DOWNLOADS[failure.why]
+        message = words.format(url=failure.url, host=_host(failure.url))
+        return Refused(Refusal(status, None, message, "media"))
+
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Keys that are not set are left out, usage among them."""
         chunk = self.chunk(plan, self.delta(step), step.finish_reason)
@@ -80,14 +100,15 @@ class VLLM(Dialect):
     def completion(self, plan: ReplyPlan) -> Json:
         """With the chain of thought beside the content."""
         envelope = self.envelope(plan, "chat.completion")
-        return {**envelope, "choices": [self.text_choice(plan)], "usage": self.usage(plan)}
+        choices = [self.text_choice(each) for each in plan.choices]
+        return {**envelope, "choices": choices, "usage": self.usage(plan.together)}
 
     def text_choice(self, plan: ReplyPlan) -> dict[str, object]:
         """The choice that holds the words."""
         answer = plan.answer
         message = {"role": "assistant", "content": answer.text}
         message |= {self.options.reasoning_key: answer.reasoning} if answer.reasoning else {}
-        choice = {"index": 0, "message": message, "logprobs": None}
+        choice = {"index": plan.index, "message": message, "logprobs": None}
         return {**choice, "finish_reason": answer.finish_reason, "stop_reason": None}
 
     def error_body(self, refused: Refusal, uid: str) -> bytes:
@@ -111,3 +132,8 @@ class VLLM(Dialect):
 def _thinks(body: Body) -> bool:
     asked = body.get("chat_template_kwargs")
     return isinstance(asked, dict) and asked.get("enable_thinking") is True
+
+
+def _host(url: str) -> str:
+    address = urlsplit(url)
+    return f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"

@@ -10,6 +10,8 @@ from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
 from omni_batch.simulator.replies.speech import Piece
 
 DAY_S = 24 * 3600
+SPEAKERS = ("Aiden", "Chelsie", "Ethan")
+"""Of the open weights of Qwen3-Omni."""
 
 
 class VLLMOmni(VLLM):
@@ -19,10 +21,11 @@ class VLLMOmni(VLLM):
     own_rate: ClassVar[bool] = True
 
     def voice(self, body: Body) -> str | None:
-        """Text and speech unless modalities say otherwise."""
+        """Text and speech unless modalities say otherwise; `audio` is not looked at."""
+        speaker = _speaker(body)
         wanted = body.get("modalities")
         speaks = wanted is None or (isinstance(wanted, list) and "audio" in wanted)
-        return lenient_parsing.requested_voice(body) if speaks and self.options.talker else None
+        return speaker if speaks and self.options.talker else None
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """The modality of each chunk is beside its choices."""
@@ -55,10 +58,21 @@ class VLLMOmni(VLLM):
         """Speech is in a choice of its own."""
         whole = dict(super().completion(plan))
         sound = self.whole_wav(plan)
-        choices = [self.text_choice(plan)]
+        choices = [self.text_choice(each) for each in plan.choices]
         if sound:
             audio: dict[str, object] = {"id": f"audio-{plan.uid}", "data": sound, "transcript": ""}
             audio |= {"expires_at": plan.created + DAY_S}
             message = {"role": "assistant", "content": None, "audio": audio}
             choices.append({"index": 0, "message": message, "finish_reason": "stop"})
         return {**whole, "choices": choices, "metrics": {}}
+
+
+def _speaker(body: Body) -> str:
+    """The top-level `voice`, or `speaker`, whatever its case; the usual one where none is named."""
+    named = body.get("voice") or body.get("speaker")
+    if not isinstance(named, str) or not named.strip():
+        return lenient_parsing.DEFAULT_VOICE
+    known = {speaker.lower(): speaker for speaker in SPEAKERS}
+    if (speaker := known.get(named.strip().lower())) is None:
+        raise lenient_parsing.rejected(f"Invalid speaker '{named}'. Supported: {', '.join(known)}")
+    return speaker

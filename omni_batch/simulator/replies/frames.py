@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from omni_batch.simulator.reply import End
+
 DONE = b"data: [DONE]\n\n"
+_DATA = b"data: "
 Json = Mapping[str, object]
 
 
@@ -17,6 +20,10 @@ class Frame:
     data: bytes
     sound_s: float = 0.0
     """How long its sound plays."""
+
+
+Ending = tuple[tuple[Frame, ...], End]
+"""The frames that go out, and what comes then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,12 @@ class Stream:
 
 def sse(payload: Json, sound_s: float = 0.0) -> Frame:
     """One frame around one JSON object."""
-    return Frame(b"data: " + msgspec.json.encode(payload) + b"\n\n", sound_s)
+    return Frame(_DATA + msgspec.json.encode(payload) + b"\n\n", sound_s)
+
+
+def payload(frame: Frame) -> dict[str, object]:
+    """The JSON object of a frame that `sse` made."""
+    return msgspec.json.decode(frame.data.removeprefix(_DATA), type=dict[str, object])
 
 
 def raw_string(base64: bytes) -> msgspec.Raw:
@@ -40,10 +52,10 @@ def raw_string(base64: bytes) -> msgspec.Raw:
 
 def shuffled(frame: Frame, rng: random.Random) -> Frame:
     """The same frame with the keys of every object in a random order."""
-    if frame.data == DONE or not frame.data.startswith(b"data: {"):
+    if frame.data == DONE or not frame.data.startswith(_DATA + b"{"):
         return frame
-    payload = _reordered(msgspec.json.decode(frame.data[len(b"data: ") :]), rng)
-    return Frame(b"data: " + msgspec.json.encode(payload) + b"\n\n", frame.sound_s)
+    reordered = _reordered(payload(frame), rng)
+    return Frame(_DATA + msgspec.json.encode(reordered) + b"\n\n", frame.sound_s)
 
 
 def _reordered(value: object, rng: random.Random) -> object:

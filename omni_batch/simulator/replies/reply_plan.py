@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from omni_batch.simulator.checks.chat import Chat
 from omni_batch.simulator.replies.answer import Answer, pieces
@@ -24,6 +24,26 @@ class ReplyPlan:
     uid: str
     created: int = field(default_factory=lambda: int(time.time()))
     """Seconds since 1970."""
+    index: int = 0
+    """Which of the replies it is, where several were asked for."""
+
+    @property
+    def choices(self) -> list[Self]:
+        """As many replies as were asked for, all but the first in words of their own."""
+        return [self, *map(self._other, range(1, self.chat.choices))]
+
+    def _other(self, index: int) -> Self:
+        answer = replace(self.answer, text=f"In other words ({index}): {self.answer.text}")
+        return replace(self, answer=answer, index=index)
+
+    @property
+    def together(self) -> Self:
+        """All replies as one, to count their tokens."""
+        answers = [each.answer for each in self.choices]
+        thoughts = [answer.reasoning for answer in answers if answer.reasoning is not None]
+        text = "".join(answer.text for answer in answers)
+        whole = replace(self.answer, text=text, reasoning="".join(thoughts) if thoughts else None)
+        return replace(self, answer=whole)
 
     @property
     def forbidden(self) -> bool:

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omni_batch.simulator.checks.chat import Chat, Part
 from omni_batch.simulator.checks.media_info import Film, Frames, Medium, Picture, Sound
@@ -39,6 +39,10 @@ def text_tokens(text: str) -> int:
 def audio_tokens(duration_s: float, rules: MediaRules) -> int:
     """Tokens of sound; less than a second counts as one."""
     return math.ceil(max(1.0, duration_s) * rules.audio_in_tokens_per_s)
+
+
+LOW_DETAIL_TOKENS = 85
+"""Of an image that OpenAI is told to look at in low detail (its guide to images)."""
 
 
 def image_tokens(width_px: int, height_px: int, rules: MediaRules, *, most_patches: int) -> int:
@@ -84,7 +88,8 @@ def video_tokens(width_px: int, height_px: int, frames: int, rules: MediaRules) 
     share = rules.video_total_patches / frames * 2
     most = max(min(rules.video_max_patches, share), int(rules.video_min_patches * 1.05))
     patches = _patches(width_px, height_px, rules, (rules.video_min_patches, most), True)
-    return math.ceil(frames / 2) * patches + 2
+    tokens = patches * rules.patch_px**2 / rules.video_token_px**2
+    return int(math.ceil(frames / 2) * tokens) + 2
 
 
 def prompt_tokens(chat: Chat, media: Iterable[tuple[Part, Medium]]) -> PromptTokens:
@@ -100,25 +105,44 @@ def prompt_tokens(chat: Chat, media: Iterable[tuple[Part, Medium]]) -> PromptTok
 def _medium_tokens(part: Part, medium: Medium, chat: Chat) -> Iterator[tuple[str, int]]:
     rules = chat.model.rules
     match medium:
+        case Picture() if part.low_detail:
+            yield "image", LOW_DETAIL_TOKENS
         case Picture():
-            most = _most_patches(part, chat)
-            count = image_tokens(medium.width_px, medium.height_px, rules, most_patches=most)
+            own = _as_asked(part, rules)
+            most = _most_patches(part, chat, own)
+            count = image_tokens(medium.width_px, medium.height_px, own, most_patches=most)
             yield "image", count
         case Sound():
             yield "audio", audio_tokens(medium.duration_s, rules)
         case Film():
             wanted = part.fps or 2.0
             frames = sampled_frames(medium.frame_count, medium.fps, rules, wanted_fps=wanted)
-            yield "video", video_tokens(medium.width_px, medium.height_px, frames, rules)
+            own = _as_asked(part, rules)
+            yield "video", video_tokens(medium.width_px, medium.height_px, frames, own)
             if medium.sound_s:
                 yield "audio", audio_tokens(medium.sound_s, rules)
         case Frames():
             first, count = medium.pictures[0], len(medium.pictures)
-            yield "video", video_tokens(first.width_px, first.height_px, count, rules)
+            own = _as_asked(part, rules)
+            yield "video", video_tokens(first.width_px, first.height_px, count, own)
 
 
-def _most_patches(part: Part, chat: Chat) -> int:
-    rules = chat.model.rules
+def _as_asked(part: Part, rules: MediaRules) -> MediaRules:
+    """The rules with the bounds that a part has beside it, where it has any."""
+
+    def patches(pixels: int | None, usual: int) -> int:
+        return usual if pixels is None else pixels // rules.patch_px**2
+
+    return replace(
+        rules,
+        image_min_patches=patches(part.min_pixels, rules.image_min_patches),
+        video_min_patches=patches(part.min_pixels, rules.video_min_patches),
+        video_max_patches=patches(part.max_pixels, rules.video_max_patches),
+        video_total_patches=patches(part.total_pixels, rules.video_total_patches),
+    )
+
+
+def _most_patches(part: Part, chat: Chat, rules: MediaRules) -> int:
     if chat.high_resolution:
         return rules.high_resolution_max_patches
     if part.max_pixels is not None:

@@ -13,23 +13,37 @@ import msgspec
 MAX_DEPTH = 100
 
 
-def json_object(data: bytes) -> dict[str, Any]:
-    """Read one object.
+def json_object(data: bytes) -> tuple[dict[str, Any], bool]:
+    """Read one object; NaN and Infinity, as Python's json writes them, become null.
+
+    Returns:
+        The object, and whether there was an Infinity in it.
 
     Raises:
         ValueError: it is not one, a key is duplicate, or it is nested too deeply.
     """
+    constants: list[str] = []
     try:
-        members = msgspec.json.decode(data, type=dict[str, Any])
-        json.loads(data, object_pairs_hook=_unique)
+        plain = json.loads(data, object_pairs_hook=_unique, parse_constant=constants.append)
+        strict = json.dumps(plain).encode() if constants else data
+    except RecursionError:
+        raise _too_deep() from None
+    except json.JSONDecodeError:
+        strict = data  # msgspec says better why
+    try:
+        members = msgspec.json.decode(strict, type=dict[str, Any])
     except msgspec.DecodeError as exc:
         raise ValueError(str(exc)) from None
     except RecursionError:
-        members = None
+        raise _too_deep() from None
     brackets = data.count(b"[") + data.count(b"{")
-    if members is None or (brackets > MAX_DEPTH and _deeper_than(members, MAX_DEPTH)):
-        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep; make it flatter")
-    return members
+    if brackets > MAX_DEPTH and _deeper_than(members, MAX_DEPTH):
+        raise _too_deep()
+    return members, any("Infinity" in name for name in constants)
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested more than {MAX_DEPTH} levels deep; make it flatter")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

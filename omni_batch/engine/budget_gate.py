@@ -1,0 +1,73 @@
+"""A request starts when its estimate fits into what the budget leaves beside those in flight."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from omni_batch.engine.stop import StopSwitch
+from omni_batch.errors import BudgetReached
+from omni_batch.progress.ledger import Ledger
+from omni_batch.progress.spending.reservations import Reservations
+from omni_batch.progress.spending.workload import Group, Workload
+
+
+class BudgetGate:
+    """Shared by all items of a run. They pass in the order they came."""
+
+    def __init__(self, reservations: Reservations, ledger: Ledger, stopping: StopSwitch) -> None:
+        self._reservations, self._ledger, self._stopping = reservations, ledger, stopping
+        self._waiting: deque[tuple[asyncio.Future[None], Group, Workload]] = deque()
+
+    @asynccontextmanager
+    async def reserved(self, group: Group, work: Workload) -> AsyncIterator[None]:
+        """Wait until it fits; it is reserved until the end of the block.
+
+        Raises:
+            OmniBatchError: nothing is in flight and it does not fit, or the run is stopping.
+        """
+        if not self._reservations.any_limit:
+            yield
+            return
+        await self._enter(group, work)
+        try:
+            yield
+        finally:
+            self._reservations.remove(group, work)
+            self._serve()
+
+    async def _enter(self, group: Group, work: Workload) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, group, work))
+        self._serve()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._reservations.remove(group, work)  # let in and cancelled in the same moment
+            self._serve()
+            raise
+
+    def _serve(self) -> None:
+        while self._waiting:
+            future, group, work = self._waiting[0]
+            if not future.done() and not self._decided(future, group, work):
+                return
+            self._waiting.popleft()
+
+    def _decided(self, future: asyncio.Future[None], group: Group, work: Workload) -> bool:
+        """Whether the first in the line has not to wait any longer."""
+        if self._stopping.reason is not None:
+            future.set_exception(self._stopping.reason)
+            return True
+        obstacle = self._reservations.obstacle(self._ledger.counts, group, work)
+        if obstacle is None:
+            self._reservations.add(group, work)
+            future.set_result(None)
+            return True
+        if self._reservations.none:
+            reason = BudgetReached(obstacle)
+            self._stopping.stop(reason)
+            future.set_exception(reason)
+            return True
+        return False

@@ -1,0 +1,70 @@
+"""How long the answers of earlier runs were, for estimates of the next one with the same config."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omni_batch.config import Config, parse_config
+from omni_batch.errors import OmniBatchError
+from omni_batch.planning.plan import Plan
+from omni_batch.progress.spending.estimates import AnswerBill
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import list_runs, read_results
+
+_RUNS_LOOKED_AT = 100
+_SHARDS_READ = 20
+_ENOUGH_ANSWERS = 1000
+_NAMES = ("status", "reused_from", "audio_path", "completion_tokens", "completion_audio_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAnswers:
+    """Bills of answers, at least one, and the newest run that has some."""
+
+    bills: tuple[AnswerBill, ...]
+    run_id: str
+
+
+def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
+    """Of the newest runs with the same name, model and request; at most some 1,000 answers.
+
+    A run that goes on finds its own.
+    """
+    bills: list[AnswerBill] = []
+    named: str | None = None
+    shards = islice(_shards(plan.config, output), _SHARDS_READ)
+    for directory, shard_number in shards:
+        with suppress(OmniBatchError, OSError, pa.ArrowException):  # it may be of another version
+            found = _bills(read_results(directory, shard_number, _NAMES))
+            bills += found[: _ENOUGH_ANSWERS - len(bills)]
+            named = named or (directory.run_id if found else None)
+        if len(bills) >= _ENOUGH_ANSWERS:
+            break
+    return EarlierAnswers(tuple(bills), named) if named else None
+
+
+def _shards(config: Config, output: Path) -> Iterator[tuple[RunDir, int]]:
+    for directory, record in islice(list_runs(output), _RUNS_LOOKED_AT):
+        if record.counts.succeeded > record.counts.reused and _asks_the_same(record, config):
+            for shard_number in range(record.shards):
+                yield directory, shard_number
+
+
+def _asks_the_same(record: RunRecord, config: Config) -> bool:
+    if record.config.get("name") != config.name or record.config.get("model") != config.model:
+        return False
+    with suppress(OmniBatchError):
+        return parse_config(record.config).request == config.request
+    return False
+
+
+def _bills(results: pa.Table) -> list[AnswerBill]:
+    paid = pc.and_(pc.equal(results["status"], "succeeded"), pc.is_null(results["reused_from"]))
+    billed = results.filter(pc.and_(paid, pc.is_valid(results["completion_tokens"])))
+    rows = zip(*(billed[name].to_pylist() for name in _NAMES[2:]), strict=True)
+    return [AnswerBill(tokens, audio, path is not None) for path, tokens, audio in rows]

@@ -1,0 +1,140 @@
+"""What the rows of a run will take: tokens, money, time. Pure."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from omni_batch import format as fmt
+from omni_batch.config import BudgetConfig
+from omni_batch.doubts import Doubt
+from omni_batch.planning.earlier_answers import EarlierAnswers
+from omni_batch.planning.plan import Plan
+from omni_batch.progress.spending.estimates import TokenEstimates, answers_like, cost_of_work
+from omni_batch.progress.spending.workload import Group, Range, Workload
+
+_GUESS = "a guess: no earlier run of this config"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Of all rows that would be sent."""
+
+    items: int
+    tokens: Range
+    """Prompts and answers together."""
+    completion_tokens: Range
+    cost: Range | None
+    """None without a price, or with several currencies."""
+    currency: str | None
+    estimated_by: str
+    """What the lengths of answers are estimated by."""
+    shortest_time_s: float | None
+    """Under the quota; None where none is known."""
+
+
+def forecast(
+    plan: Plan, groups: Mapping[Group, Workload], earlier: EarlierAnswers | None
+) -> Forecast:
+    """What all groups take together.
+
+    Args:
+        earlier: answers of runs with the same config.
+    """
+    bills = earlier.bills if earlier else ()
+    estimates = TokenEstimates(bills)
+    items, guessed = 0, 0
+    tokens, completion, cost = Range(), Range(), Range()
+    for group, work in groups.items():
+        known = answers_like(bills, work.items, spoken=group[1])
+        answers = known or work.answers
+        group_tokens, group_cost = _bill(plan, estimates, group, work, answers)
+        tokens, cost, completion = tokens + group_tokens, cost + group_cost, completion + answers
+        items, guessed = items + work.items, guessed + (0 if known else work.items)
+    priced = bool(groups) and len(plan.currencies) == 1 and _all_priced(plan, groups)
+    return Forecast(
+        items=items,
+        tokens=tokens,
+        completion_tokens=completion,
+        cost=cost if priced else None,
+        currency=plan.currencies[0] if priced else None,
+        estimated_by=_basis(earlier, items, guessed),
+        shortest_time_s=_shortest_time_s(plan, items, tokens.likely),
+    )
+
+
+def _bill(
+    plan: Plan, estimates: TokenEstimates, group: Group, work: Workload, answers: Range
+) -> tuple[Range, Range]:
+    """Tokens and money of one group, for short, likely and long answers."""
+    endpoint, spoken = group
+    pricing = plan.pricing(endpoint, spoken=spoken)
+    lengths = (answers.low, answers.likely, answers.high)
+    bills = [cost_of_work(estimates, work, length, pricing) for length in lengths]
+    return Range(*(tokens for tokens, _ in bills)), Range(*(cost for _, cost in bills))
+
+
+def budget_doubts(budget: BudgetConfig, expected: Forecast) -> Iterator[Doubt]:
+    """Where the budget will not do."""
+    limit = budget.max_cost
+    if limit is not None and expected.cost is not None:
+        currency = expected.currency or ""
+        yield from _passes(
+            f"budget.max_cost {limit}",
+            limit.amount,
+            expected.cost,
+            lambda cost: fmt.estimate(cost, cost, currency),
+            expected.items,
+        )
+    if budget.max_tokens is not None:
+        yield from _passes(
+            f"budget.max_tokens {budget.max_tokens:,}",
+            budget.max_tokens,
+            expected.tokens,
+            lambda tokens: fmt.estimate(tokens, tokens, "tokens"),
+            expected.items,
+        )
+
+
+def _passes(
+    name: str, limit: float, expected: Range, shown: Callable[[float], str], items: int
+) -> Iterator[Doubt]:
+    stops = "then the run stops, and resume continues it with a higher limit"
+    if expected.likely > limit:
+        rows = math.floor(items * limit / expected.likely)
+        message = (
+            f"the estimate, {shown(expected.likely)}, passes {name}: about "
+            f"{fmt.estimate(rows, rows).removeprefix('about ')} of {items:,} rows will be sent; "
+            f"{stops}"
+        )
+        yield Doubt("estimate-passes-budget", message)
+    elif expected.high > limit:
+        message = f"the estimate, up to {shown(expected.high)}, may pass {name}; {stops}"
+        yield Doubt("estimate-may-pass-budget", message)
+
+
+def _all_priced(plan: Plan, groups: Mapping[Group, Workload]) -> bool:
+    return all(
+        plan.pricing(endpoint, spoken=spoken).price is not None for endpoint, spoken in groups
+    )
+
+
+def _basis(earlier: EarlierAnswers | None, items: int, guessed: int) -> str:
+    if earlier is None or guessed == items:
+        return _GUESS
+    known = f"by {len(earlier.bills):,} answers up to run {earlier.run_id}"
+    return f"{known}; {guessed:,} rows are a guess" if guessed else known
+
+
+def _shortest_time_s(plan: Plan, items: int, tokens: float) -> float | None:
+    quotas = [endpoint.quota for endpoint in plan.endpoints]
+    bounds_s = (
+        *_shortest_times_s(items, [quota.requests_per_minute for quota in quotas]),
+        *_shortest_times_s(tokens, [quota.tokens_per_minute for quota in quotas]),
+    )
+    return max(bounds_s, default=None)
+
+
+def _shortest_times_s(used: float, limits: Sequence[float | None]) -> Iterator[float]:
+    """With all endpoints used to the full; nothing where no limit is known, 0 where one is not."""
+    if known := [limit for limit in limits if limit]:
+        yield 60 * used / sum(known) if len(known) == len(limits) else 0.0

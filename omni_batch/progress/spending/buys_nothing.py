@@ -1,0 +1,133 @@
+"""A run that buys nothing stops: what comes back is counted until something usable does. Pure."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from omni_batch.catalogue.prices import was_answered
+from omni_batch.doubts import EMPTY_ANSWER
+from omni_batch.errors import (
+    Interrupted,
+    NothingBought,
+    OmniBatchError,
+    Rejected,
+    StreamError,
+    error_kind,
+    error_message,
+)
+from omni_batch.types import Attempt, Result
+
+FIRST_ITEMS = 20
+"""So many items that fail in one way, or so many paid answers that can't be used, stop a run that
+has bought nothing so far."""
+IN_A_ROW = 100
+"""The same after a success. Paid answers count beside those in flight: when a service restarts, all
+of these break off at once."""
+_NO_ROWS_FAULT = (404, 405, 410)
+"""HTTP: the address or the model is not there; other refusals may be for what the rows contain."""
+_WAYS = 100  # a service that makes up a new code for each answer fills no memory
+
+
+class _Way(NamedTuple):
+    """How an item failed."""
+
+    kind: str
+    http_status: int | None
+    code: str | None
+
+
+class FirstAnswers:
+    """Takes in what this process got; a run that is resumed starts counting anew.
+
+    Args:
+        in_flight: requests that may be in flight.
+    """
+
+    def __init__(self, in_flight: int) -> None:
+        self._in_flight = in_flight
+        self._bought_any = False
+        self._unusable = 0
+        """Paid answers since the last usable one."""
+        self._ways: Counter[_Way] = Counter()
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        """One HTTP exchange has ended. Raises NothingBought."""
+        if not _paid_in_vain(attempt):
+            return
+        self._unusable += 1
+        limit = IN_A_ROW + self._in_flight if self._bought_any else FIRST_ITEMS
+        if self._unusable >= limit:
+            none = "" if self._bought_any else " and none could"
+            raise NothingBought(
+                f"{self._unusable} answers in a row were paid for and can't be used{none}; "
+                f"the last one: {_said(attempt.error)}. {_remedy(attempt.error)}"
+            )
+
+    def item_ended(self, result: Result) -> None:
+        """An item has its result. Raises NothingBought; what was never sent counts for nothing."""
+        if not result.attempts or result.reused_from is not None:
+            return
+        if result.succeeded and not _is_empty(result):
+            self._bought_any, self._unusable = True, 0
+            self._ways.clear()
+            return
+        way = _way_of(result)
+        limit = IN_A_ROW if self._bought_any else FIRST_ITEMS
+        if len(self._ways) > _WAYS or (self._bought_any and not _is_no_rows_fault(result, way)):
+            return
+        self._ways[way] += 1
+        if self._ways[way] >= limit:
+            those = _those(limit, self._ways.total(), later=self._bought_any)
+            raise NothingBought(f"{those} {_alike(result, way)}")
+
+
+def _those(alike: int, items: int, *, later: bool) -> str:
+    which = "last" if later else "first"
+    return f"the {which} {alike} items all" if items == alike else f"{alike} of {items} items"
+
+
+def _alike(result: Result, way: _Way) -> str:
+    if result.succeeded:
+        return "got an empty answer; check model, request.prompt and request.max_tokens"
+    remedy = _remedy(result.error, way.http_status)
+    return f"failed in one way and none succeeded ({way.kind}): {_said(result.error)}. {remedy}"
+
+
+def _paid_in_vain(attempt: Attempt) -> bool:
+    """An answer came, and something is wrong with it. A wait for quota is no answer."""
+    error = attempt.error
+    if error is None or isinstance(error, Interrupted) or not was_answered(attempt):
+        return False
+    return error.uses_attempt if isinstance(error, OmniBatchError) else True
+
+
+def _is_empty(result: Result) -> bool:
+    return any(doubt.rule == EMPTY_ANSWER for doubt in result.doubts)
+
+
+def _way_of(result: Result) -> _Way:
+    kind = error_kind(result.error) or EMPTY_ANSWER
+    last = result.attempts[-1]
+    return _Way(kind, last.http_status, getattr(result.error, "code", None))
+
+
+def _is_no_rows_fault(result: Result, way: _Way) -> bool:
+    return isinstance(result.error, Rejected) and way.http_status in _NO_ROWS_FAULT
+
+
+def _said(error: Exception | None) -> str:
+    return (error_message(error) or "").rstrip(". ")
+
+
+def _remedy(error: Exception | None, http_status: int | None = None) -> str:
+    match error:
+        case StreamError():
+            return (
+                "Check that endpoint.name and endpoint.base_url are those of the server, and that "
+                "no proxy changes its replies"
+            )
+        case Rejected():
+            named = "model and endpoint.base_url" if http_status == 404 else "model and request"
+            return f"Check {named}"
+        case OmniBatchError():
+            return error.remedy.rstrip(".")
+    return "See the log"

@@ -1,0 +1,142 @@
+"""The manifest's path → rows: which reader takes it, and every foreign exception ends here."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.parse import urlsplit
+
+import fsspec
+
+from omni_batch.errors import ManifestError
+from omni_batch.requests.manifest.formats.delimited import read_delimited
+from omni_batch.requests.manifest.formats.folder import fixed_part, is_glob, read_folder, read_glob
+from omni_batch.requests.manifest.formats.json_lines import read_json_lines
+from omni_batch.requests.manifest.formats.parquet import read_parquet
+from omni_batch.requests.manifest.notes import Notes
+from omni_batch.requests.manifest.rows import MAX_ROW_CHARS, ManifestRow
+from omni_batch.text import redacted
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_TEXT_READERS: dict[str, Callable[[str, IO[bytes], str, Notes], Iterator[ManifestRow]]] = {
+    ".csv": read_delimited,
+    ".tsv": partial(read_delimited, usual="\t"),
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json_lines,
+}
+_PARQUET = ".parquet"
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MARKS_OF_4 = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")  # UTF-32
+
+
+def read_rows(path: str, notes: Notes) -> Iterator[ManifestRow]:
+    """Read the manifest once; memory does not grow with it.
+
+    Raises:
+        ManifestError: it can't be read; names file, line and reason.
+    """
+    if (local := _local(path)) is not None and Path(local).is_dir():
+        yield from _ended(path, read_folder(local, notes))
+    elif local is not None and is_glob(local):
+        yield from _ended(path, read_glob(local, notes))
+    else:
+        yield from _read_file(path, notes)
+
+
+def base_folder(path: str) -> Path:
+    """Where relative references of a manifest start."""
+    local = _local(path)
+    if local is None:
+        return Path.cwd()
+    if Path(local).is_dir():
+        return Path(local).resolve()
+    return fixed_part(local).resolve() if is_glob(local) else Path(local).resolve().parent
+
+
+def _local(path: str) -> str | None:
+    """The path on this machine; None for any other URL."""
+    plain = path.removeprefix("file://")
+    return None if "://" in plain else plain
+
+
+def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
+    suffix = _suffix(path)
+    reader, name = _TEXT_READERS.get(suffix), redacted(path)  # the name is for messages
+    if reader is None and suffix != _PARQUET:
+        raise ManifestError(f"manifest {name} {_unknown(suffix)}")
+    with _opened(path) as file:
+        if reader is None:
+            yield from read_parquet(name, file)
+        else:
+            yield from reader(name, file, _encoding(name, file), notes)
+
+
+def _suffix(path: str) -> str:
+    name = urlsplit(path).path if "://" in path else path  # a signed URL goes on behind the name
+    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
+    return next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
+
+
+def _unknown(suffix: str) -> str:
+    if suffix in _SHEETS:
+        return f"is a spreadsheet ({suffix}); save it as CSV UTF-8"
+    ending = f"the ending {suffix!r}" if suffix else "no ending"
+    known = ", ".join(sorted((*_TEXT_READERS, _PARQUET)))
+    return f"has {ending}; use one of {known}, a folder, or a glob such as photos/*.jpg"
+
+
+@contextmanager
+def _opened(path: str) -> Iterator["io.BufferedReader"]:
+    """End every foreign exception of reading here."""
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            yield io.BufferedReader(file)
+    except FileNotFoundError as exc:
+        raise ManifestError(f"manifest {_missing(path, exc)}") from None
+    except UnicodeDecodeError as exc:
+        line = _undecodable_line(path, exc.encoding)
+        raise ManifestError(
+            f"{redacted(path)}, line {line}: not {exc.encoding.upper()}; convert the file first"
+        ) from None
+    except ManifestError:
+        raise
+    except ImportError as exc:
+        reason = f"needs another package: {exc}"
+        raise ManifestError(redacted(f"manifest {path} {reason}")) from None
+    except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
+        raise ManifestError(redacted(f"manifest {path} can't be read: {exc}")) from exc
+
+
+def _ended(path: str, rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:
+    try:
+        yield from rows
+    except OSError as exc:
+        raise ManifestError(f"manifest {path} can't be read: {exc}") from exc
+
+
+def _encoding(name: str, file: io.BufferedReader) -> str:
+    """By the mark of byte order that the file begins with; without one it is UTF-8."""
+    start = file.peek(4)[:4]
+    if start in _MARKS_OF_4:
+        raise ManifestError(f"{name}, line 1: not UTF-8 but UTF-32; convert the file first")
+    return _MARKS.get(start[:2], "utf-8-sig")
+
+
+def _undecodable_line(path: str, encoding: str) -> int:
+    """The line of the first sign that can't be decoded."""
+    with fsspec.open(path, "rb", compression="infer") as file:
+        text = io.TextIOWrapper(io.BufferedReader(file), encoding, errors="replace", newline="\n")
+        lines = enumerate(iter(lambda: text.readline(MAX_ROW_CHARS), ""), 1)
+        return next((number for number, line in lines if "\ufffd" in line), 1)
+
+
+def _missing(path: str, exc: FileNotFoundError) -> str:
+    """What is known of a file that is not there; hosts that can't be reached say so underneath."""
+    cause = exc.__cause__ or exc.__context__
+    if "://" in path and cause is not None and not isinstance(cause, FileNotFoundError):
+        return f"{redacted(path)} can't be read: {redacted(str(cause) or type(cause).__name__)}"
+    return f"{redacted(path)} does not exist"
