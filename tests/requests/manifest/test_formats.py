@@ -22,7 +22,7 @@ ITEM = Item("a", 0, image=("1.jpg",), source={"price": "1,5"})
 def manifest_of(path: Path, **config: Any) -> tuple[list[Item], list[str]]:
     """Items and what was said about them."""
     manifest = Manifest(ManifestConfig(path=str(path), **config), path.parent)
-    items = [manifest.item(row, number) for number, row in enumerate(manifest.rows())]
+    items = [manifest.read(row, number)[0] for number, row in enumerate(manifest.rows())]
     return items, [f"{doubt.rule}: {doubt.message}" for doubt in manifest.doubts()]
 
 
