@@ -16,6 +16,7 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.store.record import read_record
 
 Make = Callable[..., Config]
+RULES = ("column-read-as", "column-not-read", "same-question")
 PICTURE = "https://h.example/a.jpg"
 
 
@@ -37,7 +38,9 @@ def checked(config: Config) -> CheckReport:
 
 
 def warnings(config: Config) -> list[str]:
-    return [f"{group.rule}: {group.message}" for group in checked(config).warnings]
+    """Those about the manifest."""
+    groups = checked(config).warnings
+    return [f"{group.rule}: {group.message}" for group in groups if group.rule in RULES]
 
 
 def refusal(config: Config) -> str:
@@ -179,7 +182,7 @@ def test_decisions_are_said_by_check_and_kept_with_the_run(config: Make) -> None
     said = ["column-read-as: column Image is read as image"]
     said.append("column-read-as: column Item_ID is read as item_id")
     assert warnings(made) == said
-    assert list(read_record(prepare_run(make_plan(made)).record).warnings) == said
+    assert set(read_record(prepare_run(make_plan(made)).record).warnings).issuperset(said)
 
 
 @pytest.mark.parametrize(
