@@ -68,6 +68,7 @@ def refusal(config: Config) -> str:
         ("item_id,url\na,https://h.example/x.mp4\n", "url", "video"),
         ("item_id,subject\na,photos/x.png\n", "subject", "image"),
         ("item_id,subject\na,data:audio/wav;base64;AAAA\n", "subject", "audio"),
+        (f"item_id,subject\na,/9j/{'A' * 300}\n", "subject", "image"),
         ("item_id,prompts\na,Why?\n", "prompts", "prompt"),
         ("item_id,image,audio_path\na,https://h.example/a.jpg,x.wav\n", "audio_path", "audio"),
     ],
@@ -77,7 +78,8 @@ def test_a_row_never_goes_without_its_medium(
 ) -> None:
     said = refusal(config(rows))
     assert f"rows.csv, line 2: nothing reads column {column} (" in said
-    assert f"rename it to {target}, or set manifest.columns: {{{target}: {column}}}" in said
+    assert f"rename it to {target}" in said
+    assert f"or set manifest.columns: {{{target}: {column}}}" in said
     assert f"manifest.free_columns: [{column}]" in said
     mapped = config(rows, columns={target: column})
     assert prepare_run(make_plan(mapped), "mapped").root.exists()
