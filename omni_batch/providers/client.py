@@ -63,17 +63,19 @@ class EndpointClient:
         """
         exchange: Exchange | None = None
         try:
-            async with _Deadline(self._first_byte_s + (held_s or 0)) as deadline:
-                async with self.http.stream(
+            async with (
+                _Deadline(self._first_byte_s + (held_s or 0)) as deadline,
+                self.http.stream(
                     "POST",
                     "/chat/completions",
                     content=body.content(),
                     headers=self._headers(body, held_s),
-                ) as response:
-                    if not response.is_success:
-                        raise await self._refusal(response, body)
-                    exchange = Exchange(response, self, deadline)
-                    yield exchange
+                ) as response,
+            ):
+                if not response.is_success:
+                    raise await self._refusal(response, body)
+                exchange = Exchange(response, self, deadline)
+                yield exchange
         except TimeoutError:
             raise self._timed_out(exchange) from None
         except HTTP_ERRORS as exc:
@@ -233,11 +235,12 @@ class _Deadline:
         await self._timeout.__aexit__(*error)
 
     def put_off(self, seconds: float) -> None:
-        """From now on, so many seconds. Costs next to nothing: the timer is moved when it fires."""
-        is_off = self._at_s is None
-        self._at_s, self._is_last_chance = self._loop.time() + seconds, False
-        if is_off:
-            self._timer = self._loop.call_at(self._at_s, self._look)
+        """From now on, so many seconds. Cheap: a timer that fires early is moved."""
+        is_off, at_s = self._at_s is None, self._loop.time() + seconds
+        self._at_s, self._is_last_chance = at_s, False
+        if is_off or at_s < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(at_s, self._look)
 
     def stop(self) -> None:
         """There is none any more."""

@@ -126,6 +126,30 @@ def read_proxy(variable: str, value: str) -> Proxy:
     return Proxy(variable, shown, f"{known}://{rest}")
 
 
+def environment_for_httpx() -> dict[str, str]:
+    """Proxy variables as httpx can read them, by the names they have: what it knows by another name
+    or can't read at all would end a client at its making.
+    """
+    names = {name: value for name, value in os.environ.items() if value}
+    exceptions = {name: value for name, value in names.items() if name.lower() == "no_proxy"}
+    proxies = {
+        name: f"socks5{value.strip()[5:]}"
+        for name, value in names.items()
+        if name.lower().endswith("_proxy") and value.strip().lower().startswith("socks://")
+    }
+    return proxies | {name: readable_exceptions(value) for name, value in exceptions.items()}
+
+
+def check_proxies() -> None:
+    """Refuse any proxy that can't be used, whatever it would be used for.
+
+    Raises:
+        ConfigError: as for `check_environment`.
+    """
+    for scheme, url in Proxies.of_environment().by_scheme.items():
+        read_proxy(_variable(scheme), url)
+
+
 def readable_exceptions(value: str) -> str:
     """NO_PROXY as httpx can read it, which fails at networks and brackets of IPv6.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from omni_batch.catalogue import Model
 from omni_batch.config import RequestConfig
-from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
 from omni_batch.types import Item, Message, Modality, Request, kind_of
 
 _ACCEPTED, _ACCEPTED_CJK = "Understood.", "好的。"
@@ -49,7 +49,7 @@ def build_request(
 def request_of_config(config: RequestConfig, model_name: str, model: Model | None) -> Request:
     """What every row asks for, before any is read: no turns, and options of media as if sent.
 
-    It is spoken where any row may be; `extra` is left out, as nothing is known of it.
+    It is spoken where any row may be; of `extra` only counts of answers are known.
     """
     voice = _voice(config, model)
     if config.spoken_rows == "with_voice":
@@ -62,7 +62,9 @@ def request_of_config(config: RequestConfig, model_name: str, model: Model | Non
         voice=voice if config.wants_audio else config.voice,
         voice_is_default=not config.voice and config.spoken_rows == "all",
         thinking=_thinking(config.thinking, model),
-        options=_given(config, beside_media=False) | _given(config, beside_media=True),
+        options=_given(config, beside_media=False)
+        | _given(config, beside_media=True)
+        | several_answers(config.extra),
     )
 
 

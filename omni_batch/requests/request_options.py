@@ -4,6 +4,7 @@ Keys of `request` in the config have the same names. To add one: a field of `Req
 range, a row here, and `parameters` of the models that take it where it is not common to all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,8 @@ _ROWS = (
     RequestOption("tool_choice", of_some_models=True, openai=True),
 )
 REQUEST_OPTIONS = {option.name: option for option in _ROWS}
+_COUNTS_OF_ANSWERS = ("n", "best_of", "num_return_sequences")
+"""Options of the chat API and its relatives that ask, and pay, for more than one answer."""
 
 
 def options_beside(part: Media | Frames, request: Request) -> dict[str, Any]:
@@ -69,3 +72,9 @@ def options_beside(part: Media | Frames, request: Request) -> dict[str, Any]:
         if name in REQUEST_OPTIONS and part.kind in REQUEST_OPTIONS[name].beside
     }
     return for_all | {name: value for name, value in part.options if name in REQUEST_OPTIONS}
+
+
+def several_answers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that ask for more than one answer."""
+    counts = {name: options[name] for name in _COUNTS_OF_ANSWERS if options.get(name) is not None}
+    return {name: n for name, n in counts.items() if str(n).strip() not in ("1", "1.0")}

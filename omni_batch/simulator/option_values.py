@@ -14,12 +14,13 @@ DIALECTS: Mapping[str, str] = {
 
 EDITIONS: Mapping[str, str] = {
     "2025-09": "as 2025-12, but qwen3-omni-flash is its snapshot of 2025-09-15 with 17 voices",
-    "2025-12": "as 2026, but of a video at least 4 frames of 128 patches are counted, and a token "
-    "of it is 32 x 32 pixels for qwen-omni-turbo too, as the published code has it",
-    "2026": "qwen3-omni-flash is its snapshot of 2025-12-01 with 49 voices; of a video at least 2 "
-    "frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, whose token is 28 x 28 pixels)",
+    "2025-12": "as the latest, but of a video at least 4 frames of 128 patches are counted, and a "
+    "token of it is 32 x 32 pixels for qwen-omni-turbo too, as the published code has it",
+    "latest": "qwen3-omni-flash is its snapshot of 2025-12-01 with 49 voices; of a video at least "
+    "2 frames of 64 patches are counted (4 of 128 at qwen-omni-turbo, with a token of 28 x 28)",
 }
-"""The guide's editions contradict each other; each is named by the time whose state it has."""
+"""The guide's editions contradict each other; an older one is named by the time
+whose state it has."""
 
 REGIONS: Mapping[str, str] = {
     "beijing": "all models, and Batch Chat",
@@ -89,7 +90,7 @@ def one_of(word: str, words: Collection[str], what: str) -> str:
     """
     if word in words:
         return word
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.0)
     raise ValueError(
         f"unknown {what} {word!r}; did you mean {near[0]!r}? (one of {', '.join(words)})"
     )

@@ -78,7 +78,7 @@ class SimulatorOptions:
 
     dialect: str = "dashscope"
     """One of `DIALECTS`."""
-    edition: str = "2026"
+    edition: str = "latest"
     """dashscope: which edition of the guide is played, one of `EDITIONS`."""
     region: str = "beijing"
     """dashscope: one of `REGIONS`."""

@@ -35,6 +35,7 @@ class _Choice(msgspec.Struct):
     index: int | None = 0
     message: Any = None
     text: Any = None
+    error: Any = None
 
 
 class _Frame(msgspec.Struct):
@@ -62,7 +63,9 @@ def decode_frame(payload: bytes) -> Chunk | None:
     choices = frame.choices
     choice = choices[0] if choices else _NO_CHOICE
     # One answer, in pieces. An error, a whole message or another choice needs a closer look.
-    if frame.error or len(choices) > 1 or choice.index or choice.message or choice.text:
+    if len(choices) > 1 or choice.index or choice.message or choice.text:
+        return None
+    if frame.error or choice.error:
         return None
     delta = choice.delta or _NO_DELTA
     audio = delta.audio or _NO_AUDIO

@@ -6,8 +6,8 @@ Gateways pass on the words of whatever stands behind them: Gemini's, Anthropic's
 import re
 
 _STOP = (
-    "stop eos eos_token end_turn end end_of_turn stop_sequence stop_token stop_word stopped complete "
-    "completed finish finished done normal eot message_end <|im_end|> <|endoftext|> </s>"
+    "stop eos eos_token end_turn end end_of_turn stop_sequence stop_token stop_word stopped "
+    "complete completed finish finished done normal eot message_end <|im_end|> <|endoftext|> </s>"
 )
 _LENGTH = (
     "length max_tokens max_token max_length max_output_tokens max_completion_tokens max_new_tokens "

@@ -67,6 +67,7 @@ def _no_chunk(payload: bytes, words: Words) -> StreamError:
 
 
 def quoted(payload: bytes, words: Words) -> str:
+    """The beginning of what the service sent, fit for a message."""
     return repr(
         one_line(words(payload[: 8 * _QUOTED_CHARS]).decode(errors="replace"))[:_QUOTED_CHARS]
     )
@@ -159,7 +160,8 @@ class _Reader:
         if any(tree.get(name) for name in _OTHER_PROTOCOLS):
             message = (
                 "the server sent events of another protocol, which hold no `choices`; is "
-                f"endpoint.base_url its OpenAI-compatible address? {quoted(_bytes(text), self._words)}"
+                "endpoint.base_url its OpenAI-compatible address? "
+                f"{quoted(_bytes(text), self._words)}"
             )
             yield Chunk(doubts=(Doubt(OTHER_PROTOCOL, message),))
         elif any(tree.get(name) for name in ("message", "msg", "status")) and not self._named:

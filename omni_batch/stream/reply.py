@@ -16,6 +16,7 @@ from omni_batch.types import Chunk
 
 _START_BYTES = 1_000
 _BOM = b"\xef\xbb\xbf"
+_error_of = partial(classify, 200)
 
 
 class ReplyDecoder:
@@ -28,7 +29,7 @@ class ReplyDecoder:
 
     def __init__(
         self,
-        error_of: Callable[[bytes], OmniBatchError] = partial(classify, 200),
+        error_of: Callable[[bytes], OmniBatchError] = _error_of,
         words: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._error_of, self._words = error_of, words

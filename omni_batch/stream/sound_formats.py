@@ -1,4 +1,4 @@
-"""What the first bytes of speech say it is: plain samples, a WAV header, or another format. Pure."""
+"""What the first bytes of speech say it is: plain samples, WAV or another format. Pure."""
 
 import struct
 from typing import NamedTuple

@@ -13,6 +13,7 @@ from omni_batch.errors import StreamError
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 32 * 2**20
 """Far above any chunk seen (speech comes in pieces below 1 MB), far below what hurts."""
+_BLANKS_BEFORE = 16  # JSON, as far as is looked
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _JSON_STARTS = (b"{", b"[{", DONE)
@@ -41,8 +42,9 @@ class SseDecoder:
     @property
     def holds_bare_json(self) -> bool:
         """True while JSON without `data:` is coming in, as a whole reply does."""
-        held = bytes(self._data[0][:1] if self._data else self._line[:16].lstrip()[:1])
-        return held in (b"{", b"[")
+        if self._unframed and self._data:
+            return self._data[0].startswith((b"{", b"["))
+        return self._line[:_BLANKS_BEFORE].lstrip().startswith((b"{", b"["))
 
     def feed(self, data: bytes) -> list[Event]:
         """Return all events that are complete now.

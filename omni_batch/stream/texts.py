@@ -1,4 +1,4 @@
-"""The text of an answer while it comes: pieces, repetitions, halves of characters, thoughts. Pure."""
+"""The text of an answer: pieces, repetitions, halves of characters, thoughts. Pure."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ _SURE_PIECES = 4
 _SURE_BYTES = 12
 _SURE_SIGNS = 5
 """… unless they draw a line: of so few different signs."""
-_LIKELY_BYTES = 3
+_LIKELY_SIGNS = 4
 _REPEATED = "answer-repeated"
 _OPENING = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.IGNORECASE)
 _CLOSING = re.compile(r"</(think|thinking|thought|reasoning)>", re.IGNORECASE)
@@ -84,7 +84,7 @@ class AnswerText:
     def doubts(self) -> Iterator[Doubt]:
         """What was guessed while it came."""
         yield from self._doubts.values()
-        if self._before is not None and self._pieces > 1 and len(self._before) > _LIKELY_BYTES:
+        if self._pieces > 1 and self._before and len(set(self._before)) >= _LIKELY_SIGNS:
             message = (
                 "each piece of the answer begins with the one before it: it may stand there twice"
             )

@@ -6,8 +6,9 @@ import ssl
 import subprocess
 import time
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from omni_batch.errors import (
     OmniBatchError,
     RateLimited,
     Rejected,
-    StreamError,
     Unavailable,
+    UnsupportedReply,
 )
 from omni_batch.providers import client as client_module
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.dialects.dashscope import encode
+from omni_batch.store.record import RunRecord
 from omni_batch.stream.assemble import Assembler
-from omni_batch.types import Message, Request, Response
+from omni_batch.types import Message, Request, Response, Usage
 from tests.conftest import KEY, MakeConfig, prompts, read_table
 
 PATIENCE = RetryConfig(first_byte_timeout_s=60, idle_timeout_s=60, connect_timeout_s=60)
@@ -42,6 +44,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r
 HI = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 EMPTY = b'data: {"choices":[{"delta":{"content":""}}]}\n\n'
 FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+BILLED = b'"usage":{"prompt_tokens":11,"completion_tokens":9}'
+BILL = b'data: {"choices":[],%s}\n\n' % BILLED
+BILLED_FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}],%s}\n\n' % BILLED
 DONE = b"data: [DONE]\n\n"
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -123,7 +128,8 @@ async def ask(
             async for chunks in exchange:
                 for chunk in chunks:
                     assembler.feed(chunk)
-        return assembler.finish()[0]
+                exchange.ends_within_s = assembler.ends_within_s
+        return assembler.finish(exchange.ending)[0]
     finally:
         await client.aclose()
 
@@ -159,14 +165,13 @@ def chunked(*pieces: bytes) -> bytes:
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + HI, "unavailable"),
         (b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n", "unavailable"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + HI, "unavailable"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + HI + FINISH, "stream_error"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + HI + HI, "stream_error"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + (HI + FINISH)[:60], "stream_error"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + HI, "unavailable"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(HI), "stream_error"),
         (OK, "stream_error"),
         (OK + DONE, "stream_error"),
         (OK + HI, "stream_error"),
-        (OK + HI + FINISH, "stream_error"),
         (OK + HI + FINISH[:-30], "stream_error"),
         (OK + b'data: {"choices":[{"delta":{"content":"\xe4\xb8', "stream_error"),
         (OK + HI + b"data: {broken\n\n" + FINISH + DONE, "stream_error"),
@@ -184,6 +189,11 @@ async def test_a_broken_reply_is_no_answer_and_is_asked_for_again(said: bytes, k
         OK + HI + FINISH + DONE,
         OK + HI + FINISH + DONE + b"data: {broken\n\n" + HI,
         OK + HI + FINISH + DONE.rstrip(),
+        OK + HI + FINISH,
+        OK + HI + FINISH.rstrip(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + HI + FINISH,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(HI + FINISH),
+        b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n" + HI + FINISH + DONE,
         b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         + OK + HI + FINISH + DONE,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -206,7 +216,6 @@ async def test_an_odd_but_whole_reply_is_an_answer(whole: bytes) -> None:
         (then_silent(b"HTTP/1.1 200 OK\r\n"), "no_response"),
         (then_silent(OK), "no_response"),
         (then_silent(OK, HI), "stream_error"),
-        (then_silent(OK, HI, FINISH), "stream_error"),
         (then_silent(OK, HI[:-1]), "no_response"),
         (then_silent(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n"), "no_response"),
         (then_for_ever(b": keep-alive\n\n", OK, every_s=0.01), "no_response"),
@@ -214,7 +223,6 @@ async def test_an_odd_but_whole_reply_is_an_answer(whole: bytes) -> None:
         (then_for_ever(b"data:\n\n", OK, HI, every_s=0.01), "stream_error"),
         (then_for_ever(EMPTY, OK, every_s=0.01), "no_response"),
         (then_for_ever(EMPTY, OK, HI, every_s=0.01), "stream_error"),
-        (then_for_ever(FINISH, OK, HI, every_s=0.01), "stream_error"),
         (then_for_ever(b"x", OK, every_s=0.01), "no_response"),
         (then_for_ever(b"x", OK, HI, b"data: ", every_s=0.01), "stream_error"),
         (then_for_ever(b"X: y\r\n", b"HTTP/1.1 200 OK\r\n", every_s=0.01), "no_response"),
@@ -224,6 +232,31 @@ async def test_an_odd_but_whole_reply_is_an_answer(whole: bytes) -> None:
 async def test_signs_of_life_put_no_timeout_off(play: Play, kind: str) -> None:
     error = await refusal(play, retry=HURRY[kind])
     assert (error.kind, error.retryable) == (kind, True)
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        then_silent(OK, HI, FINISH, BILL),
+        then_silent(OK, HI, BILLED_FINISH),
+        then_for_ever(b": keep-alive\n\n", OK, HI, FINISH, BILL, every_s=0.01),
+        then_for_ever(BILLED_FINISH, OK, HI, every_s=0.01),
+    ],
+)
+async def test_a_whole_answer_is_not_held_up_by_a_server_that_never_ends_it(play: Play) -> None:
+    async with server(play) as base_url, asyncio.timeout(20):
+        response = await ask(base_url)  # with timeouts of a minute
+    assert (response.text, response.usage) == ("hi", Usage(11, 9, 20))
+
+
+async def test_a_bill_that_comes_late_is_waited_for() -> None:
+    async def late(send: Send) -> None:
+        await send(OK + HI + FINISH)
+        await asyncio.sleep(1.5)  # more than the end mark would be waited for
+        await send(BILL)
+
+    async with server(late) as base_url:
+        assert (await ask(base_url)).usage == Usage(11, 9, 20)
 
 
 async def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
@@ -295,17 +328,70 @@ async def test_a_long_event_is_read_once_not_again_with_each_piece() -> None:
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"401 No", b"500 No"])
-async def test_a_packed_reply_is_never_unpacked(status: bytes) -> None:
+async def test_a_packed_reply_is_unpacked_once_and_to_a_bound(status: bytes) -> None:
     bomb = gzip.compress(gzip.compress(b"\0" * 20_000_000))
-    head = b"HTTP/1.1 %s\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n" % status
-    tracemalloc.start()
-    error = await refusal(plays(head + b"Content-Length: %d\r\n\r\n" % len(bomb) + bomb))
-    peak_bytes = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    kinds = {b"200 OK": StreamError, b"401 No": AccountError, b"500 No": Unavailable}
+    error, peak_bytes = await answered(status, bomb)
+    kinds = {b"200 OK": UnsupportedReply, b"401 No": AccountError, b"500 No": Unavailable}
     assert type(error) is kinds[status]
     assert str(error).isprintable()
     assert peak_bytes < 4_000_000
+
+
+async def test_a_bomb_that_never_becomes_an_event_ends_at_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("omni_batch.providers.unpack.MAX_UNPACKED_BYTES", 5_000_000)
+    error, peak_bytes = await answered(b"200 OK", gzip.compress(b"\n" * 20_000_000))
+    assert "exceeded 5000000 bytes when unpacked" in str(error)
+    assert peak_bytes < 8_000_000
+
+
+async def answered(status: bytes, body: bytes) -> tuple[OmniBatchError, int]:
+    """What a packed body becomes, and the memory that it took."""
+    head = b"HTTP/1.1 %s\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n" % status
+    tracemalloc.start()
+    error = await refusal(plays(head + b"Content-Length: %d\r\n\r\n" % len(body) + body))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return error, peak_bytes
+
+
+WHOLE = HI + BILLED_FINISH + DONE
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        (b"gzip", WHOLE),  # unpacked by a proxy that left the header
+        (b"br", WHOLE),
+        (b"none", WHOLE),
+        (b"identity", WHOLE),
+        (b"gzip", gzip.compress(WHOLE)),
+        (b"identity", gzip.compress(WHOLE)),
+        (b"br", gzip.compress(WHOLE)),
+        (b"gzip", gzip.compress(HI) + gzip.compress(BILLED_FINISH)),
+        (b"deflate", zlib.compress(WHOLE)),
+        (b"deflate", zlib.compress(WHOLE, wbits=-15)),
+        (b"deflate", WHOLE),
+    ],
+)
+async def test_the_body_says_how_it_is_packed(said: bytes, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nConnection: close\r\n\r\n" % said
+    pieces = [body[start : start + 7] for start in range(0, len(body), 7)]
+    for parts in ([head + body], [head, *pieces]):
+        async with server(plays(*parts)) as base_url:
+            assert (await ask(base_url)).text == "hi"
+
+
+@pytest.mark.parametrize(("said", "name"), [(b"br", "br"), (b"zstd", "zstd"), (b"", "zstd")])
+async def test_a_packing_that_is_not_understood_is_named_and_not_asked_for_again(
+    said: bytes, name: str
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nConnection: close\r\n\r\n" % said
+    body = b"\x28\xb5\x2f\xfd\x24" if name == "zstd" else b"\x1b\x3f\x00\xf8\xa5"
+    error = await refusal(plays(head + body * 9))
+    assert (error.kind, error.retryable) == ("unsupported_reply", False)
+    assert repr(name) in str(error)
 
 
 @pytest.mark.parametrize("status", [400, 429, 500])
@@ -361,10 +447,14 @@ async def test_a_redirect_is_an_error_that_names_it_and_the_key_goes_nowhere(
         (b"HTTP/1.1 502 X\r\nContent-Type: text/html\r\n\r\n<p>" + b"<p>" * 999, "unavailable"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>welcome</p>", "stream_error"),
         (b'HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n{"choices":[]}', "stream_error"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"error":{"code":429,"message":"slow down"}}', "rate_limited"),
+        (OK + HI + b'event: error\ndata: {"message":"no"}\n\n', "unavailable"),
+        (OK + HI + b'event: error\ndata: upstream timed out\n\n', "unavailable"),
+        (OK + HI + b'data: {"detail":"worker died"}\n\n', "unavailable"),
         (b"HTTP/1.1 429 X\r\nContent-Length: 0\r\nRetry-After: " + b"9" * 4000 + b"\r\n\r\n",
          "rate_limited"),
         (b"HTTP/1.1 429 X\r\nContent-Length: 0\r\nRetry-After: -5\r\n\r\n", "rate_limited"),
-        (b"HTTP/1.1 204 No\r\n\r\n", "unavailable"),
+        (b"HTTP/1.1 204 No\r\n\r\n", "stream_error"),
     ],
 )  # fmt: skip
 async def test_every_form_of_an_error_is_understood(said: bytes, kind: str) -> None:
@@ -379,6 +469,129 @@ async def test_a_key_that_is_echoed_is_cut_out() -> None:
         error = await refusal(plays(head + body % KEY.encode()))
         assert isinstance(error, AccountError)
         assert "Incorrect key: …" in str(error)
+
+
+# --- the mark of a reply that was cut behind a gateway ---
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-dashscope-partialresponse", b"llm_provider-X-DashScope-PartialResponse"]
+)
+async def test_a_partial_reply_is_no_success_under_any_name_of_its_mark(name: bytes) -> None:
+    head = OK.replace(b"Connection", name + b": true\r\nConnection")
+    error = await refusal(plays(head + HI + BILLED_FINISH + DONE))
+    assert (error.kind, error.retryable) == ("stream_error", True)
+    head = head.replace(b": true", b": false")
+    async with server(plays(head + HI + BILLED_FINISH + DONE)) as base_url:
+        assert (await ask(base_url)).text == "hi"
+
+
+# --- connections that die ---
+
+
+@asynccontextmanager
+async def lasting_server(*plays: bytes | None) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answers one request after the other, over as many connections as the client opens.
+
+    None hangs up without an answer. Tells for each request how many its connection has had.
+    """
+    waiting, served = list(plays), list[int]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = 0
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                await reader.readexactly(int(head.partition("content-length: ")[2].split()[0]))
+                number += 1
+                served.append(number)
+                said = waiting.pop(0) if waiting else WHOLE_REPLY
+                if said is None:
+                    return
+                writer.write(said)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1", served
+
+
+WHOLE_BODY = HI + BILLED_FINISH + DONE
+WHOLE_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(WHOLE_BODY) + WHOLE_BODY
+
+
+def broken(status: int) -> bytes:
+    return b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\n{}" % status
+
+
+@pytest.mark.parametrize(("status", "again"), [(500, 1), (503, 1), (529, 1), (400, 3), (404, 3)])
+async def test_a_connection_is_not_used_again_after_a_server_error(status: int, again: int) -> None:
+    async with lasting_server(WHOLE_REPLY, broken(status)) as (base_url, served):
+        client = EndpointClient(base_url, ApiKey(KEY), DIALECTS["dashscope"], PATIENCE, 1)
+        for _ in range(3):
+            with suppress(OmniBatchError):
+                async with client.exchange(HELLO) as exchange:
+                    assert [chunks async for chunks in exchange]
+        await client.aclose()
+    assert served == [1, 2, again]
+
+
+async def test_a_connection_that_dies_before_the_first_byte_costs_no_attempt(
+    make_config: MakeConfig,
+) -> None:
+    deaths = (WHOLE_REPLY, None, None)
+    async with lasting_server(*deaths) as (base_url, served):
+        record = await run_with_one_attempt(make_config, base_url)
+    assert (record.counts.succeeded, record.counts.failed) == (2, 0)
+    assert len(served) == 4
+
+
+async def test_a_connection_that_always_dies_fails_its_items(make_config: MakeConfig) -> None:
+    async with lasting_server(*[None] * 20) as (base_url, served):
+        record = await run_with_one_attempt(make_config, base_url, rows=1)
+    assert (record.counts.succeeded, record.counts.failed) == (0, 1)
+    assert len(served) == 3
+
+
+async def run_with_one_attempt(make_config: MakeConfig, base_url: str, rows: int = 2) -> RunRecord:
+    config = make_config(
+        prompts(rows),
+        endpoint={"name": "custom", "base_url": base_url, "api_key_env": "OMNI_BATCH_TEST_KEY"},
+        quota={"max_in_flight": 1},
+        retry={"max_attempts": 1},
+    )
+    return (await run_batch(config)).record
+
+
+async def test_a_length_beside_chunks_is_not_the_length() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for said in (head, head.replace(b"Length", b"LENGTH")):
+        async with server(plays(said + chunked(WHOLE_BODY) + b"0\r\n\r\n")) as base_url:
+            assert (await ask(base_url)).text == "hi"
+
+
+async def test_what_came_while_this_process_stood_still_is_read_before_it_is_called_silence() -> (
+    None
+):
+    sent = asyncio.Event()
+
+    async def play(send: Send) -> None:
+        await send(OK + HI)
+        sent.set()
+        await asyncio.sleep(0.05)
+        await send(HI + BILLED_FINISH + DONE)
+
+    retry = PATIENCE.model_copy(update={"idle_timeout_s": 0.3})
+    async with server(play) as base_url:
+        answer = asyncio.create_task(ask(base_url, retry=retry))
+        await sent.wait()
+        await asyncio.sleep(0.01)
+        time.sleep(0.6)  # noqa: ASYNC251  as if the process had been stopped
+        assert (await answer).text == "hihi"
 
 
 # --- TLS ---

@@ -18,10 +18,16 @@ Reply = tuple[int, bytes, str]
 """Status, body, further lines of the head."""
 Answer = Callable[[dict[str, Any]], Reply]
 
+USAGE = {
+    "prompt_tokens": 900,
+    "completion_tokens": 1,
+    "total_tokens": 901,
+    "prompt_tokens_details": {"text_tokens": 100, "image_tokens": 400, "audio_tokens": 400},
+}
 _CHUNKS = (
     {"choices": [{"delta": {"content": "Hello"}}]},
     {"choices": [{"delta": {}, "finish_reason": "stop"}]},
-    {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}},
+    {"choices": [], "usage": USAGE},
 )
 HELLO = b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in _CHUNKS)
 WHOLE: Reply = (200, HELLO + b"data: [DONE]\n\n", "")

@@ -113,11 +113,20 @@ async def test_a_redirect_is_not_followed(simulator: Simulator) -> None:
     assert len(simulator.requests) == 1
 
 
-async def test_a_stream_without_its_end_mark_is_no_success(simulator: Simulator) -> None:
+async def test_a_stream_that_ends_in_order_is_whole_without_its_end_mark(
+    simulator: Simulator,
+) -> None:
     frame = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
     simulator.script(reply.frames([frame]))
     async with endpoint(simulator.base_url) as client:
-        with pytest.raises(StreamError, match="end mark"):
+        assert (await answer(client)).text == "hi"
+
+
+async def test_a_stream_without_a_reason_is_no_success(simulator: Simulator) -> None:
+    frame = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
+    simulator.script(reply.frames([frame, b"data: [DONE]\n\n"]))
+    async with endpoint(simulator.base_url) as client:
+        with pytest.raises(StreamError, match="without a finish_reason"):
             await answer(client)
 
 

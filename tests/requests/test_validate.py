@@ -409,6 +409,17 @@ def test_option_not_taken() -> None:
     assert judged(ask("Hi", options={"temperature": 0.5, "anything": 1})) == ()
 
 
+@pytest.mark.parametrize("name", ["n", "best_of", "num_return_sequences"])
+@pytest.mark.parametrize("model", [FLASH, UNKNOWN])
+def test_several_answers(name: str, model: str) -> None:
+    for count in (2, 0, "3", 2.0):
+        assert f"request.extra.{name} is {count!r}" in the_one(
+            ask("Hi", model=model, options={name: count})
+        )
+    for one in (1, 1.0, "1", None):
+        assert judged(ask("Hi", model=model, options={name: one})) == ()
+
+
 # --- what a server has no place for ---
 
 SERVERS = tuple(sorted(DIALECTS))
@@ -659,6 +670,7 @@ EACH = [
     ("max-tokens-too-large", ask("Hi", options={"max_tokens": 10**6}), {}),
     ("thinking-budget-too-large", ask("Hi", options={"thinking_budget": 10**6}), {}),
     ("option-not-taken", ask("Hi", options={"enable_search": True}), {}),
+    ("several-answers", ask("Hi", options={"n": 2}), {}),
     (
         "option-not-served",
         ask("Hi", options={"top_k": 3}),

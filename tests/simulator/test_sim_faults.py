@@ -183,6 +183,7 @@ def test_a_burst_is_held_for_those_who_wait() -> None:
         ({"faults": {"cut": 1.5}}, "give 0 to 1"),
         ({"faults": {"cut": 0.6, "stall": 0.6}}, "above 1"),
         ({"framing": "tinny"}, "did you mean 'tiny'"),
+        ({"edition": 2026}, "unknown edition 2026; did you mean '20"),
         ({"audio_chunk_bytes": 0}, "audio_chunk_bytes is 0"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.doubts import Doubt
-from omni_batch.errors import StreamError
+from omni_batch.errors import StreamError, UnsupportedReply
 from omni_batch.stream.pcm import PcmDecoder
 from omni_batch.stream.sound_formats import format_of
 
@@ -177,3 +177,80 @@ def test_a_header_and_nothing_else_is_no_sound() -> None:
 def test_no_text_breaks_it_but_as_a_stream_error(frames: list[str]) -> None:
     with suppress(StreamError):
         decode(*frames)
+
+
+# --- Sound that is no 16-bit PCM would be noise ---
+
+MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # 128 kbit/s at 44.1 kHz
+MP3_24_KHZ = b"\xff\xf3\x84\xc4" + bytes(188)  # 64 kbit/s at 24 kHz
+AAC_FRAME = b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(9)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"),
+    [
+        ("MP3", b"ID3\x04\0\0" + bytes(90)),
+        ("MP3", MP3_FRAME * 3),
+        ("MP3", MP3_FRAME),
+        ("MP3", MP3_24_KHZ * 3),
+        ("AAC", AAC_FRAME * 3),
+        ("FLAC", b"fLaC\0\0\0\x22" + bytes(34)),
+        ("Ogg", b"OggS\0\x02" + bytes(50)),
+        ("AIFF", b"FORM\0\0\0\x50AIFFCOMM" + bytes(50)),
+        ("CAF", b"caff\0\1\0\0desc" + bytes(50)),
+        ("AMR", b"#!AMR\n" + bytes(50)),
+        ("WebM", b"\x1aE\xdf\xa3" + bytes(50)),
+        ("MP4", b"\0\0\0\x20ftypM4A " + bytes(50)),
+        ("AU", b".snd\0\0\0\x18" + bytes(50)),
+    ],
+)
+@pytest.mark.parametrize("step", [12, 60, 10**6])
+def test_another_format_is_refused_by_its_name_and_not_asked_for_again(
+    name: str, sound: bytes, step: int
+) -> None:
+    whole = text(sound)
+    with pytest.raises(UnsupportedReply, match=f"speech comes as {name}") as caught:
+        decode(*(whole[i : i + step] for i in range(0, len(whole), step)))
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(b"\xff\xff\xfe\xff", b"\xff\xfb\xff\xfb", MP3_FRAME[:4], b"\xff\xf1\0\0", b"ID4"),
+        *(b"\xff", b"\xff\xfb", b"fLa", b"FORM\0\0\0\0WAVE", AAC_FRAME[:7], b"Og"),
+    ],
+)
+@pytest.mark.parametrize("step", [4, 10**6])
+def test_samples_that_look_like_a_frame_are_samples(start: bytes, step: int) -> None:
+    sound = start + bytes(range(1, 200)) * 5
+    sound = sound[: len(sound) // 2 * 2]
+    whole = text(sound)
+    assert decode(*(whole[i : i + step] for i in range(0, len(whole), step)))[0] == sound
+
+
+def test_a_data_uri_is_its_sound() -> None:
+    assert decode("data:audio/wav;base64," + text(wav_header() + SOUND))[0] == SOUND
+    assert decode("data:;base64," + text(SOUND), text(SOUND))[0] == SOUND * 2
+
+
+def sized(header: bytes, size: int) -> bytes:
+    return header[:-4] + struct.pack("<I", size)
+
+
+TITLES = b"LIST\x1a\0\0\0INFOISFT\x0e\0\0\0" + b"Lavf60.16.100\0"
+
+
+@given(st.data())
+def test_titles_behind_the_sound_are_no_samples(data: st.DataObject) -> None:
+    whole = sized(wav_header(), len(SOUND)) + SOUND + TITLES
+    assert decode(*cut(data, text(whole)))[0] == SOUND
+    twice = [text(whole), text(whole)]  # of a server that sends a file in each piece
+    assert decode(*twice)[0] == SOUND * 2
+
+
+@pytest.mark.parametrize("size", [0, 4, 20, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF024])
+def test_a_header_that_announces_too_little_loses_no_sound(size: int) -> None:
+    whole = text(sized(wav_header(), size) + SOUND)
+    for step in (4, 10**6):
+        assert decode(*(whole[i : i + step] for i in range(0, len(whole), step)))[0] == SOUND

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from omni_batch.catalogue import Model, Reading
 from omni_batch.doubts import Doubt
-from omni_batch.requests.request_options import REQUEST_OPTIONS
+from omni_batch.requests.request_options import REQUEST_OPTIONS, several_answers
 from omni_batch.requests.rules.asked import asked_options
 from omni_batch.requests.rules.context import RuleContext, Violation, listed
 from omni_batch.text import nearest
@@ -46,6 +46,15 @@ def _caps(context: RuleContext) -> Iterator[Violation]:
             rule = f"{name.replace('_', '-')}-too-large"
             message = f"request.{name} is {value:,}; {context.name} takes {cap:,} at most: lower it"
             yield Violation(rule, message, option.cap)
+
+
+def _several_answers(context: RuleContext) -> Iterator[Violation]:
+    for name, count in several_answers(context.request.options).items():
+        message = (
+            f"request.extra.{name} is {count!r}, but a row holds one answer: remove it, and give "
+            "the row more than once for several"
+        )
+        yield Violation("several-answers", message)
 
 
 def _options_of_model(context: RuleContext) -> Iterator[Violation]:
@@ -125,6 +134,9 @@ def _voice_without_speech(context: RuleContext) -> Iterator[Doubt]:
         yield Doubt("voice-without-speech", message)
 
 
-RULES_OF_CONFIG = (_speech, _thinking, _caps, _options_of_model, _voice, _voice_without_speech)
+RULES_OF_CONFIG = (
+    *(_speech, _thinking, _caps, _several_answers, _options_of_model),
+    *(_voice, _voice_without_speech),
+)
 """What can be judged before a row is read."""
 RULES = (*RULES_OF_CONFIG, _thinking_with_media, _role)

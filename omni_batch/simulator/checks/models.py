@@ -191,7 +191,7 @@ def _edited(model: Model, edition: str) -> Model:
     Until the end of 2025 every edition says 4 frames of 128 patches. They also say that a token of
     qwen-omni-turbo is 28 x 28 pixels, while their code divides by 32.
     """
-    if edition == "2026":
+    if edition == "latest":
         return model
     rules = replace(model.rules, video_min_patches=128, min_frames=4, video_token_px=32)
     return replace(model, rules=rules)
