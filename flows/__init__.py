@@ -2,6 +2,10 @@
 
 import os
 
+from omni_batch.providers.environment import environment_for_httpx
+
+from .settings import check_settings
+
 # Set before Prefect is imported anywhere; what the user has set is kept. Nothing phones home, and a
 # temporary server gets the time that its first start on a machine needs (17 to 20 s, measured).
 for _name, _value in {
@@ -11,3 +15,5 @@ for _name, _value in {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }.items():
     os.environ.setdefault(_name, _value)
+os.environ.update(environment_for_httpx())  # Prefect's client can't begin where httpx can't read it
+check_settings()

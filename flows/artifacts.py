@@ -1,42 +1,15 @@
-"""What a run shows on Prefect's pages: a progress bar, and a summary at its end.
+"""What a run shows on Prefect's pages: the text of its progress bar, and a summary at its end."""
 
-All of it is best effort: a Prefect server that is slow or gone never costs an item.
-"""
-
-import asyncio
-import logging
-from collections.abc import Coroutine
-from typing import TypeVar
-
-from prefect.artifacts import (
-    acreate_markdown_artifact,
-    acreate_progress_artifact,
-    aupdate_progress_artifact,
-)
+from prefect.artifacts import acreate_markdown_artifact
 
 from omni_batch.analytics.results import FailureGroup, failure_groups
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.engine.run import Run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
 from omni_batch.text import markdown_text
 
-T = TypeVar("T")
-log = logging.getLogger("omni_batch")
-
-_EVERY_S = 2.0
-_TIMEOUT_S = 5.0
 _GROUPS_SHOWN = 20
-
-
-async def keep_progress(run: Run) -> None:
-    """Update one progress artifact until cancelled."""
-    artifact = await _try(acreate_progress_artifact(0.0, description=progress_text(run.record)))
-    while artifact is not None:
-        await asyncio.sleep(_EVERY_S)
-        percent = 100 * run.record.counts.done / run.record.items
-        await _try(aupdate_progress_artifact(artifact, percent, progress_text(run.record)))
 
 
 async def publish_summary(directory: RunDir) -> None:
@@ -44,7 +17,7 @@ async def publish_summary(directory: RunDir) -> None:
     record = read_record(directory.record)
     groups = failure_groups(directory) if record.counts.failed else []
     text = summary_markdown(directory, record, groups)
-    await _try(acreate_markdown_artifact(text, key="omni-batch-run", description=record.run_id))
+    await acreate_markdown_artifact(text, key="omni-batch-run", description=record.run_id)
 
 
 def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureGroup]) -> str:
@@ -113,12 +86,3 @@ def _endpoint(endpoint: EndpointStatus) -> str:
     going = f"{endpoint.in_flight:,} in flight, {endpoint.waiting:,} waiting"
     facts = (used[1] if used else "", going, phrases.standing(endpoint), phrases.refusals(endpoint))
     return markdown_text(f"{endpoint.name}: {'; '.join(filter(None, facts))}")
-
-
-async def _try(call: Coroutine[None, None, T]) -> T | None:
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            return await call
-    except Exception as exc:
-        log.warning("Prefect's page could not be updated: %s", exc)
-        return None

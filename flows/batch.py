@@ -12,27 +12,36 @@ been done is in the run directory alone; Prefect's states, caches and retries de
 import argparse
 import asyncio
 import sys
+from contextvars import ContextVar
 from pathlib import Path
+from uuid import UUID
 
+from msgspec.structs import replace
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext, TagsContext
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from omni_batch.config import load_config
 from omni_batch.engine.pipeline import active_run, execute
+from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
-from omni_batch.planning.plan import make_plan
+from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.record import read_record
+from omni_batch.store.read import list_runs
+from omni_batch.store.record import read_record, write_record
 
-from .artifacts import keep_progress, publish_summary
+from .artifacts import publish_summary
 from .secrets import load_keys
+from .watch import FlowRunWatch
+
+_WORKED: ContextVar["asyncio.Future[FlowRunWatch] | None"] = ContextVar("worked", default=None)
 
 
 def _run_name() -> str:
@@ -52,17 +61,24 @@ async def batch(
         overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
             stores parameters in clear text.
     """
-    directory = RunDir(Path(run_dir)) if run_dir else _prepare(config, overrides or [])
-    await load_keys(directory)
-    record = await execute(directory, _run_shard, background=keep_progress)
-    await publish_summary(directory)
-    return _state(record)
+    watch, worked = FlowRunWatch(_watched_id()), _WORKED.get()
+    try:
+        directory = RunDir(Path(run_dir)) if run_dir else _own_directory(config, overrides or [])
+        await load_keys(directory)
+        record = await execute(directory, _run_shard, background=watch.follow)
+    except Exception as exc:
+        if worked is not None:
+            worked.set_exception(exc)
+        raise
+    await watch.ask(publish_summary(directory))
+    if worked is not None:
+        worked.set_result(watch)
+    return _state(record, cancelled=watch.cancelled)
 
 
 @task(
     name="shard",
     task_run_name="shard-{shard_number:05d}",
-    tags=["omni-batch"],
     cache_policy=NO_CACHE,
     persist_result=False,
 )
@@ -74,24 +90,58 @@ async def shard(run_dir: str, shard_number: int) -> None:
     get_run_logger().info("shard %d of %s ended; %s", shard_number, run_dir, so_far)
 
 
-async def run_flow(directory: RunDir) -> None:
-    """Work on a prepared or interrupted run as a tagged flow run."""
+async def run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch] | None" = None) -> None:
+    """Work on a prepared or interrupted run as a tagged flow run.
+
+    Args:
+        worked: told how the work ended, before Prefect takes it down.
+    """
+    _WORKED.set(worked)
     with tags("omni-batch"):
         await batch(run_dir=str(directory.root), return_state=True)
 
 
 async def _run_shard(run: Run, shard_number: int) -> None:
-    await shard(str(run.directory.root), shard_number)
+    # A task with a tag asks the server for a slot of that tag, and can't begin without the server.
+    with TagsContext(current_tags=set()):
+        await shard(str(run.directory.root), shard_number)
 
 
-def _prepare(config: str | None, overrides: list[str]) -> RunDir:
+def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
+    """A new run directory; the one that this flow run has made already where it is retried."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    plan = _plan(config, overrides)
+    if flow_run is None:
+        return prepare_run(plan)
+    for directory, record in list_runs(Path(plan.config.output)) if flow_run.run_count > 1 else ():
+        if record.flow_run_id == str(flow_run.id):
+            if record.state == "finished":
+                reopen_failed(directory)
+            return directory
+    directory = prepare_run(plan)
+    record = replace(read_record(directory.record), flow_run_id=str(flow_run.id))
+    write_record(directory.record, record, directory.disk)
+    return directory
+
+
+def _plan(config: str | None, overrides: list[str]) -> Plan:
     if config is None:
         raise ConfigError("give the flow a config or a run_dir")
-    return prepare_run(make_plan(load_config(config, overrides)))
+    return make_plan(load_config(config, overrides))
 
 
-def _state(record: RunRecord) -> State[None]:
+def _watched_id() -> UUID | None:
+    """The flow run to look at for buttons. Those of deployments are ended by their own process."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    return flow_run.id if flow_run and flow_run.deployment_id is None else None
+
+
+def _state(record: RunRecord, *, cancelled: bool) -> State[None]:
     message = phrases.outcome(record)
+    if cancelled:
+        return Cancelled(message=message)
     if record.state != "finished":
         return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
     return Completed(name="PartiallyFailed" if record.counts.failed else None, message=message)
@@ -105,7 +155,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="overrides")
     arguments = parser.parse_args()
     try:
-        directory = _prepare(arguments.config, arguments.overrides)
+        directory = prepare_run(_plan(arguments.config, arguments.overrides))
     except OmniBatchError as exc:
         print(f"Error: {exc}", file=sys.stderr)
         return 2

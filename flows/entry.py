@@ -1,21 +1,37 @@
 """From a program without an event loop into the flow. Prefect's errors end here."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from omni_batch.errors import ConfigError
+from omni_batch.providers.environment import check_proxies
 from omni_batch.store import RunDir
-from omni_batch.store.record import read_record
+from omni_batch.store.lock import Taken, locked
+from omni_batch.text import redacted
 
 from .batch import run_flow
+from .watch import FlowRunWatch
+
+log = logging.getLogger("omni_batch")
 
 _FIRST_START = (
     "Starting a temporary Prefect server; on its first start on this machine it makes its "
     "database, which takes about 20 seconds"
 )
 _LATER_START = "Starting a temporary Prefect server (about 10 seconds)"
+_FIRST_START_S = 120.0
+_HELLO_S = 10.0
+_PATIENCE_S = 10.0
+"""For the last words to a server, once the work is done: by default Prefect tries for minutes."""
+_NO_PATIENCE_S = 1.0
+_left_open: list[asyncio.Runner] = []
 
 
 def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
@@ -25,24 +41,99 @@ def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
         say: told what is being waited for.
 
     Raises:
-        ConfigError: Prefect's API can't be reached.
+        ConfigError: Prefect's API can't be reached, or no temporary server starts.
+        OmniBatchError: as `execute`.
     """
+    check_proxies()
     say(_waiting_for())
+    _reach_api()
+    logging.raiseExceptions = False  # Prefect tells of lost log lines on stderr, in the display
+    runner = asyncio.Runner()
     try:
-        asyncio.run(run_flow(directory))
-    except Exception as exc:
-        if read_record(directory.record).state in ("finished", "stopped", "interrupted"):
-            return  # the work is done and written; only Prefect's own record of it is not
-        if "reach API" not in str(exc):
-            raise
-        raise ConfigError(
-            f"Prefect's API at {PREFECT_API_URL.value()} can't be reached: start it, unset "
-            "PREFECT_API_URL, or add --no-prefect"
-        ) from exc
+        whole = runner.run(_work(directory))
+    except BaseException:
+        _left_open.append(runner)
+        raise
+    if whole:
+        runner.close()
+    else:
+        _left_open.append(runner)
+        if not PREFECT_API_URL.value():
+            from prefect.server.api.server import SubprocessASGIServer  # takes its time
+
+            SubprocessASGIServer().stop()
+
+
+def is_left_open() -> bool:
+    """Whether threads of Prefect still wait for a server, so that the process can't just end."""
+    return bool(_left_open)
+
+
+async def _work(directory: RunDir) -> bool:
+    """True once Prefect has taken down all; False if it does not when the work is done."""
+    worked: asyncio.Future[FlowRunWatch] = asyncio.get_running_loop().create_future()
+    flow = asyncio.ensure_future(run_flow(directory, worked))
+    both: set[asyncio.Future[Any]] = {flow, worked}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not worked.done():
+        await flow
+        raise ConfigError("Prefect did not start the flow run; add --no-prefect to do without it")
+    watch = worked.result()
+    await asyncio.wait({flow}, timeout=_PATIENCE_S if watch.answers else _NO_PATIENCE_S)
+    if watch.answers and not flow.done():
+        log.warning("Prefect's API does not take the end of the flow run; its page is incomplete")
+    return flow.done()
+
+
+def _reach_api() -> None:
+    with alone_at_first_start():
+        try:
+            with get_client(httpx_settings={"timeout": _HELLO_S}, sync_client=True) as client:
+                client.hello()
+        except Exception as exc:
+            raise ConfigError(_refusal(exc)) from exc
+
+
+def _refusal(exc: Exception) -> str:
+    if url := PREFECT_API_URL.value():
+        return (
+            f"Prefect's API at {redacted(url)} can't be reached: start it, unset PREFECT_API_URL, "
+            "or add --no-prefect"
+        )
+    reason = str(exc).partition("\n")[0]
+    return (
+        f"no temporary Prefect server could be started ({reason}): start one with `prefect server "
+        "start` and set PREFECT_API_URL, or add --no-prefect"
+    )
+
+
+@contextmanager
+def alone_at_first_start() -> Iterator[None]:
+    """Two servers at once that make the same database spoil it for each other."""
+    home = PREFECT_HOME.value()
+    with ExitStack() as stack:
+        if not PREFECT_API_URL.value():
+            try:
+                home.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(home, _FIRST_START_S))
+            except Taken:
+                pass  # it has had its time
+            except OSError as exc:
+                raise ConfigError(_unwritable(exc.strerror)) from exc
+            if not os.access(home, os.W_OK):
+                raise ConfigError(_unwritable("permission denied or read-only"))
+            if (home / "prefect.db").exists():
+                stack.close()
+        yield
+
+
+def _unwritable(reason: str | None) -> str:
+    home = PREFECT_HOME.value()
+    return f"PREFECT_HOME = {home} can't be written: {reason}; correct it, or add --no-prefect"
 
 
 def _waiting_for() -> str:
     url = PREFECT_API_URL.value()
     if url:
-        return f"Connecting to Prefect at {url}"
+        return f"Connecting to Prefect at {redacted(url)}"
     return _LATER_START if (PREFECT_HOME.value() / "prefect.db").exists() else _FIRST_START

@@ -13,9 +13,11 @@ import typer
 from rich.text import Text
 
 from omni_batch.cli import render_run
-from omni_batch.cli.options import debugging, print_json
+from omni_batch.cli.options import debugging, leave_at_once, print_json
 from omni_batch.cli.render import err, out
+from omni_batch.errors import ConfigError
 from omni_batch.package_files import import_flows
+from omni_batch.planning.prepare import drop_unstarted
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
@@ -35,10 +37,26 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
 
             asyncio.run(execute(directory))
             return
-        # Prefect's own log lines would tear the progress display; its pages keep them all.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+        # Prefect's own log lines would tear the progress display; its pages keep them all, and
+        # how a run ended is said here.
+        for handler in ("CONSOLE", "DEBUG"):
+            os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
         say("Loading Prefect")
-        import_flows("entry").run_with_prefect(directory, say)
+        entry = import_flows("entry")
+        try:
+            entry.run_with_prefect(directory, say)
+        finally:
+            if entry.is_left_open():
+                leave_at_once()
+
+
+def run_new(directory: RunDir, *, prefect: bool) -> None:
+    """Execute a run that was just prepared. One that is refused leaves no directory behind."""
+    try:
+        run_to_its_end(directory, prefect=prefect)
+    except (ConfigError, KeyboardInterrupt):
+        drop_unstarted(directory)
+        raise
 
 
 def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:

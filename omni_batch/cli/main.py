@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from omni_batch._version import __version__
 
 from omni_batch.cli import start, runs, tables, service  # isort: skip
-from omni_batch.cli.options import app, debugging
+from omni_batch.cli.options import app, at_once, debugging
 from omni_batch.errors import OmniBatchError
 from omni_batch.text import one_line
 
@@ -29,6 +30,10 @@ def main() -> None:
         code = _INTERRUPTED
     except Exception as exc:
         code = _explain(exc)
+    if at_once():  # threads of Prefect would wait for its server
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

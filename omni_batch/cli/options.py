@@ -19,9 +19,22 @@ app = typer.Typer(
 )
 
 
+_LEAVING: list[bool] = []
+
+
 def debugging() -> bool:
     """Whether tracebacks and single attempts are of interest: `--debug`, anywhere in the line."""
     return "--debug" in sys.argv
+
+
+def leave_at_once() -> None:
+    """The process ends without its other threads, which wait for what does not come."""
+    _LEAVING.append(True)
+
+
+def at_once() -> bool:
+    """Whether `leave_at_once` was called."""
+    return bool(_LEAVING)
 
 
 def example(text: str, *, all_keys: bool = False) -> str:

@@ -47,14 +47,14 @@ def run(
     Exit codes: 0 all succeeded, 1 some failed, 2 rejected before sending,
     3 stopped, 130 interrupted. After 3 and 130: omni-batch resume RUN_DIR
     """
-    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.cli.execute import print_outcome, run_new
     from omni_batch.planning.plan import make_plan
     from omni_batch.planning.prepare import prepare_run
 
     plan = make_plan(_config(config, set_, manifest=manifest, limit=limit, output=output))
     with _counting("Reading the manifest") as count:
         directory = prepare_run(plan, run_id, count)
-    run_to_its_end(directory, prefect=prefect)
+    run_new(directory, prefect=prefect)
     print_outcome(directory, as_json=as_json)
 
 

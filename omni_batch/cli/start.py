@@ -26,7 +26,7 @@ def demo(prefect: Prefect = True) -> None:
 
     Two of the rows fail on purpose. Exits with 0 when everything went as planned.
     """
-    from omni_batch.cli.execute import print_summary, run_to_its_end
+    from omni_batch.cli.execute import print_summary, run_new
     from omni_batch.cli.render import out, results_table
     from omni_batch.config import load_config
     from omni_batch.planning.plan import make_plan
@@ -42,7 +42,7 @@ def demo(prefect: Prefect = True) -> None:
         "Two rows fail on purpose: a photo that is cut off and one that does not exist.\n"
     )
     directory = prepare_run(make_plan(config.model_copy(update={"manifest": source})))
-    run_to_its_end(directory, prefect=prefect)
+    run_new(directory, prefect=prefect)
     out.print(results_table(directory))
     print_summary(directory)
     out.print(

@@ -1,4 +1,4 @@
-"""A request starts when its estimate fits into what the budget leaves beside those in flight."""
+"""A request starts when it fits into the budget, and while there is hope that it is of use."""
 
 import asyncio
 from collections import deque
@@ -17,18 +17,16 @@ class BudgetGate:
 
     def __init__(self, reservations: Reservations, ledger: Ledger, stopping: StopSwitch) -> None:
         self._reservations, self._ledger, self._stopping = reservations, ledger, stopping
+        ledger.call_when_cleared(self._serve)
         self._waiting: deque[tuple[asyncio.Future[None], Group, Workload]] = deque()
 
     @asynccontextmanager
     async def reserved(self, group: Group, work: Workload) -> AsyncIterator[None]:
-        """Wait until it fits; it is reserved until the end of the block.
+        """Wait until it fits, and until no trial is going on; it is reserved while the block lasts.
 
         Raises:
             OmniBatchError: nothing is in flight and it does not fit, or the run is stopping.
         """
-        if not self._reservations.any_limit:
-            yield
-            return
         await self._enter(group, work)
         try:
             yield
@@ -60,6 +58,8 @@ class BudgetGate:
         if self._stopping.reason is not None:
             future.set_exception(self._stopping.reason)
             return True
+        if self._ledger.on_trial:
+            return False
         obstacle = self._reservations.obstacle(self._ledger.counts, group, work)
         if obstacle is None:
             self._reservations.add(group, work)

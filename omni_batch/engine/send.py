@@ -126,9 +126,13 @@ class _ItemAttempts:
 
     async def _send(self, handle: EndpointHandle, body: Body, permit: Permit) -> Answer:
         self.sender.stopping.raise_if_on()
+        if self.sender.ledger.on_trial:  # since it began to wait for its permit
+            permit.used(0)
+            raise Moved("no request starts until those under way have ended")
         self.number += 1
         left_s = handle.item_timeout_s - self.spent_s
         attempt = OneAttempt(self.number, self.prepared, handle, self.sender.directory)
+        self.sender.ledger.attempt_started()
         try:
             return await attempt.answer(body, permit, left_s)
         finally:

@@ -24,10 +24,12 @@ _NAMES = ("status", "reused_from", "audio_path", "completion_tokens", "completio
 
 @dataclass(frozen=True, slots=True)
 class EarlierAnswers:
-    """Bills of answers, at least one, and the newest run that has some."""
+    """What is known of earlier answers, at least of one."""
 
     bills: tuple[AnswerBill, ...]
+    """Those of the newest run last."""
     run_id: str
+    """The newest run that has some."""
 
 
 def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
@@ -40,12 +42,13 @@ def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
     shards = islice(_shards(plan.config, output), _SHARDS_READ)
     for directory, shard_number in shards:
         with suppress(OmniBatchError, OSError, pa.ArrowException):  # it may be of another version
-            found = _bills(read_results(directory, shard_number, _NAMES))
-            bills += found[: _ENOUGH_ANSWERS - len(bills)]
+            table = read_results(directory, shard_number, _NAMES)
+            found = _bills(table, _ENOUGH_ANSWERS - len(bills))
+            bills += found
             named = named or (directory.run_id if found else None)
         if len(bills) >= _ENOUGH_ANSWERS:
             break
-    return EarlierAnswers(tuple(bills), named) if named else None
+    return EarlierAnswers(tuple(reversed(bills)), named) if named else None
 
 
 def _shards(config: Config, output: Path) -> Iterator[tuple[RunDir, int]]:
@@ -63,8 +66,9 @@ def _asks_the_same(record: RunRecord, config: Config) -> bool:
     return False
 
 
-def _bills(results: pa.Table) -> list[AnswerBill]:
+def _bills(results: pa.Table, most: int) -> list[AnswerBill]:
     paid = pc.and_(pc.equal(results["status"], "succeeded"), pc.is_null(results["reused_from"]))
     billed = results.filter(pc.and_(paid, pc.is_valid(results["completion_tokens"])))
+    billed = billed.slice(0, most)
     rows = zip(*(billed[name].to_pylist() for name in _NAMES[2:]), strict=True)
     return [AnswerBill(tokens, audio, path is not None) for path, tokens, audio in rows]

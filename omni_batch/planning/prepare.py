@@ -92,6 +92,13 @@ def _drop_abandoned(output: Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
+def drop_unstarted(directory: RunDir) -> None:
+    """Remove a run that was prepared and never begun, so that its name is free again."""
+    with suppress(OSError, StorageError, ConfigError), directory.owned():
+        if read_record(directory.record).state == "prepared":
+            shutil.rmtree(directory.root, ignore_errors=True)
+
+
 def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
     """Change how an unfinished run goes on; what decides its answers stays the same.
 

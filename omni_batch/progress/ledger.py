@@ -46,13 +46,28 @@ class Ledger:
         self.observers = observers
         self._budget, self._stop, self._items = budget, stop, items
         self._answers = FirstAnswers(in_flight)
+        self._cleared: Callable[[], None] = lambda: None
         self._media = MediaBills() if budget.unbilled_media == "stop" else None
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether no request should start until those under way have shown what they are worth."""
+        return self._answers.on_trial
+
+    def call_when_cleared(self, serve: Callable[[], None]) -> None:
+        """Have it called when requests may start again after a trial."""
+        self._cleared = serve
+
+    def attempt_started(self) -> None:
+        """One request is sent."""
+        self._answers.attempt_started()
 
     def attempt_ended(self, item: Item, attempt: Attempt) -> None:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
         tell(self.observers, lambda observer: observer.on_attempt_end(item, attempt))
-        self._judge(lambda: self._answers.attempt_ended(attempt))
+        self._answers.attempt_ended(attempt)
+        self._stop_for(self._answers.verdict)
         self.check_budget()
 
     def item_ended(self, result: Result) -> None:
@@ -60,13 +75,18 @@ class Ledger:
         self.counts += of_result(result)
         tell(self.observers, lambda observer: observer.on_item_end(result))
         self._learn(result)
-        self._judge(lambda: self._answers.item_ended(result))
+        was_on_trial = self.on_trial
+        self._answers.item_ended(result)
+        self._stop_for(self._answers.verdict)
+        if was_on_trial and not self.on_trial:
+            self._cleared()
         if (media := self._media) is not None:
             self._judge(lambda: media.item_ended(result))
         self.check_budget()
 
     def item_left(self, unfinished: Result) -> None:
         """An item is left without a result because the run stops."""
+        self._answers.item_left(unfinished)
         tell(self.observers, lambda observer: observer.on_item_end(unfinished))
 
     def check_budget(self) -> None:
@@ -77,8 +97,11 @@ class Ledger:
         try:
             check()
         except OmniBatchError as exc:
-            if self.counts.done < self._items:
-                self._stop(exc)
+            self._stop_for(exc)
+
+    def _stop_for(self, reason: OmniBatchError | None) -> None:
+        if reason is not None and self.counts.done < self._items:
+            self._stop(reason)
 
     def snapshot(self, now_s: float) -> Counts:
         """The counts with the time worked until now (monotonic seconds)."""

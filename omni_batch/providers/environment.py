@@ -29,6 +29,7 @@ _SCHEMES: dict[str, ProxyScheme] = {
     "socks5h": "socks5h",
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_THIS_MACHINE = "localhost,127.0.0.1,::1"
 _SEPARATORS = re.compile(r"[,;\s]+")
 _BRACKETED = re.compile(r"\[([^\]%]+)(?:%[^\]]*)?\](/\d+)?(?::(\d+))?")
 _PLAIN_LOGIN = re.compile(r"[\w.~!$&'()*+,;=:%-]*", re.ASCII)  # RFC 3986, userinfo
@@ -126,12 +127,41 @@ def read_proxy(variable: str, value: str) -> Proxy:
     return Proxy(variable, shown, f"{known}://{rest}")
 
 
+def environment_for_httpx() -> dict[str, str]:
+    """Proxy variables as httpx can read them, which else fails when a client is made.
+
+    This machine is an exception there too: a server on it is reached without a proxy.
+    """
+    changed = {
+        name: f"socks5{value.strip()[5:]}"
+        for name, value in os.environ.items()
+        if name.lower().endswith("_proxy") and value.strip().lower().startswith("socks://")
+    }
+    if Proxies.of_environment().by_scheme:
+        names = [name for name in os.environ if name.lower() == "no_proxy"] or ["NO_PROXY"]
+        for name in names:
+            changed[name] = readable_exceptions(f"{os.environ.get(name, '')},{_THIS_MACHINE}")
+    return changed
+
+
+def check_proxies() -> None:
+    """Refuse any proxy that can't be used, whatever it would be used for.
+
+    Raises:
+        ConfigError: as for `check_environment`.
+    """
+    proxies = Proxies.of_environment()
+    for scheme, url in proxies.by_scheme.items() if "*" not in proxies.exceptions else ():
+        read_proxy(_variable(scheme), url)
+
+
 def readable_exceptions(value: str) -> str:
     """NO_PROXY as httpx can read it, which fails at networks and brackets of IPv6.
 
     They are put as URLs, which mean the same here.
     """
-    return ",".join(filter(None, map(_readable, _SEPARATORS.split(value))))
+    entries = map(_readable, _SEPARATORS.split(value))
+    return ",".join(dict.fromkeys(filter(None, entries)))
 
 
 def _readable(entry: str) -> str:

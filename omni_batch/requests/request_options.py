@@ -64,12 +64,6 @@ _COUNTS_OF_ANSWERS = ("n", "best_of", "num_return_sequences")
 """Options of the chat API and its relatives that ask, and pay, for more than one answer."""
 
 
-def several_answers(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that ask for more than one answer."""
-    counts = {name: options[name] for name in _COUNTS_OF_ANSWERS if options.get(name) is not None}
-    return {name: n for name, n in counts.items() if str(n).strip() not in ("1", "1.0")}
-
-
 def options_beside(part: Media | Frames, request: Request) -> dict[str, Any]:
     """What is asked for one medium: its own options, else those of the request for its kind."""
     for_all = {
@@ -78,3 +72,9 @@ def options_beside(part: Media | Frames, request: Request) -> dict[str, Any]:
         if name in REQUEST_OPTIONS and part.kind in REQUEST_OPTIONS[name].beside
     }
     return for_all | {name: value for name, value in part.options if name in REQUEST_OPTIONS}
+
+
+def several_answers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that ask for more than one answer."""
+    counts = {name: options[name] for name in _COUNTS_OF_ANSWERS if options.get(name) is not None}
+    return {name: n for name, n in counts.items() if str(n).strip() not in ("1", "1.0")}

@@ -41,6 +41,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     """Why it stopped before its end."""
     warnings: tuple[str, ...] = ()
+    flow_run_id: str | None = None
+    """The flow run of Prefect that made it from a config: retried, it goes on with it."""
     base_folder: str = ""
     """Where relative references of the manifest start."""
     owner: Owner | None = None

@@ -194,8 +194,11 @@ def test_who_waits_for_room_and_is_cancelled_holds_up_nobody() -> None:
     [
         (reply.status(404, code="model_not_found"), "Check model and endpoint.base_url"),
         (reply.status(400, code="invalid_parameter_error"), "failed in one way"),
-        (reply.fault("cut_clean"), "20 answers in a row were paid for and can't be used"),
-        (reply.fault("cut"), "20 answers in a row were paid for and can't be used"),
+        (
+            reply.fault("cut_clean"),
+            "answers in a row were paid for and can't be used and none could",
+        ),
+        (reply.fault("cut"), "answers in a row were paid for and can't be used and none could"),
     ],
 )
 async def test_a_run_that_buys_nothing_stops_after_twenty(
@@ -211,6 +214,19 @@ async def test_a_run_that_buys_nothing_stops_after_twenty(
     before = len(simulator.requests)
     assert (await execute(directory)).state == "stopped"  # it counts anew
     assert FIRST_ITEMS <= len(simulator.requests) - before < FIRST_ITEMS + IN_FLIGHT
+
+
+@pytest.mark.parametrize("what", [reply.fault("cut"), reply.status(400, code="invalid_parameter")])
+async def test_failures_that_come_before_the_first_success_stop_no_run(
+    simulator: Simulator, make_config: MakeConfig, what: Any
+) -> None:
+    """Answers take a while, and half of all fail at once: the first twenty ends are failures."""
+    simulator.change(chunk_interval_s=0.05)
+    for number in range(200):
+        simulator.script(*([what] if number % 2 else [reply.text("word " * 30)]))
+    config = make_config(prompts(200), quota={"max_in_flight": 40}, retry={"max_attempts": 9})
+    _, record = await finish(config)
+    assert (record.state, record.counts.done) == ("finished", 200)
 
 
 async def test_after_it_is_mended_resume_finishes_the_run(

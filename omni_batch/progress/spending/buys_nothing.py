@@ -6,7 +6,9 @@ from typing import NamedTuple
 from omni_batch.catalogue.prices import was_answered
 from omni_batch.doubts import EMPTY_ANSWER
 from omni_batch.errors import (
+    EndpointError,
     Interrupted,
+    MediaUnreachable,
     NothingBought,
     OmniBatchError,
     Rejected,
@@ -38,6 +40,9 @@ class _Way(NamedTuple):
 class FirstAnswers:
     """Takes in what this process got; a run that is resumed starts counting anew.
 
+    What fails comes sooner than what succeeds. So a suspicion is put on trial: nothing more is sent
+    until all that is under way has come, and only if none of it is of use the run stops.
+
     Args:
         in_flight: requests that may be in flight.
     """
@@ -48,26 +53,51 @@ class FirstAnswers:
         self._unusable = 0
         """Paid answers since the last usable one."""
         self._ways: Counter[_Way] = Counter()
+        self._under_way = 0
+        """Requests that were sent and whose answers have not been judged."""
+        self._suspicion: NothingBought | None = None
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether nothing more should be sent until what is under way has come."""
+        return self._suspicion is not None
+
+    @property
+    def verdict(self) -> NothingBought | None:
+        """Why the run must stop."""
+        return None if self._under_way else self._suspicion
+
+    def attempt_started(self) -> None:
+        """One request is sent."""
+        self._under_way += 1
 
     def attempt_ended(self, attempt: Attempt) -> None:
-        """One HTTP exchange has ended. Raises NothingBought."""
+        """One HTTP exchange has ended; a whole answer is judged with its item."""
+        if attempt.error is None:
+            return
+        self._under_way -= 1
         if not _paid_in_vain(attempt):
             return
         self._unusable += 1
         limit = IN_A_ROW + self._in_flight if self._bought_any else FIRST_ITEMS
         if self._unusable >= limit:
             none = "" if self._bought_any else " and none could"
-            raise NothingBought(
+            self._suspicion = NothingBought(
                 f"{self._unusable} answers in a row were paid for and can't be used{none}; "
                 f"the last one: {_said(attempt.error)}. {_remedy(attempt.error)}"
             )
 
+    def item_left(self, unfinished: Result) -> None:
+        """An item is left without a result because the run stops."""
+        self._under_way -= _was_answered(unfinished)
+
     def item_ended(self, result: Result) -> None:
-        """An item has its result. Raises NothingBought; what was never sent counts for nothing."""
-        if not result.attempts or result.reused_from is not None:
+        """An item has its result; what was never sent counts for nothing."""
+        self._under_way -= _was_answered(result)
+        if not _was_asked(result):
             return
         if result.succeeded and not _is_empty(result):
-            self._bought_any, self._unusable = True, 0
+            self._bought_any, self._unusable, self._suspicion = True, 0, None
             self._ways.clear()
             return
         way = _way_of(result)
@@ -76,8 +106,12 @@ class FirstAnswers:
             return
         self._ways[way] += 1
         if self._ways[way] >= limit:
-            those = _those(limit, self._ways.total(), later=self._bought_any)
-            raise NothingBought(f"{those} {_alike(result, way)}")
+            those = _those(self._ways[way], self._ways.total(), later=self._bought_any)
+            self._suspicion = NothingBought(f"{those} {_alike(result, way)}")
+
+
+def _was_answered(result: Result) -> bool:
+    return bool(result.attempts) and result.attempts[-1].error is None
 
 
 def _those(alike: int, items: int, *, later: bool) -> str:
@@ -100,14 +134,23 @@ def _paid_in_vain(attempt: Attempt) -> bool:
     return error.uses_attempt if isinstance(error, OmniBatchError) else True
 
 
+def _was_asked(result: Result) -> bool:
+    """Whether the service has said anything of the item, if only to the upload of its media."""
+    if result.reused_from is not None:
+        return False
+    error = result.error
+    refused = isinstance(error, EndpointError) and not isinstance(error, MediaUnreachable)
+    return bool(result.attempts) or refused
+
+
 def _is_empty(result: Result) -> bool:
     return any(doubt.rule == EMPTY_ANSWER for doubt in result.doubts)
 
 
 def _way_of(result: Result) -> _Way:
     kind = error_kind(result.error) or EMPTY_ANSWER
-    last = result.attempts[-1]
-    return _Way(kind, last.http_status, getattr(result.error, "code", None))
+    said = result.attempts[-1] if result.attempts else result.error
+    return _Way(kind, getattr(said, "http_status", None), getattr(result.error, "code", None))
 
 
 def _is_no_rows_fault(result: Result, way: _Way) -> bool:

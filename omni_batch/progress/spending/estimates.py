@@ -79,9 +79,11 @@ class TokenEstimates:
 
     def tokens(self, work: Workload, *, spoken: bool) -> float:
         """Of items to come, prompts and answers together."""
-        prompt = work.prompt
+        prompt, learned = work.prompt, self._lengths[spoken]
         media, text = prompt.total - prompt.text, prompt.text * self.text_factor
-        return media + text + self.answers(work, spoken=spoken).likely
+        # Asked for each request in flight, each second: no more than the mean is looked at.
+        answers = work.items * learned.mean if learned.count else work.answers.likely
+        return media + text + answers
 
     def answers(self, work: Workload, *, spoken: bool) -> Range:
         """Completion tokens of items to come. At most: if each were as long as the longest was."""

@@ -4,8 +4,9 @@ Rules of thumb, wide on purpose: people speak about 2.5 words a second, and a wo
 The first answers of a run, or an earlier run of the same config, take their place.
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from omni_batch.catalogue.tokens import text_tokens
 from omni_batch.progress.spending.workload import Range
@@ -23,7 +24,7 @@ _ASIDE = Range(0, 5, 20)  # a word or a sentence around it
 _HEARD_PER_S = Range(0.5, 3.3, 7.0)
 _THOUGHTS = Range(50, 1000, 8000)
 _SPEECH_S_PER_TOKEN = 0.3
-_READ_CHARS = 4_000
+_READ_CHARS = 1_000
 """Of the beginning and of the end of a prompt, where people say what they want."""
 _NUMBERS = {"one": 1, "a": 1, "a single": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 
@@ -40,19 +41,21 @@ def guess_answer(
     if request.wants_audio:
         answer = answer.times(1 + _SPEECH_S_PER_TOKEN * (audio_tokens_per_s or 0.0))
     if thinks:
-        answer += _THOUGHTS.capped(request.options.get("thinking_budget") or _THOUGHTS.high)
-    return answer.capped(_most(request))
+        answer += _THOUGHTS.capped(_limit(request, "thinking_budget"))
+    return answer.capped(_limit(request, "max_tokens", "max_completion_tokens"))
 
 
-def _most(request: Request) -> float:
-    limits = (request.options.get(name) for name in ("max_tokens", "max_completion_tokens"))
-    return min((limit for limit in limits if isinstance(limit, int)), default=float("inf"))
+def _limit(request: Request, *names: str) -> float:
+    """The smallest of some options; `request.extra` may have set them to anything."""
+    limits = (request.options.get(name) for name in names)
+    return min((limit for limit in limits if isinstance(limit, int)), default=math.inf)
 
 
 def _asked_for(request: Request) -> Range:
-    text = _text(request)
-    for pattern, answer in _TASKS:
-        if found := pattern.search(text):
+    text = _text(request).lower()
+    for word, pattern, answer in _TASKS:
+        # Whether a text contains a word is found out much faster than what is around it.
+        if word in text and (found := pattern.search(text)):
             return answer(found, request)
     if request.options.get("response_format"):
         return _JSON
@@ -77,46 +80,56 @@ def _as_long_as_given(_: re.Match[str], request: Request) -> Range:
     return _AS_LONG.times(given) + _ASIDE
 
 
-def _counted(unit: Range) -> Callable[[re.Match[str], Request], Range]:
+_Answer = Callable[[re.Match[str], Request], Range]
+
+
+def _counted(unit: Range) -> _Answer:
     def answer(found: re.Match[str], _: Request) -> Range:
-        said = found[1].lower()
-        return unit.times(float(_NUMBERS.get(said) or said))
+        return unit.times(float(_NUMBERS.get(found[1]) or found[1]))
 
     return answer
 
 
-def _fixed(answer: Range) -> Callable[[re.Match[str], Request], Range]:
+def _fixed(answer: Range) -> _Answer:
     return lambda _, __: answer
 
 
 def _task(
-    pattern: str, answer: Callable[[re.Match[str], Request], Range]
-) -> tuple[re.Pattern[str], Callable[[re.Match[str], Request], Range]]:
-    return re.compile(pattern, re.IGNORECASE), answer
+    answer: _Answer, words: Iterable[str], around: str = r"\b{}\b"
+) -> Iterator[tuple[str, re.Pattern[str], _Answer]]:
+    for word in words:
+        yield word, re.compile(around.format(word)), answer
 
 
 _TASKS = (
-    _task(
-        r"\b(one|a single) word\b|\byes or no\b|一个词|是或否"
-        r"|\b(only|just|exactly) (the|a|one) (word|label|letter|number|digit|class|category)\b",
+    *_task(_fixed(_ONE_WORD), ["word"], r"\b(?:one|a single) {}\b"),
+    *_task(_fixed(_ONE_WORD), ["yes or no"]),
+    *_task(_fixed(_ONE_WORD), ["一个词", "是或否"], "{}"),
+    *_task(
         _fixed(_ONE_WORD),
+        ["word", "label", "letter", "number", "digit", "class", "category"],
+        r"\b(?:only|just|exactly) (?:the|a|one) {}\b",
     ),
-    _task(r"\b(\d{1,5}) words\b", _counted(_WORD)),
-    _task(
-        r"\b(one|a|a single|two|three|four|five|\d{1,3}) (?:short |brief |simple )?sentences?\b",
+    *_task(_counted(_WORD), ["words"], r"\b(\d{{1,5}}) {}\b"),
+    *_task(
         _counted(_SENTENCE),
+        ["sentence"],
+        r"\b(one|a|a single|two|three|four|five|\d{{1,3}}) (?:short |brief |simple )?{}s?\b",
     ),
-    _task(r"一句话", _fixed(_SENTENCE)),
-    _task(r"\bJSON\b", _fixed(_JSON)),
-    _task(
-        r"^\s*(please )?(say|read|speak|repeat|pronounce|recite)\b|\b(aloud|out loud)\b|朗读"
-        r"|\b(transcri(be|pt)|verbatim|subtitles?|translate|rewrite|proofread)\b|转写|翻译",
+    *_task(_fixed(_SENTENCE), ["一句话"], "{}"),
+    *_task(_fixed(_JSON), ["json"]),
+    *_task(
         _as_long_as_given,
+        ["say", "read", "speak", "repeat", "pronounce", "recite"],
+        r"^\s*(?:please )?{}\b",
     ),
-    _task(
-        r"\b(brief(ly)?|concise(ly)?|short(ly)?|in a few words|one line|headline|title|caption"
-        r"|keywords?)\b|简短",
-        _fixed(_BRIEF),
-    ),
+    *_task(_as_long_as_given, ["aloud", "out loud", "verbatim", "transcript", "subtitle"]),
+    *_task(_as_long_as_given, ["transcribe", "translate", "rewrite", "proofread", "subtitles"]),
+    *_task(_as_long_as_given, ["朗读", "转写", "翻译"], "{}"),
+    *_task(_fixed(_BRIEF), ["brief", "briefly", "concise", "concisely", "short", "shortly"]),
+    *_task(_fixed(_BRIEF), ["in a few words", "one line", "headline", "title", "caption"]),
+    *_task(_fixed(_BRIEF), ["keyword", "keywords"]),
+    *_task(_fixed(_BRIEF), ["简短"], "{}"),
 )
-"""What a prompt may ask for; the first that fits counts."""
+"""What a prompt may ask for, in small letters: a word and what is around it. The first that fits
+counts."""

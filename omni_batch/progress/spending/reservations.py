@@ -31,7 +31,7 @@ class Reservations:
     ) -> None:
         self._budget, self._estimates, self._pricing = budget, estimates, pricing
         self._in_flight: dict[Group, Workload] = {}
-        self.any_limit = budget.max_cost is not None or budget.max_tokens is not None
+        self._any_limit = budget.max_cost is not None or budget.max_tokens is not None
 
     @property
     def none(self) -> bool:
@@ -40,16 +40,22 @@ class Reservations:
 
     def add(self, group: Group, work: Workload) -> None:
         """It starts."""
+        if not self._any_limit:
+            return
         self._in_flight[group] = self._in_flight.get(group, Workload()) + work
 
     def remove(self, group: Group, work: Workload) -> None:
         """It has ended, and what it cost is in the counts."""
+        if not self._any_limit:
+            return
         self._in_flight[group] -= work
         if not self._in_flight[group].items:
             del self._in_flight[group]  # sums of floats leave a rest
 
     def obstacle(self, counts: Counts, group: Group, work: Workload) -> str | None:
         """Which limit one more would pass, in words; None where it fits."""
+        if not self._any_limit:
+            return None
         if self.none:
             return would_pass(self._budget, counts, *self._need(group, work, beside=False))
         needs = [self._need(group, work, beside=True)]

@@ -17,6 +17,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError, MediaUnreachable
 from omni_batch.providers.web.partial_file import PartialFile
 from omni_batch.providers.web.session import WebReply, WebSession
+from omni_batch.requests.media.loader import FORMAT_GUESSED
 from omni_batch.types import Media
 
 ProbeMode = Literal["head", "ranges"]
@@ -111,7 +112,11 @@ class RemoteProber:
             if _is_known(found) or file.missing is None or not has_ranges:
                 break
             file.add(*await self._stretch(media, file))
-        return replace(found, url=media.url, size_bytes=size_bytes)
+        if not found.probed:
+            return replace(media, size_bytes=size_bytes)
+        doubts = (doubt for doubt in media.doubts if doubt.rule != FORMAT_GUESSED)
+        known = (*doubts, *found.doubts)
+        return replace(found, url=media.url, size_bytes=size_bytes, doubts=known)
 
     async def _begin(self, media: Media) -> tuple[bytes, int | None, bool]:
         """First bytes, size of the whole, and whether other stretches can be had."""

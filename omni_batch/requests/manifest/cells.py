@@ -21,7 +21,7 @@ _LIST_SEPARATOR = "|"
 _WHOLE_UP_TO = 2**53  # a float of 64 bits counts one by one until here
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _PYTHON_LIST = re.compile(rf"\[\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*\s*,?\s*\]")
-_LOOKS_LIKE_LIST = re.compile(r"""\[\s*["'].*["']\s*,?\s*\]""", re.DOTALL)
+_LOOKS_LIKE_LIST = re.compile(r"""\[\s*["'].*\]""", re.DOTALL)
 
 
 def is_blank(value: Any) -> bool:
@@ -30,7 +30,7 @@ def is_blank(value: Any) -> bool:
         return not value or value.isspace() or (value[0] in UNSEEN and not value.strip(UNSEEN))
     if isinstance(value, float):
         return value != value
-    return value is None or value == [] or value == ()
+    return value is None or value in ([], (), b"")
 
 
 def text(value: Any) -> str | None:

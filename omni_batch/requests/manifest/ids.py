@@ -3,7 +3,6 @@
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -49,8 +48,10 @@ def file_of(cells: Iterable[Any], reference: str) -> str | None:
 
 def _names(path: str) -> Iterator[str]:
     plain = path.replace("\\", "/").removeprefix("./")
-    if stem := plain.removesuffix(PurePosixPath(plain).suffix):
-        yield stem
+    folder, slash, name = plain.rpartition("/")
+    stem, dot, _ = name.rpartition(".")
+    if dot and stem:
+        yield f"{folder}{slash}{stem}"
     yield plain
 
 

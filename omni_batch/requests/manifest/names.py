@@ -59,6 +59,8 @@ class NearMiss:
     grade: Grade
     target: Target | None = None
     """The column that was meant; None for any medium."""
+    is_numbered: bool = False
+    """`image_2`: one of several."""
 
 
 def cleaned(name: str) -> str:
@@ -79,12 +81,12 @@ def near_miss(name: str) -> NearMiss:
         return NearMiss(Grade.ANY)
     for target in TARGETS:
         if plain in (target, f"{target}s", target.removesuffix("s")) or _one_slip(plain, target):
-            return NearMiss(Grade.SURE, target)
+            return NearMiss(Grade.SURE, target, is_numbered=plain[-1].isdigit())
     if _TURNS.fullmatch(plain):
         return NearMiss(Grade.SURE, "messages")
     if (medium := _MEDIA.search(plain)) and _OF_MEDIA.fullmatch(plain):
         grade = Grade.PLACE if re.fullmatch(_MAY_BE_TEXT, plain) else Grade.SURE
-        return NearMiss(grade, _target(str(medium.lastgroup)))
+        return NearMiss(grade, _target(str(medium.lastgroup)), is_numbered=plain[-1].isdigit())
     if _OF_FILES.fullmatch(plain):
         return NearMiss(Grade.FILE)
     return NearMiss(Grade.PLACE if _OF_PLACES.fullmatch(plain) else Grade.ANY)

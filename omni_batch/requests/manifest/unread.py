@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from omni_batch.config import Target
-from omni_batch.requests.manifest.cells import is_blank
+from omni_batch.requests.manifest.cells import is_blank, shown_value
 from omni_batch.requests.manifest.endings import KIND_OF_ENDING, Look, ending, is_plain, look_of
-from omni_batch.requests.manifest.names import Grade, NearMiss, shown
+from omni_batch.requests.manifest.names import Grade, NearMiss, near_miss, shown
 from omni_batch.requests.manifest.rows import ManifestRow
 from omni_batch.text import display_name, one_line
 
@@ -84,7 +84,10 @@ class UnreadColumns:
         has_media = not _MEDIA.isdisjoint(given)
         for name, near, look in suspects:
             lacks = _SERVED_BY[near.target].isdisjoint(given) if near.target else not has_media
-            is_sure = look not in given and (near.grade > Grade.ANY or look != "url")
+            lacks = lacks or (near.is_numbered and near.grade == Grade.SURE)
+            is_sure = near.grade == Grade.SURE or (
+                look not in given and (near.grade > Grade.ANY or look != "url")
+            )
             meant = near.target or _target(look)
             if lacks and is_sure:
                 _note(self._refused, name, row, meant)
@@ -101,13 +104,12 @@ class UnreadColumns:
     def refusals(self) -> Iterator[str]:
         """Why rows would go out without what they have; one line for each column."""
         for name, found in self._refused.items():
-            target, column = found.meant or "image", shown(name)
-            others = "" if found.meant else " (or audio, video, frames)"
             rows = "" if found.rows == 1 else f"; {found.rows:,} rows"
+            column = shown(name)
             yield (
-                f"{found.where}: nothing reads column {column} ({found.example}{rows}): rename it "
-                f"to {target}{others}, or set manifest.columns: {{{target}: {column}}}; if it is "
-                f"not to be sent, set manifest.free_columns: [{column}]"
+                f"{found.where}: nothing reads column {column} ({found.example}{rows}): "
+                f"{_remedy(column, name, found.meant)}; if it is not to be sent, set "
+                f"manifest.free_columns: [{column}]"
             )
 
     def doubts(self) -> Iterator[str]:
@@ -117,8 +119,17 @@ class UnreadColumns:
                 yield (
                     f"column {shown(name)} has addresses or files that nothing reads, such as "
                     f"{found.example}; to send them, set manifest.columns: "
-                    f"{{{found.meant or 'image'}: {shown(name)}}}"
+                    f"{{{found.meant or 'image'}: {shown(name)}}}; to hear no more of it, "
+                    f"manifest.free_columns: [{shown(name)}]"
                 )
+
+
+def _remedy(column: str, name: str, meant: Target | None) -> str:
+    if near_miss(name).is_numbered and meant in ("image", "frames"):
+        return f"write all of a row as one list into the column {meant} (a.jpg|b.jpg)"
+    others = "" if meant else " (or audio, video, frames)"
+    target = meant or "image"
+    return f"rename it to {target}{others}, or set manifest.columns: {{{target}: {column}}}"
 
 
 def _may_be_input(value: Any, look: Look, near: NearMiss) -> bool:
@@ -145,7 +156,6 @@ def _example(value: Any) -> str:
     if isinstance(value, list) and value:
         value = value[0]
     if isinstance(value, Mapping):
-        value = value.get("path") or value.get("url") or "bytes"
-    if not isinstance(value, str):
-        return "bytes"
-    return one_line(display_name(value)[:_EXAMPLE_CHARS])
+        value = value.get("path") or value.get("url") or value
+    text = display_name(value) if isinstance(value, str) else shown_value(value)
+    return one_line(text[:_EXAMPLE_CHARS])

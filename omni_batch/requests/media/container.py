@@ -84,11 +84,11 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
     try:
         with open_container(medium.file) as container:
             found, video, sound = _describe(container, medium.head)
-            if found.kind != kind:
-                return found
             main = video or sound
             if main is None:
-                raise MediaError("nothing in it can be played")
+                raise MediaError("it holds neither pictures nor sound that can be played")
+            if found.kind != kind:
+                return found
             beside = sound if video else None
             lengths = read_lengths(container, main, beside, medium)
             found = _with_lengths(found, lengths)
@@ -166,7 +166,7 @@ def _is_cover(stream: VideoStream) -> bool:
 
 def _with_lengths(found: Media, lengths: Lengths) -> Media:
     if lengths.main_s is None and found.kind == "audio" and not lengths.guessed:
-        raise MediaError("nothing in it can be played")
+        raise MediaError("it is too short: nothing in it can be played")
     frames, frames_per_s = found.frame_count or lengths.packets, found.frames_per_s
     if found.kind == "video" and (frames_per_s or 0) > _FASTEST_PER_S:  # ticks, not pictures
         frames_per_s = frames / lengths.main_s if frames and lengths.main_s else None

@@ -16,7 +16,15 @@ from omni_batch.requests.media.sniff import look_of
 from omni_batch.text import BLANKS, display_name
 
 _WHITE = re.compile(r"\s+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{40,1024}")
+_LOOKED_AT = 1024
+_BASE64 = re.compile(rf"[A-Za-z0-9+/_\s-]{{40,{_LOOKED_AT}}}")
+_STREAMS = {
+    "video/mp4": (4, b"ftyp"),
+    "video/webm": (0, b"\x1a\x45\xdf\xa3"),
+    "audio/ogg": (0, b"OggS"),
+    "video/x-flv": (0, b"FLV\1"),
+}
+"""Containers of sound or pictures, which only their streams tell: where they begin, and how."""
 _SHOWN_CHARS = 24
 _AS_IN_URLS = str.maketrans("-_", "+/")
 
@@ -46,16 +54,24 @@ def read_data_uri(reference: str, max_bytes: int) -> WrittenOut:
             f"{name} holds {len(data) * 3 // 4:,} bytes; the limit here is {max_bytes:,}: give an "
             "http(s) URL, or make it smaller"
         )
-    plain = data if data.isalnum() else _plain(data)
-    try:
-        content = pybase64.b64decode(plain, validate=True)
-    except (binascii.Error, ValueError):
-        raise MediaError(f"{name} is not base64: encode the file again") from None
+    content, plain = _decoded(data), data
+    if content is None:
+        plain = _plain(data)
+        content = _decoded(plain)
+    if content is None:
+        raise MediaError(f"{name} is not base64: encode the file again")
     url = f"data:{header[5:-7]};base64,{plain}"
     if url == reference:
         return WrittenOut(content, reference)
     message = f"{name} is not written as the service takes it: sent as data:…;base64,… in one line"
     return WrittenOut(content, url, (Doubt("reference-read-otherwise", message),))
+
+
+def _decoded(data: str) -> bytes | None:
+    try:
+        return pybase64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _plain(data: str) -> str:
@@ -75,8 +91,11 @@ def refuse_bare_base64(reference: str) -> None:
         return
     text = _WHITE.sub("", beginning[0]).translate(_AS_IN_URLS)
     head = pybase64.b64decode(text[: len(text) // 4 * 4])
-    look, is_iso = look_of(head), head[4:8] == b"ftyp"
-    if is_iso or (look is not None and look.kind is not None):
-        mime_type = look.mime_type if look else "video/mp4"
+    look = look_of(head)
+    streams = (kind for kind, (at, mark) in _STREAMS.items() if head.startswith(mark, at))
+    mime_type = look.mime_type if look and look.kind else next(streams, None)
+    if mime_type is None and len(beginning[0]) == _LOOKED_AT and head[0] == 0xFF:
+        mime_type = ""  # a frame of MP3 or AAC, and no name is so long without a dot
+    if mime_type is not None:
         shown = f"{reference[:_SHOWN_CHARS]}… ({len(reference):,} characters)"
         raise MediaError(f"{shown} is base64, no name: write data:{mime_type};base64,… before it")

@@ -3,7 +3,7 @@ measured over the packets, which are read and not decoded."""
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeGuard
 
@@ -22,10 +22,12 @@ _PACKETS_AT_MOST = 500_000  # to measure a length by: 3 h of AAC, about a second
 _STATES_STREAMS = ("mov", "avi", "wav", "flac")
 """FFmpeg's names of containers that state the length of each of their streams."""
 _STATES_WHOLE = ("matroska", "flv", "asf")
-"""Of those that state one length. What is in neither states none: FFmpeg guesses it by the bit rate
-at the beginning, or by the last time stamp."""
+"""Of those that state one length, which live recorders leave wrong: believed where packets can't be
+read. What is in neither states none: FFmpeg guesses it by the bit rate at the beginning, or by the
+last time stamp."""
 _LATE_S = 0.5
 """What begins later was cut out of a longer recording, and its header counts from the old begin."""
+_MP3_BITS_PER_S = (7_000, 400_000)
 _TAGS_BYTES = 4096  # ID3v1, APE and lyrics behind the sound
 _TAGS = (b"Xing", b"Info", b"VBRI")
 """Of MP3 frames that hold no sound but the length of a file; joined files have some midway."""
@@ -64,9 +66,8 @@ def read_lengths(
     )
     known = stated.main_s is not None and (alone or stated.sound_s is not None)
     if not medium.whole:
-        if _name(container).startswith("mpeg"):  # its length is in the time stamps of its end
-            return Lengths(None)
         return stated if known else _guessed(container, sound)
+    known = known and _name(container) not in _STATES_WHOLE
     tracks = [_Track(stream) for stream in (main, sound) if stream is not None]
     played = _play(container, tracks, to_end=not known)
     if known:
@@ -98,8 +99,9 @@ def _tagged_s(container: InputContainer, stream: _Stream, medium: OpenMedium) ->
     flags, frames, size_bytes = struct.unpack_from(">III", medium.head, place + 4)
     if flags & 3 != 3 or abs(medium.size_bytes - place - size_bytes) > _TAGS_BYTES:
         return None
-    samples = 1152 if stream.rate >= 32_000 else 576
-    return _heard_s(container, frames * samples / stream.rate)
+    coded_s = frames * (1152 if stream.rate >= 32_000 else 576) / stream.rate
+    plausible = coded_s > 0 and _MP3_BITS_PER_S[0] <= 8 * size_bytes / coded_s <= _MP3_BITS_PER_S[1]
+    return _heard_s(container, coded_s) if plausible else None
 
 
 def _heard_s(container: InputContainer, coded_s: float) -> float | None:
@@ -112,6 +114,8 @@ def _is_mp3(stream: _Stream) -> TypeGuard[AudioStream]:
 
 
 def _guessed(container: InputContainer, sound: AudioStream | None) -> Lengths:
+    if _name(container).startswith("mpeg"):  # by the time stamps of an end that may not be there
+        return Lengths(None)
     start = max(0, container.start_time or 0)
     guess_s = max(0, (container.duration or 0) - start) / av.time_base or None
     return Lengths(guess_s, None if sound is None else guess_s, guessed=True)
@@ -120,9 +124,8 @@ def _guessed(container: InputContainer, sound: AudioStream | None) -> Lengths:
 def _at_least(guess: Lengths, least: Lengths) -> Lengths:
     """A guess that is not shorter than what was measured before it had to be left."""
     main_s = max(guess.main_s or 0, least.main_s or 0) or None
-    return replace(
-        guess, main_s=main_s, sound_s=max(guess.sound_s or 0, least.sound_s or 0) or None
-    )
+    sound_s = max(guess.sound_s or 0, least.sound_s or 0) or None
+    return Lengths(main_s, sound_s, guessed=True)
 
 
 def _measured(container: InputContainer, tracks: list["_Track"]) -> Lengths:

@@ -17,6 +17,8 @@ from omni_batch.types import Media
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
+FORMAT_GUESSED = "format-guessed"
+"""Rule of the doubt about a URL's format; it ends where the content tells."""
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
 _AUDIO_FORMATS = {
     **{name: name for name in ("mp3", "wav", "aac", "amr", "3gp", "ogg", "flac", "wma", "webm")},
@@ -120,6 +122,6 @@ def _of_url(ref: Media, bare: str) -> Media:
         known = str(said) if said else _AUDIO_FORMATS.get(form)
         if known is None:
             message = f"{name} does not name its format: sent as {_AUDIO_FORMAT}"
-            doubts.append(Doubt("format-guessed", message))
+            doubts.append(Doubt(FORMAT_GUESSED, message))
         form = known or _AUDIO_FORMAT
     return Media(ref.kind, ref.reference, url=url, format=form, doubts=tuple(doubts))

@@ -33,6 +33,7 @@ _TO_PICTURE = "convert it to jpeg or png"
 _TO_SOUND = "convert it to wav or mp3"
 _TO_VIDEO = "convert it to mp4"
 _UNPACK = "unpack it"
+_LEAVE_OUT = "leave it out"
 
 _COMMENTS = r"(<\?xml[^>]*>|<!--.*?-->|\s)*"
 _HTML = _COMMENTS + r"<(!doctype html|html|head|body|title|meta|script|div|p|h1|center)[\s>]"
@@ -41,6 +42,10 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b"\xff\xd8\xff", Look("a JPEG image", "image", "image/jpeg")),
     (0, b"\x89PNG\r\n\x1a\n", Look("a PNG image", "image", "image/png")),
     (0, b"GIF8", Look("a GIF image", "image", "image/gif")),
+    (8, b"CR\2", Look("a Canon raw photo", "image", remedy=_TO_PICTURE)),
+    (4, b"ftypcrx ", Look("a Canon raw photo", "image", remedy=_TO_PICTURE)),
+    (0, b"FUJIFILMCCD-RAW", Look("a Fujifilm raw photo", "image", remedy=_TO_PICTURE)),
+    (0, b"IIRO", Look("an Olympus raw photo", "image", remedy=_TO_PICTURE)),
     (0, b"II*\0", Look("a TIFF image", "image", "image/tiff")),
     (0, b"MM\0*", Look("a TIFF image", "image", "image/tiff")),
     (8, b"WEBP", Look("a WEBP image", "image", "image/webp")),
@@ -72,6 +77,7 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b".RMF", Look("a RealMedia video", "video", remedy=_TO_VIDEO)),
     (0, b"\0\0\0\1\x67", Look("a bare H.264 stream", "video", remedy=_TO_VIDEO)),
     (0, b"\0\0\0\1\x40", Look("a bare H.265 stream", "video", remedy=_TO_VIDEO)),
+    (0, b"\0\5\x16\7", Look("macOS's note on a file (its name begins with ._)", remedy=_LEAVE_OUT)),
     (0, b"PK\3\4", Look("a ZIP archive", remedy=_UNPACK)),
     (0, b"\x1f\x8b", Look("a gzip archive", remedy=_UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", Look("a 7-Zip archive", remedy=_UNPACK)),

@@ -14,6 +14,7 @@ from omni_batch.errors import (
     ContentRefused,
     Interrupted,
     MediaError,
+    MediaUnreachable,
     NothingBought,
     RateLimited,
     Rejected,
@@ -47,25 +48,30 @@ GOOD, EMPTY = answered(), answered(Doubt(EMPTY_ANSWER, "the answer is empty"))
 UNSENT = Result(Item("a", 0), WHEN, 1.0, error=MediaError("gone.jpg does not exist"))
 
 
+def feed(answers: FirstAnswers, result: Result) -> None:
+    for one in result.attempts:
+        answers.attempt_started()
+        answers.attempt_ended(one)
+    answers.item_ended(result)
+
+
 def taken_in(*results: Result) -> int:
     """How many are taken in before the run stops; all of them where it does not."""
     answers = FirstAnswers(IN_FLIGHT)
     for number, result in enumerate(results, 1):
-        try:
-            answers.item_ended(result)
-        except NothingBought:
+        feed(answers, result)
+        if answers.verdict is not None:
             return number
     return len(results)
 
 
 def reason(results: Iterable[Result]) -> str:
     answers = FirstAnswers(IN_FLIGHT)
-    *before, last = results
-    for result in before:
-        answers.item_ended(result)
-    with pytest.raises(NothingBought) as stopped:
-        answers.item_ended(last)
-    return str(stopped.value)
+    for result in results:
+        assert answers.verdict is None
+        feed(answers, result)
+    assert isinstance(answers.verdict, NothingBought)
+    return str(answers.verdict)
 
 
 def test_items_that_all_fail_in_one_way_stop_the_run() -> None:
@@ -113,6 +119,24 @@ def test_a_model_that_goes_away_in_the_middle_stops_the_run_later() -> None:
     assert said.startswith("the last 100 items all failed in one way and none succeeded (rejected)")
 
 
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_an_address_that_is_no_more_is_no_fault_of_the_rows(status: int) -> None:
+    gone = failed(Rejected("gone", http_status=status))
+    assert taken_in(GOOD, *[gone] * 500) == 1 + IN_A_ROW
+
+
+def test_codes_that_are_made_up_for_each_answer_are_not_all_remembered() -> None:
+    made_up = [failed(Rejected("no", code=f"e-{n}", http_status=400)) for n in range(150)]
+    assert taken_in(*made_up, *[failed(NO_MODEL)] * 50) == 200
+
+
+def test_a_refused_upload_counts_though_nothing_was_sent_after_it() -> None:
+    refused = Result(Item("a", 0), WHEN, 1.0, error=NO_MODEL)
+    assert "no such model" in reason([refused] * FIRST_ITEMS)
+    gone = Result(Item("a", 0), WHEN, 1.0, error=MediaUnreachable("not there", http_status=404))
+    assert taken_in(*[gone] * 500) == 500  # it is the row's own
+
+
 def test_a_reused_answer_is_nothing_bought() -> None:
     reused = Result(Item("a", 0), WHEN, 1.0, answer=GOOD.answer, reused_from="run-0")
     assert taken_in(reused, *[failed(NO_MODEL)] * 30) == 1 + FIRST_ITEMS
@@ -124,9 +148,9 @@ def test_a_reused_answer_is_nothing_bought() -> None:
 def attempts_taken_in(answers: FirstAnswers, attempts: Iterable[Attempt]) -> int:
     count = 0
     for count, one in enumerate(attempts, 1):
-        try:
-            answers.attempt_ended(one)
-        except NothingBought:
+        answers.attempt_started()
+        answers.attempt_ended(one)
+        if answers.verdict is not None:
             return count
     return count
 
@@ -161,17 +185,54 @@ def test_what_was_not_paid_in_vain_is_not_counted(one: Attempt) -> None:
 
 def test_after_a_success_a_service_may_restart_with_all_requests_in_flight() -> None:
     answers = FirstAnswers(IN_FLIGHT)
-    answers.item_ended(GOOD)
+    feed(answers, GOOD)
     assert attempts_taken_in(answers, [attempt(CUT)] * (IN_FLIGHT + 50)) == IN_FLIGHT + 50
-    answers.item_ended(GOOD)
+    feed(answers, GOOD)
     assert attempts_taken_in(answers, [attempt(CUT)] * 500) == IN_A_ROW + IN_FLIGHT
 
 
 def test_the_message_says_what_came_and_what_to_do() -> None:
     answers = FirstAnswers(IN_FLIGHT)
-    assert attempts_taken_in(answers, [attempt(CUT)] * 19) == 19
-    with pytest.raises(NothingBought, match=r"20 answers .* the reply was cut. Check .*base_url"):
-        answers.attempt_ended(attempt(CUT))
+    assert attempts_taken_in(answers, [attempt(CUT)] * 20) == 20
+    said = str(answers.verdict)
+    assert said.startswith("20 answers in a row were paid for and can't be used and none could")
+    assert "the reply was cut. Check that endpoint.name and endpoint.base_url" in said
+
+
+# --- on trial ---
+
+
+def test_what_is_under_way_is_waited_for_as_failures_come_first() -> None:
+    answers = FirstAnswers(IN_FLIGHT)
+    answers.attempt_started()  # of a long answer
+    for _ in range(FIRST_ITEMS):
+        assert not answers.on_trial
+        feed(answers, failed(NO_MODEL))
+    assert answers.on_trial
+    assert answers.verdict is None
+
+    answers.item_ended(GOOD)
+    assert not answers.on_trial
+    assert answers.verdict is None
+
+
+@pytest.mark.parametrize("last", [failed(CUT), EMPTY, failed(NO_PICTURE)])
+def test_with_the_last_one_under_way_as_useless_the_run_stops(last: Result) -> None:
+    answers = FirstAnswers(IN_FLIGHT)
+    answers.attempt_started()
+    attempts_taken_in(answers, [attempt(CUT)] * FIRST_ITEMS)
+    assert answers.verdict is None
+    answers.attempt_ended(last.attempts[-1])
+    answers.item_ended(last)
+    assert answers.verdict is not None
+
+
+def test_what_is_left_because_the_run_stops_is_waited_for_no_longer() -> None:
+    answers = FirstAnswers(IN_FLIGHT)
+    answers.attempt_started()
+    attempts_taken_in(answers, [attempt(CUT)] * FIRST_ITEMS)
+    answers.item_left(GOOD)
+    assert answers.verdict is not None
 
 
 @given(st.lists(st.sampled_from([failed(NO_MODEL), failed(NO_PICTURE), EMPTY, GOOD]), max_size=90))

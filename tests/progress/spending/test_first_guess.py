@@ -91,6 +91,12 @@ def test_any_prompt_has_a_guess_in_order(prompt: str) -> None:
     assert 0 <= guess.low <= guess.likely <= guess.high
 
 
+@given(st.none() | st.booleans() | st.text() | st.floats() | st.lists(st.integers()))
+def test_an_option_may_be_anything(value: object) -> None:
+    request = asked("Describe it.", max_tokens=value, thinking_budget=value, response_format=value)
+    assert guess_answer(request, 12.5, thinks=True).high >= 0
+
+
 def test_a_prompt_of_any_length_is_read_at_its_ends_only() -> None:
     request = asked("word " * 1_000_000 + "Answer with yes or no.")
     assert guess_answer(request, None).high < 20

@@ -157,6 +157,12 @@ def test_a_row_without_a_bill_says_nothing() -> None:
     taken_in(*[unbilled] * 50)
 
 
+def test_only_rows_that_were_sent_are_judged() -> None:
+    taken_in(*[replace(IGNORED, attempts=())] * 50)
+    taken_in(*[replace(IGNORED, reused_from="run-0")] * 50)
+    taken_in(*[replace(IGNORED, request=None)] * 50)
+
+
 def test_one_row_whose_media_were_billed_clears_its_endpoint() -> None:
     taken_in(*[IGNORED] * 4, READ, *[IGNORED] * 50)
 

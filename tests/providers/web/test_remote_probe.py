@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.providers.web.remote_probe import ProbeMode, RemoteProber
+from omni_batch.requests.media.loader import FORMAT_GUESSED
 from omni_batch.types import Media, MediaKind
-from tests.support.media_files import clip, picture, sound
+from tests.support.media_files import clip, film, picture, sound
 
+Probers = Callable[..., RemoteProber]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -186,3 +190,22 @@ async def test_rows_with_one_url_ask_once_and_the_number_of_urls_is_bounded(
     (doubt,) = prober.doubts()
     assert doubt.rule == "urls-not-probed"
     assert "2 media behind URLs were not probed" in doubt.message
+
+
+async def test_content_ends_the_doubt_about_a_format(host: Host, probers: Probers) -> None:
+    guessed = Doubt(FORMAT_GUESSED, "does not name its format")
+    other = Doubt("reference-read-otherwise", "had blanks around it")
+    sound_ = replace(behind(host.add("get.php", sound("WAV", 3.0)), "audio"), format="mp3")
+    found = await probers().probe(replace(sound_, doubts=(guessed, other)))
+    assert (found.format, found.probed, found.doubts) == ("wav", True, (other,))
+
+
+async def test_a_url_keeps_its_format_where_nothing_can_be_told(
+    host: Host, probers: Probers
+) -> None:
+    host.answer = host.without_ranges
+    url = host.add("clip.mp4", film("mp4", "libx264", 20.0))  # its index lies at the end
+    media = replace(behind(url, "video"), format="mp4")
+    found = await probers().probe(media)
+    assert (found.format, found.probed, found.duration_s) == ("mp4", False, None)
+    assert found.size_bytes

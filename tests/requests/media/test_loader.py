@@ -407,6 +407,7 @@ def test_a_data_uri_over_the_cap_is_refused_and_not_repeated(folder: Path) -> No
         *((picture("JPEG"), "image/jpeg"), (picture("PNG"), "image/png")),
         *((picture("GIF"), "image/gif"), (sound("WAV"), "audio/wav")),
         *((b"ID3\4" + bytes(99), "audio/mpeg"), (b"\0\0\0\x20ftypisom" + bytes(99), "video/mp4")),
+        *((b"OggS" + bytes(99), "audio/ogg"), (b"\xff\xfb\x90\x64" * 300, "")),
     ],
 )
 def test_base64_without_its_beginning_is_told_what_is_missing(

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -567,6 +567,7 @@ def test_a_video_with_its_index_first_that_is_cut_off_is_doubted(tmp_path: Path)
         (lambda: recording("webm", "libopus", live="1"), "webm", "audio/webm", 3.0),
         (lambda: recording("matroska", "aac", 2, begins_s=600), "mkv", "audio/x-matroska", 2.0),
         (lambda: recording("flv", "aac", rate_hz=44_100), "flv", "audio/x-flv", 3.0),
+        (lambda: recording("asf", "ac3", rate_hz=48_000), "wma", "audio/x-ms-wma", 3.0),
         (lambda: recording("mpegts", "aac", begins_s=600), "ts", "video/mp2t", 3.0),
     ],
 )
@@ -586,6 +587,18 @@ def test_a_wav_that_lies_about_its_size_is_as_long_as_its_samples(lie: int) -> N
     if lie != 1:
         struct.pack_into("<I", content, content.index(b"data") + 4, lie)
     assert seen(bytes(content), "audio").duration_s == pytest.approx(2.0, abs=0.01)
+
+
+def test_headers_that_lie_about_a_length_are_not_believed() -> None:
+    mp3 = bytearray(recording("mp3", "mp3"))
+    struct.pack_into(">I", mp3, mp3.index(b"Info") + 8, 2**31)  # frames
+    assert seen(bytes(mp3), "audio").duration_s == pytest.approx(3.0, abs=0.25)
+    for content, kind in ((film("matroska"), "video"), (recording("matroska", "aac"), "audio")):
+        lying = bytearray(content)
+        place = lying.index(b"\x44\x89\x88") + 3  # Duration, a float of 8 bytes, in ms
+        lying[place : place + 8] = struct.pack(">d", 9e9)
+        media = seen(bytes(lying), cast(MediaKind, kind))
+        assert media.duration_s == pytest.approx(3.0, abs=0.25)
 
 
 def test_a_recording_whose_later_parts_can_not_be_read_is_guessed() -> None:

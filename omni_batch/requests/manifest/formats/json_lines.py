@@ -17,7 +17,15 @@ def read_json_lines(
     path: str, file: IO[bytes], encoding: str, notes: Notes
 ) -> Iterator[ManifestRow]:
     """Read rows; each is an object with names of its own."""
-    for number, line in without_gaps(path, _lines(path, _readline(file, encoding)), bytes.strip):
+    if encoding.startswith("utf-16"):
+        with io.TextIOWrapper(file, encoding) as text:
+            yield from _rows(path, lambda most: text.readline(most).encode(), notes)
+    else:
+        yield from _rows(path, file.readline, notes)
+
+
+def _rows(path: str, readline: Callable[[int], bytes], notes: Notes) -> Iterator[ManifestRow]:
+    for number, line in without_gaps(path, _lines(path, readline), bytes.strip):
         where = f"{path}, line {number}"
         try:
             cells, has_infinity = json_object(line.removeprefix(_MARK))
@@ -26,13 +34,6 @@ def read_json_lines(
         if has_infinity:
             notes.add_row("infinity", "Infinity is read as null", where)
         yield ManifestRow(where, cells)
-
-
-def _readline(file: IO[bytes], encoding: str) -> Callable[[int], bytes]:
-    if not encoding.startswith("utf-16"):
-        return file.readline
-    text = io.TextIOWrapper(file, encoding)
-    return lambda most: text.readline(most).encode()
 
 
 def _lines(path: str, readline: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:

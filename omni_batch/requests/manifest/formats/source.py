@@ -128,8 +128,10 @@ def _encoding(name: str, file: io.BufferedReader) -> str:
 
 def _undecodable_line(path: str, encoding: str) -> int:
     """The line of the first sign that can't be decoded."""
-    with fsspec.open(path, "rb", compression="infer") as file:
-        text = io.TextIOWrapper(io.BufferedReader(file), encoding, errors="replace", newline="\n")
+    with (
+        fsspec.open(path, "rb", compression="infer") as file,
+        io.TextIOWrapper(io.BufferedReader(file), encoding, "replace", newline="\n") as text,
+    ):
         lines = enumerate(iter(lambda: text.readline(MAX_ROW_CHARS), ""), 1)
         return next((number for number, line in lines if "\ufffd" in line), 1)
 
