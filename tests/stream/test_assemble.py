@@ -345,7 +345,7 @@ def test_a_reply_without_usage_succeeds_with_a_warning() -> None:
     response, _ = read(ended("stop", '{"choices":[{"delta":{"content":"x"}}],"usage":"?"}'))
     assert response.usage is None
     assert response.doubts == (
-        Doubt("usage-missing", "the service sent no usage; tokens and cost are unknown"),
+        Doubt("usage-missing", "the service sent no readable usage; tokens and cost are unknown"),
     )
 
 
