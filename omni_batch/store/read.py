@@ -56,8 +56,17 @@ def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
-    for shard in written_shards(directory, shards):
-        yield _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+    for shard_number in range(shards):
+        if found := read_shard(directory, shard_number):
+            yield found
+
+
+def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
+    """(results, attempts) of a shard so far; None where nothing is written."""
+    shard = _written_shard(directory, shard_number)
+    if shard is None:
+        return None
+    return _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
