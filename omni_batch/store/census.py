@@ -1,17 +1,19 @@
 """What a run must have and what of it is there: every row once, every file of speech whole."""
 
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_batch.errors import StorageError
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.journal import salvage_journal
 from omni_batch.store.parts import merged
-from omni_batch.store.read import part_rows, read_part, read_results
+from omni_batch.store.read import part_rows, read_results
 from omni_batch.store.record import RunRecord
 from omni_batch.store.run_dir import RunDir
 
@@ -30,6 +32,9 @@ class Gap:
     """Rows that are gone or can't be trusted; none where only their attempts are gone."""
     reason: str
     """Of the first."""
+    is_damage: bool = False
+    """A file is there and can't be used. A copy may be whole, or the disk be better tomorrow, so
+    nothing takes its place before somebody says so."""
 
 
 def shortage(directory: RunDir, record: RunRecord) -> str | None:
@@ -37,31 +42,41 @@ def shortage(directory: RunDir, record: RunRecord) -> str | None:
 
     Reads the footers of all parts, no row.
     """
-    missing, reason = 0, None
-    for number in range(record.shards):
-        wanted = len(record.shard_rows(number))
-        try:
-            found = part_rows(directory.results(number))
-            part_rows(directory.attempts(number))
-            problem = f"{directory.results(number)} has {found} rows, not {wanted}"
-        except StorageError as exc:
-            found, problem = 0, str(exc)
-        if found != wanted:
-            missing += max(0, wanted - found)
-            reason = reason or problem
-    return _in_words(directory, record, missing, reason) if reason else None
+    found = [gap for n in range(record.shards) if (gap := _gap_by_footers(directory, record, n))]
+    return in_words(directory, record, found) if found else None
+
+
+def _gap_by_footers(directory: RunDir, record: RunRecord, shard_number: int) -> Gap | None:
+    path, wanted = directory.results(shard_number), record.shard_rows(shard_number)
+    if not path.exists():
+        return Gap(shard_number, frozenset(wanted), f"{path} is gone")
+    try:
+        rows = part_rows(path)
+    except StorageError as exc:
+        return Gap(shard_number, frozenset(wanted), str(exc), is_damage=True)
+    if rows != len(wanted):
+        reason = f"{path} has {rows} rows, not the {len(wanted)} of its shard"
+        return Gap(shard_number, frozenset(wanted[rows:]), reason, is_damage=True)
+    return _gap_of_attempts(directory.attempts(shard_number), shard_number)
 
 
 def shortage_of_files(directory: RunDir, record: RunRecord) -> str | None:
     """The same of rows and of the files that they name; reads some columns of all parts."""
     found = list(gaps(directory, record))
-    missing = sum(len(gap.rows) for gap in found)
-    return _in_words(directory, record, missing, found[0].reason) if found else None
+    return in_words(directory, record, found) if found else None
 
 
-def _in_words(directory: RunDir, record: RunRecord, missing: int, reason: str) -> str:
-    there = f"{record.items - missing:,} of {record.items:,} rows are there whole"
-    return f"{there}: {reason}; mend it with: omni-batch resume {directory.root}"
+def in_words(directory: RunDir, record: RunRecord, found: Sequence[Gap]) -> str:
+    """What is gone, and what to do."""
+    there = record.items - sum(len(gap.rows) for gap in found)
+    damage = next((gap for gap in found if gap.is_damage), None)
+    remedy = (
+        f"bring it back, or give it up with: omni-batch verify {directory.root} --repair"
+        if damage
+        else f"what is gone is asked for again with: omni-batch resume {directory.root}"
+    )
+    reason = (damage or found[0]).reason
+    return f"{there:,} of {record.items:,} rows are there whole: {reason}; {remedy}"
 
 
 def gaps(directory: RunDir, record: RunRecord) -> Iterator[Gap]:
@@ -74,7 +89,11 @@ def gaps(directory: RunDir, record: RunRecord) -> Iterator[Gap]:
 def gap_of(directory: RunDir, record: RunRecord, shard_number: int) -> Gap | None:
     """The same of one shard. What was never finished is no gap, while the run is not."""
     if directory.results(shard_number).exists():
-        return _gap_of_parts(directory, record.shard_rows(shard_number), shard_number)
+        gap = _gap_of_parts(directory, record.shard_rows(shard_number), shard_number)
+        if gap and gap.is_damage and directory.journal(shard_number).exists():
+            # Power was lost between the part and the end of its journal, which has it all.
+            return replace(gap, rows=frozenset(), is_damage=False)
+        return gap
     if directory.journal(shard_number).exists():
         return _gap_of_journal(directory, record.shard_rows(shard_number), shard_number)
     if directory.attempts(shard_number).exists() or record.state == "finished":
@@ -88,37 +107,44 @@ def _gap_of_parts(directory: RunDir, wanted: range, shard_number: int) -> Gap | 
     try:
         found = read_results(directory, shard_number, ("row_number", *_SPEECH))
     except StorageError as exc:
-        return Gap(shard_number, frozenset(wanted), str(exc))
+        return Gap(shard_number, frozenset(wanted), str(exc), is_damage=True)
     numbers = found["row_number"].to_pylist()
     if numbers != list(wanted):
         lost = frozenset(wanted) - frozenset(numbers)
         reason = f"{path} has {len(numbers)} rows, not the {len(wanted)} of its shard"
-        return Gap(shard_number, lost, reason)
-    faults = speech_faults(directory, found)
-    if faults:
+        return Gap(shard_number, lost, reason, is_damage=True)
+    if faults := speech_faults(directory, found):
         return Gap(shard_number, frozenset(faults), next(iter(faults.values())))
+    return _gap_of_attempts(directory.attempts(shard_number), shard_number)
+
+
+def _gap_of_attempts(path: Path, shard_number: int) -> Gap | None:
+    if not path.exists():
+        return Gap(shard_number, frozenset(), f"{path} is gone")
     try:
-        read_part(directory.attempts(shard_number), ["row_number"])
+        part_rows(path)
     except StorageError as exc:
-        return Gap(shard_number, frozenset(), str(exc))
+        return Gap(shard_number, frozenset(), str(exc), is_damage=True)
     return None
 
 
 def _gap_of_journal(directory: RunDir, wanted: range, shard_number: int) -> Gap | None:
     path = directory.journal(shard_number)
     try:
-        entries, damaged = salvage_journal(path)
-        results, _ = merged(entries)
-    except (StorageError, LookupError, TypeError) as exc:
-        return Gap(shard_number, frozenset(wanted), f"{path} can't be read: {exc}")
+        entries, damaged, cut = salvage_journal(path)
+    except StorageError as exc:
+        return Gap(shard_number, frozenset(wanted), str(exc), is_damage=True)
+    results, _ = merged(entries)
     faults = dict.fromkeys(results.keys() - set(wanted), f"{path} has rows of another shard")
     for row, result in results.items():
         if fault := speech_fault(directory, result):
             faults[row] = fault
     if damaged:
-        return Gap(shard_number, frozenset(faults), f"{path} has {damaged} damaged lines")
-    if faults:
-        return Gap(shard_number, frozenset(faults), next(iter(faults.values())))
+        reason = f"{path} has {damaged} lines that can't be read"
+        return Gap(shard_number, frozenset(faults), reason, is_damage=True)
+    if faults or cut:
+        reason = next(iter(faults.values()), f"{path} was cut")
+        return Gap(shard_number, frozenset(faults), reason)
     return None
 
 
@@ -135,10 +161,11 @@ def speech_fault(directory: RunDir, result: Mapping[str, Any]) -> str | None:
     if name is None:
         return None
     path = directory.root / name
-    try:
-        found = path.stat()
-    except OSError:
-        return f"{path} is gone"
+    with storage_errors(path, "read"):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{path} is gone"
     if not stat.S_ISREG(found.st_mode):
         return f"{path} is not a regular file"
     if not length_s or not rate_hz:

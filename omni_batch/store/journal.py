@@ -40,7 +40,9 @@ class Salvage(NamedTuple):
 
     entries: list[Entry]
     damaged: int
-    """Lines that are no entry, or have lost one."""
+    """Lines that are no entry."""
+    cut: int
+    """Lines of which only the last entry is whole: the file was cut, then written on."""
 
 
 _ENTRY_START = b'{"result":'
@@ -154,7 +156,7 @@ def read_journal(path: Path) -> Iterator[Entry]:
 def salvage_journal(path: Path) -> Salvage:
     """The same, without what is damaged."""
     if not path.exists():
-        return Salvage([], 0)
+        return Salvage([], 0, 0)
     with storage_errors(path, "read"):
         refuse_special(path)
         with path.open("rb") as file:
@@ -163,18 +165,25 @@ def salvage_journal(path: Path) -> Salvage:
 
 def salvaged(lines: Iterable[bytes]) -> Salvage:
     """Every entry that is whole. One may stand behind the half of another: a cut went before it."""
-    found, damaged = [], 0
+    entries, damaged, cut = [], 0, 0
     for line in lines:
         if line.endswith(b"\n"):
             start = max(0, line.rfind(_ENTRY_START))
             entry = _entry(line[start:])
-            damaged += entry is None or start > 0
-            found.append(entry)
-    return Salvage([entry for entry in found if entry is not None], damaged)
+            if entry is None:
+                damaged += 1
+            else:
+                cut += start > 0
+                entries.append(entry)
+    return Salvage(entries, damaged, cut)
 
 
 def _entry(line: bytes) -> Entry | None:
     try:
-        return _decoder.decode(line)
+        entry = _decoder.decode(line)
     except msgspec.DecodeError:
         return None
+    rows = [*entry.attempts, *([] if entry.result is None else [entry.result])]
+    numbered = all(isinstance(row.get("row_number"), int) for row in rows)
+    counted = all(isinstance(attempt.get("number"), int) for attempt in entry.attempts)
+    return entry if numbered and counted else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omni_batch.errors import StorageError
-from omni_batch.store.census import gaps
+from omni_batch.store.census import gaps, in_words
 from omni_batch.store.disk import Disk, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal, salvage_journal
 from omni_batch.store.parts import merged
@@ -48,16 +48,20 @@ def failed_rows(directory: RunDir, shard_number: int, kinds: Collection[str]) ->
 
 
 def mend(directory: RunDir, record: RunRecord) -> list[str]:
-    """Make unfinished again what is damaged or gone, and nothing else.
+    """Make unfinished again what is gone, and nothing else.
 
     Returns:
         What was wrong, a line for each shard.
+
+    Raises:
+        StorageError: a file is there and damaged; nothing was changed.
     """
-    found = []
-    for gap in gaps(directory, record):
+    found = list(gaps(directory, record))
+    if any(gap.is_damage for gap in found):
+        raise StorageError(in_words(directory, record, found))
+    for gap in found:
         reopen(directory, gap.shard_number, gap.rows)
-        found.append(gap.reason)
-    return found
+    return [gap.reason for gap in found]
 
 
 def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:

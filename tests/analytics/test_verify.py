@@ -40,13 +40,13 @@ def flip_a_sample(run: RunDir) -> None:
     one_wav(run).write_bytes(sound)
 
 
-HARMS: dict[str, tuple[Callable[[RunDir], None], int]] = {
+HARMS: dict[str, tuple[Callable[[RunDir], object], int]] = {
     "its SHA-256 differs": (flip_a_sample, 1),
     "is gone": (lambda run: one_wav(run).unlink(), 1),
     "bytes, not": (lambda run: os.truncate(one_wav(run), 60), 1),
-    "part-00001.parquet is gone": (lambda run: run.results(1).unlink(), SHARD_SIZE),
+    "results/part-00001.parquet is gone": (lambda run: run.results(1).unlink(), SHARD_SIZE),
     "Parquet file size is 0 bytes": (lambda run: os.truncate(run.results(0), 0), SHARD_SIZE),
-    "attempts/part-00000.parquet can't be read": (lambda run: run.attempts(0).unlink(), 0),
+    "attempts/part-00000.parquet is gone": (lambda run: run.attempts(0).unlink(), 0),
     "the manifest has not there": (
         lambda run: run.results(1).write_bytes(run.results(0).read_bytes()),
         SHARD_SIZE,

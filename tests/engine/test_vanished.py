@@ -45,7 +45,7 @@ def at_item(run: Run, number: int, do: Callable[[], None]) -> None:
         def __getattr__(self, _: str) -> Callable[..., None]:
             return lambda *_: None
 
-    run.ledger.observers = (*run.ledger.observers, Hand())  # type: ignore[assignment]
+    run.ledger.observers = (*run.ledger.observers, Hand())
 
 
 async def disturbed(config: Config, do: Callable[[RunDir], None]) -> tuple[RunDir, RunRecord]:
@@ -140,13 +140,12 @@ async def test_speech_that_goes_under_a_run_ends_in_no_finished_run(
 
 
 @pytest.mark.parametrize("table", ["results", "attempts"])
-@pytest.mark.parametrize("harm", [Path.unlink, lambda path: os.truncate(path, 0)])
 async def test_a_part_that_is_gone_behind_a_finished_run_is_said_and_mended(
-    make_config: MakeConfig, table: str, harm: Callable[[Path], None], tmp_path: Path
+    make_config: MakeConfig, table: str, tmp_path: Path
 ) -> None:
     directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE))
-    harm(directory.root / table / "part-00001.parquet")
-    there = ROWS - SHARD_SIZE
+    (directory.root / table / "part-00001.parquet").unlink()
+    there = ROWS - SHARD_SIZE if table == "results" else ROWS
     record = current_record(directory)
     assert record.state == "stopped"
     assert f"{there} of {ROWS} rows are there whole" in str(record.reason)
@@ -157,6 +156,18 @@ async def test_a_part_that_is_gone_behind_a_finished_run_is_said_and_mended(
     record = await resumed(directory)
     assert record.state == "finished"
     assert record.counts.requests == ROWS + asked_again - before
+
+
+async def test_a_part_that_is_damaged_is_left_to_people(make_config: MakeConfig) -> None:
+    """A copy of it may be whole, and what is asked for again is paid for again."""
+    directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE))
+    part = directory.results(1)
+    whole = part.read_bytes()
+    os.truncate(part, 0)
+    with pytest.raises(StorageError, match=f"{part} can't be read.*verify .* --repair"):
+        await resumed(directory)
+    part.write_bytes(whole)
+    assert (await execute(directory)).counts.requests == ROWS
 
 
 async def test_a_whole_finished_run_is_not_resumed(make_config: MakeConfig) -> None:
