@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -175,6 +176,8 @@ class EndpointConfig(Frozen):
     """Overrides the profile's; ends before /chat/completions."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key."""
+    insecure: bool = False
+    """Send the key to another machine over http://, which all on the way can read."""
     api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
     """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
 
@@ -190,11 +193,7 @@ class EndpointConfig(Frozen):
     @field_validator("base_url")
     @classmethod
     def _http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        if url is not None and "@" in url:
-            raise ValueError("must not contain a user or password; keys come from the environment")
-        return url.rstrip("/") if url else url
+        return None if url is None else _base_url(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -202,6 +201,28 @@ class EndpointConfig(Frozen):
         if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError("must be the name of an environment variable, not the key itself")
         return name
+
+
+def _base_url(url: str) -> str:
+    """As it is used; a ValueError says what is wrong and does not repeat what may be a secret."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    if "@" in url:
+        raise ValueError("must not contain a user or password; keys come from the environment")
+    if "?" in url or "#" in url:
+        raise ValueError("must not contain a query (?…) or fragment (#…); end it before them")
+    if not re.fullmatch(r"[!-~]+", url) or "\\" in url:
+        raise ValueError("must not contain blanks, backslashes or characters other than ASCII")
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("has an invalid host or port; write https://HOST:PORT/v1") from None
+    if not host or port == 0 or not re.fullmatch(r"[\w.:%-]+", host):
+        raise ValueError("has no valid host or port; write https://HOST:PORT/v1")
+    return f"{scheme}://{rest}".rstrip("/")
 
 
 class RetryConfig(Frozen):

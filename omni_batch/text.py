@@ -21,7 +21,9 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """Of AWS, Google, Azure, Alibaba and their like: `X-Amz-Signature`, `sig`, `OSSAccessKeyId`, …"""
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
 """Control characters, signs that turn the writing around, and lone halves of characters."""
 
 
@@ -37,6 +39,15 @@ def redacted(text: str) -> str:
 def one_line(text: str) -> str:
     """Redacted, and without control characters: nothing that a terminal would obey."""
     return redacted(" ".join(_CONTROLS.sub(" ", text).split()))
+
+
+def visible(text: str) -> str:
+    """The text with an escape in place of each control character but the line feed."""
+    return _CONTROLS.sub(_escapes, text) if not text.isprintable() else text
+
+
+def _escapes(match: re.Match[str]) -> str:
+    return "".join(sign if sign == "\n" else repr(sign)[1:-1] for sign in match[0])
 
 
 def is_data_uri(reference: str) -> bool:

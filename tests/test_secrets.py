@@ -4,8 +4,10 @@ import io
 import logging
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from rich.console import Console
@@ -26,7 +28,7 @@ from omni_batch.text import redacted
 from tests.conftest import KEY_ENV, MakeConfig, prompts, read_table
 from tests.engine.test_hostile_server import HELLO, OK, Send, plays, server
 
-KEYS = ["sk-0123456789-abcdef", "no-prefix+and/signs=="]
+KEYS = ["sk-0123456789-abcdef", "no-prefix+and/signs==", "Zz9_of.any-kind"]
 
 
 @pytest.fixture(params=KEYS)
@@ -51,17 +53,34 @@ def everything_under(folder: Path) -> bytes:
 
 
 def echoes(key: str) -> list[bytes]:
-    said = b'{"error":{"code":"%s","message":"Incorrect API key provided: %s."},"id":"%s"}'
-    body = said % ((key.encode(),) * 3)
+    said = b'{"error":{"code":"%s","message":"%s: %s."},"id":"%s"}'
+    secret = key.encode()
+    body = said % (secret, b"This request can't be read", secret, secret)
+    denied = said % (secret, b"Incorrect API key provided", secret, secret)
     location = b"http://127.0.0.1:9/?api_key=" + key.encode()
+    escaped = "".join(f"\\u{ord(sign):04x}" for sign in key).encode()
+    coded = b64encode(f"Bearer {key}".encode())
+    refused = b'{"error":{"code":"bad","message":"no such key: %s"}}'
+    chunk = b'data: {"id":"%s","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}'
+    whole = chunk % (key.encode(), b"said " + key.encode(), b'"stop"')
+    named = OK.replace(b"\r\n\r\n", b"\r\nx-request-id: " + key.encode() + b"\r\n\r\n")
     return [
-        b"HTTP/1.1 400 X\r\n\r\n" + body,
+        b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: /login/" + key.encode() + b"\r\n\r\n",
+        b"HTTP/1.1 400 X\r\n\r\n" + refused % escaped,
+        b"HTTP/1.1 400 X\r\n\r\n" + refused % coded,
+        b"HTTP/1.1 400 X\r\n\r\n" + refused % quote(key, safe="").encode(),
+        OK + b"event: error\ndata: " + refused % escaped + b"\n\n",
+        OK + chunk % (b"c1", b"hi", b'"' + escaped + b'"') + b"\n\ndata: [DONE]\n\n",
+        OK + whole + b"\n\ndata: [DONE]\n\n",
+        named + whole.replace(key.encode(), b"c1") + b"\n\ndata: [DONE]\n\n",
+        b"HTTP/1.1 " + key.encode() + b"\r\n\r\n",
+        b"HTTP/1.1 400 X\r\n\r\n" + body.replace(b"Incorrect API key", b"No such model"),
         b"HTTP/1.1 500 X\r\n\r\n<html>" + key.encode(),
-        OK + b"data: " + body + b"\n\n",
+        OK + b"data: " + body.replace(b"Incorrect API key", b"No such model") + b"\n\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + key.encode(),
         b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n",
         b"",
-        b"HTTP/1.1 401 X\r\n\r\n" + body,
+        b"HTTP/1.1 401 X\r\n\r\n" + denied,
     ]
 
 
@@ -96,13 +115,16 @@ async def test_a_run_of_failures_leaves_no_key_anywhere(
     run_dir = tmp_path / "runs" / record.run_id
     kinds = [row["error_kind"] for row in read_table(run_dir)]
     assert {"rejected", "unavailable", "stream_error"} <= set(kinds)
-    assert key.encode() not in everything_under(tmp_path)
+    kept = everything_under(tmp_path)
+    assert key.encode() not in kept
+    assert b64encode(f"Bearer {key}".encode())[:-4] not in kept
+    assert quote(key, safe="").encode() not in kept
     assert "Incorrect API key provided: …" in (run_dir / "run.json").read_text()
     said = capfd.readouterr()
     assert key not in all_logs.text + said.out + said.err
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(len(echoes(""))))
 async def test_no_traceback_with_its_locals_shows_the_key(number: int, key: str) -> None:
     async with server(plays(echoes(key)[number])) as base_url:
         shown = await _shown(lambda: _ask(EndpointClient(base_url, ApiKey(key), *_REST)))

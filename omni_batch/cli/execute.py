@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from omni_batch.cli import render_run
-from omni_batch.cli.options import debugging, leave_at_once, print_json
+from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
 from omni_batch.cli.render import err, out
 from omni_batch.errors import ConfigError
 from omni_batch.package_files import import_flows
@@ -66,7 +66,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
         print_json(record)
     else:
         print_summary(directory)
-        print(directory.root, flush=True)
+        print_path(directory.root)
     raise typer.Exit(record.exit_code)
 
 

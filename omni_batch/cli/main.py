@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -22,6 +23,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and an exit code."""
+    _replace_what_cannot_be_encoded()
     # --debug belongs to no single command, and is accepted before and after each.
     arguments = [text for text in sys.argv[1:] if text != "--debug"]
     try:
@@ -35,6 +37,13 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    """From now on, a character that the output's encoding lacks becomes `?` and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
 
 
 def _explain(exc: Exception) -> int:

@@ -8,6 +8,7 @@ import typer
 
 from omni_batch.cli import complete
 from omni_batch.package_files import package_file
+from omni_batch.text import visible
 
 app = typer.Typer(
     name="omni-batch",
@@ -43,11 +44,20 @@ def example(text: str, *, all_keys: bool = False) -> str:
     return f"Example: omni-batch {text}{keys}"
 
 
+def print_path(path: Path) -> None:
+    """A path for scripts, to the letter; on a terminal with escapes."""
+    text = str(path)
+    print(visible(text) if sys.stdout.isatty() else text, flush=True)
+
+
 def print_json(value: Any) -> None:
     """An indented JSON document on stdout."""
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    document = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(document + b"\n")  # JSON is UTF-8, whatever the terminal is
+    sys.stdout.buffer.flush()
 
 
 def _open_log(context: typer.Context, path: Path | None) -> Path | None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -15,15 +16,43 @@ from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.text import one_line
+from omni_batch.text import one_line, visible
 
 _ROWS_SHOWN = 20
 _NAMES_WIDE = 18
 
 _MODALITIES = ("text", "image", "audio", "video")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class SafeConsole(Console):
+    """The one way to a terminal, which obeys nothing that others have written.
+
+    Shows control characters and signs that turn the writing around as escapes (`\\x1b`).
+
+    What Rich itself writes to move and to colour stays. Square brackets are no markup.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **how)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Strings become what is shown before they are measured, so that columns fit them."""
+        return super().render_str(visible(text), **how)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """All that is printed passes here, each cell of a table by itself, before it is fitted."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible(text), style)
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 
 def results_table(directory: RunDir) -> RenderableType:
@@ -153,9 +182,11 @@ def _facts_table(facts: Iterable[tuple[str, str]]) -> Table:
 def pairs_table(pairs: Iterable[tuple[str, Any]]) -> Table:
     """Names and values; None is shown as a dash."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
     for name, value in pairs:
         shown = f"{value:,}" if isinstance(value, int | float) else value or "-"
-        table.add_row(Text(name, style="dim"), shown)
+        table.add_row(name, shown)
     return table
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
-from rich.text import Text
 
 ROWS_SHOWN = 100
 _CELL_CHARS = 300
@@ -20,9 +19,9 @@ def answer_table(columns: pa.Schema, rows: Iterable[dict[str, Any]]) -> Table:
             test(field.type)
             for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
         )
-        table.add_column(Text(field.name), justify="right" if number else "left", overflow="fold")
+        table.add_column(field.name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row.values()))
+        table.add_row(*map(_shown, row.values()))
     return table
 
 

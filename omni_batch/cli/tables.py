@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omni_batch.cli.options import AsJson, RunPath, app, example, print_json, run_argument
+from omni_batch.cli.options import (
+    AsJson,
+    RunPath,
+    app,
+    example,
+    print_json,
+    print_path,
+    run_argument,
+)
 from omni_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -182,10 +190,10 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
     )
     out.print(f"{counts.items:,} items{embedded}{left_out}", soft_wrap=True)
     for reason in counts.missing:
-        err.print(f"warning: {reason}", markup=False, soft_wrap=True)
+        err.print(f"warning: {reason}", soft_wrap=True)
     if counts.missing_files:
         err.print(f"{counts.missing_files:,} files could not be embedded", soft_wrap=True)
-    print(dest)
+    print_path(dest)
 
 
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
@@ -217,7 +225,7 @@ def compare(
         return
     out.print(comparison_report(comparison))
     if html is not None:
-        print(html)
+        print_path(html)
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:

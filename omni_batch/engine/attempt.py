@@ -31,7 +31,7 @@ class OneAttempt:
     ) -> None:
         self._number, self._handle, self._directory = number, handle, directory
         self._item_id = prepared.item.item_id
-        dialect = handle.client.dialect
+        dialect, redactor = handle.client.dialect, handle.client.redactor
         self._voice = dialect.voice_of(prepared.request)
         self._assembler = Assembler(
             wants_audio=prepared.request.wants_audio,
@@ -39,6 +39,8 @@ class OneAttempt:
             thinking=prepared.request.thinking,
             thinks_aloud=dialect.thinks_aloud,
             bill_proves_end=dialect.bill_proves_end,
+            words=redactor.text,
+            answer_words=redactor.answer,
         )
         temporary = directory.unfinished_speech(self._item_id, number)
         self._speech = SpeechFile(temporary, directory.disk)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from typing import NamedTuple
 
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.engine.router import EndpointHandle
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
-from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.api_key import ApiKey, KeyRedactor
 from omni_batch.providers.client import EndpointClient
 from omni_batch.providers.delivery import MediaDelivery
 from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
@@ -27,25 +28,34 @@ async def connect(
         stack: closes them.
     """
     learned = {status.name: status.learned for status in before}
+    reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
+    redactor = KeyRedactor(place.key for place in reached)
     return tuple(
-        [
-            await _connect(plan, endpoint, directory, learned.get(endpoint.name), stack)
-            for endpoint in plan.endpoints
-        ]
+        _connect(plan, endpoint, place, redactor, directory, learned.get(endpoint.name), stack)
+        for endpoint, place in zip(plan.endpoints, reached, strict=True)
     )
 
 
-async def _connect(
+class _Reached(NamedTuple):
+    base_url: str
+    key: ApiKey | None
+
+
+def _connect(
     plan: Plan,
     endpoint: ResolvedEndpoint,
+    place: _Reached,
+    redactor: KeyRedactor,
     directory: RunDir,
     learned: Learned | None,
     stack: AsyncExitStack,
 ) -> EndpointHandle:
-    base_url, key = stack.enter_context(_reached(endpoint.profile))
+    base_url, key = place
     media, patience = plan.config.media, {"first_byte_timeout_s": endpoint.first_byte_timeout_s}
     retry = plan.config.retry.model_copy(update=patience)
-    client = EndpointClient(base_url, key, endpoint.dialect, retry, endpoint.max_in_flight)
+    client = EndpointClient(
+        base_url, key, endpoint.dialect, retry, endpoint.max_in_flight, redactor
+    )
     stack.push_async_callback(client.aclose)
     downloader = Downloader(
         directory.downloads,
@@ -55,7 +65,7 @@ async def _connect(
     )
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
-    uploader = Uploader(storage, key, plan.config.model, client.http)
+    uploader = Uploader(storage, key, plan.config.model, client.http, redactor=redactor)
     return EndpointHandle(
         name=endpoint.name,
         client=client,
@@ -68,12 +78,12 @@ async def _connect(
 
 
 @contextmanager
-def _reached(profile: Profile) -> Iterator[tuple[str, ApiKey | None]]:
+def _reached(profile: Profile) -> Iterator[_Reached]:
     """Base URL and key; starts the bundled simulator where it is the endpoint."""
     if profile.base_url is not None:
-        yield profile.base_url, read_api_key(profile)
+        yield _Reached(profile.base_url, read_api_key(profile))
         return
     from omni_batch.simulator import Simulator, SimulatorOptions
 
     with Simulator(SimulatorOptions(keep_requests=0)) as simulator:
-        yield simulator.base_url, SIMULATED_KEY
+        yield _Reached(simulator.base_url, SIMULATED_KEY)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from omni_batch.catalogue import (
     Catalogue,
@@ -20,8 +21,8 @@ from omni_batch.errors import ConfigError
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey
-from omni_batch.providers.environment import check_environment
-from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
+from omni_batch.providers.environment import check_environment, is_loopback
+from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.build import request_of_config, thinks
@@ -200,6 +201,11 @@ def _problems(plan: Plan) -> Iterator[str]:
         yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:
         yield from _endpoint_problems(endpoint)
+        if clear := _key_in_clear(endpoint):
+            yield (
+                f"{clear}: write https://, or set endpoint.insecure: true where nobody else is on "
+                "the way"
+            )
     yield from _key_problems(plan)
 
 
@@ -299,7 +305,41 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
         yield from _endpoint_doubts(endpoint)
 
 
+def _key_in_clear(endpoint: ResolvedEndpoint, *, allowed: bool = False) -> str | None:
+    """That the key would leave this machine unencrypted; None where it does not."""
+    profile = endpoint.profile
+    url = urlsplit(profile.base_url or "")
+    host = (url.hostname or "").rstrip(".")
+    if url.scheme != "http" or not profile.api_key_env or is_loopback(host):
+        return None
+    if endpoint.entry.insecure is not allowed:
+        return None
+    return (
+        f"endpoint {endpoint.name}: the key in {profile.api_key_env} would travel in clear text to "
+        f"{host} (endpoint.base_url is http://)"
+    )
+
+
+def _key_goes_elsewhere(endpoint: ResolvedEndpoint) -> str | None:
+    """Where a variable that is meant for one service is sent to another host."""
+    profile, known = endpoint.profile, PROFILES[endpoint.profile.name]
+    host = urlsplit(profile.base_url or "").hostname or ""
+    if not endpoint.entry.base_url or not profile.api_key_env or is_loopback(host):
+        return None
+    own = urlsplit(known.base_url or "").hostname
+    is_vendors = profile.key_region is not None and profile.dialect.vendor_quota
+    chosen = endpoint.entry.api_key_env is not None and own is None
+    if host == own or is_vendors or chosen:
+        return None
+    instead = f", not to {own}" if own else ""
+    return f"endpoint {endpoint.name}: the key in {profile.api_key_env} goes to {host}{instead}"
+
+
 def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
+    if clear := _key_in_clear(endpoint, allowed=True):
+        yield Doubt("key-in-clear", clear)
+    if elsewhere := _key_goes_elsewhere(endpoint):
+        yield Doubt("key-goes-elsewhere", elsewhere)
     model, name = endpoint.model, endpoint.config.model
     if endpoint.offers is None:
         message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"

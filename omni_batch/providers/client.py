@@ -9,7 +9,7 @@ import httpx
 
 from omni_batch.config import RetryConfig
 from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailable, own_error
-from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.api_key import ApiKey, KeyRedactor
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client, hung_up
@@ -31,7 +31,11 @@ _YES = frozenset({"true", "1", "yes"})
 
 
 class EndpointClient:
-    """One base URL with its key. Safe to share by all requests of one event loop."""
+    """One base URL with its key. Safe to share by all requests of one event loop.
+
+    Args:
+        redactor: takes keys out of what the service says; None knows this endpoint's only.
+    """
 
     def __init__(
         self,
@@ -40,9 +44,11 @@ class EndpointClient:
         dialect: Dialect,
         retry: RetryConfig,
         connections: int,
+        redactor: KeyRedactor | None = None,
     ) -> None:
         self.http = http_client(base_url, key, retry.connect_timeout_s, connections)
-        self.dialect, self.key = dialect, key
+        self.dialect = dialect
+        self.redactor = redactor or KeyRedactor([key])
         self.idle_timeout_s = retry.idle_timeout_s
         self._first_byte_s = retry.first_byte_timeout_s or dialect.first_byte_timeout_s
 
@@ -79,19 +85,20 @@ class EndpointClient:
         except TimeoutError:
             raise self._timed_out(exchange) from None
         except HTTP_ERRORS as exc:
-            error = own_error(exc) or failure_of(exc, started=_started(exchange))
+            error = own_error(exc) or failure_of(
+                exc, started=_started(exchange), words=self.redactor.text
+            )
             if isinstance(error, Unavailable):
                 error.unanswered = exchange is None and hung_up(exc)
             raise error from None
 
     async def _refusal(self, response: httpx.Response, sent: Body) -> EndpointError:
-        # The headers get no name: they may echo the key, and a traceback shows all names' values.
-        said = await read_start(response, self.key)
+        said = await read_start(response, self.redactor)
         await _hang_up(response)
         return classify(
             response.status_code,
-            said or _redirect(response),
-            response.headers,
+            said or _redirect(response, self.redactor),
+            self.redactor.headers(response.headers.items()),
             quota_is_transient=self.dialect.quota_is_transient,
             fetches_media=self.dialect.fetches_itself and sent.names_urls,
         )
@@ -118,7 +125,7 @@ class Exchange:
         self, response: httpx.Response, client: EndpointClient, deadline: "_Deadline"
     ) -> None:
         self.http_status = response.status_code
-        self.request_id = request_id_of(response.headers)
+        self.request_id = client.redactor.text(request_id_of(response.headers) or "") or None
         self.server_limits = server_limits(response.headers)
         self.started = False
         self.ending: Ending = "orderly"
@@ -127,7 +134,7 @@ class Exchange:
         """For the caller to set: the reply is whole, so its end is waited for no longer."""
         self._response, self._client, self._deadline = response, client, deadline
         self._unpacker = Unpacker(response.headers.get("content-encoding", ""))
-        self._decoder = ReplyDecoder(self._error_of, self._words)
+        self._decoder = ReplyDecoder(self._error_of, client.redactor.raw)
         self._received_bytes = 0
 
     async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
@@ -192,16 +199,13 @@ class Exchange:
         return chunks
 
     def _error_of(self, said: bytes) -> EndpointError:
+        redactor = self._client.redactor
         return classify(
             200,  # the status is spent: what was meant stands in the body
-            self._words(said),
-            self._response.headers,
+            redactor.raw(said),
+            redactor.headers(self._response.headers.items()),
             quota_is_transient=self._client.dialect.quota_is_transient,
         )
-
-    def _words(self, said: bytes) -> bytes:
-        key = self._client.key
-        return key.cut_out_of(said) if key else said
 
     def _reset_idle_timer(self) -> None:
         """A part of the answer has come; the next one may take as long again.
@@ -281,21 +285,20 @@ async def _hang_up(response: httpx.Response) -> None:
         await stream.aclose()
 
 
-async def read_start(response: httpx.Response, key: ApiKey | None) -> bytes:
-    """The first 64 KiB of a reply, or a little more, without the key that it may echo."""
+async def read_start(response: httpx.Response, redactor: KeyRedactor) -> bytes:
+    """The first 64 KiB of a reply, or a little more, without the keys that it may echo."""
     start, unpacker = b"", Unpacker(response.headers.get("content-encoding", ""))
     with suppress(StreamError):  # packed in a way that is not understood
         async for data in response.aiter_raw():
             for piece in unpacker.feed(data):
                 start += piece
                 if len(start) > _START_BYTES:
-                    return key.cut_out_of(start) if key else start
-    start += unpacker.end()
-    return key.cut_out_of(start) if key else start
+                    return redactor.raw(start)
+    return redactor.raw(start + unpacker.end())
 
 
-def _redirect(response: httpx.Response) -> bytes:
+def _redirect(response: httpx.Response, redactor: KeyRedactor) -> bytes:
     if not response.has_redirect_location:
         return b""
-    host = response.headers["location"].partition("?")[0][:200]
-    return f"it redirects to {host}, which must not get the key; set endpoint.base_url".encode()
+    place = redactor.text(response.headers["location"].partition("?")[0])[:200]
+    return f"it redirects to {place}, which must not get the key; set endpoint.base_url".encode()

@@ -75,7 +75,7 @@ class Proxies:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
         scheme = parts.scheme if parts.scheme in self.by_scheme else "all"
-        if scheme not in self.by_scheme or _is_loopback(host):
+        if scheme not in self.by_scheme or is_loopback(host):
             return None
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
         if any(_covers(entry, parts.scheme, host, port) for entry in self.exceptions):
@@ -198,7 +198,8 @@ def _variable(scheme: str) -> str:
     return max(names, default="the system's proxy settings")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, whatever its name server says."""
     address = _address(host)
     return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 

@@ -5,7 +5,7 @@ import functools
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -193,13 +193,16 @@ class _ByEnvironment(httpx.AsyncBaseTransport):
         return httpx.AsyncHTTPTransport(verify=self._trusted, limits=self._limits, proxy=way)
 
 
-def failure_of(exc: Exception, *, started: bool) -> EndpointError | StreamError:
+def failure_of(
+    exc: Exception, *, started: bool, words: Callable[[str], str] = str
+) -> EndpointError | StreamError:
     """What an exception of the HTTP libraries means for a request.
 
     Args:
         started: whether a part of the answer has come.
+        words: makes what the service said fit to be shown.
     """
-    reason, there = reason_of(exc), _destination(exc)
+    reason, there = words(reason_of(exc)), _destination(exc)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(exc)):
         return Unavailable(
             f"the certificate{there and f' of {there}'} is not trusted: {reason}; if it is your "

@@ -20,7 +20,7 @@ import msgspec
 
 from omni_batch._version import __version__
 from omni_batch.errors import MediaError, Unavailable, own_error
-from omni_batch.providers.api_key import ApiKey
+from omni_batch.providers.api_key import ApiKey, KeyRedactor
 from omni_batch.providers.body import changed, unreadable
 from omni_batch.providers.client import read_start
 from omni_batch.providers.http_client import HTTP_ERRORS, failure_of
@@ -88,6 +88,7 @@ class Uploader:
         model: exact name; files are tied to it.
         http: stays the caller's to close; none of its default headers is sent.
         clock: seconds; only differences count.
+        redactor: takes keys out of what the service says; None knows `key` only.
     """
 
     def __init__(
@@ -97,10 +98,12 @@ class Uploader:
         model: str,
         http: httpx.AsyncClient,
         clock: Callable[[], float] = time.time,
+        redactor: KeyRedactor | None = None,
     ) -> None:
         query = {"action": "getPolicy", "model": model}
         self._policy_url = httpx.URL(base_url).copy_with(path="/api/v1/uploads", params=query)
         self._key, self._http, self._clock = key, http, clock
+        self._redactor = redactor or KeyRedactor([key])
         self._policy: _Policy | None = None
         self._asking = asyncio.Lock()
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -158,7 +161,8 @@ class Uploader:
         return f"oss://{key}"
 
     def _refused(self, policy: _Policy, response: httpx.Response, answer: bytes) -> None:
-        error = classify(response.status_code, policy.redacted_error(answer), response.headers)
+        said = policy.redacted_error(answer)
+        error = classify(response.status_code, said, self._headers(response))
         if error.code == "FileAlreadyExists":
             return  # the answer to an earlier try was lost; the name is made of the content
         if self._policy is policy:
@@ -188,7 +192,7 @@ class Uploader:
         except TimeoutError:
             raise Unavailable(f"no upload policy came within {_SILENCE_S:g} s") from None
         if response.status_code != 200:
-            raise classify(response.status_code, answer, response.headers)
+            raise classify(response.status_code, answer, self._headers(response))
         try:
             policy = msgspec.json.decode(answer, type=_PolicyReply, strict=False).data
             scheme = httpx.URL(policy.upload_host).scheme
@@ -197,6 +201,9 @@ class Uploader:
         if scheme not in ("https", self._policy_url.scheme):
             raise Unavailable(f"the upload policy names {scheme or 'no'}://; expected https://")
         return policy
+
+    def _headers(self, response: httpx.Response) -> dict[str, str]:
+        return self._redactor.headers(response.headers.items())
 
     async def _exchange(
         self,
@@ -217,9 +224,11 @@ class Uploader:
         try:
             sent = self._http.send(request, auth=None, stream=True, follow_redirects=False)
             async with aclosing(await sent) as response:
-                return response, await read_start(response, self._key)
+                return response, await read_start(response, self._redactor)
         except HTTP_ERRORS as exc:
-            raise own_error(exc) or failure_of(exc, started=False) from None
+            raise own_error(exc) or failure_of(
+                exc, started=False, words=self._redactor.text
+            ) from None
 
 
 async def _pieces(

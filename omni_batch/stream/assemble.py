@@ -1,6 +1,6 @@
 """Chunks in, one Response out. No clock, no socket, no file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from omni_batch.doubts import Doubt
@@ -51,6 +51,8 @@ class Assembler:
         thinking: what the request says of it; None leaves it to the model.
         thinks_aloud: the server may leave a thought in the text, with its closing tag only.
         bill_proves_end: without a bill of its own kind the end was made up by a gateway.
+        words: makes what the service says beside the answer fit to be shown and kept.
+        answer_words: the same for the answer.
     """
 
     def __init__(
@@ -61,11 +63,14 @@ class Assembler:
         thinking: bool | None = None,
         thinks_aloud: bool = False,
         bill_proves_end: bool = False,
+        words: Callable[[str], str] = str,
+        answer_words: Callable[[str], str] = str,
     ) -> None:
         self._wants_audio = wants_audio
         self._audio_tokens_per_s = audio_tokens_per_s
         self._thinking, self._thinks_aloud = thinking, thinks_aloud
         self._bill_proves_end = bill_proves_end
+        self._words, self._answer_words = words, answer_words
         self._text, self._transcript, self._reasoning = AnswerText(), AnswerText(), AnswerText()
         self._pcm = PcmDecoder()
         self._finish_reason: str | None = None
@@ -111,7 +116,7 @@ class Assembler:
     def arrived(self, most_chars: int) -> str | None:
         """The beginning of the answer so far, or of the thinking where it has not begun yet."""
         whole = self._text or self._transcript or self._reasoning
-        return whole.beginning(most_chars) or None
+        return self._answer_words(whole.beginning(most_chars)) or None
 
     def feed(self, chunk: Chunk) -> bytes:
         """Take one chunk; return the sound to write, whole 16-bit samples (often none).
@@ -161,7 +166,8 @@ class Assembler:
             self._found |= {doubt.rule: doubt for doubt in chunk.doubts}
         if chunk.refusal:
             self._refusal = (self._refusal + chunk.refusal)[:MAX_TEXT_CHARS]
-        self.response_id = self.response_id or chunk.response_id
+        if self.response_id is None and chunk.response_id:
+            self.response_id = self._words(chunk.response_id)
         self._done = self._done or chunk.done
 
     def finish(self, ending: Ending = "orderly") -> tuple[Response, bytes]:
@@ -188,13 +194,13 @@ class Assembler:
         doubts += found
         doubts += self._doubts(reason, text, reasoning, speech)
         response = Response(
-            text=text,
-            reasoning=reasoning or None,
+            text=self._answer_words(text),
+            reasoning=self._answer_words(reasoning) or None,
             finish_reason=reason,
             usage=self.usage,
             speech=speech,
             response_id=self.response_id,
-            doubts=tuple(doubts),
+            doubts=tuple(Doubt(doubt.rule, self._words(doubt.message)) for doubt in doubts),
         )
         return response, last
 
@@ -225,8 +231,9 @@ class Assembler:
 
     def _check_end(self, ending: Ending) -> str:
         if self._refusal.strip():
-            raise ContentRefused(f"the model refused: {one_line(self._refusal)[:_WORDS_CHARS]}")
-        reason = self._finish_reason
+            said = one_line(self._words(self._refusal))
+            raise ContentRefused(f"the model refused: {said[:_WORDS_CHARS]}")
+        reason = self._finish_reason and self._words(self._finish_reason)
         if reason is None:
             raise self._cut(ending)
         if reason == "content_filter":
@@ -238,8 +245,8 @@ class Assembler:
             raise StreamError(f"{how} without its end mark [DONE]: the speech may be cut")
         if self._bill_proves_end and not vouched_for(self.usage):
             raise StreamError(
-                "the bill behind the reply does not say what was billed, so the gateway made it "
-                "up, and the end too: the reply was cut behind it"
+                "the usage has no details, as whole replies through this gateway have: it made up "
+                "the end of a reply that was cut"
             )
         return reason
 

@@ -16,6 +16,7 @@ import pytest
 
 from flows.artifacts import summary_markdown
 from omni_batch.analytics.results import FailureGroup
+from omni_batch.doubts import DoubtGroup
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
@@ -408,8 +409,12 @@ def test_the_summary_says_what_failed_and_text_can_not_break_its_table(tmp_path:
         created_at=datetime.now(UTC),
         counts=Counts(succeeded=1, failed=1, cost={"CNY": 0.5}),
         config={"model": "m", "endpoint": {"name": "e"}},
+        warnings=("model-not-listed: m is unknown",),
     )
     groups = [FailureGroup("media_error", 1, "a|b", "<script>\n| x |")]
-    text = summary_markdown(RunDir(tmp_path), record, groups)
+    doubts = [DoubtGroup("usage-missing", "no usage | came", 3, "c")]
+    text = summary_markdown(RunDir(tmp_path), record, groups, doubts)
+    assert "| run | model-not-listed | m is unknown |" in text
+    assert r"| 3 | usage-missing | c: no usage \| came |" in text
     assert "| cost | 0.5000 CNY |" in text
     assert r"| 1 | media_error | a\|b: \<script\> \| x \| |" in text

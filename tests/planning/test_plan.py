@@ -269,7 +269,8 @@ def test_a_custom_endpoint_at_a_host_of_the_vendor_has_its_prices() -> None:
     assert price is not None
     assert (price.region, price.currency) == ("singapore", "USD")
     elsewhere = {"name": "custom", "base_url": SELF_HOSTED}
-    assert plan(endpoint=elsewhere).endpoints[0].price is None
+    for model in ("qwen3-omni-flash", "qwen3.8-omni-flash"):  # the latter has international prices
+        assert plan(endpoint=elsewhere, model=model).endpoints[0].price is None
 
 
 def test_what_the_catalogue_is_not_sure_of_is_a_warning() -> None:
@@ -340,3 +341,44 @@ def test_prices_of_ones_own_may_stand_under_the_name_of_an_endpoint(tmp_path: Pa
     named = {**VLLM_OMNI, "label": "vllm"}
     with pytest.raises(ConfigError, match="no price for the speech of qwen3-omni-flash"):
         plan(endpoint=named, catalogue=str(mine), request=SPEECH, budget=COST)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.5", "server", "[2001:db8::1]:8000", "0.0.0.0"])
+def test_a_key_goes_to_another_machine_in_clear_text_only_where_that_is_said(host: str) -> None:
+    endpoint = {"name": "custom", "base_url": f"http://{host}/v1", "api_key_env": "MY_KEY"}
+    with pytest.raises(ConfigError, match=r"MY_KEY would travel in clear .*insecure: true"):
+        plan(endpoint=endpoint)
+    (doubt,) = plan(endpoint={**endpoint, "insecure": True}).doubts
+    assert doubt.rule == "key-in-clear"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"name": "custom", "base_url": "http://127.0.0.2/v1"},
+        {"name": "custom", "base_url": "http://[::1]/v1"},
+        {"name": "custom", "base_url": "http://localhost:8000/v1"},
+        {"name": "vllm", "base_url": "http://203.0.113.5/v1"},
+        {"name": "custom", "base_url": "https://203.0.113.5/v1", "api_key_env": "MY_KEY"},
+    ],
+)
+def test_what_nobody_can_read_on_the_way_is_not_doubted(endpoint: dict[str, Any]) -> None:
+    assert plan(endpoint=endpoint).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        (
+            {"name": "dashscope-singapore"},
+            "DASHSCOPE_API_KEY goes to h.test, not to dashscope-intl",
+        ),
+        ({"name": "custom"}, "DASHSCOPE_API_KEY goes to h.test"),
+    ],
+)
+def test_a_key_that_goes_to_another_host_than_its_own_is_told(
+    endpoint: dict[str, Any], words: str
+) -> None:
+    doubts = plan(endpoint={**endpoint, "base_url": "https://h.test/v1"}).doubts
+    assert [doubt.rule for doubt in doubts] == ["key-goes-elsewhere"]
+    assert words in doubts[0].message
