@@ -173,12 +173,19 @@ def list_(
     """List all runs in a folder, the newest first."""
     from omni_batch.cli.render import out, runs_table
     from omni_batch.progress.current import current_runs
+    from omni_batch.store.read import broken_runs
+    from omni_batch.text import one_line
 
-    runs = current_runs(folder)
+    runs, broken = current_runs(folder), list(broken_runs(folder))
     if as_json:
-        print_json([record for _, record in runs])
-    else:
+        records = [record for _, record in runs]
+        lost = [{"run_id": run.run_id, "state": "broken", "reason": why} for run, why in broken]
+        print_json([*records, *lost])
+        return
+    if runs or not broken:
         out.print(runs_table(runs) if runs else f"no runs in {folder}")
+    for directory, why in broken:
+        out.print(one_line(f"{directory.root} is broken: {why}"), soft_wrap=True, markup=False)
 
 
 @app.command(epilog=example("report data/runs/captions-20261121-020000 --open"))

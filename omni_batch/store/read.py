@@ -36,6 +36,17 @@ def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
     yield from sorted(found, key=lambda pair: pair[1].created_at, reverse=True)
 
 
+def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
+    """Runs below a folder whose run.json can't be read, each with the reason."""
+    for path in sorted(folder.glob("[!.]*/run.json")):
+        directory = RunDir(path.parent)
+        if directory.items.exists():  # else it is another program's
+            try:
+                read_record(path)
+            except ConfigError as exc:
+                yield directory, str(exc)
+
+
 def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
     """All shards with any rows written, in manifest order."""
     found = (_written_shard(directory, shard_number) for shard_number in range(shards))

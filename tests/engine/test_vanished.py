@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import omni_batch
+from omni_batch.cli.main import app
 from omni_batch.config import Config
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
@@ -184,3 +186,13 @@ async def test_a_pipe_in_place_of_a_file_is_one_line(make_config: MakeConfig, na
     os.mkfifo(path)
     with pytest.raises((ConfigError, StorageError), match="is not a regular file"):
         omni_batch.RunHandle(directory.root).sql("select * from items, results")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"run_id": "b", "sta'])
+async def test_a_run_with_half_a_record_is_listed_as_broken(
+    make_config: MakeConfig, content: bytes
+) -> None:
+    directory = await finished(make_config(prompts(1)))
+    directory.record.write_bytes(content)
+    listed = CliRunner().invoke(app, ["list", str(directory.root.parent)])
+    assert f"{directory.root} is broken" in listed.stdout
