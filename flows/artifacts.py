@@ -1,8 +1,11 @@
 """What a run shows on Prefect's pages: the text of its progress bar, and a summary at its end."""
 
+from collections.abc import Iterable
+
 from prefect.artifacts import acreate_markdown_artifact
 
-from omni_batch.analytics.results import FailureGroup, failure_groups
+from omni_batch.analytics.results import FailureGroup, doubt_groups, failure_groups
+from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
@@ -16,12 +19,18 @@ async def publish_summary(directory: RunDir) -> None:
     """Put counts, tokens, failures and links on one Markdown artifact."""
     record = read_record(directory.record)
     groups = failure_groups(directory) if record.counts.failed else []
-    text = summary_markdown(directory, record, groups)
+    text = summary_markdown(directory, record, groups, doubt_groups(directory))
     await acreate_markdown_artifact(text, key="omni-batch-run", description=record.run_id)
 
 
-def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureGroup]) -> str:
+def summary_markdown(
+    directory: RunDir,
+    record: RunRecord,
+    groups: list[FailureGroup],
+    doubts: Iterable[DoubtGroup] = (),
+) -> str:
     """The final artifact's text."""
+    doubted = [*DoubtGroups(map(Doubt.read, record.warnings)).all(), *doubts]
     root = directory.root.resolve()
     links = [f"- [{name}]({(root / name).as_uri()})" for name in ("results", "audio", "run.json")]
     return "\n".join(
@@ -36,6 +45,7 @@ def summary_markdown(directory: RunDir, record: RunRecord, groups: list[FailureG
             "",
             *_endpoints(record),
             *_failures(groups),
+            *_doubts(doubted),
             *links,
         ]
     )
@@ -58,6 +68,17 @@ def _failures(groups: list[FailureGroup]) -> list[str]:
     for group in groups[:_GROUPS_SHOWN]:
         example = f"{group.example_item_id}: {group.example_message}"
         lines.append(f"| {group.items:,} | {group.error_kind} | {markdown_text(example)} |")
+    return [*lines, ""]
+
+
+def _doubts(groups: list[DoubtGroup]) -> list[str]:
+    if not groups:
+        return []
+    lines = ["| rows | warning | for example |", "|---:|---|---|"]
+    for group in groups:
+        rows = f"{group.rows:,}" if group.rows else "run"
+        example = f"{group.item_id}: {group.message}" if group.item_id else group.message
+        lines.append(f"| {rows} | {group.rule} | {markdown_text(example)} |")
     return [*lines, ""]
 
 

@@ -70,9 +70,9 @@ async def batch(
         if worked is not None:
             worked.set_exception(exc)
         raise
+    await watch.ask(publish_summary(directory))
     if worked is not None:
         worked.set_result(watch)
-    await watch.ask(publish_summary(directory))
     return _state(record, cancelled=watch.cancelled)
 
 
@@ -94,7 +94,7 @@ async def run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch] | No
     """Work on a prepared or interrupted run as a tagged flow run.
 
     Args:
-        worked: told how the work ended, which is before Prefect has taken it down.
+        worked: told how the work ended, before Prefect takes it down.
     """
     _WORKED.set(worked)
     with tags("omni-batch"):

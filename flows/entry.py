@@ -30,6 +30,7 @@ _FIRST_START_S = 120.0
 _HELLO_S = 10.0
 _PATIENCE_S = 10.0
 """For the last words to a server, once the work is done: by default Prefect tries for minutes."""
+_NO_PATIENCE_S = 1.0
 _left_open: list[asyncio.Runner] = []
 
 
@@ -74,18 +75,18 @@ async def _work(directory: RunDir) -> bool:
     flow = asyncio.ensure_future(run_flow(directory, worked))
     both: set[asyncio.Future[Any]] = {flow, worked}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait({flow}, timeout=_PATIENCE_S)
     if not worked.done():
         await flow
         raise ConfigError("Prefect did not start the flow run; add --no-prefect to do without it")
     watch = worked.result()
+    await asyncio.wait({flow}, timeout=_PATIENCE_S if watch.answers else _NO_PATIENCE_S)
     if watch.answers and not flow.done():
         log.warning("Prefect's API does not take the end of the flow run; its page is incomplete")
     return flow.done()
 
 
 def _reach_api() -> None:
-    with _alone_at_first_start():
+    with alone_at_first_start():
         try:
             with get_client(httpx_settings={"timeout": _HELLO_S}, sync_client=True) as client:
                 client.hello()
@@ -107,7 +108,7 @@ def _refusal(exc: Exception) -> str:
 
 
 @contextmanager
-def _alone_at_first_start() -> Iterator[None]:
+def alone_at_first_start() -> Iterator[None]:
     """Two servers at once that make the same database spoil it for each other."""
     home = PREFECT_HOME.value()
     with ExitStack() as stack:

@@ -65,8 +65,8 @@ class ManifestError(OmniBatchError):
     """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
     remedy = (
-        "The prompt could not be filled in from this row. Correct the row, or the template in "
-        "request.prompt."
+        "The prompt could not be filled in from this row, or speaks of a picture, sound or video "
+        "that the row has not. Correct the row, or the template in request.prompt."
     )
 
 

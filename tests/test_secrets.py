@@ -53,8 +53,10 @@ def everything_under(folder: Path) -> bytes:
 
 
 def echoes(key: str) -> list[bytes]:
-    said = b'{"error":{"code":"%s","message":"Incorrect API key provided: %s."},"id":"%s"}'
-    body = said % ((key.encode(),) * 3)
+    said = b'{"error":{"code":"%s","message":"%s: %s."},"id":"%s"}'
+    secret = key.encode()
+    body = said % (secret, b"This request can't be read", secret, secret)
+    denied = said % (secret, b"Incorrect API key provided", secret, secret)
     location = b"http://127.0.0.1:9/?api_key=" + key.encode()
     escaped = "".join(f"\\u{ord(sign):04x}" for sign in key).encode()
     coded = b64encode(f"Bearer {key}".encode())
@@ -78,7 +80,7 @@ def echoes(key: str) -> list[bytes]:
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + key.encode(),
         b"HTTP/1.1 302 X\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n",
         b"",
-        b"HTTP/1.1 401 X\r\n\r\n" + body,
+        b"HTTP/1.1 401 X\r\n\r\n" + denied,
     ]
 
 

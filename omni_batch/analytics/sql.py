@@ -21,6 +21,7 @@ from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, schema
+from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import list_runs, written_shards
 
 BATCH_ROWS = 2048
@@ -226,7 +227,9 @@ def _schemas(paths: list[Path]) -> list[pa.Schema]:
     """The different ones among the files, which are few."""
     found: list[pa.Schema] = []
     for path in paths:
-        columns = pyarrow.parquet.read_schema(path)
+        with storage_errors(path, "read", pa.ArrowException):
+            refuse_special(path)
+            columns = pyarrow.parquet.read_schema(path)
         if columns not in found:
             found.append(columns)
     return found

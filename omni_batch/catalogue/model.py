@@ -274,12 +274,17 @@ class Model(CatalogueEntry, frozen=True, kw_only=True):
             region: as in `regions`, or "international".
             currency: "CNY" or "USD"; None takes the region's own, the first in the file.
         """
-        for place in (region,) if region == MAINLAND else (region, ELSEWHERE):
-            rates = self.prices.get(place, {})
-            found = next(iter(rates), None) if currency is None else currency
-            if found in rates:
-                return Price(region=place, currency=found, **msgspec.structs.asdict(rates[found]))
-        return None
+        own = self.price_list(region, currency)
+        elsewhere = None if region == MAINLAND else self.price_list(ELSEWHERE, currency)
+        return own or elsewhere
+
+    def price_list(self, place: str, currency: str | None = None) -> Price | None:
+        """The list under just that name, a region's or an endpoint's; None where there is none."""
+        rates = self.prices.get(place, {})
+        found = next(iter(rates), None) if currency is None else currency
+        if found not in rates:
+            return None
+        return Price(region=place, currency=found, **msgspec.structs.asdict(rates[found]))
 
     def is_unverified(self, name: str) -> bool:
         """Whether a field, such as "limits.audio_max_s", rests on an assumption."""

@@ -46,8 +46,9 @@ def watching(directory: RunDir) -> Iterator[Callable[[str], None]]:
     """
     if err.is_terminal and not err.is_dumb_terminal:
         spinner = Spinner("dots", "Starting")
+        view = LiveView(directory, spinner)
         with Live(
-            get_renderable=lambda: _live(directory, spinner),
+            get_renderable=view.now,
             console=err,
             refresh_per_second=4,
             transient=True,
@@ -84,9 +85,18 @@ def show(directory: RunDir) -> None:
         out.print(Text(silence, style="yellow"))
 
 
-def _live(directory: RunDir, spinner: Spinner) -> RenderableType:
-    record = _record(directory)
-    return progress(record) if record and record.state == "running" else spinner
+class LiveView:
+    """What a terminal shows: what is waited for, and the progress from the run's begin on."""
+
+    def __init__(self, directory: RunDir, waiting: RenderableType) -> None:
+        self._directory, self._waiting = directory, waiting
+        self._begun = False
+
+    def now(self) -> RenderableType:
+        """At this moment. Once it has begun, a run stays in sight until Prefect is done as well."""
+        record = _record(self._directory)
+        self._begun = self._begun or (record is not None and record.state == "running")
+        return progress(record) if record and self._begun else self._waiting
 
 
 def _print_lines(directory: RunDir, ended: threading.Event) -> None:

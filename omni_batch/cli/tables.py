@@ -1,4 +1,4 @@
-"""Commands over the tables of finished and unfinished runs: sql, export, compare."""
+"""Commands over the tables of finished and unfinished runs: sql, verify, export, compare."""
 
 import os
 import sys
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from omni_batch.analytics.compare import Comparison
     from omni_batch.analytics.export.rows import ExportCounts
+    from omni_batch.analytics.verify import Verification
 
 
 class Format(StrEnum):
@@ -93,6 +94,51 @@ def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) 
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(epilog=example("verify data/runs/captions-20261121-020000"))
+def verify(
+    run_dir: RunPath,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Let resume ask again for what is damaged or gone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether a run directory is whole: rows, speech to the last byte, sums; sends nothing.
+
+    Exit codes: 0 all that should be there is there, 1 something is not, 2
+    not a run directory, or a process works on it.
+    """
+    from omni_batch.analytics.verify import verify_run
+    from omni_batch.store import RunDir
+
+    found = verify_run(RunDir(run_dir), repair=repair)
+    if as_json:
+        print_json(found)
+    else:
+        _print_verification(run_dir, found, repair=repair)
+    raise typer.Exit(1 if found.problems else 0)
+
+
+def _print_verification(run_dir: Path, found: "Verification", *, repair: bool) -> None:
+    from omni_batch.cli.render import out
+    from omni_batch.text import one_line
+
+    def say(line: str) -> None:
+        out.print(one_line(line), soft_wrap=True, markup=False)
+
+    for problem in found.listed:
+        say(problem)
+    if found.problems > len(found.listed):
+        say(f"and {found.problems - len(found.listed):,} more")
+    say(
+        f"{found.problems:,} problems; {found.rows:,} of {found.items:,} rows and "
+        f"{found.speech_files:,} files of speech were looked at ({found.state})"
+    )
+    if repair and found.problems:
+        say(f"{found.to_be_asked:,} rows are to be asked for: omni-batch resume {run_dir}")
+    elif found.problems:
+        say(f"make it fit to be resumed with: omni-batch verify {run_dir} --repair")
 
 
 @app.command(epilog=example("export data/runs/captions-20261121-020000 --to hf captions"))

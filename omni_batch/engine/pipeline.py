@@ -5,11 +5,14 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
+import msgspec
+
 from omni_batch.engine.run import Run, open_run
 from omni_batch.engine.shard import process_shard
 from omni_batch.engine.supervise import Background, supervised
-from omni_batch.errors import Interrupted, OmniBatchError, out_of_memory
+from omni_batch.errors import Interrupted, OmniBatchError, StorageError, out_of_memory
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.census import shortage_of_files
 
 ShardRunner = Callable[[Run, int], Awaitable[None]]
 _ACTIVE: ContextVar[Run] = ContextVar("active_run")
@@ -38,6 +41,7 @@ async def execute(
         run.write_record("running")  # where nothing can be written, nothing is sent
         try:
             await _run_shards(run, run_shard or process_shard, background)
+            _count(run)
         finally:
             _finish(run)
     return run.record
@@ -66,6 +70,15 @@ async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
         if reason is None:
             raise
         run.stop(reason)
+
+
+def _count(run: Run) -> None:
+    """Whoever says "finished" has counted the rows, and seen the files that they name."""
+    if run.stopping.is_on:
+        return
+    counted = msgspec.structs.replace(run.record, state="finished")
+    if lack := shortage_of_files(run.directory, counted):
+        run.stop(StorageError(lack))
 
 
 def _finish(run: Run) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from omni_batch.errors import ConfigError, item_kinds
+from omni_batch.errors import ConfigError, StorageError, item_kinds
 from omni_batch.planning.learned_limits import carry_over
 from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
+from omni_batch.store.census import shortage
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import failed_rows, reopen
 from omni_batch.text import did_you_mean
@@ -41,6 +42,8 @@ def reopen_failed(
                 f"run {directory.root} is {record.state}; finish it with: "
                 f"omni-batch resume {directory.root}"
             )
+        if lack := shortage(directory, record):
+            raise StorageError(lack)
         config = changed_config(record, overrides)
         chosen = {n: failed_rows(directory, n, kinds) for n in range(record.shards)}
         items = sum(map(len, chosen.values()))

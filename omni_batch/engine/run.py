@@ -1,7 +1,7 @@
 """A run under way: what its items share. One process, one event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +10,7 @@ from pathlib import Path
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
+from omni_batch.doubts import Doubt
 from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.connect import connect
 from omni_batch.engine.router import EndpointRouter
@@ -34,6 +35,7 @@ from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import read_record
+from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
 
 
@@ -103,6 +105,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         observers = await _observers(plan, record.run_id, stack)
         source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         stopping = StopSwitch()
+        damages = await asyncio.to_thread(mend, directory, record)
         ledger = await _ledger(plan, directory, record, observers, stopping)
         run = Run(
             directory=directory,
@@ -115,6 +118,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             stopping=stopping,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
+        run.publisher.warn(_losses(record, ledger.counts, damages))
         if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.doubts)
         yield run
@@ -155,6 +159,18 @@ def _gate(plan: Plan, ledger: Ledger, stopping: StopSwitch) -> BudgetGate:
 
     budget = plan.config.budget
     return BudgetGate(Reservations(budget, ledger.estimates, pricing), ledger, stopping)
+
+
+def _losses(record: RunRecord, found: Counts, damages: Sequence[str]) -> Iterator[Doubt]:
+    """What an earlier process had, and what can't be found any more."""
+    before = record.counts
+    lost = before.succeeded - before.reused - (found.succeeded - found.reused)
+    if lost > 0:
+        where = f" ({damages[0]})" if damages else ""
+        message = f"{lost} answers that were paid for are gone{where}; they are asked for again"
+        yield Doubt("answers-gone", message)
+    elif damages:
+        yield Doubt("run-damaged", f"{damages[0]}; what was left of it is used")
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:

@@ -29,8 +29,9 @@ async def process_shard(run: Run, shard_number: int) -> None:
     await asyncio.to_thread(drop_unclaimed, directory, waiting)
     with Journal(directory.journal(shard_number), directory.disk) as journal:
         await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
-    if not run.stopping.is_on:
-        await in_thread(write_parts, directory, shard_number)
+        if not run.stopping.is_on:
+            rows = {item.row_number for item in items}
+            await in_thread(write_parts, directory, shard_number, rows, journal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class CheckedItems:
 
     def _checked(self, row: ManifestRow, number: int) -> Item | None:
         try:
-            item = self._manifest.item(row, number)
+            item, suspects = self._manifest.read(row, number)
             if self._plan.template is not None and item.prompt is None:
                 self._check_columns(tuple(row.cells))
             turns = messages_of(item, self._plan.config.request.prompt)
@@ -59,9 +59,8 @@ class CheckedItems:
             self._problems.add(row.where, exc)
             return None
         self._questions.see(item, turns)
-        if suspects := self._manifest.suspects(row):
-            is_well = self._manifest.judge(row, suspects, _given(item, turns))
-            return item if is_well else None
+        if suspects and not self._manifest.judge(row, suspects, _given(item, turns)):
+            return None
         return item
 
     def _check_columns(self, columns: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.store.census import shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
@@ -106,11 +107,15 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
         overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
 
     Raises:
-        ConfigError: it is finished, or a key or value is wrong or would change the answers.
+        ConfigError: it is finished and whole, or a key or value is wrong or would change the
+            answers.
     """
     record = read_record(directory.record)
     if record.state == "finished":
-        raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
+        lack = shortage_of_files(directory, record)
+        if lack is None:
+            raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
+        record = msgspec.structs.replace(record, state="stopped", reason=lack, finished_at=None)
     changed = changed_config(record, overrides)
     disk = Disk(durable=changed["durability"] == "disk")
     with directory.owned():

@@ -66,7 +66,7 @@ class ResolvedEndpoint:
         model, profile = self.model, self.profile
         if model is None:
             return None
-        own = model.price(self.name) or model.price(profile.name)
+        own = model.price_list(self.name) or model.price_list(profile.name)
         price = model.price(profile.region) if profile.region else None
         return own or (scaled(price, profile.price_factor) if price else None)
 

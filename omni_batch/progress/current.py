@@ -9,6 +9,7 @@ import msgspec
 from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
+from omni_batch.store.census import shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -20,6 +21,8 @@ DEAD = "its process ended without finishing (killed, out of memory, or the machi
 def current_record(directory: RunDir) -> RunRecord:
     """The record of a run; one that says `running` while nobody holds its lock is interrupted.
 
+    One that says `finished` while rows of it are gone is stopped, with what is gone as its reason.
+
     The last word of a dead process may be a second old, so its counts are taken from what it wrote.
 
     Raises:
@@ -27,6 +30,8 @@ def current_record(directory: RunDir) -> RunRecord:
         StorageError: a table of a dead run can't be read.
     """
     record = read_record(directory.record)
+    if record.state == "finished" and (lack := shortage(directory, record)):
+        return msgspec.structs.replace(record, state="stopped", reason=lack)
     if record.state != "running" or _is_alive(directory, record):
         return record
     record = read_record(directory.record)  # it may have ended in an orderly way just now

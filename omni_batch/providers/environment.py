@@ -29,6 +29,7 @@ _SCHEMES: dict[str, ProxyScheme] = {
     "socks5h": "socks5h",
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_THIS_MACHINE = "localhost,127.0.0.1,::1"
 _SEPARATORS = re.compile(r"[,;\s]+")
 _BRACKETED = re.compile(r"\[([^\]%]+)(?:%[^\]]*)?\](/\d+)?(?::(\d+))?")
 _PLAIN_LOGIN = re.compile(r"[\w.~!$&'()*+,;=:%-]*", re.ASCII)  # RFC 3986, userinfo
@@ -127,17 +128,20 @@ def read_proxy(variable: str, value: str) -> Proxy:
 
 
 def environment_for_httpx() -> dict[str, str]:
-    """Proxy variables as httpx can read them, by the names they have: what it knows by another name
-    or can't read at all would end a client at its making.
+    """Proxy variables as httpx can read them, which else fails when a client is made.
+
+    This machine is an exception there too: a server on it is reached without a proxy.
     """
-    names = {name: value for name, value in os.environ.items() if value}
-    exceptions = {name: value for name, value in names.items() if name.lower() == "no_proxy"}
-    proxies = {
+    changed = {
         name: f"socks5{value.strip()[5:]}"
-        for name, value in names.items()
+        for name, value in os.environ.items()
         if name.lower().endswith("_proxy") and value.strip().lower().startswith("socks://")
     }
-    return proxies | {name: readable_exceptions(value) for name, value in exceptions.items()}
+    if Proxies.of_environment().by_scheme:
+        names = [name for name in os.environ if name.lower() == "no_proxy"] or ["NO_PROXY"]
+        for name in names:
+            changed[name] = readable_exceptions(f"{os.environ.get(name, '')},{_THIS_MACHINE}")
+    return changed
 
 
 def check_proxies() -> None:
@@ -146,7 +150,8 @@ def check_proxies() -> None:
     Raises:
         ConfigError: as for `check_environment`.
     """
-    for scheme, url in Proxies.of_environment().by_scheme.items():
+    proxies = Proxies.of_environment()
+    for scheme, url in proxies.by_scheme.items() if "*" not in proxies.exceptions else ():
         read_proxy(_variable(scheme), url)
 
 
@@ -155,7 +160,8 @@ def readable_exceptions(value: str) -> str:
 
     They are put as URLs, which mean the same here.
     """
-    return ",".join(filter(None, map(_readable, _SEPARATORS.split(value))))
+    entries = map(_readable, _SEPARATORS.split(value))
+    return ",".join(dict.fromkeys(filter(None, entries)))
 
 
 def _readable(entry: str) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -102,6 +103,12 @@ def reason_of(exc: Exception) -> str:
     if isinstance(exc, OSError) and exc.errno is not None:
         return _IN_WORDS.get(exc.errno) or os.strerror(exc.errno).lower()
     return str(exc) or type(exc).__name__
+
+
+def refuse_special(path: Path) -> None:
+    """Raise OSError for a pipe or a device in place of a file: reading it could wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
 
 
 def _hidden_reason(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import ManifestError
-from omni_batch.store.disk import storage_errors
+from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import part_batches
 from omni_batch.types import Item
 
@@ -133,6 +133,7 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
     """The items of one shard."""
     start = shard_number * shard_size
     with storage_errors(path, "read", pa.ArrowException):
+        refuse_special(path)
         metadata = _metadata(path, path.stat().st_mtime_ns)
         with pq.ParquetFile(path, metadata=metadata) as file:
             group_rows = metadata.row_group(0).num_rows

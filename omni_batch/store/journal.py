@@ -5,15 +5,24 @@ next line is written.
 """
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from omni_batch.errors import StorageError
-from omni_batch.store.disk import PROCESS, Disk, in_thread, reason_of, storage_errors
+from omni_batch.store.disk import (
+    PROCESS,
+    Disk,
+    in_thread,
+    reason_of,
+    refuse_special,
+    storage_errors,
+)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -26,6 +35,18 @@ class Entry(msgspec.Struct, frozen=True):
     attempts: list[dict[str, Any]]
 
 
+class Salvage(NamedTuple):
+    """What a journal holds after another program has had its hands on it."""
+
+    entries: list[Entry]
+    damaged: int
+    """Lines that are no entry."""
+    cut: int
+    """Lines of which only the last entry is whole: the file was cut, then written on."""
+
+
+_ENTRY_START = b'{"result":'
+"""Within an entry these quotes would be escaped, and no row has such a column."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
 
@@ -38,8 +59,11 @@ class Journal:
         self._disk = disk
         self._syncing = asyncio.Lock()
         self._synced_bytes = -1  # not even its name is on the disk
+        self._is_done = False
         with storage_errors(path, "opened"):
-            self._file = path.open("ab", buffering=0)  # each line reaches the system at once
+            if path.exists():
+                refuse_special(path)
+            self._file = path.open("a+b", buffering=0)  # each line reaches the system at once
             self._whole_bytes = path.read_bytes().rfind(b"\n") + 1
             disk.cut(self._file.fileno(), self._whole_bytes)
 
@@ -50,7 +74,8 @@ class Journal:
             self._disk.append(self._file.fileno(), line)
         except OSError as exc:
             with suppress(OSError):  # items in flight still append: never behind half a line
-                self._disk.cut(self._file.fileno(), self._whole_bytes)
+                size_bytes = os.fstat(self._file.fileno()).st_size
+                self._disk.cut(self._file.fileno(), min(self._whole_bytes, size_bytes))
             raise StorageError(f"{self._path} can't be written: {reason_of(exc)}") from exc
         self._whole_bytes += len(line)
 
@@ -75,11 +100,42 @@ class Journal:
             if self._synced_bytes < 0:
                 self._disk.sync_path(self._path.parent)
 
+    def entries(self) -> list[Entry]:
+        """All that was appended and is still there, also where the file has lost its name."""
+        return salvaged(BytesIO(self._content())).entries
+
+    def remove(self) -> None:
+        """Its entries have a better place."""
+        self._is_done = True
+        self._disk.remove(self._path)
+
+    def _content(self) -> bytes:
+        with storage_errors(self._path, "read"):
+            self._file.seek(0)  # lines are appended at the end all the same
+            return self._file.readall()
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def _put_back(self) -> None:
+        """A cleaner may have taken the name; what the file holds has been paid for."""
+        with storage_errors(self._path, "written"):
+            self._path.parent.mkdir(exist_ok=True)
+            draft = self._path.with_name(f"{self._path.name}.part")
+            self._disk.replace(self._path, draft, self._content())
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            if not self._is_done and not self._is_in_place():
+                self._put_back()
+        finally:
+            self._file.close()
 
 
 def read_journal(path: Path) -> Iterator[Entry]:
@@ -89,7 +145,45 @@ def read_journal(path: Path) -> Iterator[Entry]:
     """
     if not path.exists():
         return
-    with storage_errors(path, "read", msgspec.DecodeError), path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield _decoder.decode(line)
+    with storage_errors(path, "read", msgspec.DecodeError):
+        refuse_special(path)
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield _decoder.decode(line)
+
+
+def salvage_journal(path: Path) -> Salvage:
+    """The same, without what is damaged."""
+    if not path.exists():
+        return Salvage([], 0, 0)
+    with storage_errors(path, "read"):
+        refuse_special(path)
+        with path.open("rb") as file:
+            return salvaged(file)
+
+
+def salvaged(lines: Iterable[bytes]) -> Salvage:
+    """Every entry that is whole. One may stand behind the half of another: a cut went before it."""
+    entries, damaged, cut = [], 0, 0
+    for line in lines:
+        if line.endswith(b"\n"):
+            start = max(0, line.rfind(_ENTRY_START))
+            entry = _entry(line[start:])
+            if entry is None:
+                damaged += 1
+            else:
+                cut += start > 0
+                entries.append(entry)
+    return Salvage(entries, damaged, cut)
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        entry = _decoder.decode(line)
+    except msgspec.DecodeError:
+        return None
+    rows = [*entry.attempts, *([] if entry.result is None else [entry.result])]
+    numbered = all(isinstance(row.get("row_number"), int) for row in rows)
+    counted = all(isinstance(attempt.get("number"), int) for attempt in entry.attempts)
+    return entry if numbered and counted else None

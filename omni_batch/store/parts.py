@@ -1,7 +1,9 @@
 """Journal → Parquet: a finished shard becomes one part of each table."""
 
 import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,18 +11,50 @@ import pyarrow.parquet as pq
 from omni_batch.errors import StorageError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
 from omni_batch.store.disk import reason_of, storage_errors
-from omni_batch.store.journal import read_journal
+from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.run_dir import RunDir
 
 
-def write_parts(directory: RunDir, shard_number: int) -> None:
-    """Write both parts in manifest order, then drop the journal, which stays if one fails."""
-    journal = directory.journal(shard_number)
-    results, attempts = journaled(journal)
+def write_parts(
+    directory: RunDir,
+    shard_number: int,
+    rows: Collection[int] | None = None,
+    journal: Journal | None = None,
+) -> None:
+    """Write both parts in manifest order, then drop the journal, which stays if one fails.
+
+    Args:
+        rows: row numbers of the shard, where the parts must have exactly these.
+        journal: where it is open; it is whole then, even where its file has lost its name.
+
+    Raises:
+        StorageError: disk full or not writable, or rows that were finished are gone.
+    """
+    path = directory.journal(shard_number)
+    results, attempts = _tables(journal.entries(), path) if journal else journaled(path)
+    if rows is not None:
+        _refuse_other_rows(path, results["row_number"].to_pylist(), rows)
     # Attempts first: the part of results marks the shard as done.
     _write(directory, attempts, directory.attempts(shard_number))
     _write(directory, results, directory.results(shard_number))
-    directory.disk.remove(journal)
+    if journal:
+        journal.remove()
+    else:
+        directory.disk.remove(path)
+
+
+def _refuse_other_rows(journal: Path, found: list[int], wanted: Collection[int]) -> None:
+    lost, foreign = set(wanted) - set(found), set(found) - set(wanted)
+    if lost:
+        raise StorageError(
+            f"{len(lost)} of {len(wanted)} rows that were finished are gone from {journal}: "
+            "another program removed or cut it while the run worked; resume asks for them again"
+        )
+    if foreign:
+        raise StorageError(
+            f"{journal} has rows of another shard, such as row {min(foreign)}; another program "
+            "changed it while the run worked; resume leaves them out"
+        )
 
 
 def drop_leftovers(directory: RunDir, shards: int) -> None:
@@ -55,13 +89,30 @@ def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
 
 def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
     """(results, attempts) of a journal, in manifest order. Each line must be a finished item."""
+    return _tables(list(read_journal(journal)), journal)
+
+
+def merged(
+    entries: Iterable[Entry],
+) -> tuple[dict[int, dict[str, Any]], dict[tuple[int, int], dict[str, Any]]]:
+    """Results by row, attempts by row and number: each once, the first that was written."""
+    results: dict[int, dict[str, Any]] = {}
+    attempts: dict[tuple[int, int], dict[str, Any]] = {}
+    for entry in entries:
+        if entry.result is not None:
+            results.setdefault(entry.result["row_number"], entry.result)
+        for row in entry.attempts:
+            attempts.setdefault((row["row_number"], row["number"]), row)
+    return results, attempts
+
+
+def _tables(entries: list[Entry], journal: Path) -> tuple[pa.Table, pa.Table]:
     try:
-        entries = list(read_journal(journal))
-        results = [entry.result for entry in entries if entry.result is not None]
-        attempts = [row for entry in entries for row in entry.attempts]
-        results.sort(key=lambda row: row["row_number"])
-        attempts.sort(key=lambda row: (row["row_number"], row["number"]))
-        return table(RESULT_COLUMNS, results), table(ATTEMPT_COLUMNS, attempts)
+        results, attempts = merged(entries)
+        return (
+            table(RESULT_COLUMNS, [results[row] for row in sorted(results)]),
+            table(ATTEMPT_COLUMNS, [attempts[key] for key in sorted(attempts)]),
+        )
     except (KeyError, TypeError, ValueError, pa.ArrowException) as exc:
         raise StorageError(
             f"{journal} contains a line that is not a finished item: {exc!r}"

@@ -4,7 +4,7 @@ Tables of another version get today's columns: missing ones are null, unknown on
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from omni_batch.errors import ConfigError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
-from omni_batch.store.disk import storage_errors
+from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.parts import journaled
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -56,8 +56,17 @@ def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
-    for shard in written_shards(directory, shards):
-        yield _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+    for shard_number in range(shards):
+        if found := read_shard(directory, shard_number):
+            yield found
+
+
+def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
+    """(results, attempts) of a shard so far; None where nothing is written."""
+    shard = _written_shard(directory, shard_number)
+    if shard is None:
+        return None
+    return _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
@@ -82,14 +91,29 @@ def part_batches(
     path: Path, rows: int, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """A Parquet file of a run, at most `rows` rows at a time, whole or some columns of it."""
-    with storage_errors(path, "read", pa.ArrowException), pq.ParquetFile(path) as file:
+    with _open_part(path) as file:
         yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     """The same at once."""
-    with storage_errors(path, "read", pa.ArrowException), pq.ParquetFile(path) as file:
+    with _open_part(path) as file:
         return file.read(columns=columns)
+
+
+def part_rows(path: Path) -> int:
+    """How many rows a Parquet file has, by its footer."""
+    with _open_part(path) as file:
+        rows: int = file.metadata.num_rows
+        return rows
+
+
+@contextmanager
+def _open_part(path: Path) -> Iterator[pq.ParquetFile]:
+    with storage_errors(path, "read", pa.ArrowException):
+        refuse_special(path)
+        with pq.ParquetFile(path) as file:
+            yield file
 
 
 def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:

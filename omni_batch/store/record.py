@@ -11,7 +11,7 @@ import msgspec
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, refuse_special, storage_errors
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
@@ -60,6 +60,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Number of shards."""
         return -(-self.items // self.shard_size)
 
+    def shard_rows(self, shard_number: int) -> range:
+        """Row numbers of a shard."""
+        start = shard_number * self.shard_size
+        return range(start, min(start + self.shard_size, self.items))
+
     @property
     def in_flight(self) -> int:
         """Requests in progress."""
@@ -86,6 +91,7 @@ def read_record(path: Path) -> RunRecord:
         ConfigError: there is none, or another program wrote it.
     """
     try:
+        refuse_special(path)
         return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except FileNotFoundError:
         raise ConfigError(

@@ -245,8 +245,8 @@ class Assembler:
             raise StreamError(f"{how} without its end mark [DONE]: the speech may be cut")
         if self._bill_proves_end and not vouched_for(self.usage):
             raise StreamError(
-                "the bill behind the reply does not say what was billed, so the gateway made it "
-                "up, and the end too: the reply was cut behind it"
+                "the usage has no details, as whole replies through this gateway have: it made up "
+                "the end of a reply that was cut"
             )
         return reason
 

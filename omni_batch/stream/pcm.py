@@ -77,7 +77,7 @@ class PcmDecoder:
         rest = (self._header or b"") + self._behind + _decode_piece(self._group)
         if is_wav(rest):
             raise StreamError("speech ended in its WAV header, before any sound")
-        if self._header and (name := format_of(rest)):
+        if self._header and (name := format_of(rest, is_all=True)):
             raise refuse_format(name)
         self._group, self._header = b"", None
         last = self._whole_samples(rest)

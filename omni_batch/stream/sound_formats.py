@@ -40,14 +40,18 @@ class WavHeader(NamedTuple):
     """None where the header doesn't know."""
 
 
-def format_of(start: bytes) -> str | None:
-    """The name of the format that begins so; None for plain samples, or too few bytes to tell."""
+def format_of(start: bytes, *, is_all: bool = False) -> str | None:
+    """The name of the format that begins so; None for plain samples, or too few bytes to tell.
+
+    Args:
+        is_all: nothing follows.
+    """
     for name, signs in _SIGNS.items():
         if all(start[at : at + len(sign)] == sign for at, sign in signs):
             return name
     if start[4:8] == _MP4_SIGN:
         return "MP4"
-    return _frames_of(start)
+    return _frames_of(start, is_all=is_all)
 
 
 def may_become_format(start: bytes) -> bool:
@@ -123,15 +127,14 @@ _KBIT_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _RATES_HZ = (44_100, 48_000, 32_000)
 
 
-def _frames_of(start: bytes) -> str | None:
+def _frames_of(start: bytes, *, is_all: bool) -> str | None:
     """Two sync words one frame apart: samples hold that once in millions of beginnings."""
     frame_bytes = _frame_bytes(start)
     if frame_bytes is None:
         return None
     following = start[frame_bytes : frame_bytes + 2]
-    if following != start[: len(following)]:
-        return None
-    if len(following) < 2 and len(start) != frame_bytes:
+    is_alone = is_all and len(start) == frame_bytes
+    if not is_alone and following != start[:2]:
         return None
     return "MP3" if start[1] in _MP3_STARTS else "AAC"
 

@@ -129,7 +129,7 @@ class Bill:
             return
         zero = self._usage or (Usage(0, 0, 0) if self._zero else None)
         if zero is None:
-            message = "the service sent no usage; tokens and cost are unknown"
+            message = "the service sent no readable usage; tokens and cost are unknown"
             yield Doubt("usage-missing", message)
         else:
             yield Doubt(

@@ -279,7 +279,7 @@ def test_a_broken_part_leaves_no_half_export(tmp_path: Path, to: Any) -> None:
     part.write_bytes(part.read_bytes()[:-10])
     with pytest.raises(StorageError, match="part-00001"):
         export_run(run, to, tmp_path / "out" / "deep")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out" / "deep").exists()
 
 
 def test_speech_outside_the_run_directory_is_not_embedded(run: RunDir, tmp_path: Path) -> None:

@@ -413,13 +413,16 @@ def test_failures_that_differ_by_names_and_numbers_are_one_group(tmp_path: Path)
     failure = failures(
         tmp_path,
         (
-            f"HTTP 400: photos/{n}.jpg has {n} pixels, see 'this {n}' in request 8f1d-{n:06}"
+            f"HTTP 400: photos/{n}.jpg has {n} pixels, see 'this {n}' in request 8f1d-{n:06}, "
+            "can't be sent and can't be cut"
             for n in range(1000)
         ),
     )
     (group,) = failure.patterns
     assert (failure.items, group.items, len(group.examples)) == (1000, 1000, 5)
-    assert group.pattern == "HTTP 400: … has … pixels, see … in request …"
+    assert group.pattern == (
+        "HTTP 400: … has … pixels, see … in request … can't be sent and can't be cut"
+    )
     assert [example.item_id for example in group.examples] == ["i0", "i1", "i2", "i3", "i4"]
 
 

@@ -219,3 +219,13 @@ def test_a_run_whose_process_died_is_interrupted(
 def test_watching_a_run_that_has_ended_ends_at_once(tmp_path: Path) -> None:
     write_record(tmp_path / "run.json", replace(RUN, state="finished"))
     render_run.watch(RunDir(tmp_path))
+
+
+def test_a_run_stays_in_sight_from_its_begin_to_the_end_of_the_display(tmp_path: Path) -> None:
+    view = render_run.LiveView(RunDir(tmp_path), "waiting")
+    assert view.now() == "waiting"
+    write_record(tmp_path / "run.json", replace(RUN, state="interrupted"))  # it is resumed
+    assert view.now() == "waiting"
+    for state in ("running", "finished"):
+        write_record(tmp_path / "run.json", replace(RUN, state=state))
+        assert view.now() != "waiting"

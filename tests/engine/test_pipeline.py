@@ -58,7 +58,7 @@ async def test_every_kind_of_input_is_answered_in_text_and_speech(make_config: M
     for row in rows.values():  # two independent readings of the token rules agree on all media
         billed = row["prompt_tokens"]
         assert billed is None or abs(row["estimated_prompt_tokens"] - billed) <= 12, row["item_id"]
-    for item_id, hint in (("broken-image", "truncated"), ("missing-file", "does not exist")):
+    for item_id, hint in (("broken-image", "cut off"), ("missing-file", "does not exist")):
         assert rows[item_id]["status"] == "failed"
         assert rows[item_id]["error_kind"] == "media_error"
         assert hint in rows[item_id]["error_message"]

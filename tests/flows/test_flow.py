@@ -2,16 +2,22 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from flows.artifacts import summary_markdown
 from omni_batch.analytics.results import FailureGroup
-from omni_batch.simulator import Simulator, reply
+from omni_batch.doubts import DoubtGroup
+from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
@@ -119,17 +125,242 @@ def test_a_key_may_come_from_a_secret_block(
     assert (alone.returncode, "reads the block model-studio" in alone.stderr) == (2, True)
 
 
+# --- a server that dies, and buttons ---
+
+
+class Relay:
+    """The way to a server, which can be closed."""
+
+    def __init__(self, url: str) -> None:
+        self._there = urlsplit(url)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._open = [self._listening]
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection((str(self._there.hostname), self._there.port))
+                self._open += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, here: socket.socket, there: socket.socket) -> None:
+        with suppress(OSError):
+            while data := here.recv(2**16):
+                there.sendall(data)
+            there.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Simulator]:
+    """A service that takes 0.1 s for an answer, and a config of 80 rows in 8 shards."""
+    write_csv(tmp_path / "rows.csv", prompts(80))
+    with Simulator(SimulatorOptions(first_chunk_s=0.1)) as simulator:
+        url = simulator.base_url
+        (tmp_path / "config.yaml").write_text(
+            f"manifest: {{path: {tmp_path}/rows.csv}}\noutput: {tmp_path}/runs\nshard_size: 10\n"
+            f"endpoint: {{name: custom, base_url: '{url}', api_key_env: {KEY_ENV}}}\n"
+            "quota: {max_in_flight: 1, requests_per_minute: 1e9, tokens_per_minute: 1e12}\n"
+        )
+        yield simulator
+
+
+def begin(tmp_path: Path, url: str, run_id: str, slow: Simulator) -> subprocess.Popen[str]:
+    """The command line at work, with a shard behind it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "omni_batch", "run", "config.yaml", "--run-id", run_id],
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": url, KEY_ENV: KEY},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(slow.requests) < 15:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return process
+
+
+def test_a_server_that_dies_costs_its_page_and_nothing_else(
+    prefect_server: str, tmp_path: Path, slow: Simulator
+) -> None:
+    relay = Relay(prefect_server)
+    process = begin(tmp_path, relay.url, "orphan", slow)
+    relay.close()
+    output, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "finished: 80 succeeded" in output
+    assert len(slow.requests) == 80
+    assert said.count("the run goes on without its page") == 1
+    assert "Traceback" not in said
+    assert "ERROR" not in said
+
+
+@pytest.mark.parametrize("state", ["CANCELLING", "CANCELLED"])
+def test_a_run_that_is_cancelled_on_its_page_stops_in_order(
+    prefect_server: str, tmp_path: Path, slow: Simulator, state: str
+) -> None:
+    run_id = f"unwanted-{state.lower()}"
+    process = begin(tmp_path, prefect_server, run_id, slow)
+    asyncio.run(_press(run_id, state))
+    output, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "its flow run was cancelled in Prefect" in output
+    counts = read_record(tmp_path / "runs" / run_id / "run.json").counts
+    assert counts.succeeded == len(slow.requests) < 80
+    assert asyncio.run(_press(run_id)) == "CANCELLED"
+
+
+async def _press(name: str, state: str | None = None) -> str:
+    """Set the state of a flow run, as the buttons of its page do; return what it was."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.objects import State, StateType
+
+    async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+        (flow_run,) = await client.read_flow_runs(flow_run_filter=named)
+        if state is not None:
+            new: State[None] = State(type=StateType(state))
+            await client.set_flow_run_state(flow_run.id, new, force=state == "CANCELLED")
+    assert flow_run.state is not None
+    return flow_run.state.type.value
+
+
+_TRIED_AGAIN = """
+import asyncio, sys
+from prefect import get_client
+from prefect.flow_engine import run_flow_async
+from prefect.states import Scheduled
+from flows.batch import batch
+
+async def main(parameters):
+    async with get_client() as client:
+        flow_run = await client.create_flow_run(batch, parameters=parameters)
+        for _ in range(2):
+            await run_flow_async(batch, flow_run, parameters, return_type="state")
+            again = Scheduled(name="AwaitingRetry")
+            await client.set_flow_run_state(flow_run.id, again, force=True)
+            flow_run = await client.read_flow_run(flow_run.id)
+
+asyncio.run(main({"config": sys.argv[1]}))
+"""
+
+
+def test_a_flow_run_that_is_retried_goes_on_with_its_own_directory(
+    prefect_server: str, tmp_path: Path, simulator: Simulator
+) -> None:
+    simulator.script(reply.status(400, message="no"), *[reply.normal()] * 3)
+    write_csv(tmp_path / "rows.csv", prompts(3))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"manifest: {{path: {tmp_path}/rows.csv}}\noutput: {tmp_path}/runs\n"
+        f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
+        "quota: {max_in_flight: 1}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _TRIED_AGAIN, str(config)],
+        env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert read_record(run_dir / "run.json").counts.succeeded == 3
+    assert len(simulator.requests) == 4  # the failed one again, and no other
+
+
+# --- no server, or none that can be used ---
+
+
+def test_a_run_that_prefect_refuses_leaves_its_name_free(tmp_path: Path) -> None:
+    write_csv(tmp_path / "rows.csv", prompts(2))
+    (tmp_path / "config.yaml").write_text("manifest: {path: rows.csv}\nendpoint: {name: simulator}")
+    command = [sys.executable, "-m", "omni_batch", "run", "config.yaml", "--run-id", "r"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Prefect's API at http://127.0.0.1:9/api can't be reached: start it" in done.stderr
+    assert not list((tmp_path / "data" / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PREFECT_LOGGING_LEVEL", "verbose", "PREFECT_LOGGING_LEVEL = verbose: Input should be"),
+        ("PREFECT_API_REQUEST_TIMEOUT", "soon", "PREFECT_API_REQUEST_TIMEOUT = soon: Input should"),
+        ("PREFECT_HOME", "broken", "broken/profiles.toml can't be read"),
+    ],
+)
+def test_settings_of_prefect_that_are_wrong_are_named(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "profiles.toml").write_text("active = [[[")
+    done = subprocess.run(
+        [sys.executable, "-c", "import flows"],
+        cwd=tmp_path,
+        env={**os.environ, variable: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_first_starts_at_once_wait_for_the_one_that_makes_the_database(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from flows.entry import alone_at_first_start
+
+    begun: list[str] = []
+
+    def start(name: str) -> None:
+        own = temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL})
+        with own, alone_at_first_start():
+            begun.append(name)
+            if name == "first":
+                second.start()
+                second.join(0.3)
+                assert begun == ["first"]
+                (tmp_path / "prefect.db").touch()
+            if name == "third":  # from now on they need not wait for each other
+                start("fourth")
+
+    second = threading.Thread(target=start, args=["second"])
+    start("first")
+    second.join()
+    start("third")
+    assert begun == ["first", "second", "third", "fourth"]
+
+
 @pytest.mark.parametrize("cwd", [ROOT, ROOT / "docs"])
 def test_a_deployment_names_the_flow_by_its_path(cwd: Path) -> None:
     entrypoint = f"{os.path.relpath(ROOT / 'flows' / 'batch.py', cwd)}:batch"
     code = f"""if True:
         from prefect.flows import load_flow_from_entrypoint
         flow = load_flow_from_entrypoint({entrypoint!r})
-        print(flow.name, flow.fn.__globals__["keep_progress"].__name__)
+        print(flow.name, flow.fn.__globals__["publish_summary"].__name__)
         """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.stdout == "omni-batch keep_progress\n", done.stderr
+    assert done.stdout == "omni-batch publish_summary\n", done.stderr
 
 
 def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> None:
@@ -178,8 +409,12 @@ def test_the_summary_says_what_failed_and_text_can_not_break_its_table(tmp_path:
         created_at=datetime.now(UTC),
         counts=Counts(succeeded=1, failed=1, cost={"CNY": 0.5}),
         config={"model": "m", "endpoint": {"name": "e"}},
+        warnings=("model-not-listed: m is unknown",),
     )
     groups = [FailureGroup("media_error", 1, "a|b", "<script>\n| x |")]
-    text = summary_markdown(RunDir(tmp_path), record, groups)
+    doubts = [DoubtGroup("usage-missing", "no usage | came", 3, "c")]
+    text = summary_markdown(RunDir(tmp_path), record, groups, doubts)
+    assert "| run | model-not-listed | m is unknown |" in text
+    assert r"| 3 | usage-missing | c: no usage \| came |" in text
     assert "| cost | 0.5000 CNY |" in text
     assert r"| 1 | media_error | a\|b: \<script\> \| x \| |" in text

@@ -16,6 +16,7 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.store.record import read_record
 
 Make = Callable[..., Config]
+RULES = ("column-read-as", "column-not-read", "same-question")
 PICTURE = "https://h.example/a.jpg"
 
 
@@ -37,7 +38,9 @@ def checked(config: Config) -> CheckReport:
 
 
 def warnings(config: Config) -> list[str]:
-    return [f"{group.rule}: {group.message}" for group in checked(config).warnings]
+    """Those about the manifest."""
+    groups = checked(config).warnings
+    return [f"{group.rule}: {group.message}" for group in groups if group.rule in RULES]
 
 
 def refusal(config: Config) -> str:
@@ -65,6 +68,7 @@ def refusal(config: Config) -> str:
         ("item_id,url\na,https://h.example/x.mp4\n", "url", "video"),
         ("item_id,subject\na,photos/x.png\n", "subject", "image"),
         ("item_id,subject\na,data:audio/wav;base64;AAAA\n", "subject", "audio"),
+        (f"item_id,subject\na,/9j/{'A' * 300}\n", "subject", "image"),
         ("item_id,prompts\na,Why?\n", "prompts", "prompt"),
         ("item_id,image,audio_path\na,https://h.example/a.jpg,x.wav\n", "audio_path", "audio"),
     ],
@@ -74,7 +78,8 @@ def test_a_row_never_goes_without_its_medium(
 ) -> None:
     said = refusal(config(rows))
     assert f"rows.csv, line 2: nothing reads column {column} (" in said
-    assert f"rename it to {target}, or set manifest.columns: {{{target}: {column}}}" in said
+    assert f"rename it to {target}" in said
+    assert f"or set manifest.columns: {{{target}: {column}}}" in said
     assert f"manifest.free_columns: [{column}]" in said
     mapped = config(rows, columns={target: column})
     assert prepare_run(make_plan(mapped), "mapped").root.exists()
@@ -179,7 +184,7 @@ def test_decisions_are_said_by_check_and_kept_with_the_run(config: Make) -> None
     said = ["column-read-as: column Image is read as image"]
     said.append("column-read-as: column Item_ID is read as item_id")
     assert warnings(made) == said
-    assert list(read_record(prepare_run(make_plan(made)).record).warnings) == said
+    assert set(read_record(prepare_run(make_plan(made)).record).warnings).issuperset(said)
 
 
 @pytest.mark.parametrize(

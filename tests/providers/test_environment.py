@@ -12,6 +12,8 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.environment import (
     Proxies,
     check_environment,
+    check_proxies,
+    environment_for_httpx,
     read_proxy,
     readable_exceptions,
 )
@@ -138,6 +140,31 @@ def test_exceptions_that_httpx_can_read_mean_the_same_to_us() -> None:
     for url in (HOST, V4, V6, "http://[fd00:2::5]/", "http://[fd00:3::1]/"):
         assert Proxies({"all": PROXY}, exceptions).for_url(url) is None
     assert Proxies({"all": PROXY}, exceptions).for_url("http://[fd00:4::1]/") is not None
+
+
+def test_a_server_on_this_machine_is_reached_by_httpx_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert environment_for_httpx() == {}
+    monkeypatch.setenv("HTTP_PROXY", PROXY)
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:7890/")
+    assert environment_for_httpx() == {
+        "ALL_PROXY": "socks5://127.0.0.1:7890/",
+        "NO_PROXY": "localhost,127.0.0.1,all://[::1]",
+    }
+    monkeypatch.setenv("no_proxy", "127.0.0.1,fd00::/8")
+    changed = environment_for_httpx()
+    assert changed["no_proxy"] == "127.0.0.1,all://[fd00::]/8,localhost,all://[::1]"
+    monkeypatch.setenv("no_proxy", changed["no_proxy"])
+    assert environment_for_httpx()["no_proxy"] == changed["no_proxy"]
+
+
+def test_any_proxy_can_be_refused_unless_none_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense")
+    with pytest.raises(ConfigError, match="HTTPS_PROXY"):
+        check_proxies()
+    monkeypatch.setenv("NO_PROXY", "*")
+    check_proxies()
 
 
 # --- proxies that can't be used ---

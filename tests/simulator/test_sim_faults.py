@@ -11,6 +11,7 @@ from omni_batch.simulator import FAULTS, Simulator, SimulatorOptions, reply
 from tests.simulator.sim_client import (
     CLIENT,
     HEADERS,
+    PATIENCE_S,
     SPEECH,
     body,
     events,
@@ -145,10 +146,11 @@ def test_a_plain_answer_meets_stream_faults_as_500(sim: Simulator) -> None:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_of_probability_one_strikes_every_time(kind: str) -> None:
+    patience = httpx.Timeout(PATIENCE_S, read=0.1)  # some faults never answer
     with Simulator(SimulatorOptions(faults={kind: 1.0})) as sim:
         for _ in range(2):
             try:
-                post(sim, body(), timeout=0.1)
+                post(sim, body(), timeout=patience)
             except httpx.RequestError:
                 continue
         until(lambda: sim.counters.faults == {kind: 2})

@@ -1,5 +1,7 @@
 """The event-stream parser: WHATWG's format, however the network cuts it."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,3 +149,24 @@ def test_many_events_together_may_be_larger_than_one_may_be(
 ) -> None:
     monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 100)
     assert len(SseDecoder().feed(b"data: 0123456789\n\n" * 50)) == 50
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("before", ["", "  ", "\n\n"])
+def test_a_whole_json_is_seen_coming_until_it_has_come(indent: int | None, before: str) -> None:
+    decoder = SseDecoder()
+    assert not decoder.holds_bare_json
+    data = before + json.dumps({"choices": [{"message": {"content": "Hello"}}]}, indent=indent)
+    for place, sign in enumerate(data):
+        assert decoder.feed(sign.encode()) == []
+        assert decoder.holds_bare_json is (place >= len(before)), place
+    (event,) = decoder.close()
+    assert json.loads(event.data) == json.loads(data)
+    assert not decoder.holds_bare_json
+
+
+def test_events_are_no_bare_json() -> None:
+    decoder = SseDecoder()
+    for piece in (b"data: {", b'"a": 1', b"}"):
+        decoder.feed(piece)
+        assert not decoder.holds_bare_json

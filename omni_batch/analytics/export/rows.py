@@ -17,6 +17,7 @@ from omni_batch.errors import MediaError, StorageError
 from omni_batch.requests.media import LARGEST_FILE_BYTES
 from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.store import RunDir
+from omni_batch.store.census import shortage
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
 from omni_batch.text import display_name, is_data_uri, is_url
@@ -134,11 +135,14 @@ class RunReader:
 
     Raises:
         ConfigError: not a run directory.
+        StorageError: it was finished, and rows of it are gone.
     """
 
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
         self.directory = directory
         self.record = read_record(directory.record)
+        if self.record.state == "finished" and (lack := shortage(directory, self.record)):
+            raise StorageError(lack)
         self.counts = ExportCounts()
         self._failed_too = failed_too
         self._loader = input_files(directory, self.record)

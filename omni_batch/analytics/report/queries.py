@@ -169,7 +169,7 @@ def timeline(width_s: int) -> str:
 
 _NAMES = "|".join(
     (
-        "''[^'']*''",  # quoted
+        r"\B''[^'']*''\B",  # quoted, not an apostrophe
         '"[^"]*"',
         r"\S*/\S+",  # paths and URLs
         r"\S+\.[A-Za-z]\w{1,4}\b",  # file names

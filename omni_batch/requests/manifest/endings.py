@@ -17,6 +17,9 @@ KIND_OF_ENDING: Mapping[str, MediaKind] = {
     ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()
 }
 _URLS = ("http://", "https://", "oss://", "s3://", "gs://", "file://")
+_BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUQz", "T2dnU", "AAAA", "GkXfo", "ZkxhQ")
+"""How JPEG, PNG, GIF, RIFF, ID3, Ogg, MP4, Matroska and FLAC begin in base64."""
+_SURELY_BASE64 = 200  # characters
 _LONGEST = 4096  # characters of an address or a path
 
 Look = MediaKind | Literal["url", "data", "file"] | None
@@ -32,7 +35,12 @@ def ending(name: str) -> str:
 
 def is_plain(value: Any) -> bool:
     """Whether a cell is text that can't look like anything; says so at once for most texts."""
-    return isinstance(value, str) and "." not in value[-16:] and ":" not in value[:16]
+    return (
+        isinstance(value, str)
+        and "." not in value[-16:]
+        and ":" not in value[:16]
+        and not value.startswith(_BASE64)
+    )
 
 
 def look_of(value: Any) -> Look:
@@ -51,6 +59,8 @@ def look_of(value: Any) -> Look:
 def _look_of_text(text: str) -> Look:
     if is_plain(text):
         return None
+    if len(text) > _SURELY_BASE64 and text.startswith(_BASE64) and " " not in text[:100]:
+        return "data"
     if text.startswith("data:"):
         return _kind_of_type(text[5:20])
     if len(text) > _LONGEST or "\n" in text.strip():

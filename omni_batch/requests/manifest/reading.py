@@ -44,8 +44,8 @@ class Manifest:
         """
         return read_rows(self._config.path, self._notes)
 
-    def item(self, row: ManifestRow, number: int) -> Item:
-        """Read the cells of a row.
+    def read(self, row: ManifestRow, number: int) -> tuple[Item, Suspects]:
+        """The item of a row, and its cells in columns that nothing reads which look as if meant.
 
         Args:
             number: from 0.
@@ -54,12 +54,8 @@ class Manifest:
             ManifestError: a cell can't be used; does not name the row.
         """
         columns = self._columns(tuple(row.cells))
-        return to_item(row, number, columns, self._config, self._new_ids, self._notes)
-
-    def suspects(self, row: ManifestRow) -> Suspects:
-        """Cells in columns that nothing reads, and that may have been meant to be sent."""
-        unread = self._columns(tuple(row.cells)).unread
-        return self._unread.suspects(row, unread) if unread else []
+        item = to_item(row, number, columns, self._config, self._new_ids, self._notes)
+        return item, self._unread.suspects(row, columns.unread) if columns.unread else []
 
     def judge(self, row: ManifestRow, suspects: Suspects, given: Collection[str]) -> bool:
         """Hold suspicious cells of a row against what it has.

@@ -94,8 +94,8 @@ def refuse_bare_base64(reference: str) -> None:
     look = look_of(head)
     streams = (kind for kind, (at, mark) in _STREAMS.items() if head.startswith(mark, at))
     mime_type = look.mime_type if look and look.kind else next(streams, None)
-    if mime_type is None and len(beginning[0]) == _LOOKED_AT:
-        mime_type = ""  # longer than any name without a dot or a blank
+    if mime_type is None and len(beginning[0]) == _LOOKED_AT and head[0] == 0xFF:
+        mime_type = ""  # a frame of MP3 or AAC, and no name is so long without a dot
     if mime_type is not None:
         shown = f"{reference[:_SHOWN_CHARS]}… ({len(reference):,} characters)"
         raise MediaError(f"{shown} is base64, no name: write data:{mime_type};base64,… before it")

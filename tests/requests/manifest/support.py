@@ -14,7 +14,7 @@ def read_items(config: ManifestConfig) -> Iterator[tuple[ManifestRow, Item]]:
     manifest = Manifest(config, base_folder(config.path))
     for number, row in enumerate(manifest.rows()):
         try:
-            item = manifest.item(row, number)
+            item, _ = manifest.read(row, number)
         except ManifestError as exc:
             raise ManifestError(f"{row.where}: {exc}") from None
         yield row, item

@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
 
 def read(path: object) -> tuple[list[Item], list[str]]:
     manifest = Manifest(ManifestConfig(path=str(path)), base_folder(str(path)))
-    items = [manifest.item(row, number) for number, row in enumerate(manifest.rows())]
+    items = [manifest.read(row, number)[0] for number, row in enumerate(manifest.rows())]
     return items, [f"{doubt.rule}: {doubt.message}" for doubt in manifest.doubts()]
 
 

@@ -22,7 +22,7 @@ ITEM = Item("a", 0, image=("1.jpg",), source={"price": "1,5"})
 def manifest_of(path: Path, **config: Any) -> tuple[list[Item], list[str]]:
     """Items and what was said about them."""
     manifest = Manifest(ManifestConfig(path=str(path), **config), path.parent)
-    items = [manifest.item(row, number) for number, row in enumerate(manifest.rows())]
+    items = [manifest.read(row, number)[0] for number, row in enumerate(manifest.rows())]
     return items, [f"{doubt.rule}: {doubt.message}" for doubt in manifest.doubts()]
 
 
@@ -44,6 +44,8 @@ def refusal(path: Path) -> str:
         ("r.csv", "item_id|image|price\na|1.jpg|1,5\n"),
         ("r.csv", "sep=;\nitem_id;image;price\na;1.jpg;1,5\n"),
         ("r.csv", '"sep=;"\r\nitem_id;image;price\r\na;1.jpg;1,5\r\n'),
+        ("r.csv", '\n\nitem_id,image,price\na,1.jpg,"1,5"\n'),
+        ("r.csv", "\nsep=;\nitem_id;image;price\na;1.jpg;1,5\n"),
         ("r.csv", "SEP=~\nitem_id~image~price\na~1.jpg~1,5\n"),
         ("r.csv", "\ufeffsep=;\nitem_id;image;price\na;1.jpg;1,5\n"),
         ("r.csv", '"item_id";"image";"price"\n"a";"1.jpg";"1,5"\n'),
@@ -73,6 +75,8 @@ def test_lines_count_from_the_first_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("sep=;\nitem_id;prompt\na;x\nb\n")
     assert "line 4: 1 cells, but the header has 2" in refusal(path)
+    path.write_text("\nitem_id;item_id\na;x\n")
+    assert "line 2: duplicate column" in refusal(path)
 
 
 # --- encodings ---
@@ -228,6 +232,13 @@ def test_one_clear_line_for_other_files(path: str, said: str) -> None:
         list(Manifest(ManifestConfig(path=path), Path.cwd()).rows())
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"manifest gone.csv does not exist in {tmp_path}" in refusal(Path("gone.csv"))
 
 
 def test_a_stream_that_can_not_be_rewound_is_read_too(tmp_path: Path) -> None:

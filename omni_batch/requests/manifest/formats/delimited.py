@@ -42,28 +42,29 @@ class _Lines:
 
     def __init__(self, path: str, text: IO[str]) -> None:
         self._path, self._text = path, text
-        self.row_chars = 0
+        self.row_chars = self.number = 0
         self.header_line = 1
 
     def __iter__(self) -> Iterator[str]:
         most = bounds.MAX_ROW_CHARS
         lines = iter(lambda: self._text.readline(most + 1), "")
-        for number, line in enumerate(lines, 1):
+        for self.number, line in enumerate(lines, 1):
             self.row_chars += len(line)
             if self.row_chars > most:
-                raise row_too_long(self._path, number, most)
+                raise row_too_long(self._path, self.number, most)
             yield line
 
 
 def _csv_rows(path: str, lines: _Lines, usual: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with the number of their last line."""
     source = iter(lines)
-    first = next(source, "")
+    first = next((line for line in source if line.strip()), "")
     if stated := _STATED.fullmatch(first):
-        separator, lines.header_line = stated[1], 2
+        separator = stated[1]
     else:
         separator, source = _separator(path, first, usual), chain([first], source)
-    skipped = lines.header_line - 1
+    skipped = lines.number - (0 if stated else 1)
+    lines.header_line = skipped + 1
     reader = csv.reader(source, delimiter=separator, strict=True)
     try:
         for cells in reader:

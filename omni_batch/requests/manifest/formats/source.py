@@ -141,4 +141,5 @@ def _missing(path: str, exc: FileNotFoundError) -> str:
     cause = exc.__cause__ or exc.__context__
     if "://" in path and cause is not None and not isinstance(cause, FileNotFoundError):
         return f"{redacted(path)} can't be read: {redacted(str(cause) or type(cause).__name__)}"
-    return f"{redacted(path)} does not exist"
+    here = "" if "://" in path or Path(path).is_absolute() else f" in {Path.cwd()}"
+    return f"{redacted(path)} does not exist{here}"

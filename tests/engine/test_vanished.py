@@ -1,0 +1,186 @@
+"""Another program removes or cuts files of a run: it is not finished without all of its rows."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import omni_batch
+from omni_batch.config import Config
+from omni_batch.engine.pipeline import execute
+from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import change_run, prepare_run
+from omni_batch.progress.current import current_record
+from omni_batch.simulator import Simulator
+from omni_batch.store import RunDir, RunRecord
+from tests.conftest import MakeConfig, prompts
+from tests.support.laws import check_finished
+
+ROWS, SHARD_SIZE = 12, 4
+SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
+
+
+async def finished(config: Config) -> RunDir:
+    return RunDir((await omni_batch.run_batch(config)).path)
+
+
+async def resumed(directory: RunDir) -> RunRecord:
+    change_run(directory, [])
+    return await execute(directory)
+
+
+def at_item(run: Run, number: int, do: Callable[[], None]) -> None:
+    """Does something to the run's files as soon as so many items are done."""
+
+    class Hand:
+        def on_item_end(self, _: object) -> None:
+            if run.ledger.counts.done == number:
+                do()
+
+        def __getattr__(self, _: str) -> Callable[..., None]:
+            return lambda *_: None
+
+    run.ledger.observers = (*run.ledger.observers, Hand())
+
+
+async def disturbed(config: Config, do: Callable[[RunDir], None]) -> tuple[RunDir, RunRecord]:
+    """A run whose files somebody reaches for while its second item ends."""
+    directory = prepare_run(make_plan(config))
+    begun = False
+
+    async def run_shard(run: Run, number: int) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            at_item(run, 2, lambda: do(directory))
+        await process_shard(run, number)
+
+    return directory, await execute(directory, run_shard)
+
+
+def journals(directory: RunDir) -> list[Path]:
+    return list(directory.journals.glob("shard-*.jsonl"))
+
+
+def remove_journals(directory: RunDir) -> None:
+    for path in journals(directory):
+        path.unlink()
+
+
+def cut_journals_to(size_bytes: int) -> Callable[[RunDir], None]:
+    def cut(directory: RunDir) -> None:
+        for path in journals(directory):
+            os.truncate(path, min(size_bytes, path.stat().st_size))
+
+    return cut
+
+
+async def test_journals_that_are_removed_under_a_run_cost_nothing(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    config = make_config(prompts(ROWS), shard_size=SHARD_SIZE)
+    directory, record = await disturbed(config, remove_journals)
+    assert record.counts.requests == ROWS
+    check_finished(directory, {})
+
+
+@pytest.mark.parametrize("size_bytes", [0, 100])
+async def test_journals_that_are_cut_under_a_run_stop_it_and_it_can_be_resumed(
+    make_config: MakeConfig, size_bytes: int
+) -> None:
+    """The cut may go through a line: what is appended then stands behind half of another."""
+    config = make_config(prompts(ROWS), shard_size=SHARD_SIZE)
+    directory, record = await disturbed(config, cut_journals_to(size_bytes))
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert record.reason is not None
+    assert "rows that were finished are gone from" in record.reason
+    record = await resumed(directory)
+    assert any("answers that were paid for are gone" in text for text in record.warnings)
+    check_finished(directory, {})
+
+
+async def test_speech_that_is_removed_behind_a_run_is_asked_for_again(
+    make_config: MakeConfig,
+) -> None:
+    directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE, request=SPEECH))
+    shutil.rmtree(directory.root / "audio")
+    record = await resumed(directory)
+    assert f"{ROWS} answers that were paid for are gone" in " ".join(record.warnings)
+    assert record.counts.requests == 2 * ROWS  # the books keep both
+    check_finished(directory, {})
+
+
+async def test_speech_that_is_cut_is_asked_for_again_and_no_other(make_config: MakeConfig) -> None:
+    directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE, request=SPEECH))
+    one = next((directory.root / "audio").iterdir())
+    os.truncate(one, one.stat().st_size - 2)
+    record = await resumed(directory)
+    assert record.counts.requests == ROWS + 1
+    check_finished(directory, {})
+
+
+async def test_speech_that_goes_under_a_run_ends_in_no_finished_run(
+    make_config: MakeConfig,
+) -> None:
+    def remove(directory: RunDir) -> None:
+        for path in (directory.root / "audio").glob("*.wav"):
+            path.unlink()
+
+    config = make_config(prompts(ROWS), shard_size=SHARD_SIZE, request=SPEECH)
+    directory, record = await disturbed(config, remove)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert f"of {ROWS} rows are there whole" in str(record.reason)
+    await resumed(directory)
+    check_finished(directory, {})
+
+
+@pytest.mark.parametrize("table", ["results", "attempts"])
+async def test_a_part_that_is_gone_behind_a_finished_run_is_said_and_mended(
+    make_config: MakeConfig, table: str, tmp_path: Path
+) -> None:
+    directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE))
+    (directory.root / table / "part-00001.parquet").unlink()
+    there = ROWS - SHARD_SIZE if table == "results" else ROWS
+    record = current_record(directory)
+    assert record.state == "stopped"
+    assert f"{there} of {ROWS} rows are there whole" in str(record.reason)
+    with pytest.raises(StorageError, match=f"{there} of {ROWS} rows are there whole"):
+        omni_batch.RunHandle(directory.root).export("jsonl", tmp_path / "rows.jsonl")
+    asked_again = SHARD_SIZE if table == "results" else 0
+    before = 0 if table == "results" else SHARD_SIZE  # what is gone from the books
+    record = await resumed(directory)
+    assert record.state == "finished"
+    assert record.counts.requests == ROWS + asked_again - before
+
+
+async def test_a_part_that_is_damaged_is_left_to_people(make_config: MakeConfig) -> None:
+    """A copy of it may be whole, and what is asked for again is paid for again."""
+    directory = await finished(make_config(prompts(ROWS), shard_size=SHARD_SIZE))
+    part = directory.results(1)
+    whole = part.read_bytes()
+    os.truncate(part, 0)
+    with pytest.raises(StorageError, match=f"{part} can't be read.*verify .* --repair"):
+        await resumed(directory)
+    part.write_bytes(whole)
+    assert (await execute(directory)).counts.requests == ROWS
+
+
+async def test_a_whole_finished_run_is_not_resumed(make_config: MakeConfig) -> None:
+    directory = await finished(make_config(prompts(2)))
+    with pytest.raises(ConfigError, match="there is nothing to resume"):
+        change_run(directory, [])
+
+
+@pytest.mark.parametrize("name", ["run.json", "results/part-00000.parquet", "items.parquet"])
+async def test_a_pipe_in_place_of_a_file_is_one_line(make_config: MakeConfig, name: str) -> None:
+    directory = await finished(make_config(prompts(2)))
+    path = directory.root / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises((ConfigError, StorageError), match="is not a regular file"):
+        omni_batch.RunHandle(directory.root).sql("select * from items, results")
