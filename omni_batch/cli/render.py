@@ -43,12 +43,22 @@ class SafeConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         """All that is printed passes here, each cell of a table by itself, before it is fitted."""
+        if isinstance(renderable, Text):  # before its lines are broken
+            renderable = self._escaped(renderable)
         for segment in super().render(renderable, options):
             text, style, control = segment
             if control or text.isprintable():
                 yield segment
             else:
                 yield Segment(visible(text), style)
+
+    def _escaped(self, text: Text) -> Text:
+        if text.plain.isprintable():
+            return text
+        copy = text.blank_copy()
+        for plain, style, _ in text.render(self):
+            copy.append(visible(plain), style)
+        return copy
 
 
 out = SafeConsole()

@@ -28,8 +28,8 @@ def shown(what: RenderableType) -> str:
 
 
 def table_of(name: str) -> Table:
-    table = Table(name, name)
-    table.add_row(name, name, style="red")
+    table = Table(name, name, expand=True)
+    table.add_row(name, Text(name, style="red", overflow="fold"), style="red")
     return table
 
 
