@@ -163,8 +163,8 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_can_be_resumed(
 
 _ON_A_TERMINAL = """
 import os, signal, sys
-if sys.argv.pop(1) == "True":  # as nohup does
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+survives = sys.argv.pop(1) == "True"  # as nohup has it
+signal.signal(signal.SIGHUP, signal.SIG_IGN if survives else signal.SIG_DFL)
 os.open(os.ttyname(0), os.O_RDWR)  # now it is the terminal of this session
 os.execv(sys.executable, [sys.executable, "-m", "omni_batch", *sys.argv[1:]])
 """

@@ -135,7 +135,10 @@ async def test_costs_in_two_currencies_stay_apart(
 def test_currencies_that_do_not_add_up_are_said_and_can_not_bound_a_budget(
     make: Callable[..., Config],
 ) -> None:
-    regions = ("http://h/v1", {"name": "dashscope-beijing"}), ("http://h/v1", {"name": "simulator"})
+    regions = (
+        ("https://h/v1", {"name": "dashscope-beijing"}),
+        ("https://h/v1", {"name": "simulator"}),
+    )
     config = make(1, *regions)
     assert any("paid in CNY and USD" in doubt.message for doubt in make_plan(config).doubts)
     bounded = make(1, *regions, budget={"max_cost": 1})
