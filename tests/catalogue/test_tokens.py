@@ -127,6 +127,17 @@ def test_two_frames_are_taken_of_each_second_within_bounds(duration_s: float, fr
     assert video_tokens(128, 128, duration_s, 25, FLASH) == expected
 
 
+@pytest.mark.parametrize(
+    ("least", "duration_s", "frames"),
+    [(4, 1, 4), (3, 1, 4), (4, 3, 6), (6, 1, 6), (6, 0.6, 6)],
+)
+def test_a_short_clip_gives_the_least_number_of_frames(
+    least: int, duration_s: float, frames: int
+) -> None:
+    rules = msgspec.structs.replace(FLASH, video_frames_min=least)
+    assert video_tokens(128, 128, duration_s, 25, rules) == frames // 2 * 64 + 2
+
+
 @given(st.integers(1, 59))
 def test_a_longer_video_never_costs_less(duration_s: int) -> None:
     # From 60 s on, 120 frames fill the budget and each is shrunk.

@@ -296,6 +296,11 @@ def test_sound_is_estimated_by_the_rate_of_the_model() -> None:
     assert estimated.amount == pytest.approx((100 * 1 + 50 * 3 + 50 * 10) / 1e6)
 
 
+def test_text_that_was_not_kept_counts_as_four_characters_a_token() -> None:
+    _, tokens, _ = bill(StreamError("cut"), http_status=200, text_chars=300)
+    assert tokens == 150 + 75
+
+
 def test_a_bill_outweighs_an_estimate() -> None:
     cost, tokens, estimated = bill(
         StreamError("cut after its usage"), http_status=200, usage=Usage(100, 10, 110)

@@ -58,6 +58,8 @@ TABLE: list[tuple[int, str, str, type[EndpointError]]] = [
     (400, "Arrearage", "…", AccountError),
     (400, "x", "Access denied, please make sure your account is in good standing.", AccountError),
     (400, "BadRequest.TooLarge", "Payload Too Large.", Rejected),
+    (300, "x", "Multiple Choices", Rejected),
+    (399, "x", "…", Rejected),
     (413, "", "", Rejected),
     (401, "invalid_api_key", "Incorrect API key provided.", AccountError),
     (401, "InvalidApiKey", "…", AccountError),
