@@ -391,3 +391,11 @@ def test_keys_of_different_groups_and_merged_ones_are_no_doubles(tmp_path: Path)
         "manifest: &m {path: a}\nrequest: {extra: {a: {path: 1}, b: {<<: *m, path: 2}}}\n"
     )
     assert load_config(path).request.extra == {"a": {"path": 1}, "b": {"path": 2}}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_pipe_in_place_of_the_manifest_is_not_waited_for(tmp_path: Path, ending: str) -> None:
+    pipe = tmp_path / f"rows.{ending}"
+    os.mkfifo(pipe)
+    with pytest.raises(ManifestError, match="is a pipe or a device; write it to a file first"):
+        read(pipe)

@@ -68,6 +68,8 @@ def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
     reader, name = _TEXT_READERS.get(suffix), redacted(path)  # the name is for messages
     if reader is None and suffix != _PARQUET:
         raise ManifestError(f"manifest {name} {_unknown(suffix)}")
+    if (local := _local(path)) and Path(local).exists() and not Path(local).is_file():
+        raise ManifestError(f"manifest {name} is a pipe or a device; write it to a file first")
     with _opened(path) as file:
         if reader is None:
             yield from read_parquet(name, file)
