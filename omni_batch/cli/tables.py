@@ -131,8 +131,9 @@ def _print_verification(run_dir: Path, found: "Verification", *, repair: bool) -
         say(problem)
     if found.problems > len(found.listed):
         say(f"and {found.problems - len(found.listed):,} more")
+    problems = "1 problem" if found.problems == 1 else f"{found.problems:,} problems"
     say(
-        f"{found.problems:,} problems; {found.rows:,} of {found.items:,} rows and "
+        f"{problems}; {found.rows:,} of {found.items:,} rows and "
         f"{found.speech_files:,} files of speech were looked at ({found.state})"
     )
     if repair and found.problems:
