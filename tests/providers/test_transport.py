@@ -102,3 +102,10 @@ def test_many_files_that_are_too_much_together_are_uploaded_largest_first() -> N
     )
     assert choose_transports([third] * 3, MediaConfig(max_body_bytes=1), dialect) == ("upload",) * 3
     assert choose_transports([SMALL] * 9, config, DIALECTS["vllm"]) == ("inline",) * 9
+
+
+def test_an_upload_takes_files_of_one_gibibyte() -> None:
+    """Of temporary storage (Model Studio, 2026)."""
+    for transport in ("auto", "upload"):
+        config = MediaConfig(transport=transport)
+        assert largest_file_bytes(config, DIALECTS["dashscope"]) == 1024**3
