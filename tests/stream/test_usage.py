@@ -229,3 +229,17 @@ def test_only_a_bill_that_names_kinds_of_input_is_vouched_for() -> None:
     assert vouched_for(REAL)
     assert not vouched_for(Usage(11, 9, 20, cached_tokens=0))
     assert not vouched_for(None)
+
+
+def test_a_bill_of_nothing_is_told_apart_from_no_bill() -> None:
+    bill = Bill()
+    (missing,) = bill.doubts(of_answer=True)
+    assert missing.rule == "usage-missing"
+    bill.add(Usage(0, 0, 0))
+    (zero,) = bill.doubts(of_answer=True)
+    assert zero.rule == "usage-zero"
+    assert zero.message.startswith("the service billed 0 tokens in and 0 out, which is no bill")
+    bill.add(Usage(5, 0, 5))
+    (half,) = bill.doubts(of_answer=True)
+    assert half.message.startswith("the service billed 5 tokens in and 0 out")
+    assert list(bill.doubts(of_answer=False)) == []
