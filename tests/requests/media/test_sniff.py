@@ -63,9 +63,10 @@ def test_what_is_not_sent_has_a_name_and_a_remedy(content: bytes, name: str, rem
 
 
 def test_a_key_in_a_text_is_not_shown() -> None:
-    look = look_of(b'{"key": "sk-0123456789abcdef"}')
+    secret = f"sk-{'7' * 16}"
+    look = look_of(f'{{"key": "{secret}"}}'.encode())
     assert look is not None
-    assert "0123456789" not in look.name
+    assert secret not in look.name
 
 
 @pytest.mark.parametrize("content", [recording("mp4", "aac"), recording("adts", "aac"), bytes(99)])
