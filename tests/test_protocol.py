@@ -31,7 +31,7 @@ from omni_batch.requests.rules.context import RuleContext
 from omni_batch.requests.validate import judge
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.stream.service_errors import classify, request_id_of
-from omni_batch.stream.usage import parse_usage
+from omni_batch.stream.usage import read_usage
 from omni_batch.types import Frames, Item, Media, Message, Part, Request, Usage
 from tests.conftest import KEY
 from tests.support.replies import chunk_of
@@ -265,7 +265,7 @@ def test_the_id_of_an_exchange_has_two_names(name: str) -> None:
 def test_the_usage_of_the_published_samples_is_read(_: str, wire: str, expected: str) -> None:
     usage = json.loads(wire)
     totals = (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"])
-    assert parse_usage(usage) == Usage(*totals, **json.loads(expected))
+    assert read_usage(usage)[0] == Usage(*totals, **json.loads(expected))
 
 
 # --- §4 Errors: as the service words them, over the wire ---

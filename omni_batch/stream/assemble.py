@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from omni_batch.doubts import Doubt
+from omni_batch.doubts import EMPTY_ANSWER, Doubt
 from omni_batch.errors import (
     AbnormalFinish,
     ContentRefused,
@@ -269,7 +269,7 @@ class Assembler:
     ) -> Iterator[Doubt]:
         yield from self._found.values()
         if is_blank(text) and speech is None:
-            yield Doubt("answer-empty", _emptiness(reason, reasoning, self.usage))
+            yield Doubt(EMPTY_ANSWER, _emptiness(reason, reasoning, self.usage))
         if reason == "length":
             message = "the reply was cut at the output limit (finish_reason length)"
             yield Doubt("reply-at-output-limit", message)

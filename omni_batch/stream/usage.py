@@ -21,13 +21,9 @@ _COMPLETION_KINDS = ("completion_text_tokens", "completion_audio_tokens")
 _CONTRADICTION = "usage-contradictory"
 
 
-def parse_usage(wire: Any) -> Usage | None:
-    """Read a usage object; None when its totals are missing or invalid."""
-    return read_usage(wire)[0]
-
-
 def read_usage(wire: Any) -> tuple[Usage | None, tuple[Doubt, ...]]:
-    """A usage object, and a doubt where it contradicts itself."""
+    """A usage object, None when its totals are missing or invalid, and a doubt where it contradicts
+    itself."""
     if not isinstance(wire, Mapping):
         return None, ()
     prompt, completion, total = (_count(wire, name) for name in _TOTALS)

@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_batch.stream.usage import Bill, parse_usage, read_usage, vouched_for
+from omni_batch.stream.usage import Bill, read_usage, vouched_for
 from omni_batch.types import Usage
 
 TOTALS = {"prompt_tokens": 10, "completion_tokens": 363, "total_tokens": 373}
+
+
+def parse_usage(wire: object) -> Usage | None:
+    return read_usage(wire)[0]
 
 
 def test_every_member_has_its_place() -> None:

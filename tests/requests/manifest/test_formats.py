@@ -250,3 +250,8 @@ def test_a_stream_that_can_not_be_rewound_is_read_too(tmp_path: Path) -> None:
         file.write("item_id,prompt\na,é\n".encode("utf-16"))
     (tmp_path / "r.csv.gz").write_bytes(buffer.getvalue())
     assert items_of(tmp_path / "r.csv.gz") == [Item("a", 0, prompt="é")]
+
+
+@pytest.mark.parametrize("name", ["photos", "photos.zip"])
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path: Path, name: str) -> None:
+    assert f"{name} does not exist, and has" in refusal(tmp_path / name)

@@ -66,9 +66,12 @@ def _local(path: str) -> str | None:
 def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
     suffix = _suffix(path)
     reader, name = _TEXT_READERS.get(suffix), redacted(path)  # the name is for messages
+    local = _local(path)
     if reader is None and suffix != _PARQUET:
-        raise ManifestError(f"manifest {name} {_unknown(suffix)}")
-    if (local := _local(path)) and Path(local).exists() and not Path(local).is_file():
+        known = local is None or Path(local).exists()
+        why = _unknown(suffix) if known else f"does not exist, and {_unknown(suffix)}"
+        raise ManifestError(f"manifest {name} {why}")
+    if local and Path(local).exists() and not Path(local).is_file():
         raise ManifestError(f"manifest {name} is a pipe or a device; write it to a file first")
     with _opened(path) as file:
         if reader is None:
