@@ -17,6 +17,7 @@ from omni_batch.engine.router import EndpointRouter
 from omni_batch.engine.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
+from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
@@ -97,6 +98,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
         record = read_record(directory.record)
+        require_known(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))

@@ -53,6 +53,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     text_factor: float = 1.0
     """Billed over estimated text tokens, as learned by the last process."""
     config: dict[str, Any] = {}
+    marks: tuple[str, ...] = ()
+    """Of users who prepared it as it stands, or consented to it: `store/trust/marks.py`."""
     versions: dict[str, str] = {}
 
     @property
@@ -105,4 +107,4 @@ def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
     """Replace run.json in one step; readers see the old one or the new one."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     with storage_errors(path, "written"):
-        disk.replace(path, path.with_suffix(".json.part"), text)
+        disk.replace(path, text)
