@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,10 +75,11 @@ def sql(
 
 
 def _print_rows(answer: "pa.RecordBatchReader") -> None:
+    from omni_batch.analytics.sql import plain_rows
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
+    rows = plain_rows(answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")

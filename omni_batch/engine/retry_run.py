@@ -9,10 +9,10 @@ from omni_batch.planning.consent import require_known
 from omni_batch.planning.learned_limits import carry_over
 from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
-from omni_batch.store.census import shortage
+from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import failed_rows, reopen
-from omni_batch.store.trust import vouched
+from omni_batch.store.trust.marks import vouched
 from omni_batch.text import did_you_mean
 
 
@@ -52,6 +52,7 @@ def reopen_failed(
                 f"run {directory.root} is {record.state}; finish it with: "
                 f"omni-batch resume {directory.root}"
             )
+        refuse_other_manifest(directory, record)
         if lack := shortage(directory, record):
             raise StorageError(lack)
         config = changed_config(record, overrides)

@@ -31,6 +31,7 @@ from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
 from omni_batch.store import RunDir, RunRecord, State
+from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers
@@ -99,6 +100,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     async with AsyncExitStack() as stack:
         record = read_record(directory.record)
         require_known(directory, record)
+        refuse_other_manifest(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))

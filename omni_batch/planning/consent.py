@@ -15,7 +15,7 @@ from omni_batch.errors import ConfigError, UntrustedRun
 from omni_batch.providers.profiles import resolve_profile
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record, write_record
-from omni_batch.store.trust import is_known, links_of, vouched
+from omni_batch.store.trust.marks import is_known, links_of, vouched
 from omni_batch.text import one_line
 
 _NAMED = 5

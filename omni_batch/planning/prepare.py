@@ -23,12 +23,12 @@ from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.store.census import shortage_of_files
+from omni_batch.store.census import refuse_other_manifest, shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
 from omni_batch.store.run_dir import RunDir
-from omni_batch.store.trust import vouched
+from omni_batch.store.trust.marks import vouched
 from omni_batch.text import redacted
 
 _TELL_EVERY_ROWS = 1000
@@ -118,6 +118,7 @@ def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = Fal
     record = read_record(directory.record)
     if not trust:
         require_known(directory, record)
+    refuse_other_manifest(directory, record)
     if record.state == "finished":
         lack = shortage_of_files(directory, record)
         if lack is None:
