@@ -120,13 +120,12 @@ def test_any_value_of_any_key_is_read_or_refused(
 
 
 def table_with(run: RunDir, table: str, **changes: Any) -> None:
-    """The run's first part of a table, with another value in its first row."""
+    """The run's first part of a table, with other values in some columns."""
     path = getattr(run, table)(0)
     found = pq.read_table(path)
     for name, value in changes.items():
         at = found.schema.get_field_index(name)
-        column = pa.array([value, *found[name].to_pylist()[1:]])
-        found = found.set_column(at, name, column)
+        found = found.set_column(at, name, pa.array([value] * len(found)))
     pq.write_table(found, path)
 
 
