@@ -42,11 +42,11 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
         for handler in ("CONSOLE", "DEBUG"):
             os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
         say("Loading Prefect")
-        entry = import_flows("entry")
+        flow = import_flows("batch")
         try:
-            entry.run_with_prefect(directory, say)
+            flow.run_with_prefect(directory, say)
         finally:
-            if entry.is_left_open():
+            if flow.is_left_open():
                 leave_at_once()
 
 
