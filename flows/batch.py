@@ -33,7 +33,7 @@ from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.planning.prepare import drop_unstarted, prepare_run
+from omni_batch.planning.prepare import dropped_unless_begun, prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
@@ -182,11 +182,8 @@ def main() -> int:
 
 def _run_new(config: str, overrides: list[str]) -> int:
     directory = prepare_run(_plan(config, overrides))
-    try:
+    with dropped_unless_begun(directory):
         run_with_prefect(directory, lambda text: print(text, file=sys.stderr))
-    except (ConfigError, KeyboardInterrupt):
-        drop_unstarted(directory)
-        raise
     print(directory.root)
     return read_record(directory.record).exit_code
 
