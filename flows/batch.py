@@ -175,7 +175,7 @@ def main() -> int:
         code = interrupts.INTERRUPTED
     interrupts.end_at_once(code)
     sys.stdout.flush()
-    if is_left_open():
+    if is_left_open() or code == interrupts.INTERRUPTED:
         interrupts.leave(code)
     return code
 

@@ -6,6 +6,7 @@ thread, whatever the main thread is busy with. A run at work takes them over
 (`engine/supervise.py`). What is ignored from the start, as nohup has it, stays ignored.
 """
 
+import atexit
 import os
 import signal
 import threading
@@ -45,6 +46,7 @@ def end_at_once(code: int = INTERRUPTED) -> None:
 def unwind() -> None:
     """From now on a signal is a KeyboardInterrupt, which has little time; a second one has none."""
     if not _watchers:
+        atexit.register(_ignore)  # runs last; after it Python hands the signals back to the system
         numbers, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -54,6 +56,11 @@ def unwind() -> None:
         # asyncio ends a loop in order at Ctrl-C only where it finds Python's own handler.
         ours = signal.default_int_handler if number == signal.SIGINT else _as_ctrl_c
         signal.signal(number, ours)
+
+
+def _ignore() -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _heard() -> list[signal.Signals]:

@@ -69,12 +69,13 @@ class Terminal:
         """All that the terminal has got so far, without its colours and movements."""
         return _CONTROLS.sub("", self._shown)
 
-    def until(self, text: str, timeout_s: float = 120) -> None:
-        """Wait until the command has shown a text."""
+    def until(self, pattern: str, timeout_s: float = 120) -> None:
+        """Wait until the command has shown a text that a pattern matches."""
         with self._more:
-            seen = self._more.wait_for(lambda: text in self.shown or not self._alive(), timeout_s)
-        assert seen, f"{text!r} did not appear: {self.shown}"
-        assert text in self.shown, self.shown
+            self._more.wait_for(
+                lambda: re.search(pattern, self.shown) or self.process.poll() is not None, timeout_s
+            )
+        assert re.search(pattern, self.shown), f"no {pattern!r} in …{self.shown[-2000:]}"
 
     def press(self, key: bytes) -> None:
         """Press a key."""
@@ -105,9 +106,6 @@ class Terminal:
                 return False
             time.sleep(0.05)
         return True
-
-    def _alive(self) -> bool:
-        return self.process.poll() is None
 
     def _read(self) -> None:
         try:
