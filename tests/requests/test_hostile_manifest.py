@@ -23,7 +23,7 @@ from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.requests.manifest import rows
 from omni_batch.requests.manifest.formats.json_object import MAX_DEPTH
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from omni_batch.text import display_name
