@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from omni_batch import run_batch
-from omni_batch.config import ManifestConfig, load_config
+from omni_batch.config import ManifestConfig
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
@@ -359,38 +359,6 @@ async def test_a_template_in_a_rows_data_stays_text(
     record = (await run_batch(make_config(rows, request={"prompt": "Say {{ x }}"}))).record
     sent = [row["prompt"] for row in read_table(tmp_path / "runs" / record.run_id)]
     assert sent == [attack, f"Say {attack}"]
-
-
-# --- configs ---
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: duplicate key model"),
-        ("manifest:\n  path: a\n  path: b\n", "line 3: duplicate key path"),
-        ("manifest: {path: a, path: b}\n", "line 1: duplicate key path"),
-        ("a: " + "[" * 5000, "nested too deeply"),
-        ("!!python/object/apply:os.system [id]", "can't be read as YAML"),
-        ("a: \0", "can't be read as YAML"),
-        ("a: [1", "can't be read as YAML"),
-    ],
-)
-def test_a_config_that_means_two_things_or_harm_is_refused(
-    text: str, said: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        load_config(path)
-
-
-def test_keys_of_different_groups_and_merged_ones_are_no_doubles(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(
-        "manifest: &m {path: a}\nrequest: {extra: {a: {path: 1}, b: {<<: *m, path: 2}}}\n"
-    )
-    assert load_config(path).request.extra == {"a": {"path": 1}, "b": {"path": 2}}
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
