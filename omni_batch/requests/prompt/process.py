@@ -30,9 +30,9 @@ _CODE = "import sys; sys.path[:] = {!r}; from omni_batch.requests.prompt import 
 _KEPT = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """Of the environment, which holds keys: what an interpreter needs to start."""
 _MEMORY = (
-    f"takes more than {MOST_MEMORY_BYTES // 2**20} MiB of memory: simplify it, or shorten the row"
+    f"takes more than {MOST_MEMORY_BYTES // 2**20} MiB of memory; simplify it"
 )
-_TIME = f"takes more than {MOST_CPU_S} s of processor time: simplify it, or shorten the row"
+_TIME = f"takes more than {MOST_CPU_S} s of processor time; simplify it"
 _ENDED_FOR_TIME = 1 if sys.platform == "win32" else -signal.SIGXCPU
 
 
@@ -68,28 +68,27 @@ class TemplateProcess:
         return answer
 
     def _ask(self, question: object) -> tuple[bytes, str]:
-        """What it answers, and of which kind; `NO_MEMORY` or none of them with the limit."""
+        """An answer and its kind, which is `DONE`, `FAILED` or else a limit that was met."""
         with self._one_at_a_time:
             if self._end.alive:
-                try:
-                    kind, answer = self._exchange(pickle.dumps(question))
-                except (OSError, EOFError):
-                    kind, answer = b"", b""
-                except BaseException:  # half an answer may be under way
-                    self._end()
-                    raise
+                kind, answer = self._exchange(pickle.dumps(question))
                 if kind in (DONE, FAILED):
-                    return kind, answer.decode("utf-8", "surrogatepass")
+                    return kind, answer
                 self._end()
                 self._limit = _MEMORY if kind == NO_MEMORY else _how(self._process.returncode)
             return b"", self._limit
 
-    def _exchange(self, question: bytes) -> tuple[bytes, bytes]:
-        questions, answers = cast(
-            "tuple[IO[bytes], IO[bytes]]", (self._process.stdin, self._process.stdout)
-        )
-        send(questions, b"", question)
-        return receive(answers)
+    def _exchange(self, question: bytes) -> tuple[bytes, str]:
+        pipes = cast("tuple[IO[bytes], IO[bytes]]", (self._process.stdin, self._process.stdout))
+        try:
+            send(pipes[0], b"", question)
+            kind, answer = receive(pipes[1])
+        except (OSError, EOFError):
+            return b"", ""
+        except BaseException:  # half an answer may be under way
+            self._end()
+            raise
+        return kind, answer.decode("utf-8", "surrogatepass")
 
 
 def _started() -> "subprocess.Popen[bytes]":
