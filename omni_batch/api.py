@@ -19,7 +19,7 @@ from omni_batch.engine.supervise import interrupt
 from omni_batch.planning.check import CheckReport, check_manifest
 from omni_batch.planning.consent import check_run
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.planning.prepare import change_run, prepare_run
+from omni_batch.planning.prepare import change_run, dropped_unless_begun, prepare_run
 from omni_batch.progress.current import current_record, current_runs
 from omni_batch.requests.python_rows import Rows, write_rows
 from omni_batch.store import RunDir, RunRecord
@@ -178,7 +178,8 @@ def run(
         ConfigError, ManifestError: rejected; nothing was sent, no run directory is left.
     """
     directory = prepare_run(_plan(config, rows, overrides), run_id)
-    _execute(directory)
+    with dropped_unless_begun(directory):
+        _execute(directory)
     return RunHandle(directory.root)
 
 
@@ -191,7 +192,8 @@ async def run_batch(
 ) -> RunHandle:
     """The same as `run`, in the event loop of the caller."""
     directory = prepare_run(_plan(config, rows, overrides), run_id)
-    await execute(directory)
+    with dropped_unless_begun(directory):
+        await execute(directory)
     return RunHandle(directory.root)
 
 

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -96,11 +97,19 @@ def _drop_abandoned(output: Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_unstarted(directory: RunDir) -> None:
-    """Remove a run that was prepared and never begun, so that its name is free again."""
-    with suppress(OSError, StorageError, ConfigError), directory.owned():
-        if read_record(directory.record).state == "prepared":
-            shutil.rmtree(directory.root, ignore_errors=True)
+@contextmanager
+def dropped_unless_begun(directory: RunDir) -> Iterator[None]:
+    """Work on a run that was just prepared: if it is refused or given up before it begins, it goes.
+
+    Its name is free again then.
+    """
+    try:
+        yield
+    except (ConfigError, KeyboardInterrupt, CancelledError):
+        with suppress(OSError, StorageError, ConfigError), directory.owned():
+            if read_record(directory.record).state == "prepared":
+                shutil.rmtree(directory.root, ignore_errors=True)
+        raise
 
 
 def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = False) -> None:
