@@ -3,8 +3,9 @@
 import asyncio
 import os
 import resource
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from omni_batch.errors import StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.disk import Disk
-from omni_batch.store.journal import read_journal
+from omni_batch.store.journal import Salvage, read_journal, salvage_journal
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ROW = st.dictionaries(ANY_TEXT, st.none() | ANY_TEXT | st.integers(0, 2**60) | st.lists(ANY_TEXT))
@@ -92,6 +93,71 @@ def test_an_entry_is_in_the_file_as_soon_as_append_returns(tmp_path: Path) -> No
 
 def test_no_journal_has_no_entries(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "gone.jsonl")) == []
+
+
+def test_no_journal_has_nothing_to_salvage(tmp_path: Path) -> None:
+    assert salvage_journal(tmp_path / "gone.jsonl") == Salvage([], damaged=0, cut=0)
+
+
+def test_what_is_whole_is_salvaged_and_the_rest_is_counted(tmp_path: Path) -> None:
+    """A line that was cut and then written on still ends in a whole entry."""
+    whole = Entry({"row_number": 1}, [{"row_number": 1, "number": 1}])
+    unfinished = Entry(None, [{"row_number": 2, "number": 1}])
+    path = written(tmp_path / "journal.jsonl", [whole])
+    line = path.read_bytes()
+    path.write_bytes(line + line[:20] + line + b"garbage\n" + line[:-1])
+    with Journal(path) as journal:
+        journal.append(unfinished)
+        assert journal.entries() == [whole, whole, unfinished]
+    assert salvage_journal(path) == Salvage([whole, whole, unfinished], damaged=1, cut=1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry({"row_number": "1"}, []),
+        Entry({}, []),
+        Entry(None, [{"number": 1}]),
+        Entry(None, [{"row_number": 1, "number": None}]),
+        Entry({"row_number": 1}, [{"row_number": 1}]),
+    ],
+)
+def test_an_entry_without_its_numbers_is_damaged(tmp_path: Path, entry: Entry) -> None:
+    path = written(tmp_path / "journal.jsonl", [entry])
+    assert salvage_journal(path) == Salvage([], damaged=1, cut=0)
+
+
+@pytest.mark.parametrize(
+    "read", [Journal, salvage_journal, lambda path: list(read_journal(path))], ids=str
+)
+def test_what_is_no_file_is_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Reading a pipe or a device could wait for ever."""
+    path = tmp_path / "journal.jsonl"
+    path.symlink_to(os.devnull)
+    with pytest.raises(StorageError, match=r"journal\.jsonl can't be .*: it is not a regular file"):
+        read(path)
+
+
+@pytest.mark.parametrize("cleaner", [Path.unlink, lambda path: shutil.rmtree(path.parent)], ids=str)
+def test_a_journal_that_lost_its_name_gets_it_back(
+    tmp_path: Path, cleaner: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "journal" / "journal.jsonl"
+    path.parent.mkdir()
+    with Journal(path) as journal:
+        journal.append(row("before"))
+        cleaner(path)
+        journal.append(row("after"))
+    assert list(read_journal(path)) == [row("before"), row("after")]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_journal_that_is_done_stays_away(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(row())
+        journal.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_journal_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> None:
