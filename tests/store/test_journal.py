@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import resource
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from omni_batch.errors import StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.disk import Disk
 from omni_batch.store.journal import Salvage, read_journal, salvage_journal
+from tests.support.small_disk import no_file_beyond
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ROW = st.dictionaries(ANY_TEXT, st.none() | ANY_TEXT | st.integers(0, 2**60) | st.lists(ANY_TEXT))
@@ -197,15 +196,26 @@ async def test_items_that_end_together_share_one_wait_for_the_disk(
     assert threading.get_ident() not in threads
 
 
-@contextmanager
-def disk_full_at(size_bytes: int) -> Iterator[None]:
-    """No file of this process grows beyond a size: the system writes a part, then refuses."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+async def test_the_first_wait_for_the_disk_settles_the_name_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, settled = os.fsync, list[Path]()
+
+    def fsync(file: int) -> None:
+        settled.append(Path(f"/proc/self/fd/{file}").readlink())
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, Disk(durable=True)) as journal:
+        for _ in range(2):
+            journal.append(row())
+            await journal.sync()
+        await journal.sync()  # nothing is new
+        assert settled == [path, tmp_path, path]
+    with Journal(path) as journal:
+        await journal.sync()
+    assert len(settled) == 3
 
 
 def test_a_full_disk_leaves_no_half_line_behind(tmp_path: Path) -> None:
@@ -214,7 +224,7 @@ def test_a_full_disk_leaves_no_half_line_behind(tmp_path: Path) -> None:
     small: list[Any] = [row("a"), row("b"), row("c")]
     with Journal(path) as journal:
         journal.append(small[0])
-        with disk_full_at(500):
+        with no_file_beyond(500):
             with pytest.raises(StorageError, match=r"journal\.jsonl can't be written"):
                 journal.append(row("x" * 1000))
             journal.append(small[1])
