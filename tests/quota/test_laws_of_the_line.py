@@ -103,7 +103,7 @@ def test_a_limit_that_the_service_names_is_the_one_in_force(of: str) -> None:
 
     async def named() -> None:
         async with quota.permit(lambda: 1) as permit:
-            permit.admitted(ServerLimits(**{of: 1200}))  # type: ignore[arg-type]
+            permit.admitted(ServerLimits(**{of: 1200}))
 
     _, shown = run(named(), status(quota, 1))
     assert getattr(shown, of) == 1200
