@@ -127,7 +127,9 @@ def test_an_entry_without_its_numbers_is_damaged(tmp_path: Path, entry: Entry) -
 
 
 @pytest.mark.parametrize(
-    "read", [Journal, salvage_journal, lambda path: list(read_journal(path))], ids=str
+    "read",
+    [Journal, salvage_journal, lambda path: list(read_journal(path))],
+    ids=["opened", "salvaged", "read"],
 )
 def test_what_is_no_file_is_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """Reading a pipe or a device could wait for ever."""
@@ -137,7 +139,9 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, read: Callable[[Path], obje
         read(path)
 
 
-@pytest.mark.parametrize("cleaner", [Path.unlink, lambda path: shutil.rmtree(path.parent)], ids=str)
+@pytest.mark.parametrize(
+    "cleaner", [Path.unlink, lambda path: shutil.rmtree(path.parent)], ids=["file", "folder"]
+)
 def test_a_journal_that_lost_its_name_gets_it_back(
     tmp_path: Path, cleaner: Callable[[Path], None]
 ) -> None:
