@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from omni_batch.catalogue import TokenRules, catalogue
 from omni_batch.catalogue.tokens import (
     PromptEstimate,
+    assumed_size,
     audio_tokens,
     estimate_prompt,
     frames_tokens,
@@ -86,7 +87,16 @@ def test_sound_costs_by_the_second_and_at_least_one(
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("你好吗", 2), ("你好吗abcd", 3), ("é" * 8, 2)],
+    [
+        ("", 0),
+        ("a", 1),
+        ("abcd", 1),
+        ("abcde", 2),
+        ("你好吗", 2),
+        ("你好吗abcd", 3),
+        ("é" * 8, 2),
+        ("\u2e80" * 3, 2),
+    ],
 )
 def test_text_is_estimated_by_its_script(text: str, tokens: int) -> None:
     assert text_tokens(text) == tokens
@@ -143,6 +153,23 @@ def test_a_longer_video_never_costs_less(duration_s: int) -> None:
     # From 60 s on, 120 frames fill the budget and each is shrunk.
     shorter, longer = (video_tokens(360, 640, duration_s + n, 30, FLASH) for n in (0, 1))
     assert shorter < longer
+
+
+@pytest.mark.parametrize(
+    ("media", "assumed"),
+    [
+        (Media("image", "i", width_px=640, height_px=480), None),
+        (Media("image", "i", width_px=640), "1280 x 720 px"),
+        (Media("image", "i"), "1280 x 720 px"),
+        (Media("audio", "a", duration_s=3), None),
+        (Media("audio", "a"), "10 s"),
+        (Media("video", "v", duration_s=3), "1280 x 720 px"),
+        (Media("video", "v", width_px=640, height_px=480), "10 s"),
+        (Media("video", "v"), "1280 x 720 px and 10 s"),
+    ],
+)
+def test_what_an_estimate_takes_for_granted_is_said(media: Media, assumed: str | None) -> None:
+    assert assumed_size(media) == assumed
 
 
 def test_a_prompt_is_the_sum_of_its_parts() -> None:

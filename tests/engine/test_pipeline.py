@@ -320,7 +320,7 @@ async def test_a_run_whose_items_fail_too_often_stops(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
     """One of three fails: too few for a run that buys nothing, more than the budget allows."""
-    for _ in range(60):
+    for _ in range(40):
         simulator.script(reply.text("hi"), reply.text("hi"), reply.status(400))
     config = make_config(
         prompts(180),

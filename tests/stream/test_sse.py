@@ -131,7 +131,7 @@ def test_json_without_its_frame_is_an_event_each(stream: bytes, expected: list[b
 
 
 def test_an_event_has_the_name_that_stands_before_it() -> None:
-    stream = b"event: ping\ndata: 1\n\ndata: 2\n\nevent: x\ndata: 3\nevent: y\ndata: 4\n\n"
+    stream = b"event:ping\ndata: 1\n\ndata: 2\n\nevent: x\ndata: 3\nevent: y\ndata: 4\n\n"
     found = [(event.name, event.data) for event in SseDecoder().feed(stream)]
     assert found == [("ping", b"1"), ("", b"2"), ("x", b"3"), ("y", b"4")]
 
