@@ -16,6 +16,7 @@ from omni_batch.catalogue.tokens import (
     estimate_prompt,
     frames_tokens,
     image_tokens,
+    rules_of,
     text_tokens,
     video_tokens,
 )
@@ -170,6 +171,15 @@ def test_a_longer_video_never_costs_less(duration_s: int) -> None:
 )
 def test_what_an_estimate_takes_for_granted_is_said(media: Media, assumed: str | None) -> None:
     assert assumed_size(media) == assumed
+
+
+def test_options_on_pixels_change_the_budget_of_a_picture() -> None:
+    patch = FLASH.image_factor_px**2
+    few, many = (rules_of(FLASH, {option: 100 * patch}) for option in ("max_pixels", "min_pixels"))
+    assert 80 <= image_tokens(3000, 4000, few) - 2 <= 100
+    assert 100 <= image_tokens(32, 32, many) - 2 <= 120
+    assert rules_of(FLASH, {"temperature": 1, "max_pixels": None}) == FLASH
+    assert rules_of(FLASH, {"total_pixels": 500 * patch}).video_total_patches == 500
 
 
 def test_a_prompt_is_the_sum_of_its_parts() -> None:

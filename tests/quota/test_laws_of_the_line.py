@@ -218,6 +218,20 @@ def test_the_last_minute_is_what_was_billed(billed: float) -> None:
     assert (shown.in_flight, shown.waiting) == (1, 0)
 
 
+def test_the_last_minute_is_what_was_billed_however_often_it_was_estimated_anew() -> None:
+    quota = limiter(adaptive=False)
+
+    async def ever_better() -> None:
+        async with quota.permit(lambda: 100 + 10 * now_s()) as permit:
+            await asyncio.sleep(9)
+            permit.used(300)
+
+    others = [request(quota, begins_s=at_s) for at_s in (2, 4, 6)]
+    *_, midway, after = run(ever_better(), *others, status(quota, 6.5), status(quota, 20))
+    assert midway.tokens_last_minute > 100
+    assert after.tokens_last_minute == 300
+
+
 def test_the_last_minute_counts_no_tokens_for_a_refusal() -> None:
     quota = limiter(adaptive=False)
     *_, shown = run(request(quota, 100, error=refusal("tokens", 7)), status(quota, 5))
