@@ -21,6 +21,7 @@ from omni_batch.config import Config, load_config
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
@@ -336,7 +337,13 @@ async def test_a_run_whose_items_fail_too_often_stops(
 
 async def test_a_run_that_goes_on_clears_what_a_dead_process_left(make_config: MakeConfig) -> None:
     directory = prepare_run(make_plan(make_config(prompts(2))))
-    directory.unfinished_speech("row-of-another-life", 1).write_bytes(b"half")
-    directory.downloads.mkdir()
-    await execute(directory)
-    assert not list(directory.root.glob("journal/*"))
+    left = directory.unfinished_speech("row-of-another-life", 1)
+    left.write_bytes(b"half")
+    there = []
+
+    async def run_shard(run: Run, number: int) -> None:
+        there.append(left.exists())
+        await process_shard(run, number)
+
+    await execute(directory, run_shard)
+    assert there == [False]
