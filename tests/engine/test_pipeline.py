@@ -337,7 +337,7 @@ async def test_a_run_whose_items_fail_too_often_stops(
 
 async def test_a_run_that_goes_on_clears_what_a_dead_process_left(make_config: MakeConfig) -> None:
     directory = prepare_run(make_plan(make_config(prompts(2))))
-    left = directory.unfinished_speech("row-of-another-life", 1)
+    left = directory.unfinished_speech("row-of-another-life")
     left.write_bytes(b"half")
     there = []
 

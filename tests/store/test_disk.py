@@ -4,19 +4,31 @@ import asyncio
 import errno
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from omni_batch.errors import StorageError
-from omni_batch.store.disk import PROCESS, Disk, draft_of, in_thread, reason_of, storage_errors
+from omni_batch.store.disk import (
+    PROCESS,
+    Disk,
+    draft_folder_of,
+    draft_of,
+    draft_path,
+    in_thread,
+    open_new,
+    open_to_append,
+    reason_of,
+    storage_errors,
+)
 from tests.support.small_disk import no_file_beyond
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     final = tmp_path / "run.json"
     for data in (b"old and long", b"new"):
-        Disk(durable=True).replace(final, tmp_path / "run.json.part", data)
+        Disk(durable=True).replace(final, data)
         assert final.read_bytes() == data
     assert list(tmp_path.iterdir()) == [final]
 
@@ -25,7 +37,7 @@ def test_a_file_that_can_not_get_its_name_leaves_no_draft(tmp_path: Path) -> Non
     final = tmp_path / "run.json"
     (final / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match="directory"):
-        PROCESS.replace(final, tmp_path / "run.json.part", b"{}")
+        PROCESS.replace(final, b"{}")
     assert list(tmp_path.iterdir()) == [final]
 
 
@@ -81,7 +93,7 @@ def test_nothing_waits_for_the_disk_where_only_the_process_may_die(
     tmp_path: Path, settled: list[tuple[str, set[str]]]
 ) -> None:
     PROCESS.make_folders(tmp_path / "a")
-    PROCESS.replace(tmp_path / "final", tmp_path / "draft", b"{}")
+    PROCESS.replace(tmp_path / "final", b"{}")
     with (tmp_path / "final").open("rb") as file:
         PROCESS.sync(file.fileno())
     assert settled == []
@@ -92,7 +104,7 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     before = len(list(open_files.iterdir()))
     for _ in range(5):
         disk.make_folders(tmp_path / "a" / "b")
-        disk.replace(tmp_path / "final", tmp_path / "draft", b"{}")
+        disk.replace(tmp_path / "final", b"{}")
         disk.sync_path(tmp_path)
     assert len(list(open_files.iterdir())) == before
 
@@ -114,23 +126,59 @@ def test_a_long_line_is_written_whole(tmp_path: Path) -> None:
 # --- drafts and errors ---
 
 
-@pytest.mark.parametrize("is_folder", [False, True])
-def test_a_draft_gets_its_name_or_is_gone(tmp_path: Path, is_folder: bool) -> None:
+def test_a_draft_gets_its_name_or_is_gone(tmp_path: Path) -> None:
     final, other = tmp_path / "report", tmp_path / "other"
+    _write_draft(final)
+    assert final.read_bytes() == b"{}"
+    with pytest.raises(KeyError):
+        _write_draft(other, KeyError)
+    assert list(tmp_path.iterdir()) == [final]
 
-    def make(draft: Path, error: type[Exception] | None = None) -> None:
-        draft.mkdir() if is_folder else draft.write_text("whole")
+
+def test_the_draft_of_a_folder_gets_its_name_or_is_gone(tmp_path: Path) -> None:
+    final, other = tmp_path / "dataset", tmp_path / "other"
+    with draft_folder_of(final) as folder:
+        (folder / "README.md").touch()
+    assert [path.name for path in final.iterdir()] == ["README.md"]
+    with pytest.raises(StorageError, match="can't be written"), draft_folder_of(other) as folder:
+        folder.rmdir()
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def _write_draft(final: Path, error: type[Exception] | None = None) -> None:
+    with draft_of(final) as file:
+        file.write(b"{}")
         if error:
             raise error
 
-    with draft_of(final) as draft:
-        make(draft)
-    assert final.is_dir() is is_folder
-    with pytest.raises(KeyError), draft_of(other) as draft:
-        make(draft, KeyError)
-    with pytest.raises(StorageError, match="other can't be written"), draft_of(other):
-        pass
-    assert list(tmp_path.iterdir()) == [final]
+
+def test_a_final_name_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim, final = tmp_path / "victim.txt", tmp_path / "run.json"
+    victim.write_text("mine")
+    for write in (partial(PROCESS.replace, final, b"{}"), partial(_write_draft, final)):
+        final.unlink(missing_ok=True)
+        final.symlink_to(victim)
+        write()
+        assert (final.read_bytes(), final.is_symlink()) == (b"{}", False)
+    assert victim.read_text() == "mine"
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    victim, link = tmp_path / "victim.txt", tmp_path / "link"
+    victim.write_text("mine")
+    for target in (victim, tmp_path / "not there yet"):
+        link.symlink_to(target)
+        with pytest.raises(FileExistsError):
+            open_new(link)
+        with pytest.raises(OSError, match="symbolic links"):
+            open_to_append(link)
+        link.unlink()
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "not there yet").exists()
+
+
+def test_two_drafts_of_a_file_have_different_names(tmp_path: Path) -> None:
+    assert draft_path(tmp_path / "run.json") != draft_path(tmp_path / "run.json")
 
 
 def test_an_error_of_the_system_names_the_file() -> None:

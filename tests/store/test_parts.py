@@ -168,7 +168,7 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     write_parts(run, 0)
     journal(run, 0, 0)  # killed before it was dropped
     journal(run, 1, 1)
-    run.unfinished_speech("item-2", 1).touch()
+    run.unfinished_speech("item-2").touch()
     run.downloads.mkdir()
     drop_leftovers(run, 2)
     assert list(run.journals.iterdir()) == [run.journal(1)]
