@@ -396,7 +396,7 @@ async def _check_server(run_id: str) -> None:
     assert flow_run.parameters["config"] is None
     assert sorted(task.name for task in task_runs) == ["shard-00000", "shard-00001"]
     by_type = {artifact.type: artifact for artifact in artifacts}
-    assert sorted(artifact.type for artifact in artifacts) == ["markdown", "progress"]
+    assert sorted(str(artifact.type) for artifact in artifacts) == ["markdown", "progress"]
     assert by_type["progress"].data == 100  # also where all is done before the first answer
     markdown = str(by_type["markdown"].data)
     assert run_id in markdown
