@@ -32,8 +32,9 @@ from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
+from omni_batch.planning.consent import accept, check_run
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.planning.prepare import dropped_unless_begun, prepare_run
+from omni_batch.planning.prepare import asks_the_same, dropped_unless_begun, prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
@@ -53,7 +54,10 @@ def _run_name() -> str:
 
 @flow(name="omni-batch", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
 async def batch(
-    config: str | None = None, run_dir: str | None = None, overrides: list[str] | None = None
+    config: str | None = None,
+    run_dir: str | None = None,
+    overrides: list[str] | None = None,
+    trust: bool = False,
 ) -> State[None]:
     """Rows of media in; text, speech and token counts out.
 
@@ -62,10 +66,14 @@ async def batch(
         run_dir: a prepared or interrupted run, instead of `config`.
         overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
             stores parameters in clear text.
+        trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
     watch, worked = FlowRunWatch(_watched_id()), _WORKED.get()
     try:
-        directory = RunDir(Path(run_dir)) if run_dir else _own_directory(config, overrides or [])
+        if run_dir:
+            directory = _given_directory(run_dir, trust=trust)
+        else:
+            directory = _own_directory(config, overrides or [])
         await load_keys(directory)
         record = await execute(directory, _run_shard, background=watch.follow)
     except Exception as exc:
@@ -118,6 +126,14 @@ async def _run_shard(run: Run, shard_number: int) -> None:
         await shard(str(run.directory.root), shard_number)
 
 
+def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
+    directory = RunDir(Path(run_dir))
+    if trust:
+        accept(directory)
+    check_run(directory)  # before any key is read
+    return directory
+
+
 def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
     """A new run directory; the one that this flow run has made already where it is retried."""
     context = FlowRunContext.get()
@@ -127,6 +143,9 @@ def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
         return prepare_run(plan)
     for directory, record in list_runs(Path(plan.config.output)) if flow_run.run_count > 1 else ():
         if record.flow_run_id == str(flow_run.id):
+            if asks_the_same(record, plan):  # a machine without our secret may go on with it
+                accept(directory)
+            check_run(directory)
             if record.state == "finished":
                 reopen_failed(directory)
             return directory

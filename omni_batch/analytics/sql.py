@@ -198,8 +198,7 @@ class RunDatabase(ExitStack):
 
     def rows(self, statement: str) -> Iterator[dict[str, Any]]:
         """The same as plain dictionaries."""
-        for batch in self.ask(statement):
-            yield from batch.to_pylist()
+        return plain_rows(self.ask(statement))
 
     def _rows(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
@@ -222,6 +221,20 @@ class RunDatabase(ExitStack):
         if len(found) != 1 or found[0] not in _QUESTIONS:
             held = " and ".join(found) or "nothing"
             raise QueryError(f"write one SELECT; this is {held}, and the tables are read only")
+
+
+def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Rows as Python's values.
+
+    Raises:
+        QueryError: one has a value that Python does not know, such as a date beyond the year 9999.
+    """
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            raise QueryError(f"a value can't be shown: {exc}; cast it to varchar") from None
+        yield from rows
 
 
 def _quoted(text: str) -> str:
