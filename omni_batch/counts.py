@@ -60,6 +60,18 @@ class Counts(msgspec.Struct, frozen=True):
         """Money, with what attempts without a bill may have cost."""
         return add_money(self.cost, self.estimated_cost)
 
+    @property
+    def unbilled_tokens(self) -> int:
+        """By estimate, of attempts that ended without a bill."""
+        return self.estimated_tokens - self.in_doubt_tokens
+
+    @property
+    def unbilled_cost(self) -> Money:
+        """The same as money."""
+        less = {currency: -amount for currency, amount in self.in_doubt_cost.items()}
+        rest = add_money(self.estimated_cost, less)
+        return {currency: left for currency, left in rest.items() if left > _NOISE}
+
     def __add__(self, more: "Counts") -> "Counts":
         failures = self.failures
         if more.failures:
@@ -74,6 +86,7 @@ class Counts(msgspec.Struct, frozen=True):
         )
 
 
+_NOISE = 1e-9  # sums of fractions leave a rest
 _APART = ("cost", "estimated_cost", "in_doubt_cost", "failures")
 _SUMS = tuple(name for name in Counts.__struct_fields__ if name not in _APART)
 

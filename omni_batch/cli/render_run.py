@@ -125,6 +125,8 @@ def progress(record: RunRecord) -> RenderableType:
     ]
     took = [phrases.tokens(counts), phrases.bill(record)]
     lines += map(_line, took if counts.spent else [", ".join(took)])
+    if counts.in_doubt:
+        lines.append(_line((phrases.in_doubt(counts), "yellow")))
     if counts.failed:
         lines.append(_line(("failed: ", "red"), phrases.failures(counts)))
     return Constrain(Group(*lines), _WIDEST_CHARS)
@@ -199,6 +201,7 @@ def progress_line(record: RunRecord) -> str:
         f"{record.in_flight:,} in flight",
         phrases.tokens(counts),
         phrases.bill(record),
+        phrases.in_doubt(counts),
         phrases.left(record),
     ]
     facts += [
@@ -222,7 +225,9 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
         Text(phrases.requests(counts)),
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
-    lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    lines += map(Text, took if counts.unbilled_tokens else [", ".join(took)])
+    if counts.in_doubt:
+        lines.append(Text(phrases.in_doubt(counts), style="yellow"))
     if limit := phrases.budget(record):
         lines.append(Text(f"budget {limit}"))
     if abs(record.text_factor - 1) > _WORTH_SAYING:

@@ -54,10 +54,11 @@ def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
 
 def _is_alive(directory: RunDir, record: RunRecord) -> bool:
     """Whether a process works on it. A lock of another machine may not be seen from this one."""
-    if directory.is_owned():
-        return True
+    owned = directory.is_owned()
     elsewhere = record.owner is not None and record.owner.host != socket.gethostname()
-    return elsewhere and time.time() - directory.record.stat().st_mtime < _SILENT_S
+    if owned is None or (elsewhere and not owned):
+        return time.time() - directory.record.stat().st_mtime < _SILENT_S
+    return owned
 
 
 def _written(directory: RunDir, record: RunRecord) -> Counts:

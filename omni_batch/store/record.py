@@ -11,7 +11,7 @@ import msgspec
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
-from omni_batch.store.disk import PROCESS, Disk, refuse_special, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, reason_of, refuse_special, storage_errors
 
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
@@ -92,13 +92,16 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         refuse_special(path)
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        content = path.read_bytes()
+        if not content.strip(b"\0"):  # a loss of power leaves a name without content, or zeros
+            raise OSError("it is empty")
+        return msgspec.json.decode(content, type=RunRecord)
     except FileNotFoundError:
         raise ConfigError(
             f"{path.parent} is not a run directory: it contains no run.json"
         ) from None
     except (OSError, msgspec.DecodeError) as exc:
-        raise ConfigError(f"{path} can't be read: {exc}") from None
+        raise ConfigError(f"{path} can't be read: {reason_of(exc)}") from None
 
 
 def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:

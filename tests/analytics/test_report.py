@@ -190,7 +190,7 @@ async def test_requests_of_items_without_a_result_are_a_group_of_their_own(
     assert (report.record.state, counts.done) == ("stopped", 0)
     assert [group.name for group in report.modalities] == ["not finished"]
     assert report.modalities[0].counts.estimated_cost == pytest.approx(counts.estimated_cost)
-    assert "for cut answers" in write_report(directory)[0].read_text()
+    assert "for answers without a bill" in write_report(directory)[0].read_text()
 
 
 def test_amounts_of_two_currencies_are_never_added(tmp_path: Path) -> None:

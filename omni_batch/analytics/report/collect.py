@@ -35,7 +35,7 @@ _WIDTHS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 864_000)
 """Of a stretch of the timeline; those below a minute divide it."""
 _MOST_BUCKETS = 240
 _SECTIONS = ("manifest", "request", "media", "quota", "retry", "budget")
-_MONEY = ("cost", "estimated_cost")
+_MONEY = ("cost", "estimated_cost", "in_doubt_cost")
 
 
 def collect(directory: RunDir) -> RunReport:
