@@ -162,6 +162,12 @@ class RunDatabase(ExitStack):
         self._union(f"{prefix}items", items)
         return records
 
+    def rows_written(self, records: Iterable[RunRecord]) -> list[tuple[RunRecord, int]]:
+        """Runs that were added, each with the number of its rows in `results`."""
+        counted = self.rows("select run_id, count(*) as rows from results group by run_id")
+        rows = {row["run_id"]: row["rows"] for row in counted}
+        return [(record, rows.get(record.run_id, 0)) for record in records]
+
     def _view(self, name: str, tables: list[Path | pa.Table], columns: pa.Schema) -> None:
         parts = [table for table in tables if isinstance(table, Path)]
         journaled = [table for table in tables if not isinstance(table, Path)]

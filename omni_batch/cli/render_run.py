@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
@@ -83,6 +83,16 @@ def show(directory: RunDir) -> None:
     if (silent_s := time.time() - directory.record.stat().st_mtime) > _SILENT_S:
         silence = f"No update for {fmt.duration(silent_s)}, though its process holds the run."
         out.print(Text(silence, style="yellow"))
+
+
+def say_so_far(found: Iterable[tuple[RunRecord, int]]) -> None:
+    """On stderr, how many rows there are of runs that lack some; data that is written stays data.
+
+    Args:
+        found: as for `phrases.so_far`.
+    """
+    if said := phrases.so_far(found):
+        err.print(one_line(said), soft_wrap=True)
 
 
 class LiveView:

@@ -1,6 +1,7 @@
 """The figures of a run in words, for the terminal, logs, the report and Prefect's pages."""
 
 import math
+from collections.abc import Iterable
 
 from omni_batch import format as fmt
 from omni_batch.counts import Counts
@@ -54,6 +55,25 @@ def outcome(record: RunRecord) -> str:
     """How many items there are and how they ended."""
     counts = record.counts
     return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {record.items:,}"
+
+
+def so_far(found: Iterable[tuple[RunRecord, int]]) -> str:
+    """How many rows there are of runs that lack some; nothing where none lacks any.
+
+    Args:
+        found: runs, and how many rows of each there are.
+    """
+    lacking = [(record, rows) for record, rows in found if rows < record.items]
+    if not lacking:
+        return ""
+    record, rows = lacking[0]
+    if len(lacking) == 1:
+        return f"{record.run_id} is {record.state}: {rows:,} of {record.items:,} rows so far"
+    rows, items = sum(rows for _, rows in lacking), sum(record.items for record, _ in lacking)
+    return (
+        f"{len(lacking):,} runs are not finished, such as {record.run_id} ({record.state}): "
+        f"{rows:,} of their {items:,} rows so far"
+    )
 
 
 def requests(counts: Counts) -> str:

@@ -1,9 +1,12 @@
 """A run is what its lock says it is, not what its last words were."""
 
+import errno
+import fcntl
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from omni_batch.progress.current import DEAD, current_record, current_runs
@@ -52,3 +55,17 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
     run.results(0).write_bytes(b"not a table")
     states = {directory.run_id: record.state for directory, record in current_runs(tmp_path)}
     assert states == {"a": "finished", "b": "interrupted"}
+
+
+def test_where_the_lock_can_not_be_asked_a_fresh_record_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_: int, __: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_record(tmp_path / "run.json", RUNNING)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert RunDir(tmp_path).is_owned() is None
+    assert current_record(RunDir(tmp_path)).state == "running"
+    os.utime(tmp_path / "run.json", (1e9, 1e9))
+    assert current_record(RunDir(tmp_path)).state == "interrupted"
