@@ -77,7 +77,7 @@ def show(directory: RunDir) -> None:
     record = current_record(directory)
     if record.state != "running":
         out.print()
-        out.print(summary(directory, record))
+        out.print(summary(directory, record), crop=False)
         return
     out.print(progress(record))
     if (silent_s := time.time() - directory.record.stat().st_mtime) > _SILENT_S:
@@ -245,7 +245,9 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     lines += _endpoint_notes(record)
     if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
-        lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
+        # In one piece however long it is, to be copied.
+        remedy = f"Go on with: omni-batch resume {directory.root}"
+        lines.append(Text(remedy, no_wrap=True, overflow="ignore"))
     of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
     doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
     notes = _failure_notes(directory, counts.failed)
