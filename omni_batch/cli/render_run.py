@@ -20,7 +20,7 @@ from omni_batch.cli.render import doubt_line, err, out
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt, DoubtGroups, of_run_and_rows
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, StorageError
 from omni_batch.progress import phrases
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
@@ -248,10 +248,19 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
         # In one piece however long it is, to be copied.
         remedy = f"Go on with: omni-batch resume {directory.root}"
         lines.append(Text(remedy, no_wrap=True, overflow="ignore"))
+    return Group(*lines, *_notes(directory, record))
+
+
+def _notes(directory: RunDir, record: RunRecord) -> list[RenderableType]:
+    """What failed and what is doubted."""
     of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
-    doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
-    notes = _failure_notes(directory, counts.failed)
-    return Group(*lines, *notes, *map(doubt_line, doubts))
+    try:
+        doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
+        return [*_failure_notes(directory, record.counts.failed), *map(doubt_line, doubts)]
+    except StorageError as exc:  # what can be said of the run is said all the same
+        known = str(exc) in (record.reason or "")
+        said = [] if known else [Text(one_line(str(exc)), style="yellow")]
+        return [*said, *map(doubt_line, of_run)]
 
 
 def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:
