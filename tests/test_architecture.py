@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "endpoint_status", "_version"),
+    ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
     ("errors",),
     ("config", "types", "package_files"),
     ("catalogue", "stream", "quota", "store"),

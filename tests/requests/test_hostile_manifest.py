@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -201,6 +202,16 @@ def test_a_manifest_behind_a_signed_url_is_not_named_whole(make_config: MakeConf
     with pytest.raises(ManifestError) as refused:
         list(read_items(ManifestConfig(path="memory://u:hunter2@gone?Signature=hunter2")))
     assert "hunter2" not in str(refused.value)
+
+
+def test_the_signature_of_a_manifest_stands_in_no_file(make_config: MakeConfig) -> None:
+    config = make_config([])
+    fsspec.filesystem("memory").pipe("/a?Signature=hunter2&x=.csv", b"item_id,prompt\na,hi\n")
+    behind = config.manifest.model_copy(update={"path": "memory://a?Signature=hunter2&x=.csv"})
+    directory = prepare_run(make_plan(config.model_copy(update={"manifest": behind})))
+    kept = directory.record.read_text()
+    assert "memory://a?Signature=…" in kept
+    assert "hunter2" not in kept
 
 
 # --- files ---
