@@ -26,7 +26,6 @@ _UNFOLDS_TO_BYTES = 2**26
 _UNFOLDS_TO_TIMES = 10_000
 """What a file may unfold to, whichever is more. Honest manifests repeat long prompts: a row of
 8 bytes with one of 40,000 characters is 5,000 times as large."""
-
 _ROWS = 1_000_000
 _ROWS_PER_BYTE = 20
 """What a file may have, whichever is more: a row that says anything takes some bits."""
@@ -46,7 +45,7 @@ def read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
     _check_rows(path, parquet.metadata.num_rows, file_bytes)
     unfolded = _Unfolded(path, file_bytes)
     groups = [parquet.metadata.row_group(index) for index in range(parquet.num_row_groups)]
-    unfolded.add(sum(map(_value_bytes, groups)), "it unfolds")
+    unfolded.add(sum(map(_value_bytes, groups)))
     for index, group in enumerate(groups):
         _check_pages(path, index, group)
         largest = _largest_texts(file, parquet.metadata, index)
@@ -54,7 +53,7 @@ def read_parquet(path: str, file: IO[bytes]) -> Iterator[ManifestRow]:
         for batch in parquet.iter_batches(batch_size=rows, row_groups=[index], columns=names):
             for cells in batch.to_pylist():
                 number += 1
-                unfolded.add(_checked_chars(path, number, cells), f"{number:,} of its rows unfold")
+                unfolded.add(_checked_chars(path, number, cells), number)
                 yield ManifestRow(f"{path}, row {number}", cells)
 
 
@@ -127,10 +126,11 @@ class _Unfolded:
         self._most = max(_UNFOLDS_TO_BYTES, _UNFOLDS_TO_TIMES * file_bytes)
         self._sum = 0
 
-    def add(self, size_bytes: int, what: str) -> None:
-        """Raise ManifestError where it is more than any manifest takes."""
+    def add(self, size_bytes: int, rows: int = 0) -> None:
+        """Raise ManifestError where it is more than any manifest takes; `rows` of it were read."""
         self._sum += size_bytes
         if self._sum > self._most:
+            what = f"{rows:,} of its rows unfold" if rows else "it unfolds"
             raise ManifestError(
                 f"manifest {self._path} has {self._file_bytes:,} bytes, but {what} to "
                 f"{self._sum:,}; {self._most:,} at most: give large texts as files or URLs, or "
