@@ -1,0 +1,103 @@
+"""Runs under everything that may happen to them, for as long as you like.
+
+    python -m tests.soak --minutes 20 [--seed N] [--round K] [--jobs J]
+
+Each round makes a run against a simulated service and strikes it: kill -9, signals, keys, full
+disks, few descriptors, a service that fails or dies, files that go missing. Then it is resumed
+until it is finished, and judged by what the service says that it has sent. Linux only.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from tests.soak.by_means import faketime
+from tests.soak.disk import OwnDisk, enter_namespace
+from tests.soak.faults import menu
+from tests.soak.plan import Menu, draw
+from tests.soak.record import Record, as_table
+from tests.soak.round import Round
+
+PREFECT_SHARE = 0.12
+"""Of processes: each start of a temporary server takes ten seconds."""
+
+
+def main() -> int:
+    """Play rounds and print the table; 1 if one of them did not hold."""
+    given = _arguments()
+    enter_namespace()
+    folder = Path(tempfile.mkdtemp(prefix="omni-batch-soak-"))
+    choices, started_s = _menu(folder), time.monotonic()
+    print(f"seed {given.seed}, in {folder}", flush=True)
+
+    def play(number: int) -> Record:
+        if given.round is None and time.monotonic() - started_s > given.minutes * 60:
+            return Record()
+        return _round(given.seed, number, choices, folder, given.prefect)
+
+    # As many numbers as no soak comes to; those that are drawn too late are no rounds.
+    numbers = range(int(given.minutes * 60)) if given.round is None else [given.round]
+    with ThreadPoolExecutor(given.jobs) as threads:
+        total = sum(threads.map(play, numbers), Record())
+    print(f"\n{as_table(total, given.seed, (time.monotonic() - started_s) / 60)}")
+    if total.failed:
+        print(f"what failed is kept in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return 1 if total.failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--round", type=int, help="this one alone")
+    parser.add_argument("--jobs", type=int, default=1, help="rounds side by side")
+    parser.add_argument("--prefect", type=float, default=PREFECT_SHARE, metavar="SHARE")
+    return parser.parse_args()
+
+
+def _menu(folder: Path) -> Menu:
+    disk = OwnDisk(folder / "probe")
+    disk.close()
+    if not disk.is_own:
+        print(
+            "no disk of our own may be mounted: a limit on the size of files stands for a full one"
+        )
+    if faketime() is None:
+        print("libfaketime is not installed: no clock jumps")
+    return menu(own_disk=disk.is_own)
+
+
+def _round(seed: int, number: int, choices: Menu, folder: Path, prefect_share: float) -> Record:
+    own = folder / f"round-{number}"
+    plan = draw(seed, number, choices, prefect_share=prefect_share)
+    begun_s = time.monotonic()
+    game = Round(plan, own, folder / "prefect")
+    try:
+        record = game.play()
+    except Exception:  # a fault of the soak itself: the others go on
+        game.complaints.append(traceback.format_exc())
+        record = replace(game.record, failed=(number,))
+    took_s = time.monotonic() - begun_s
+    print(
+        f"round {number}: {record.faults.total()} faults in {record.lives} processes, "
+        f"{record.rows} rows, {record.answered_twice} answered twice, {took_s:.0f} s"
+        f"{'' if not game.complaints else f'; kept in {own}'}",
+        flush=True,
+    )
+    for complaint in game.complaints[:10]:
+        print(f"  {complaint}", flush=True)
+    if not game.complaints:
+        shutil.rmtree(own)
+    return record
+
+
+if __name__ == "__main__":
+    sys.exit(main())
