@@ -1,8 +1,8 @@
 """How fast is a run looked through?  python -m tests.benchmarks.verify [ROWS ...] [--speech-s S]
 
-Runs of 10,000 and 100,000 rows, each with S (0.5) seconds of speech. Prints the time of `verify` in
-a process of its own beside that of `cat` over all files, both with a warm cache, its peak of memory,
-and the time of what a run does at its end before it is called finished.
+Runs of 10,000 and 100,000 rows, each with S (0.5) seconds of speech. Prints the time and the peak
+of memory of `verify` beside the time of `cat` over all files, with a warm cache, and the same of
+what a run looks at before it is called finished.
 """
 
 import argparse

@@ -33,47 +33,7 @@ _LONGEST_LIFE_S = 150.0
 _LINGER_S = 35.0  # what was tied to a killed process has 30 s to see that it is gone
 _LEFT_TO_SAY_S = 0.3  # of the service, when its client is dead
 _MOST_PEACEFUL_LIVES = 10
-_WORDS = tuple(
-    [
-        "a",
-        "small",
-        "red",
-        "cup",
-        "on",
-        "the",
-        "old",
-        "wooden",
-        "table",
-        "by",
-        "the",
-        "window",
-        "of",
-        "a",
-        "quiet",
-        "house",
-    ]
-)
-_PEACEFUL_LIVES = 10
-_WORDS = [
-    "a",
-    "small",
-    "red",
-    "cup",
-    "on",
-    "the",
-    "old",
-    "wooden",
-    "table",
-    "by",
-    "the",
-    "window",
-    "of",
-    "a",
-    "quiet",
-    "house",
-    "in",
-    "spring",
-]
+_WORDS = ("a", "small", "red", "cup", "on", "the", "wooden", "table", "by", "a", "window")
 _PEACE = LifePlan((), (), (), terminal=False, prefect=False)
 
 

@@ -24,9 +24,10 @@ def _is_whole(run: Path, row: Row, book: Book) -> bool:
     if row["status"] != "succeeded" or told is None:
         return False
     try:
-        return (run / row["audio_path"]).stat().st_size == HEADER_BYTES + told.sound_bytes
+        size_bytes = (run / str(row["audio_path"])).stat().st_size
     except FileNotFoundError:
         return False
+    return size_bytes == HEADER_BYTES + told.sound_bytes
 
 
 def rows_of(run: Path) -> Iterator[Row]:

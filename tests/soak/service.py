@@ -4,8 +4,10 @@ python -m tests.soak.service OPTIONS_AS_JSON BOOK
 """
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -38,7 +40,8 @@ class Service:
         self._starts += 1  # another seed each time: no request id comes twice
         options = json.dumps({**self._options, "seed": self._starts})
         command = [sys.executable, "-m", "tests.soak.service", options, str(self._path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert process.stdout is not None
         self.base_url = process.stdout.readline().strip()
         self._options["port"] = int(self.base_url.split(":")[2].partition("/")[0])
@@ -114,8 +117,14 @@ class _Ear:
             file.write(json.dumps(line).encode() + b"\n")
 
 
+def _end_with_starter() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main(options: str, book: str) -> None:
-    """Serve until killed; the first line is the base URL."""
+    """Serve until killed, or until nobody is there any more; the first line is the base URL."""
+    threading.Thread(target=_end_with_starter, daemon=True).start()
     _Listening.path = Path(book)
     given = msgspec.json.decode(options, type=SimulatorOptions)
     serve(given, ready=lambda url: print(url, flush=True), app=_Listening)
