@@ -8,40 +8,44 @@ until it is finished, and judged by what the service says that it has sent. Linu
 """
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from tests.soak.by_means import faketime
 from tests.soak.disk import OwnDisk, enter_namespace
 from tests.soak.faults import menu
-from tests.soak.plan import Menu, draw
+from tests.soak.plan import draw
 from tests.soak.record import Record, as_table
 from tests.soak.round import Round
 
 PREFECT_SHARE = 0.12
 """Of processes: each start of a temporary server takes ten seconds."""
+_COMPLAINTS_SHOWN = 10
 
 
 def main() -> int:
     """Play rounds and print the table; 1 if one of them did not hold."""
     given = _arguments()
     enter_namespace()
-    folder = Path(tempfile.mkdtemp(prefix="omni-batch-soak-"))
-    choices, started_s = _menu(folder), time.monotonic()
+    folder, started_s = Path(tempfile.mkdtemp(prefix="omni-batch-soak-")), time.monotonic()
+    has_disk = _has_disk(folder)
+    until_s = started_s + given.minutes * 60 if given.round is None else math.inf
     print(f"seed {given.seed}, in {folder}", flush=True)
 
     def play(number: int) -> Record:
-        if given.round is None and time.monotonic() - started_s > given.minutes * 60:
+        if time.monotonic() > until_s:
             return Record()
-        return _round(given.seed, number, choices, folder, given.prefect)
+        plan = draw(given.seed, number, menu(own_disk=has_disk), prefect_share=given.prefect)
+        own = folder / f"round-{number}"
+        return _told(Round(plan, own, folder / "prefect", own_disk=has_disk, until_s=until_s), own)
 
-    # As many numbers as no soak comes to; those that are drawn too late are no rounds.
+    # As many numbers as no soak comes to; those whose turn comes too late are not played.
     numbers = range(int(given.minutes * 60)) if given.round is None else [given.round]
     with ThreadPoolExecutor(given.jobs) as threads:
         total = sum(threads.map(play, numbers), Record())
@@ -63,39 +67,35 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _menu(folder: Path) -> Menu:
+def _has_disk(folder: Path) -> bool:
+    """Whether a disk of our own may be mounted; says what can't be drawn on this machine."""
     disk = OwnDisk(folder / "probe")
     disk.close()
     if not disk.is_own:
-        print(
-            "no disk of our own may be mounted: a limit on the size of files stands for a full one"
-        )
+        print("no disk may be mounted: a limit on the size of files stands for a full one")
     if faketime() is None:
         print("libfaketime is not installed: no clock jumps")
-    return menu(own_disk=disk.is_own)
+    return disk.is_own
 
 
-def _round(seed: int, number: int, choices: Menu, folder: Path, prefect_share: float) -> Record:
-    own = folder / f"round-{number}"
-    plan = draw(seed, number, choices, prefect_share=prefect_share)
+def _told(game: Round, folder: Path) -> Record:
+    """Play a round and say how it went."""
     begun_s = time.monotonic()
-    game = Round(plan, own, folder / "prefect")
     try:
         record = game.play()
-    except Exception:  # a fault of the soak itself: the others go on
+    except Exception:  # of the soak itself: the other rounds go on
         game.complaints.append(traceback.format_exc())
-        record = replace(game.record, failed=(number,))
-    took_s = time.monotonic() - begun_s
+        record = game.failed()
     print(
-        f"round {number}: {record.faults.total()} faults in {record.lives} processes, "
-        f"{record.rows} rows, {record.answered_twice} answered twice, {took_s:.0f} s"
-        f"{'' if not game.complaints else f'; kept in {own}'}",
+        f"{folder.name}: {record.faults.total()} faults in {record.lives} processes, "
+        f"{record.rows} rows, {record.answered_twice} answered twice, "
+        f"{time.monotonic() - begun_s:.0f} s{f'; kept in {folder}' if game.complaints else ''}",
+        *game.complaints[:_COMPLAINTS_SHOWN],
+        sep="\n  ",
         flush=True,
     )
-    for complaint in game.complaints[:10]:
-        print(f"  {complaint}", flush=True)
     if not game.complaints:
-        shutil.rmtree(own)
+        shutil.rmtree(folder)
     return record
 
 

@@ -24,13 +24,17 @@ def enter_namespace() -> None:
 
 
 class OwnDisk:
-    """A small file system in memory, or a mere folder."""
+    """A small file system in memory, or a mere folder.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        mount: False leaves it a folder.
+    """
+
+    def __init__(self, folder: Path, *, mount: bool = True) -> None:
         self.folder = folder
         folder.mkdir()
-        size = f"size={SIZE_MB}m"
-        self.is_own = _succeeds(["mount", "-t", "tmpfs", "-o", size, "soak", str(folder)])
+        command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "soak", str(folder)]
+        self.is_own = mount and _succeeds(command)
         self._filler = folder / ".filler"
 
     def fill(self) -> None:

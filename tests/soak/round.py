@@ -2,12 +2,12 @@
 
 import csv
 import json
+import math
 import os
 import secrets
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -43,10 +43,21 @@ class Round:
     Args:
         folder: for all that the round writes; it must not exist.
         prefect_home: of all rounds, as a first start in it takes its time.
+        own_disk: its run is on a disk of its own, which goes with the round.
+        until_s: on the clock of time.monotonic; afterwards nothing more is done to the run.
     """
 
-    def __init__(self, plan: RoundPlan, folder: Path, prefect_home: Path) -> None:
+    def __init__(
+        self,
+        plan: RoundPlan,
+        folder: Path,
+        prefect_home: Path,
+        *,
+        own_disk: bool = True,
+        until_s: float = math.inf,
+    ) -> None:
         self._plan, self._folder = plan, folder
+        self._own_disk, self._until_s = own_disk, until_s
         self._key = f"Zz9-{secrets.token_hex(12)}"
         self._mark = f"{os.getpid()}-{plan.number}"
         self._environment = {
@@ -68,7 +79,7 @@ class Round:
         self._folder.mkdir(parents=True)
         (self._folder / "screens").mkdir()
         with ExitStack() as stack:
-            disk = OwnDisk(self._folder / "disk")
+            disk = OwnDisk(self._folder / "disk", mount=self._own_disk)
             stack.callback(self._put_away, disk)
             service = Service(
                 self._folder,
@@ -87,14 +98,19 @@ class Round:
             )
             self._write_inputs()
             for life in self._plan.lives:
-                if not self._is_over():
+                if not self._is_over() and time.monotonic() < self._until_s:
                     self._live(life, self._next_command())
             self._bring_to_its_end()
             if self._is_over():
                 self._judge()
-        held = not self.complaints
-        self.record.survived = self.record.faults if held else Counter()
-        self.record.failed = () if held else (self._plan.number,)
+        if self.complaints:
+            return self.failed()
+        self.record.survived = self.record.faults
+        return self.record
+
+    def failed(self) -> Record:
+        """What came of it, where it did not hold."""
+        self.record.failed = (self._plan.number,)
         return self.record
 
     def _put_away(self, disk: OwnDisk) -> None:
