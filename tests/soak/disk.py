@@ -1,7 +1,8 @@
 """The disk that a round's runs are on: one of its own where the system lets us have one.
 
-Mounted by root, or by anybody in a user namespace (`enter_namespace`). Where neither is permitted
-there is no full disk, and a limit on the size of files (RLIMIT_FSIZE) stands for it.
+It is mounted where only this program and its processes see it, so that it goes with them: by root,
+or by anybody in a user namespace. Where neither is permitted there is no full disk, and a limit on
+the size of files (RLIMIT_FSIZE) stands for it.
 """
 
 import os
@@ -15,9 +16,10 @@ _ENTERED = "OMNI_BATCH_SOAK_NAMESPACE"
 
 
 def enter_namespace() -> None:
-    """Begin this program again where its user may mount, unless it may already or nobody may."""
-    inside = ["unshare", "--user", "--map-root-user", "--mount"]
-    if os.geteuid() == 0 or _ENTERED in os.environ or not _succeeds([*inside, "true"]):
+    """Begin this program again with mounts of its own, where the system permits that."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    inside = ["unshare", *as_root, "--mount"]
+    if _ENTERED in os.environ or not _succeeds([*inside, "true"]):
         return
     os.environ[_ENTERED] = "1"
     os.execvp(inside[0], [*inside, *sys.orig_argv])

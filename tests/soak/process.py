@@ -134,20 +134,23 @@ class Life:
         os.close(terminal)
 
 
-def left_behind(mark: str) -> list[str]:
-    """Processes of a round that are there, each with its command line."""
-    wanted, found = f"{MARK}={mark}".encode(), []
+def left_behind(mark: str) -> dict[int, str]:
+    """Processes of a round that are there: command lines by id."""
+    wanted, found = f"{MARK}={mark}".encode(), {}
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if wanted in (place / "environ").read_bytes().split(b"\0"):
                 line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found.append(f"{place.name}: {line[:90]}")
+                found[int(place.name)] = line
     return found
 
 
 def none_left(mark: str, within_s: float) -> list[str]:
-    """Which processes of a round are still there after so long; returns as soon as none is."""
+    """Command lines of those that are still there after so long, which ends them."""
     until_s = time.monotonic() + within_s
     while (found := left_behind(mark)) and time.monotonic() < until_s:
         time.sleep(0.1)
-    return found
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return list(found.values())
