@@ -10,6 +10,7 @@ until it is finished, and judged by what the service says that it has sent. Linu
 import argparse
 import math
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ def main() -> int:
     """Play rounds and print the table; 1 if one of them did not hold."""
     given = _arguments()
     enter_namespace()
+    _hear_signals()
     folder, started_s = Path(tempfile.mkdtemp(prefix="omni-batch-soak-")), time.monotonic()
     has_disk = _has_disk(folder)
     until_s = started_s + given.minutes * 60 if given.round is None else math.inf
@@ -55,6 +57,13 @@ def main() -> int:
     else:
         shutil.rmtree(folder)
     return 1 if total.failed else 0
+
+
+def _hear_signals() -> None:
+    """What is ignored is ignored by all processes that we start: under nohup, or behind `&`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def _arguments() -> argparse.Namespace:
