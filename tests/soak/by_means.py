@@ -73,11 +73,11 @@ def _fill(stage: Stage, strike: Strike) -> bool:
 SCARCE: Mapping[str, Fault] = {
     "few descriptors": Fault(_at_start, frozenset({2, 3})),
     "few descriptors at first": Fault(_at_start),
-    "file size limit": Fault(_at_start, _STOPPED, loses=True),
+    "file size limit": Fault(_at_start, _STOPPED, loses=True, blocks=True),
     "clock jump": Fault(_jump),
 }
 """From the start of a process on."""
 LATER = frozenset({"clock jump"})
 """Of them what needs a process that is prepared for it, and strikes later."""
-ROOM: Mapping[str, Fault] = {"disk full": Fault(_fill, _STOPPED, loses=True, weight=2)}
+ROOM: Mapping[str, Fault] = {"disk full": Fault(_fill, _STOPPED, loses=True, blocks=True, weight=2)}
 """Where the disk is the round's own."""

@@ -6,6 +6,7 @@ Nothing of the package is used: tables are read by pyarrow, sound by the standar
 import hashlib
 import json
 import wave
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def judge(run: Path, item_ids: Sequence[str], book: Book, record: Record) -> Ite
     record.rows_wanted = record.wavs_wanted = len(item_ids)
     record.rows = len({row["row_number"] for row in rows})
     record.answered_twice = sum(count - 1 for count in book.whole.values())
-    record.unknown = book.requests - sum(row["request_id"] is not None for row in attempts)
+    tried = Counter(row["item_id"] for row in attempts)
+    record.unknown = (book.asked - tried).total()
+    record.in_doubt = sum(row["error_kind"] == "in_doubt" for row in attempts)
     if [(row["row_number"], row["item_id"]) for row in rows] != list(enumerate(item_ids)):
         yield f"the table has {len(rows)} rows, which are not the {len(item_ids)} of the manifest"
     for row in rows:

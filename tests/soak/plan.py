@@ -86,7 +86,7 @@ def draw(seed: int, number: int, menu: Menu, *, prefect_share: float) -> RoundPl
 
 def _life(chance: Random, menu: Menu, prefect_share: float) -> LifePlan:
     prefect = chance.random() < prefect_share
-    passing = [_strike(chance, menu.passing) for _ in range(chance.choice((0, 1, 1, 2)))]
+    passing = [_strike(chance, menu.passing) for _ in range(chance.choice((1, 1, 2)))]
     deadly = [_strike(chance, menu.deadly)]
     return LifePlan(
         means=_some(chance, menu.means, 0.0 if prefect else 0.25),

@@ -26,9 +26,9 @@ class Record:
     excused: int = 0
     """As many as may have been: what was in flight at kills, and rows that were taken away."""
     unknown: int = 0
-    """Requests that the service got and no table of the run knows."""
+    """Requests that the service got and that stand in no table of the run."""
     in_doubt: int = 0
-    """Requests that the run says it has sent and never saw come back."""
+    """Requests whose process died before their end, as the table says."""
     left: int = 0
     """Processes that were left behind."""
     slowest_stop_s: float = 0.0
@@ -61,8 +61,8 @@ def _lines(record: Record, seed: int, minutes: float) -> Iterator[str]:
             ("rows", f"{record.rows:,} of {record.rows_wanted:,}"),
             ("bit-exact WAVs", f"{record.wavs:,} of {record.wavs_wanted:,}"),
             ("answered twice", f"{record.answered_twice} (at most {record.excused} in flight)"),
-            ("requests unknown to the tables", f"{record.unknown}"),
-            ("of them said to be in doubt", f"{record.in_doubt}"),
+            ("in doubt", f"{record.in_doubt}"),
+            ("requests in no table", f"{record.unknown}"),
             ("processes left behind", f"{record.left}"),
             ("slowest orderly stop", f"{record.slowest_stop_s:.1f} s"),
             ("seed", f"{seed}, {minutes:.1f} minutes"),

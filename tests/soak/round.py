@@ -338,6 +338,10 @@ class Round:
         self._lost += taken
         self.record.excused += max(0, taken)
 
+    def _has_lost_lines(self) -> bool:
+        """Whether lines of a journal may be gone, or could not be written."""
+        return any(FAULTS[name].takes or FAULTS[name].blocks for name in self.record.faults)
+
     def _command(self, *arguments: str, codes: set[int]) -> str:
         life = self._begin(arguments)
         code = life.wait(_LONGEST_LIFE_S)
@@ -357,7 +361,8 @@ class Round:
                 f"{self.record.answered_twice} answers were paid for twice, "
                 f"at most {self.record.excused} may be"
             )
-        self.record.in_doubt = self._record()["counts"].get("in_doubt", 0)
+        if self.record.unknown and not self._has_lost_lines():
+            self.complaints.append(f"{self.record.unknown} requests stand in no table")
 
 
 def _in_time(plan: LifePlan) -> list[Strike]:

@@ -59,6 +59,8 @@ class Fault:
     """Answers in flight may be lost by it, so that they are paid for again."""
     takes: bool = False
     """It takes rows away that had been kept; these are asked for again as well."""
+    blocks: bool = False
+    """Nothing can be written while it lasts."""
     ends_within_s: float | None = None
     """How soon the process must be gone; None where it need not end."""
     weight: float = 1.0
