@@ -16,7 +16,7 @@ from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.census import gap_of, speech_fault
-from omni_batch.store.read import part_batches, read_shard
+from omni_batch.store.read import part_batches, read_results, read_shard
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import reopen
 
@@ -92,15 +92,15 @@ def _verify_shard(
     *,
     repair: bool,
 ) -> Counts:
-    gap, tables, faults = gap_of(directory, record, shard_number), None, dict[int, str]()
+    gap, tables = gap_of(directory, record, shard_number), None
     try:
         tables = read_shard(directory, shard_number)
     except StorageError as exc:
         if gap is None:
             found.add(str(exc))
-    if tables:
-        found.rows += tables[0].num_rows
-        faults = _row_faults(directory, tables[0], wanted, found)
+    results = tables[0] if tables else _results_alone(directory, shard_number)
+    found.rows += results.num_rows
+    faults = _row_faults(directory, results, wanted, found)
     for fault in faults.values():
         found.add(fault)
     if gap and gap.reason not in faults.values():
@@ -110,6 +110,14 @@ def _verify_shard(
         reopen(directory, shard_number, lost)
         found.to_be_asked += len(lost & wanted.keys())
     return of_tables(*tables) if tables else Counts()
+
+
+def _results_alone(directory: RunDir, shard_number: int) -> pa.Table:
+    """What can be read of a shard whose attempts can't; no rows where nothing can."""
+    try:
+        return read_results(directory, shard_number, _ROW)
+    except StorageError:
+        return pa.table({name: [] for name in _ROW})
 
 
 def _row_faults(
