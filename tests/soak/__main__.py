@@ -9,12 +9,14 @@ until it is finished, and judged by what the service says that it has sent. Linu
 
 import argparse
 import math
+import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tests.soak.by_means import faketime
 from tests.soak.disk import OwnDisk, enter_namespace
 from tests.soak.faults import menu
 from tests.soak.plan import draw
+from tests.soak.process import end_all
 from tests.soak.record import Record, as_table
 from tests.soak.round import Round
 
@@ -48,15 +51,23 @@ def main() -> int:
         return _told(Round(plan, own, folder / "prefect", own_disk=has_disk, until_s=until_s), own)
 
     # As many numbers as no soak comes to; those whose turn comes too late are not played.
-    numbers = range(int(given.minutes * 60)) if given.round is None else [given.round]
-    with ThreadPoolExecutor(given.jobs) as threads:
-        total = sum(threads.map(play, numbers), Record())
+    numbers = range(math.ceil(given.minutes * 60)) if given.round is None else [given.round]
+    total = _sum_of(play, numbers, given.jobs)
     print(f"\n{as_table(total, given.seed, (time.monotonic() - started_s) / 60)}")
     if total.failed:
         print(f"what failed is kept in {folder}")
     else:
         shutil.rmtree(folder)
     return 1 if total.failed else 0
+
+
+def _sum_of(play: Callable[[int], Record], numbers: Iterable[int], jobs: int) -> Record:
+    with ThreadPoolExecutor(jobs) as threads:
+        try:
+            return sum(threads.map(play, numbers), Record())
+        except KeyboardInterrupt:
+            end_all(f"{os.getpid()}-")
+            os._exit(130)
 
 
 def _hear_signals() -> None:

@@ -41,6 +41,8 @@ class RoundPlan:
     number: int
     items: int
     in_flight: int
+    adaptive: bool
+    """A rate that was learned from 429s makes the rest of a run slow."""
     shard_size: int
     first_chunk_s: float
     chunk_interval_s: float
@@ -74,6 +76,7 @@ def draw(seed: int, number: int, menu: Menu, *, prefect_share: float) -> RoundPl
         number=number,
         items=chance.randint(100, 220),
         in_flight=chance.choice((3, 6, 12, 24)),
+        adaptive=chance.random() < 0.5,
         shard_size=chance.choice((10, 20, 40)),
         first_chunk_s=chance.uniform(0.1, 0.5),
         chunk_interval_s=chance.choice((0.0, 0.01, 0.04)),

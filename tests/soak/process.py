@@ -135,11 +135,11 @@ class Life:
 
 
 def left_behind(mark: str) -> dict[int, str]:
-    """Processes of a round that are there: command lines by id."""
-    wanted, found = f"{MARK}={mark}".encode(), {}
+    """Processes whose mark begins so: command lines by id."""
+    wanted, found = f"\0{MARK}={mark}".encode(), {}
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if wanted in (place / "environ").read_bytes().split(b"\0"):
+            if wanted in b"\0" + (place / "environ").read_bytes():
                 line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found[int(place.name)] = line
     return found
@@ -150,7 +150,12 @@ def none_left(mark: str, within_s: float) -> list[str]:
     until_s = time.monotonic() + within_s
     while (found := left_behind(mark)) and time.monotonic() < until_s:
         time.sleep(0.1)
-    for pid in found:
+    end_all(mark)
+    return list(found.values())
+
+
+def end_all(mark: str) -> None:
+    """At once."""
+    for pid in left_behind(mark):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return list(found.values())

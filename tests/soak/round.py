@@ -59,7 +59,7 @@ class Round:
         self._plan, self._folder = plan, folder
         self._own_disk, self._until_s = own_disk, until_s
         self._key = f"Zz9-{secrets.token_hex(12)}"
-        self._mark = f"{os.getpid()}-{plan.number}"
+        self._mark = f"{os.getpid()}-{plan.number}."
         self._environment = {
             MARK: self._mark,
             _KEY_ENV: self._key,
@@ -148,6 +148,7 @@ class Round:
                 "requests_per_minute": 1e9,
                 "tokens_per_minute": 1e12,
                 "max_in_flight": self._plan.in_flight,
+                "adaptive": self._plan.adaptive,
             },
             "retry": {
                 "max_attempts": self._plan.max_attempts,

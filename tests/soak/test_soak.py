@@ -23,6 +23,7 @@ CALM = RoundPlan(
     number=0,
     items=ITEMS,
     in_flight=4,
+    adaptive=False,
     shard_size=5,
     first_chunk_s=0.1,
     chunk_interval_s=0.0,
