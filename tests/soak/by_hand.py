@@ -11,6 +11,7 @@ GRACE_S = 5
 ORDERLY_S = GRACE_S + 10.0
 """The grace, and what a busy machine takes besides."""
 AT_ONCE_S = 5.0
+_PATIENCE_S = 120.0
 _CTRL_C = b"\x03"
 _INTERRUPTED = 130
 
@@ -66,7 +67,7 @@ def _resume_beside(stage: Stage, _: Strike) -> bool:
     if not (stage.run / "run.json").exists():
         return False
     second = stage.begin(["resume", str(stage.run), "--no-prefect"])
-    code = second.wait(30)
+    code = second.wait(_PATIENCE_S)
     if code != 2 and stage.living.is_alive():
         stage.complain(f"a second resume beside a living run ended with {code}")
     return True
@@ -84,7 +85,7 @@ def _look(stage: Stage, strike: Strike) -> bool:
         arguments.append("select count(*) from results")
     if command == "export":
         arguments.append(str(stage.run.parent.parent / f"export-{strike.luck}.jsonl"))
-    code = stage.begin(arguments).wait(60)
+    code = stage.begin(arguments).wait(_PATIENCE_S)
     if code not in (0, 2, 3):
         stage.complain(f"{' '.join(arguments)} beside a living run ended with {code}")
     return True

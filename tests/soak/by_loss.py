@@ -64,7 +64,7 @@ def _record_away(stage: Stage, strike: Strike) -> bool:
     if not stage.record.exists():
         return False
     _take_record(stage, strike)
-    code = stage.begin(["resume", str(stage.run), "--no-prefect"]).wait(60)
+    code = stage.begin(["resume", str(stage.run), "--no-prefect"]).wait(120)
     if code != 2:
         stage.complain(f"resume without a whole run.json ended with {code}")
     stage.record.write_bytes(stage.record_copy)

@@ -12,6 +12,8 @@ class Record:
     rounds: int = 0
     lives: int = 0
     """Processes that worked on a run."""
+    with_prefect: int = 0
+    """Of them through Prefect's temporary server."""
     faults: Counter[str] = field(default_factory=Counter)
     """That struck, by name."""
     survived: Counter[str] = field(default_factory=Counter)
@@ -57,7 +59,8 @@ def _lines(record: Record, seed: int, minutes: float) -> Iterator[str]:
     yield ""
     yield from _aligned(
         (
-            ("rounds, and processes in them", f"{record.rounds}, {record.lives}"),
+            ("rounds", f"{record.rounds}"),
+            ("processes", f"{record.lives}, {record.with_prefect} of them through Prefect"),
             ("rows", f"{record.rows:,} of {record.rows_wanted:,}"),
             ("bit-exact WAVs", f"{record.wavs:,} of {record.wavs_wanted:,}"),
             ("answered twice", f"{record.answered_twice} (at most {record.excused} in flight)"),

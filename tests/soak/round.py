@@ -207,6 +207,7 @@ class Round:
         way = [] if plan.prefect else ["--no-prefect"]
         life = self._begin([*command, *way], *means[:1], terminal=plan.terminal)
         self._stage.life = life
+        self.record.with_prefect += plan.prefect
         struck = [strike for strike in _in_time(plan) if self._strike(strike, asked_before)]
         code = self._end_of(life, struck)
         self._stage.disk.free()
@@ -341,7 +342,7 @@ class Round:
 
     def _has_lost_lines(self) -> bool:
         """Whether lines of a journal may be gone, or could not be written."""
-        return any(FAULTS[name].takes or FAULTS[name].blocks for name in self.record.faults)
+        return any(FAULTS[name].takes or FAULTS[name].blocks for name in +self.record.faults)
 
     def _command(self, *arguments: str, codes: set[int]) -> str:
         life = self._begin(arguments)
