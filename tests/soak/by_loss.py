@@ -107,6 +107,6 @@ UNDER_IT: Mapping[str, Fault] = {
     "journal cut under it": _cut("journal/shard-*.jsonl"),
     "part removed under it": _removed("results/*.parquet"),
     "speech removed under it": _removed("audio/*.wav"),
-    "run.json cut under it": Fault(_record_cut_under, weight=0.5),
+    "run.json cut under it": Fault(_record_cut_under, frozenset({2}), weight=0.5),
 }
 """While one does."""

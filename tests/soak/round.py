@@ -34,6 +34,7 @@ _LINGER_S = 35.0  # what was tied to a killed process has 30 s to see that it is
 _LEFT_TO_SAY_S = 0.3  # of the service, when its client is dead
 _MOST_PEACEFUL_LIVES = 10
 _WORDS = ("a", "small", "red", "cup", "on", "the", "wooden", "table", "by", "a", "window")
+_NOTHING_TO_DO = "nothing to resume"
 _PEACE = LifePlan((), (), (), terminal=False, prefect=False)
 
 
@@ -216,7 +217,8 @@ class Round:
         self._settle(struck)
         self._stage.life = None
         self._pending += [strike for strike in struck if FAULTS[strike.fault].takes]
-        if code in (0, 1) and len(self._pending) == pending:
+        has_looked = code in (0, 1) and len(self._pending) == pending
+        if has_looked or _NOTHING_TO_DO in life.shown():
             self._pending = []
         if code == 3 and "--repair" in life.shown():
             self._repair()
@@ -276,7 +278,7 @@ class Round:
         allowed = frozenset({0, 1}).union(*(fault.codes for fault in faults))
         if not began:
             allowed |= {130}
-        if code == 2 and "nothing to resume" in life.shown():
+        if code == 2 and _NOTHING_TO_DO in life.shown():
             allowed |= {2}
         if code not in allowed or (code in (-1, -15) and began):
             what = ", ".join(strike.fault for strike in causes) or "nothing"
