@@ -122,6 +122,7 @@ async def test_speech_that_is_cut_is_asked_for_again_and_no_other(make_config: M
     one = next((directory.root / "audio").iterdir())
     os.truncate(one, one.stat().st_size - 2)
     record = await resumed(directory)
+    assert "1 answer that was paid for is gone" in " ".join(record.warnings)
     assert record.counts.requests == ROWS + 1
     check_finished(directory, {})
 
