@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.soak.by_means import faketime
 from tests.soak.disk import OwnDisk, enter_namespace
 from tests.soak.faults import menu
+from tests.soak.faults.by_means import faketime
 from tests.soak.plan import draw
 from tests.soak.process import end_all
 from tests.soak.record import Record, as_table

@@ -1,6 +1,5 @@
 """One round: a run from its manifest to its end, under all that was drawn for it."""
 
-import csv
 import json
 import math
 import os
@@ -14,26 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.soak import by_hand
-from tests.soak.by_means import LATER, Means, means_of
 from tests.soak.disk import OwnDisk
 from tests.soak.faults import FAULTS
+from tests.soak.faults.by_means import LATER, Means, means_of
+from tests.soak.faults.stage import Fault, Stage
+from tests.soak.inputs import item_ids, write_inputs
 from tests.soak.judge import judge, screen_faults, secret_faults
 from tests.soak.plan import LifePlan, RoundPlan, Strike
 from tests.soak.process import MARK, Life, none_left
 from tests.soak.record import Record
 from tests.soak.rows import kept
 from tests.soak.service import USUAL_FAULTS, Service
-from tests.soak.stage import Fault, Stage
 
-_KEY_ENV = "OMNI_BATCH_SOAK_KEY"
+KEY_ENV = "OMNI_BATCH_SOAK_KEY"
 _LONGEST_LIFE_S = 150.0
-_LINGER_S = 35.0  # what was tied to a killed process has 30 s to see that it is gone
+_LINGER_S = 10.0
+_LINGER_WHEN_KILLED_S = 35.0  # what was tied to a process has 30 s to see that it is gone
 _LEFT_TO_SAY_S = 0.3  # of the service, when its client is dead
 _MOST_PEACEFUL_LIVES = 10
-_WORDS = ("a", "small", "red", "cup", "on", "the", "wooden", "table", "by", "a", "window")
 _NOTHING_TO_DO = "nothing to resume"
 _PEACE = LifePlan((), (), (), terminal=False, prefect=False)
 
@@ -58,12 +55,13 @@ class Round:
         until_s: float = math.inf,
     ) -> None:
         self._plan, self._folder = plan, folder
+        self._prefect_home = prefect_home
         self._own_disk, self._until_s = own_disk, until_s
         self._key = f"Zz9-{secrets.token_hex(12)}"
         self._mark = f"{os.getpid()}-{plan.number}."
         self._environment = {
             MARK: self._mark,
-            _KEY_ENV: self._key,
+            KEY_ENV: self._key,
             "PREFECT_HOME": str(prefect_home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PYTHONFAULTHANDLER": "1",
@@ -97,7 +95,7 @@ class Round:
                 begin=self._begin,
                 complain=self.complaints.append,
             )
-            self._write_inputs()
+            write_inputs(self._folder, self._plan, service.base_url, KEY_ENV)
             for life in self._plan.lives:
                 if not self._is_over() and time.monotonic() < self._until_s:
                     self._live(life, self._next_command())
@@ -119,49 +117,6 @@ class Round:
         if self.complaints and disk.is_own:
             shutil.copytree(disk.folder, self._folder / "kept", symlinks=True)
         disk.close()
-
-    def _write_inputs(self) -> None:
-        with (self._folder / "rows.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["item_id", "prompt"])
-            for number, item_id in enumerate(self._item_ids):
-                words = [_WORDS[(number * 7 + at) % len(_WORDS)] for at in range(number % 11 + 1)]
-                writer.writerow([item_id, f"{item_id}: {' '.join(words)}"])
-        (self._folder / "config.yaml").write_text(yaml.safe_dump(self._config()))
-
-    @property
-    def _item_ids(self) -> list[str]:
-        return [f"row-{number:05d}" for number in range(self._plan.items)]
-
-    def _config(self) -> dict[str, object]:
-        return {
-            "name": "soak",
-            "manifest": {"path": "rows.csv"},
-            "output": "disk/runs",
-            "endpoint": {
-                "name": "custom",
-                "dialect": "dashscope",
-                "base_url": self._stage.service.base_url,
-                "api_key_env": _KEY_ENV,
-            },
-            "request": {"modalities": ["text", "audio"]},
-            "quota": {
-                "requests_per_minute": 1e9,
-                "tokens_per_minute": 1e12,
-                "max_in_flight": self._plan.in_flight,
-                "adaptive": self._plan.adaptive,
-            },
-            "retry": {
-                "max_attempts": self._plan.max_attempts,
-                "first_wait_s": 0.1,
-                "max_wait_s": 1,
-                "first_byte_timeout_s": 10,
-                "idle_timeout_s": 4,
-            },
-            "shard_size": self._plan.shard_size,
-            "durability": self._plan.durability,
-            "shutdown_grace_s": by_hand.GRACE_S,
-        }
 
     # --- lives ---
 
@@ -228,22 +183,22 @@ class Round:
 
     def _strike(self, strike: Strike, asked_before: int) -> bool:
         """At its instant, unless the process has ended by then."""
-        life = self._stage.living
-        while (
-            strike.after_s
-            and not strike.from_start
-            and life.is_alive()
-            and self._requests() == asked_before
-        ):
-            life.wait(0.02)
-        due_s = strike.after_s
+        life, due_s = self._stage.living, strike.after_s
         if strike.from_start:
             due_s -= time.monotonic() - life.started_s
+        elif due_s:
+            self._wait_for_a_request(asked_before)
         if life.wait(due_s) is not None:
             return False
         struck = FAULTS[strike.fault].strike(self._stage, strike)
         self.record.faults[strike.fault] += struck
         return struck
+
+    def _wait_for_a_request(self, asked_before: int) -> None:
+        life, until_s = self._stage.living, time.monotonic() + _LONGEST_LIFE_S
+        while self._requests() == asked_before and time.monotonic() < until_s:
+            if life.wait(0.02) is not None:
+                return
 
     def _strike_the_dead(self, strike: Strike) -> None:
         before = len(self._kept)
@@ -284,7 +239,8 @@ class Round:
             what = ", ".join(strike.fault for strike in causes) or "nothing"
             self.complaints.append(f"{name} ended with {code} after {what}")
         self.complaints += [f"{name}: {fault}" for fault in screen_faults(life.shown())]
-        if left := none_left(self._mark, _LINGER_S):
+        linger_s = _LINGER_WHEN_KILLED_S if code == -signal.SIGKILL else _LINGER_S
+        if left := none_left(self._mark, linger_s):
             self.record.left += len(left)
             self.complaints.append(f"{name} has left behind {left}")
 
@@ -358,8 +314,9 @@ class Round:
         self._command("verify", str(self._stage.run), codes={0})
         self._requests()
         book = self._stage.service.book
-        self.complaints += judge(self._stage.run, self._item_ids, book, self.record)
-        self.complaints += secret_faults(self._folder, self._key)
+        self.complaints += judge(self._stage.run, item_ids(self._plan), book, self.record)
+        for folder in (self._folder, self._prefect_home):
+            self.complaints += secret_faults(folder, self._key)
         if self.record.answered_twice > self.record.excused:
             self.complaints.append(
                 f"{self.record.answered_twice} answers were paid for twice, "

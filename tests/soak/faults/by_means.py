@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.soak.faults.stage import Fault, Stage
 from tests.soak.plan import Strike
-from tests.soak.stage import Fault, Stage
 
 _STOPPED = frozenset({3})
 _FAKETIME = (

@@ -3,8 +3,8 @@
 import signal
 from collections.abc import Mapping
 
+from tests.soak.faults.stage import Fault, Stage
 from tests.soak.plan import Strike
-from tests.soak.stage import Fault, Stage
 
 GRACE_S = 5
 """`shutdown_grace_s` of all runs here."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from tests.soak.by_hand import BY_HAND
-from tests.soak.by_loss import BY_LOSS, UNDER_IT
-from tests.soak.by_means import ROOM, SCARCE, faketime
-from tests.soak.by_service import BY_SERVICE
+from tests.soak.faults.by_hand import BY_HAND
+from tests.soak.faults.by_loss import BY_LOSS, UNDER_IT
+from tests.soak.faults.by_means import ROOM, SCARCE, faketime
+from tests.soak.faults.by_service import BY_SERVICE
+from tests.soak.faults.stage import Fault
 from tests.soak.plan import Menu, Weights
-from tests.soak.stage import Fault
 
 FAULTS: Mapping[str, Fault] = {**BY_HAND, **BY_SERVICE, **SCARCE, **ROOM, **UNDER_IT, **BY_LOSS}
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from tests.soak.faults.stage import Fault, Stage
 from tests.soak.plan import Strike
 from tests.soak.service import USUAL_FAULTS
-from tests.soak.stage import Fault, Stage
 
 _STOPPED = frozenset({3})
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests.soak.faults.stage import Fault, Stage
 from tests.soak.plan import Strike
-from tests.soak.stage import Fault, Stage
 
 _DAMAGED = frozenset({3})
 
