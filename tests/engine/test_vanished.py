@@ -142,6 +142,24 @@ async def test_speech_that_goes_under_a_run_ends_in_no_finished_run(
     check_finished(directory, {})
 
 
+async def test_a_part_that_goes_under_a_run_is_not_counted_twice(make_config: MakeConfig) -> None:
+    quota = {"max_in_flight": 1}  # two shards at once
+    directory = await finished(make_config(prompts(8), shard_size=2, quota=quota))
+    for number in range(3):
+        directory.results(number).unlink()
+
+    async def run_shard(run: Run, number: int) -> None:
+        directory.results(3).unlink(missing_ok=True)
+        await process_shard(run, number)
+
+    change_run(directory, [])
+    record = await execute(directory, run_shard)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "part-00003.parquet is gone" in str(record.reason)
+    assert (await resumed(directory)).counts.done == 8
+    check_finished(directory, {})
+
+
 @pytest.mark.parametrize("table", ["results", "attempts"])
 async def test_a_part_that_is_gone_behind_a_finished_run_is_said_and_mended(
     make_config: MakeConfig, table: str, tmp_path: Path
