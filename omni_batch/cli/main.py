@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -27,15 +28,15 @@ def main() -> None:
     # --debug belongs to no single command, and is accepted before and after each.
     arguments = [text for text in sys.argv[1:] if text != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False) or 0
     except KeyboardInterrupt:
         code = interrupts.INTERRUPTED
     except Exception as exc:
         code = _explain(exc)
     interrupts.end_at_once(code)
     if at_once() or code == interrupts.INTERRUPTED:  # threads may wait for what does not come
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # its terminal may be gone
+            sys.stdout.flush()
         interrupts.leave(code)
     sys.exit(code)
 

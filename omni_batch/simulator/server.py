@@ -58,8 +58,7 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0.01)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self.stop()
+        self.stop()  # and no more: uvicorn would raise the signal once again at its end
 
     def stop(self) -> None:
         """Ask the server to stop, from any thread."""

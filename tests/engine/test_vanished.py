@@ -1,5 +1,6 @@
 """Another program removes or cuts files of a run: it is not finished without all of its rows."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -215,3 +216,29 @@ async def test_a_run_with_half_a_record_is_listed_as_broken(
     directory.record.write_bytes(content)
     listed = CliRunner().invoke(app, ["list", str(directory.root.parent)])
     assert f"{directory.root} is broken" in listed.stdout
+
+
+@pytest.mark.parametrize("damage", ["gone", "zeros", "a folder", "a link to nowhere", "a pipe"])
+async def test_a_run_without_a_record_is_listed_as_broken_beside_the_others(
+    make_config: MakeConfig, damage: str
+) -> None:
+    directory = await finished(make_config(prompts(1)))
+    (directory.root.parent / "notes").mkdir()
+    content = directory.record.read_bytes()
+    directory.record.unlink()
+    match damage:
+        case "zeros":
+            directory.record.write_bytes(bytes(len(content)))
+        case "a folder":
+            directory.record.mkdir()
+        case "a link to nowhere":
+            directory.record.symlink_to("elsewhere.json")
+        case "a pipe":
+            os.mkfifo(directory.record)
+    listed = CliRunner().invoke(app, ["list", str(directory.root.parent)]).stdout
+    assert listed.startswith(f"{directory.root} is broken: ")
+    assert "run.json" in listed
+    (entry,) = json.loads(
+        CliRunner().invoke(app, ["list", str(directory.root.parent), "--json"]).stdout
+    )
+    assert (entry["run_id"], entry["state"]) == (directory.run_id, "broken")

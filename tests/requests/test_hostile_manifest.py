@@ -201,11 +201,11 @@ def test_a_manifest_behind_a_signed_url_is_not_named_whole(make_config: MakeConf
 
 def test_the_signature_of_a_manifest_stands_in_no_file(make_config: MakeConfig) -> None:
     config = make_config([])
-    fsspec.filesystem("memory").pipe("/a?Signature=hunter2&x=.csv", b"item_id,prompt\na,hi\n")
-    behind = config.manifest.model_copy(update={"path": "memory://a?Signature=hunter2&x=.csv"})
+    fsspec.filesystem("memory").pipe("/d/a.csv?Signature=hunter2", b"item_id,prompt\na,hi\n")
+    behind = config.manifest.model_copy(update={"path": "memory://d/a.csv?Signature=hunter2"})
     directory = prepare_run(make_plan(config.model_copy(update={"manifest": behind})))
     kept = directory.record.read_text()
-    assert "memory://a?Signature=…" in kept
+    assert "memory://d/a.csv?Signature=…" in kept
     assert "hunter2" not in kept
 
 
