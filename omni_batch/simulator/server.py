@@ -189,12 +189,18 @@ class Simulator:
         return self._app.service.metrics.counters
 
 
-def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    options: SimulatorOptions,
+    *,
+    ready: Callable[[str], None] | None = None,
+    app: Callable[[SimulatorOptions], App] = App,
+) -> None:
     """Serve until interrupted. No request is kept: another process can't read them.
 
     Args:
         options: host, port and behaviour.
         ready: called with the base URL once connections are accepted.
+        app: makes the application, for those who listen to what it says.
     Raises:
         OSError: the port is taken.
     """
@@ -202,4 +208,4 @@ def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = No
     if ready is not None:
         ready(_base_url(_port(listener), options))
     with suppress(KeyboardInterrupt):
-        _server(App(replace(options, keep_requests=0))).run(sockets=[listener])
+        _server(app(replace(options, keep_requests=0))).run(sockets=[listener])
