@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.columns import ATTEMPT_COLUMNS, IN_DOUBT, RESULT_COLUMNS, table
 from omni_batch.store.disk import draft_path, open_new, reason_of, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.run_dir import RunDir
@@ -112,14 +112,19 @@ def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
 def merged(
     entries: Iterable[Entry],
 ) -> tuple[dict[int, dict[str, Any]], dict[tuple[int, int], dict[str, Any]]]:
-    """Results by row, attempts by row and number: each once, the first that was written."""
+    """Results by row, attempts by row and number: each once, the first that was written.
+
+    An attempt that is in doubt gives way to its end.
+    """
     results: dict[int, dict[str, Any]] = {}
     attempts: dict[tuple[int, int], dict[str, Any]] = {}
     for entry in entries:
         if entry.result is not None:
             results.setdefault(entry.result["row_number"], entry.result)
         for row in entry.attempts:
-            attempts.setdefault((row["row_number"], row["number"]), row)
+            key = row["row_number"], row["number"]
+            if key not in attempts or attempts[key].get("error_kind") == IN_DOUBT:
+                attempts[key] = row
     return results, attempts
 
 
