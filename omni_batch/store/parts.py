@@ -78,7 +78,8 @@ def _drafts_beside(directory: RunDir) -> Iterator[Path]:
     for draft in directory.root.glob("*.part"):
         with suppress(OSError):
             age_s = time.time() - draft.lstat().st_mtime
-            if directory.record.name in draft.name or age_s > _ABANDONED_AFTER_S:
+            is_left = draft.is_symlink() or age_s > _ABANDONED_AFTER_S
+            if is_left or directory.record.name in draft.name:
                 yield draft
 
 

@@ -123,6 +123,7 @@ async def test_speech_that_is_cut_is_asked_for_again_and_no_other(make_config: M
     one = next((directory.root / "audio").iterdir())
     os.truncate(one, one.stat().st_size - 2)
     record = await resumed(directory)
+    assert "1 answer that was paid for is gone" in " ".join(record.warnings)
     assert record.counts.requests == ROWS + 1
     check_finished(directory, {})
 
@@ -139,6 +140,24 @@ async def test_speech_that_goes_under_a_run_ends_in_no_finished_run(
     assert (record.state, record.exit_code) == ("stopped", 3)
     assert f"of {ROWS} rows are there whole" in str(record.reason)
     await resumed(directory)
+    check_finished(directory, {})
+
+
+async def test_a_part_that_goes_under_a_run_is_not_counted_twice(make_config: MakeConfig) -> None:
+    quota = {"max_in_flight": 1}  # two shards at once
+    directory = await finished(make_config(prompts(8), shard_size=2, quota=quota))
+    for number in range(3):
+        directory.results(number).unlink()
+
+    async def run_shard(run: Run, number: int) -> None:
+        directory.results(3).unlink(missing_ok=True)
+        await process_shard(run, number)
+
+    change_run(directory, [])
+    record = await execute(directory, run_shard)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "part-00003.parquet is gone" in str(record.reason)
+    assert (await resumed(directory)).counts.done == 8
     check_finished(directory, {})
 
 

@@ -1,5 +1,6 @@
 """A finished shard is one part of each table; the journal it came from is gone."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +23,7 @@ from omni_batch.store.columns import (
     result_row,
     schema,
 )
-from omni_batch.store.disk import Disk
+from omni_batch.store.disk import Disk, draft_path
 from omni_batch.store.parts import drop_leftovers, merged, write_parts
 from omni_batch.store.read import read_tables
 from omni_batch.store.reopen import read_progress
@@ -291,3 +292,30 @@ def test_a_number_is_not_given_again_to_what_is_in_doubt(run: RunDir) -> None:
         for line in ((0, 1, False), (0, 1, True), (0, 2, False), (1, 1, False)):
             file.append(attempt_line(line))
     assert read_progress(run.journal(0)).attempts == {0: 2, 1: 1}
+
+
+def test_a_draft_of_a_record_goes_and_a_page_that_is_being_written_stays(run: RunDir) -> None:
+    record, page = draft_path(run.record), draft_path(run.root / "report.html")
+    record.touch()
+    page.touch()
+    drop_leftovers(run, 0)
+    assert (record.exists(), page.exists()) == (False, True)
+    os.utime(page, (0, 0))
+    drop_leftovers(run, 0)
+    assert not page.exists()
+
+
+def test_links_in_the_place_of_drafts_are_removed_and_not_followed(
+    run: RunDir, tmp_path: Path
+) -> None:
+    victims = tmp_path / "victims"
+    victims.mkdir()
+    (victims / "kept.part").write_text("mine")
+    run.downloads.symlink_to(victims)
+    for name in ("run.json.part", ".report.html.part", "journal/results-part-00000.parquet.part"):
+        (run.root / name).symlink_to(victims / "kept.part")
+    drop_leftovers(run, 0)
+    assert [path.name for path in victims.iterdir()] == ["kept.part"]
+    assert (victims / "kept.part").read_text() == "mine"
+    assert list(run.journals.iterdir()) == []
+    assert list(run.root.glob("*.part")) == []
