@@ -21,6 +21,7 @@ from omni_batch.planning.prepare import drop_unstarted
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
+from omni_batch.quota.open_files import raise_limit
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted
@@ -30,6 +31,7 @@ _LOGGER = logging.getLogger("omni_batch")
 
 def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
+    raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
     with _notes_on_screen(), _terminal_may_close(), render_run.watching(directory) as say:
         if not prefect:

@@ -28,6 +28,8 @@ class ResolvedEndpoint:
     config: Config
     model: Model | None
     """The catalogue's entry; None where it is unknown."""
+    most_in_flight: int | None = None
+    """Requests that there is room for; None is no bound."""
 
     @property
     def name(self) -> str:
@@ -112,6 +114,12 @@ class ResolvedEndpoint:
     @property
     def max_in_flight(self) -> int:
         """Requests that may be in flight."""
+        wanted = self.wanted_in_flight
+        return wanted if self.most_in_flight is None else min(wanted, self.most_in_flight)
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """Requests that would be in flight if there were room for all."""
         quota = self.entry.quota or self.config.quota
         return quota.max_in_flight or self.dialect.max_in_flight
 

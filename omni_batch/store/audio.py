@@ -2,16 +2,18 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
 
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, storage_errors, when_files_are_free
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Item
 
+_MADE_ANEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 _BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to the disk
 
 
@@ -23,6 +25,8 @@ class SpeechFile:
         self._disk = disk
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
+        self._descriptor = -1
+        self._sha256: str | None = None
         self._started = False
         self._lock = threading.RLock()  # a cancelled item may discard while a thread still writes
 
@@ -30,19 +34,19 @@ class SpeechFile:
         """Take whole 16-bit mono samples."""
         self._buffer += sound
         if len(self._buffer) >= _BUFFER_BYTES:
-            await asyncio.to_thread(self._flush, sample_rate_hz)
+            await when_files_are_free(lambda: asyncio.to_thread(self._flush, sample_rate_hz))
 
     async def commit(self, final: Path, sample_rate_hz: int) -> str:
         """Give the whole file its name; return its SHA-256."""
-        return await asyncio.to_thread(self._commit, final, sample_rate_hz)
+        return await when_files_are_free(
+            lambda: asyncio.to_thread(self._commit, final, sample_rate_hz)
+        )
 
     def discard(self) -> None:
         """Forget what was written; harmless after `commit`."""
         with self._lock:
             self._buffer.clear()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
             if self._started:
                 self._disk.remove(self._temporary)
 
@@ -51,24 +55,47 @@ class SpeechFile:
         met = soundfile.LibsndfileError, AssertionError
         with self._lock, storage_errors(self._temporary, "written", *met):
             if self._file is None:
-                self._started = True
-                self._file = soundfile.SoundFile(
-                    self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
-                )
+                self._file = self._open(sample_rate_hz)
             self._file.buffer_write(bytes(self._buffer), dtype="int16")
             self._buffer.clear()
 
     def _commit(self, final: Path, sample_rate_hz: int) -> str:
         with self._lock, storage_errors(final, "written", soundfile.LibsndfileError):
-            self._flush(sample_rate_hz)
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            with self._temporary.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if self._sha256 is None:
+                self._flush(sample_rate_hz)
+                self._sha256 = self._end()
             self._disk.publish(self._temporary, final)
             self._started = False  # nothing is left to be discarded
+            return self._sha256
+
+    def _open(self, sample_rate_hz: int) -> soundfile.SoundFile:
+        # Opened here and not by libsndfile, which does not say what it lacks.
+        self._descriptor = os.open(self._temporary, _MADE_ANEW, 0o666)
+        self._started = True
+        return soundfile.SoundFile(
+            *(self._descriptor, "w", sample_rate_hz, 1),
+            subtype="PCM_16",
+            format="WAV",
+            closefd=False,
+        )
+
+    def _end(self) -> str:
+        if self._file is not None:
+            self._file.close()  # which completes its header
+            self._file = None
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        with open(self._descriptor, "rb", closefd=False) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self._close()
         return sha256
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:
