@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from omni_batch.cli import render_run
-from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
+from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path, to_nowhere
 from omni_batch.cli.render import err, out
 from omni_batch.errors import ConfigError
 from omni_batch.package_files import import_flows
@@ -105,9 +105,8 @@ def _terminal_may_close() -> Iterator[None]:
     except OSError as exc:
         if exc.errno != errno.EIO:
             raise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+            to_nowhere(stream)
 
 
 @contextmanager
