@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +12,14 @@ import typer
 from omni_batch.cli.options import (
     AsJson,
     RunPath,
+    Trust,
     app,
     example,
     print_json,
     print_path,
     reader_may_leave,
     run_argument,
+    with_consent,
 )
 from omni_batch.errors import ConfigError
 
@@ -73,10 +75,11 @@ def sql(
 
 
 def _print_rows(answer: "pa.RecordBatchReader") -> None:
+    from omni_batch.analytics.sql import plain_rows
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
+    rows = plain_rows(answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
@@ -108,8 +111,11 @@ def verify(
     not a run directory, or a process works on it.
     """
     from omni_batch.analytics.verify import verify_run
+    from omni_batch.planning.consent import refuse_links
     from omni_batch.store import RunDir
 
+    if repair:
+        refuse_links(RunDir(run_dir))
     found = verify_run(RunDir(run_dir), repair=repair)
     if as_json:
         print_json(found)
@@ -157,6 +163,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's results as a dataset.
@@ -169,8 +176,10 @@ def export(
     """
     from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
+    from omni_batch.planning.consent import check_run
     from omni_batch.store import RunDir
 
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
     options = ExportOptions(failed_too, limits, licence)
     counts = export_run(RunDir(run_dir), to.value, dest, options)
@@ -234,4 +243,4 @@ def _write_page(path: Path, comparison: "Comparison") -> None:
 
     page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
     with draft_of(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+        draft.write(page.encode("utf-8", "replace"))

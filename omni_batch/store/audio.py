@@ -2,18 +2,17 @@
 
 import asyncio
 import hashlib
-import os
 import threading
 from collections.abc import Iterable
+from io import BufferedWriter
 from pathlib import Path
 
 import soundfile
 
-from omni_batch.store.disk import PROCESS, Disk, storage_errors, when_files_are_free
+from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors, when_files_are_free
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Item
 
-_MADE_ANEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 _BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to the disk
 
 
@@ -25,7 +24,7 @@ class SpeechFile:
         self._disk = disk
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
-        self._descriptor = -1
+        self._draft: BufferedWriter | None = None
         self._sha256: str | None = None
         self._started = False
         self._lock = threading.RLock()  # a cancelled item may discard while a thread still writes
@@ -70,21 +69,22 @@ class SpeechFile:
 
     def _open(self, sample_rate_hz: int) -> soundfile.SoundFile:
         # Opened here and not by libsndfile, which does not say what it lacks.
-        self._descriptor = os.open(self._temporary, _MADE_ANEW, 0o666)
+        self._draft = open_new(self._temporary)
         self._started = True
         return soundfile.SoundFile(
-            *(self._descriptor, "w", sample_rate_hz, 1),
+            *(self._draft.fileno(), "w", sample_rate_hz, 1),
             subtype="PCM_16",
             format="WAV",
             closefd=False,
         )
 
     def _end(self) -> str:
-        if self._file is not None:
-            self._file.close()  # which completes its header
-            self._file = None
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        with open(self._descriptor, "rb", closefd=False) as file:
+        draft = self._draft
+        assert self._file is not None and draft is not None  # it was flushed
+        self._file.close()  # which completes its header
+        self._file = None
+        draft.seek(0)
+        with open(draft.fileno(), "rb", closefd=False) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self._close()
         return sha256
@@ -93,9 +93,9 @@ class SpeechFile:
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._draft is not None:
+            self._draft.close()
+            self._draft = None
 
 
 def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:

@@ -17,6 +17,7 @@ from omni_batch.store.items import ItemsWriter
 from omni_batch.store.parts import write_parts
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import write_record
+from omni_batch.store.trust.marks import vouched
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
 
 TIME = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
@@ -70,8 +71,8 @@ def write_run(
             if shard_number < shards - unfinished_shards:
                 write_parts(run, shard_number)
         manifest.close()
-    write_record(
-        run.record,
+    record = vouched(
+        run,
         RunRecord(
             run_id=run.run_id,
             state="running" if unfinished_shards else "finished",
@@ -96,6 +97,7 @@ def write_run(
             },
         ),
     )
+    write_record(run.record, record)
     return run
 
 
