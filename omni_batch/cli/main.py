@@ -19,22 +19,15 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (start, runs, tables, service)
 """Modules of the commands; importing one adds its commands to `app`, in the order of the help."""
 _USAGE = 2
-<<<<<<< HEAD
 _STOPPED = 3
-_INTERRUPTED = 130
 _STDOUT, _STDERR = 1, 2
-=======
->>>>>>> main
 
 
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and an exit code."""
-<<<<<<< HEAD
+    interrupts.unwind()
     _open_what_is_closed()
     stdout = _watch_what_is_written()
-=======
-    interrupts.unwind()
->>>>>>> main
     _replace_what_cannot_be_encoded()
     # --debug belongs to no single command, and is accepted before and after each.
     arguments = [text for text in sys.argv[1:] if text != "--debug"]
@@ -43,16 +36,10 @@ def main() -> None:
     except KeyboardInterrupt:
         code = interrupts.INTERRUPTED
     except Exception as exc:
-<<<<<<< HEAD
         code = _STOPPED if stdout and stdout.failed and isinstance(exc, OSError) else _explain(exc)
     code = _flushed(stdout, code)
-    if at_once():  # threads of Prefect would wait for its server
-=======
-        code = _explain(exc)
     interrupts.end_at_once(code)
     if at_once() or code == interrupts.INTERRUPTED:  # threads may wait for what does not come
-        sys.stdout.flush()
->>>>>>> main
         sys.stderr.flush()
         interrupts.leave(code)
     sys.exit(code)

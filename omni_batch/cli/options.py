@@ -2,16 +2,10 @@
 
 import os
 import sys
-<<<<<<< HEAD
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
-=======
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
->>>>>>> main
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 

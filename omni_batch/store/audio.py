@@ -79,13 +79,14 @@ class SpeechFile:
         )
 
     def _end(self) -> str:
-        draft = self._draft
-        assert self._file is not None and draft is not None  # it was flushed
-        self._file.close()  # which completes its header
+        file, draft = self._file, self._draft
+        if file is None or draft is None:
+            raise ValueError("nothing was flushed")
+        file.close()  # which completes its header
         self._file = None
         draft.seek(0)
-        with open(draft.fileno(), "rb", closefd=False) as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with open(draft.fileno(), "rb", closefd=False) as written:
+            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
         self._close()
         return sha256
 

@@ -29,9 +29,7 @@ from omni_batch.requests.prompt.child import (
 _CODE = "import sys; sys.path[:] = {!r}; from omni_batch.requests.prompt import child; child.main()"
 _KEPT = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """Of the environment, which holds keys: what an interpreter needs to start."""
-_MEMORY = (
-    f"takes more than {MOST_MEMORY_BYTES // 2**20} MiB of memory; simplify it"
-)
+_MEMORY = f"takes more than {MOST_MEMORY_BYTES // 2**20} MiB of memory; simplify it"
 _TIME = f"takes more than {MOST_CPU_S} s of processor time; simplify it"
 _ENDED_FOR_TIME = 1 if sys.platform == "win32" else -signal.SIGXCPU
 
