@@ -1,6 +1,7 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
 import io
+import os
 import sys
 from contextlib import suppress
 from typing import Annotated, Any
