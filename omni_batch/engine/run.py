@@ -20,9 +20,9 @@ from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
-from omni_batch.planning.file_room import room_doubts
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.planning.resolved_endpoint import room_doubts
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.events import RunLog

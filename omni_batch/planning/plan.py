@@ -18,9 +18,8 @@ from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
-from omni_batch.planning.file_room import fitted, room_doubts
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, room_doubts
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
