@@ -89,7 +89,7 @@ HOMES = {
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
     "filelock": ("store.lock",),
-    "yaml": ("config",),
+    "yaml": ("config.yaml_values",),
     "jinja2": ("requests.template", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),
     "typer": ("cli",),
