@@ -258,10 +258,9 @@ def _below(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _none_of(
-    tree: Mapping[str, Any], members: Mapping[str, Shape], required: frozenset[str]
-) -> str:
-    wanted = ", ".join(repr(name) for name in members if name in required or not required)
+def _none_of(tree: Mapping[str, Any], shape: Shape) -> str:
+    names = [name for name in shape.members or () if not shape.required or name in shape.required]
+    wanted = ", ".join(map(repr, names))
     found = ", ".join(repr(key) for key in list(tree)[:5]) or "no member at all"
     return f"has {found[:_SHOWN]}; expected {wanted}"
 

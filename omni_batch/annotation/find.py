@@ -17,7 +17,7 @@ _FENCED = re.compile(r"\s*(`{3,}|~{3,})[ \t]*\w*\s(.*?)\s*\1\s*", re.DOTALL)
 _BRACKET = re.compile(r"[{\[｛［]")
 _ANY_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{\[｛［}\]｝］]', re.DOTALL)
 _CLOSES = {"{": "}", "[": "]", "｛": "｝", "［": "］"}
-_MOST_CANDIDATES = 20_000
+_MOST_BRACKETS = 20_000
 _SHOWN = 40
 _FAR = 64
 """Characters behind a bracket of prose; what fails farther away was read far, and is not again."""
@@ -95,7 +95,9 @@ def _last_end(pattern: re.Pattern[str], text: str) -> int:
 def _scan(text: str, position: int) -> _Scan:
     spans: list[tuple[int, Parsed]] = []
     damage = ""
-    while (match := _BRACKET.search(text, position)) and len(spans) < _MOST_CANDIDATES:
+    for _ in range(_MOST_BRACKETS):
+        if not (match := _BRACKET.search(text, position)):
+            break
         try:
             parsed = parse_at(text, match.start())
         except Unreadable as exc:

@@ -17,7 +17,7 @@ from typing import Any
 _DEEPEST = 100
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _BLANK = re.compile(
-    r"(?:[\s\ufeff\u200b\u200c\u200d\u2060]|//[^\n]*|#[^\n]*|/\*.*?\*/)*", re.DOTALL
+    r"(?:[\s\ufeff\u200b\u200c\u200d\u2060]|//[^\n]*|#[^\n]*|/\*.{0,2000}?\*/)*", re.DOTALL
 )
 _BARE = re.compile(r"[^\s,:{}\[\]\"'“”‘’，：｛｝［］]+")
 _KEY = re.compile(r"[^\W\d][\w$-]*")

@@ -98,13 +98,8 @@ class _Reader:
             place = place[name]
         return place
 
-    def _one_of(
-        self,
-        alternatives: list[object],
-        merged: Mapping[str, Any],
-        path: str,
-        within: tuple[str, ...],
-    ) -> Shape:
+    def _one_of(self, merged: Mapping[str, Any], path: str, within: tuple[str, ...]) -> Shape:
+        alternatives = _alternatives(merged)
         options = [each for each in alternatives if not _is_null(each)]
         nullable = len(options) < len(alternatives)
         shapes = [self.read(each, path, within) for each in options]
