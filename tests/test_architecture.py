@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("text", "format", "counts", "doubts", "endpoint_status", "_version"),
     ("errors",),
-    ("config", "types", "package_files"),
+    ("config", "types", "package_files", "annotation"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
     ("providers", "analytics"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .shape import Shape
+from omni_batch.annotation.shape import Shape
 
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -41,35 +41,41 @@ def _field(name: str, shape: Shape) -> pa.Field:
     return pa.field(name, arrow_type(shape), metadata=metadata)
 
 
-def annotation_array(values: Iterable[Any], shape: Shape) -> pa.Array:
-    """Plain JSON values, as `project` gives them, as one array of the shape's type."""
-    to_arrow = _converter(shape)
-    return pa.array([to_arrow(value) for value in values], arrow_type(shape))
+def array_of(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    """Plain values as an array: days and moments may be ISO 8601 texts, as JSON has them."""
+    convert = _converter(kind)
+    return pa.array(values if convert is None else map(convert, values), kind)
 
 
-def _converter(shape: Shape) -> Callable[[Any], Any]:
-    """Days and moments are texts in JSON and have types of their own in Arrow."""
-    match shape.kind:
-        case "date":
-            return _of_text(date.fromisoformat)
-        case "moment":
-            return _of_text(datetime.fromisoformat)
-        case "object":
-            members = {name: _converter(each) for name, each in (shape.members or {}).items()}
-            return lambda value: (
-                value and {name: convert(value[name]) for name, convert in members.items()}
-            )
-        case "list" if shape.item:
-            item = _converter(shape.item)
-            return lambda value: value and [item(each) for each in value]
-        case "map" if shape.item:
-            of_value = _converter(shape.item)
-            return lambda value: (
-                value and [(each["key"], of_value(each["value"])) for each in value]
-            )
-        case _:
-            return lambda value: value
+def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes Arrow's values of JSON's; None where they are the same."""
+    if pa.types.is_date(kind):
+        return lambda value: date.fromisoformat(value) if isinstance(value, str) else value
+    if pa.types.is_timestamp(kind):
+        return lambda value: datetime.fromisoformat(value) if isinstance(value, str) else value
+    if pa.types.is_list(kind):
+        return _of_list(_converter(kind.value_type))
+    if pa.types.is_struct(kind):
+        return _of_struct({field.name: _converter(field.type) for field in kind})
+    return None
 
 
-def _of_text(read: Callable[[str], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else read(value)
+def _of_list(item: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if item is None:
+        return None
+    return lambda value: None if value is None else [item(each) for each in value]
+
+
+def _of_struct(
+    members: dict[str, Callable[[Any], Any] | None],
+) -> Callable[[Any], Any] | None:
+    changed = {name: convert for name, convert in members.items() if convert is not None}
+    if not changed:
+        return None
+
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        return {**value, **{name: to_arrow(value[name]) for name, to_arrow in changed.items()}}
+
+    return convert

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .json_text import Bare, Clash
-from .shape import Shape
+from omni_batch.annotation.json_text import Bare, Clash
+from omni_batch.annotation.shape import Shape
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -185,7 +185,7 @@ class _Hand:
         members = shape.members or {}
         if not isinstance(tree, dict):
             raise Violation(path, f"{_shown(tree)} is not an object")
-        tree = self._named(tree, members)
+        tree = self._named(tree, shape, path)
         if not members.keys() & tree.keys():
             raise Violation(path, _none_of(tree, shape))
         return {
@@ -204,17 +204,19 @@ class _Hand:
         may_miss = member is not None and not member.nullable and key not in shape.required
         return self.lenient and tree is None and may_miss
 
-    def _named(self, tree: dict[str, Any], members: Mapping[str, Shape]) -> dict[str, Any]:
+    def _named(self, tree: dict[str, Any], shape: Shape, path: str) -> dict[str, Any]:
         """With the schema's spelling of keys, where exactly one key is meant by exactly one."""
+        members = shape.members or {}
         if not self.lenient or all(key in members for key in tree):
             return tree
-        missing = [name for name in members if name not in tree]
-        keys: dict[str, str] = {}
-        for key in tree:
-            alike = [name for name in missing if name.casefold() == key.strip().casefold()]
-            if key not in members and len(alike) == 1 and alike[0] not in keys.values():
-                keys[key] = alike[0]
-        return {keys.get(key, key): each for key, each in tree.items()}
+        missing = {name.casefold(): name for name in members if name not in tree}
+        named: dict[str, Any] = {}
+        for key, each in tree.items():
+            name = key if key in members else missing.get(key.strip().casefold(), key)
+            if name in named and name in members:
+                raise Violation(_below(path, name), "appears twice")
+            named[name] = each
+        return named
 
 
 def _plain(tree: Any, path: str) -> Any:

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .json_text import Parsed, Unreadable, parse_at, parse_whole
+from omni_batch.annotation.json_text import Parsed, Unreadable, parse_at, parse_whole
 
-_TAGS = "think|thinking|thought|reasoning|analysis|scratchpad"
-_CLOSING = re.compile(rf"</(?:{_TAGS})>|\[/THINK\]|<\|/?end_of_thought\|>", re.IGNORECASE)
-_OPENING = re.compile(rf"<(?:{_TAGS})>|\[THINK\]", re.IGNORECASE)
+_TAG = r"(?:think|thinking|thought|thoughts|reasoning|analysis|scratchpad)"
+_CLOSING = re.compile(rf"[<\[◁]/{_TAG}[>\]▷]", re.IGNORECASE)
+_OPENING = re.compile(rf"[<\[◁]{_TAG}[>\]▷]", re.IGNORECASE)
 _FENCED = re.compile(r"\s*(`{3,}|~{3,})[ \t]*\w*\s(.*?)\s*\1\s*", re.DOTALL)
 _BRACKET = re.compile(r"[{\[｛［]")
 _ANY_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{\[｛［}\]｝］]', re.DOTALL)
@@ -24,16 +24,24 @@ _FAR = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """One candidate, as `json_text` reads it, and whether it was JSON to the letter."""
+
+    value: Any
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a text holds.
 
     Attributes:
-        values: trees as `json_text` makes them.
+        trees: all candidates.
         is_open: a value begins that the text does not end.
         damage: the text where the first value that can't be read goes wrong.
     """
 
-    values: tuple[Any, ...]
+    trees: tuple[Tree, ...]
     is_open: bool = False
     damage: str = ""
 
@@ -43,7 +51,7 @@ def find(text: str) -> Found:
     text = text.strip().strip("\ufeff").strip()
     for inner in (text, _without_fence(text)):
         try:
-            return Found((parse_whole(inner),))
+            return Found((Tree(parse_whole(inner), strict=True),))
         except Unreadable:
             continue
     return _outside_of_thinking(text)
@@ -74,7 +82,8 @@ class _Scan:
 
 
 def _found(scan: _Scan) -> Found:
-    return Found(tuple(parsed.value for _, parsed in scan.spans), scan.is_open, scan.damage)
+    trees = tuple(Tree(parsed.value, parsed.strict) for _, parsed in scan.spans)
+    return Found(trees, scan.is_open, scan.damage)
 
 
 def _not_in_thinking(text: str, closing: int) -> _Scan:

@@ -5,7 +5,7 @@ Plain words that work without any JSON mode of a server.
 
 import json
 
-from .schema import AnnotationSchema
+from omni_batch.annotation.schema import AnnotationSchema
 
 _LONGEST_REPEATED_CHARS = 4000
 """Of an answer that is sent back: its beginning and its end tell the model which one is meant."""

@@ -1,22 +1,40 @@
 """The annotation in an answer, or the one reason why it has none."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .convert import Violation, convert, project
-from .find import Found, find
-from .json_text import Unreadable, parse_whole
-from .schema import AnnotationSchema
+from omni_batch.annotation.convert import Violation, convert, project
+from omni_batch.annotation.find import Found, Tree, find
+from omni_batch.annotation.json_text import Unreadable, parse_whole
+from omni_batch.annotation.schema import AnnotationSchema
+from omni_batch.doubts import Doubt
 
 _WRAPPERS = frozenset(
     {"answer", "annotation", "response", "result", "output", "data", "json", "properties"}
     | {"arguments"}
 )
+_REPAIRED = Doubt("annotation-syntax", "the answer was not quite JSON; it has one reading")
+_SPELLED = Doubt("annotation-spelling", "a value was spelled otherwise than the schema asks for")
+_UNWRAPPED = Doubt("annotation-wrapped", "the answer was taken out of a wrapping nobody asked for")
 
 
-def read_annotation(text: str, schema: AnnotationSchema, *, cut: bool = False) -> Any:
-    """The value that an answer gives: plain JSON values of the schema's members.
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A typed answer.
+
+    Attributes:
+        value: plain JSON values of the schema's members, as the column holds them.
+        doubts: what was not as the schema asks for, and had one reading.
+    """
+
+    value: Any
+    doubts: tuple[Doubt, ...] = ()
+
+
+def read_annotation(text: str, schema: AnnotationSchema, *, cut: bool = False) -> Annotation:
+    """The annotation that an answer gives.
 
     Args:
         text: what the model said, to the letter.
@@ -26,28 +44,28 @@ def read_annotation(text: str, schema: AnnotationSchema, *, cut: bool = False) -
         Violation: it gives none, or not surely one; with the path of the first thing at fault.
     """
     found = find(text)
-    if not found.values:
-        found = replace(found, values=tuple(_bare_label(text, schema)))
+    if not found.trees:
+        found = replace(found, trees=tuple(_bare_label(text, schema)))
     accepted, violation = _accepted(found, schema)
-    if len(accepted) == 1:
+    if len(accepted) == 1 and not found.is_open:
         return accepted[0]
     if accepted:
-        raise Violation("", "several answers that differ, and nothing says which one holds")
+        raise Violation("", "several answers, and nothing says which one holds")
     raise violation or _nothing(found, cut)
 
 
-def _accepted(found: Found, schema: AnnotationSchema) -> tuple[list[Any], Violation | None]:
-    """Values that the schema accepts, each once; and why it does not accept the last of others."""
-    accepted: list[Any] = []
+def _accepted(found: Found, schema: AnnotationSchema) -> tuple[list[Annotation], Violation | None]:
+    """What the schema accepts, each value once; and why it does not accept the others."""
+    accepted: list[Annotation] = []
     violation: Violation | None = None
-    for tree in found.values:
+    for tree in found.trees:
         try:
-            value = _value(tree, schema)
+            annotation = _annotation(tree, schema)
         except Violation as exc:
             violation = _better(violation, exc)
             continue
-        if value not in accepted:
-            accepted.append(value)
+        if annotation.value not in (each.value for each in accepted):
+            accepted.append(annotation)
     return accepted, violation
 
 
@@ -56,29 +74,31 @@ def _better(earlier: Violation | None, later: Violation) -> Violation:
     return earlier if earlier and earlier.path and not later.path else later
 
 
-def _value(tree: Any, schema: AnnotationSchema) -> Any:
-    """A tree as the column holds it: as it is, else by one reading of it, else unwrapped."""
-    if _repeats_schema(tree, schema):
+def _annotation(tree: Tree, schema: AnnotationSchema) -> Annotation:
+    """A tree as it is, else by the one reading of it, else unwrapped.
+
+    Raises:
+        Violation: the schema accepts none of these.
+    """
+    value = tree.value
+    if _repeats_schema(value, schema):
         raise Violation("", "repeats the schema and does not fill it in")
+    syntax = () if tree.strict else (_REPAIRED,)
+    with suppress(Violation):
+        return Annotation(_judged(value, schema, lenient=False), syntax)
     try:
-        return _judged(tree, schema, lenient=False)
-    except Violation:
-        pass
-    try:
-        return _judged(tree, schema, lenient=True)
+        return Annotation(_judged(value, schema, lenient=True), (*syntax, _SPELLED))
     except Violation as exc:
         violation = exc
-    for inner in _unwrapped(tree, schema):
-        try:
-            return _judged(inner, schema, lenient=False)
-        except Violation:
-            continue
+    for inner in _unwrapped(value, schema):
+        with suppress(Violation):
+            return Annotation(_judged(inner, schema, lenient=False), (*syntax, _UNWRAPPED))
     raise violation
 
 
-def _judged(tree: Any, schema: AnnotationSchema, *, lenient: bool) -> Any:
-    value = schema.judge(convert(tree, schema.shape, lenient=lenient))
-    return project(value, schema.shape)
+def _judged(value: Any, schema: AnnotationSchema, *, lenient: bool) -> Any:
+    plain = schema.judge(convert(value, schema.shape, lenient=lenient))
+    return project(plain, schema.shape)
 
 
 def _repeats_schema(tree: Any, schema: AnnotationSchema) -> bool:
@@ -93,10 +113,11 @@ def _unwrapped(tree: Any, schema: AnnotationSchema) -> Iterator[Any]:
     """What an answer is wrapped in where somebody asked for none of it: one layer."""
     own = schema.shape.members or {}
     match tree:
-        case [inner]:
-            yield inner
+        case [only]:
+            yield only
         case dict():
-            yield from (each for key, each in tree.items() if key in _WRAPPERS and key not in own)
+            inner = [each for key, each in tree.items() if key in _WRAPPERS and key not in own]
+            yield from inner if len(inner) == 1 else ()
         case str():
             try:
                 yield parse_whole(tree)
@@ -104,11 +125,11 @@ def _unwrapped(tree: Any, schema: AnnotationSchema) -> Iterator[Any]:
                 return
 
 
-def _bare_label(text: str, schema: AnnotationSchema) -> Iterator[str]:
+def _bare_label(text: str, schema: AnnotationSchema) -> Iterator[Tree]:
     """One label and nothing else, where the answer is to be one."""
     word = text.strip()
     if schema.shape.kind == "label" and word in schema.shape.labels:
-        yield word
+        yield Tree(word, strict=False)
 
 
 def _nothing(found: Found, cut: bool) -> Violation:

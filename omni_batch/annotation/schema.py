@@ -5,10 +5,9 @@ from typing import Any
 
 import jsonschema_rs
 
+from omni_batch.annotation.convert import Violation
+from omni_batch.annotation.shape import Shape, read_shape
 from omni_batch.errors import ConfigError
-
-from .convert import Violation
-from .shape import Shape, read_shape
 
 _LONGEST_REASON = 300
 

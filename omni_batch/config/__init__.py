@@ -1,5 +1,6 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
+from omni_batch.config.annotation import AnnotationConfig
 from omni_batch.config.budget import BudgetConfig, CostLimit
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.manifest import ManifestConfig, Target
@@ -11,6 +12,7 @@ from omni_batch.config.retry import RetryConfig
 from omni_batch.config.run import Config
 
 __all__ = [
+    "AnnotationConfig",
     "BudgetConfig",
     "Config",
     "CostLimit",

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from omni_batch.config.annotation import AnnotationConfig
 from omni_batch.config.budget import BudgetConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.frozen import Frozen
@@ -27,6 +28,7 @@ class Config(Frozen):
     endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
+    annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()

@@ -11,6 +11,7 @@ from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
+from omni_batch.engine.annotate import Annotator, annotator_of
 from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.connect import connect
 from omni_batch.engine.router import EndpointRouter
@@ -48,6 +49,8 @@ class Run:
     media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
+    annotator: Annotator | None
+    """What makes typed answers, where they are asked for."""
     sender: Sender
     ledger: Ledger
     publisher: Publisher
@@ -112,6 +115,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             plan=plan,
             media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
+            annotator=annotator_of(plan),
             sender=Sender(router, directory, plan, ledger, _gate(plan, ledger, stopping), stopping),
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),

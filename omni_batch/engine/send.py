@@ -61,7 +61,7 @@ class Sender:
         Raises:
             OmniBatchError: what the last attempt met, or the reason why the run is stopping.
         """
-        attempts = _ItemAttempts(self, prepared, history)
+        attempts = _ItemAttempts(self, prepared, history, number=len(history.attempts))
         return await with_retries(lambda _: attempts.attempt(), self.plan.config.retry)
 
     def expected_tokens(self, prepared: PreparedItem) -> float:

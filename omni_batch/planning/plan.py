@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.catalogue import (
     Catalogue,
     Model,
@@ -18,6 +19,7 @@ from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
+from omni_batch.planning.annotation_schema import load_annotation
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey
@@ -44,6 +46,8 @@ class Plan:
     template: PromptTemplate | None
     base_folder: Path
     """Where relative references of the manifest start."""
+    annotation: AnnotationSchema | None = None
+    """What every answer has to be."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -141,6 +145,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
         base_folder or manifest_folder(config.manifest.path),
+        load_annotation(config.annotation),
     )
     plan.loader()
     verdict = _judge(plan)
@@ -197,6 +202,8 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
+    if plan.annotation is not None and plan.config.request.wants_audio:
+        yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
     if plan.config.budget.max_cost is not None:
         yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:

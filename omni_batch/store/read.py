@@ -11,8 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omni_batch.errors import ConfigError
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.columns import (
+    ATTEMPT_COLUMNS,
+    RESULT_COLUMNS,
+    Column,
+    result_columns,
+    schema,
+)
 from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.parts import journaled
 from omni_batch.store.record import RunRecord, read_record
@@ -47,55 +53,75 @@ def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
                 yield directory, str(exc)
 
 
+def run_columns(directory: RunDir) -> tuple[Column, ...]:
+    """The columns of a run's results; those of a run without typed answers if nobody knows."""
+    try:
+        return result_columns(read_record(directory.record).annotation_schema)
+    except ConfigError:
+        return RESULT_COLUMNS
+
+
 def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
     """All shards with any rows written, in manifest order."""
-    found = (_written_shard(directory, shard_number) for shard_number in range(shards))
+    columns = run_columns(directory)
+    found = (_written_shard(directory, number, columns) for number in range(shards))
     yield from (shard for shard in found if shard)
 
 
-def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
+def _written_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> Shard | None:
     parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
     journal = directory.journal(shard_number)
     if directory.results(shard_number).exists():
         return parts
     if not journal.exists():
         return None
-    written = Shard(*journaled(journal))
+    written = Shard(*journaled(journal, tuple(columns)))
     # The journal goes when the part has come, which may have been just now.
     return parts if directory.results(shard_number).exists() else written
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
+    columns = run_columns(directory)
     for shard_number in range(shards):
-        if found := read_shard(directory, shard_number):
+        if found := _read_shard(directory, shard_number, columns):
             yield found
 
 
 def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
     """(results, attempts) of a shard so far; None where nothing is written."""
-    shard = _written_shard(directory, shard_number)
+    return _read_shard(directory, shard_number, run_columns(directory))
+
+
+def _read_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> tuple[pa.Table, pa.Table] | None:
+    shard = _written_shard(directory, shard_number, columns)
     if shard is None:
         return None
-    return _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+    return _table(shard.results, columns), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
     """Some columns of a shard's results so far; no rows where none is written."""
-    columns = tuple(column for column in RESULT_COLUMNS if column.name in names)
-    shard = _written_shard(directory, shard_number)
+    whole = run_columns(directory)
+    columns = tuple(column for column in whole if column.name in names)
+    shard = _written_shard(directory, shard_number, whole)
     return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
 def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
     """`results` in manifest order, at most `rows` rows at a time."""
+    columns = run_columns(directory)
     for shard in written_shards(directory, shards):
         if isinstance(shard.results, Path):
             batches = part_batches(shard.results, rows)
         else:
             batches = shard.results.to_batches(max_chunksize=rows)
         for batch in batches:
-            yield from conformed(RESULT_COLUMNS, pa.Table.from_batches([batch])).to_batches()
+            yield from conformed(columns, pa.Table.from_batches([batch])).to_batches()
 
 
 def part_batches(
@@ -129,14 +155,20 @@ def _open_part(path: Path) -> Iterator[pq.ParquetFile]:
 
 def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
     """A table that another version has written, with today's columns."""
-    wanted, names = schema(columns), set(found.column_names)
-    arrays = [
-        found[field.name].cast(field.type)
-        if field.name in names
-        else pa.nulls(found.num_rows, field.type)
-        for field in wanted
-    ]
-    return pa.table(arrays, schema=wanted)
+    wanted = schema(columns)
+    return pa.table([_conformed(field, found) for field in wanted], schema=wanted)
+
+
+def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
+    if field.name not in found.column_names:
+        return pa.nulls(found.num_rows, field.type)
+    try:
+        return found[field.name].cast(field.type)
+    except pa.ArrowException as exc:
+        raise StorageError(
+            f"column {field.name} is {found[field.name].type}, where the run's schema asks for "
+            f"{field.type}: do the change again that was not finished (omni-batch reparse)"
+        ) from exc
 
 
 def _table(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
