@@ -18,6 +18,8 @@ _WRAPPERS = frozenset(
 _REPAIRED = Doubt("annotation-syntax", "the answer was not quite JSON; it has one reading")
 _SPELLED = Doubt("annotation-spelling", "a value was spelled otherwise than the schema asks for")
 _UNWRAPPED = Doubt("annotation-wrapped", "the answer was taken out of a wrapping nobody asked for")
+ANNOTATION_RULES = frozenset(each.rule for each in (_REPAIRED, _SPELLED, _UNWRAPPED))
+"""Rules of the doubts that reading an answer may leave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,38 @@ def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@app.command(epilog=example("reparse data/runs/labels-20261121-020000 --schema labels.json"))
+def reparse(
+    run_dir: RunPath,
+    schema: Annotated[
+        str | None, typer.Option("--schema", help="JSON Schema in place of the run's own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read the answers of a finished run again as annotations; sends nothing.
+
+    For a changed schema, or after an update that reads more answers. Rows
+    that failed for another reason stay as they are. Afterwards `retry
+    RUN_DIR --error annotation_error` asks again for the rest.
+    """
+    from omni_batch.analytics.reparse import reparse_run
+    from omni_batch.annotation.schema import read_schema
+    from omni_batch.requests.annotation_schema import schema_file
+    from omni_batch.store import RunDir
+
+    chosen = read_schema(schema_file(schema)) if schema is not None else None
+    found = reparse_run(RunDir(run_dir), chosen)
+    if as_json:
+        print_json(found)
+        return
+    from omni_batch.cli.render import out
+
+    out.print(
+        f"{found.answers:,} answers were read again: {found.now_succeeded:,} rows now succeed, "
+        f"{found.now_failed:,} now fail"
+    )
+
+
 @app.command(epilog=example("verify data/runs/captions-20261121-020000"))
 def verify(
     run_dir: RunPath,

@@ -19,7 +19,6 @@ from omni_batch.catalogue.tokens import PromptEstimate, rules_of
 from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
-from omni_batch.planning.annotation_schema import load_annotation
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey
@@ -27,6 +26,7 @@ from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
+from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
