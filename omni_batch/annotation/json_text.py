@@ -203,13 +203,15 @@ class _Parser:
 def _unescaped(text: str, quote: str) -> str | None:
     """Once one escape is none of JSON's, none is meant: a path, or LaTeX.
 
-    None if an escaped quote is among them, for then nobody knows where the string ends.
+    None where there are two readings: an escaped quote is among them, so that nobody knows where
+    the string ends; or the quotes are not JSON's, and the escape may be Python's.
     """
     if "\\" not in text:
         return text
     escapes = list(_ESCAPE.finditer(text))
     if any(match[3] and match[3] != quote for match in escapes):
-        return None if any(match[0] == f"\\{quote}" for match in escapes) else text
+        is_plain = quote == '"' and not any(match[0] == '\\"' for match in escapes)
+        return text if is_plain else None
     return _PAIR.sub(_paired, _ESCAPE.sub(_plain, text))
 
 
