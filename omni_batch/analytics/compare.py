@@ -67,7 +67,7 @@ _STATUS = """
     where a.status <> b.status order by a.row_number limit {limit}
 """
 _ANNOTATIONS = """
-    select a.annotation as left_json, b.annotation as right_json
+    select to_json(a.annotation)::varchar as left_json, to_json(b.annotation)::varchar as right_json
     from a_results a join b_results b using (item_id)
     where a.annotation is not null and b.annotation is not null
 """

@@ -79,6 +79,10 @@ def _schema(columns: pa.Schema, inputs: Inputs, *, speech: bool) -> pa.Schema:
 def _feature(kind: pa.DataType) -> Feature:
     if pa.types.is_list(kind):
         return _list(_feature(kind.value_type))
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_dictionary(kind):
+        return _feature(kind.value_type)
     return {"dtype": _DTYPES.get(str(kind), str(kind)), "_type": "Value"}
 
 
