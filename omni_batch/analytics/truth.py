@@ -22,14 +22,7 @@ from omni_batch.store.read import read_tables
 from omni_batch.store.record import read_record
 from omni_batch.text import did_you_mean
 
-_TRUTHS = {
-    "true": "true",
-    "1": "true",
-    "yes": "true",
-    "false": "false",
-    "0": "false",
-    "no": "false",
-}
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
