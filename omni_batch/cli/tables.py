@@ -232,7 +232,17 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
     left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
-    right: Annotated[Path, run_argument("RUN_B", "The later run.")],
+    right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with item_id and what is true.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="With --truth: field of annotation, such as box.w.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="With --truth: column of the file, if not named as the field."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
@@ -242,13 +252,17 @@ def compare(
     """Show what changed between two runs over the same items, by item_id.
 
     Items in only one of them, changes of status, the words of the texts that
-    changed most; cost, tokens and time of both; Cohen's kappa for fields of
-    `annotation` that have few values.
+    changed most; cost, tokens and time of both; how far the fields of
+    `annotation` agree. With --truth and --field: how right one run is.
     """
+    from omni_batch.store import RunDir
+
+    if truth is not None or right is None:
+        _compare_with_truth(left, right, truth, field, column, as_json=as_json)
+        return
     from omni_batch.analytics.compare import compare_runs
     from omni_batch.cli.render import out
     from omni_batch.cli.render_compare import comparison_report
-    from omni_batch.store import RunDir
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
@@ -259,6 +273,29 @@ def compare(
     out.print(comparison_report(comparison))
     if html is not None:
         print_path(html)
+
+
+def _compare_with_truth(
+    run: Path,
+    other: Path | None,
+    truth: Path | None,
+    field: str | None,
+    column: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from omni_batch.analytics.truth import compare_with_truth
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_compare import quality_report
+    from omni_batch.store import RunDir
+
+    if other is not None or truth is None or field is None:
+        raise ConfigError("compare needs two runs, or one run with --truth FILE and --field NAME")
+    found = compare_with_truth(RunDir(run), truth, field, column)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(quality_report(found))
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:
