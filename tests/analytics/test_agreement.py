@@ -61,15 +61,15 @@ def test_figures_of_classes_are_those_of_scikit_learn(pairs: list[tuple[str, str
     for true, said in pairs:
         tally.add(true, said)
     classes = list(tally.classes())
-    true, said = zip(*pairs, strict=True)
+    truths, answers = zip(*pairs, strict=True)
     expected = precision_recall_fscore_support(
-        true, said, labels=[each.label for each in classes], zero_division=0
+        truths, answers, labels=[each.label for each in classes], zero_division=0
     )
     for each, precision, recall, f1, support in zip(classes, *expected, strict=True):
         assert (each.precision or 0, each.recall or 0) == pytest.approx((precision, recall))
         assert (each.f1, each.support) == pytest.approx((f1, support))
-        assert (each.precision is None) == (each.label not in said)
-        assert (each.recall is None) == (each.label not in true)
+        assert (each.precision is None) == (each.label not in answers)
+        assert (each.recall is None) == (each.label not in truths)
 
 
 def test_pairs_with_a_missing_side_do_not_count() -> None:
@@ -143,7 +143,8 @@ def truth(tmp_path: Path, text: str) -> Path:
 def test_labels_are_held_against_a_truth(run: Any, tmp_path: Path) -> None:
     path = truth(tmp_path, "item_id,label\na,cat\nb,cat\nc,dog\nd,dog\nz,dog\n")
     found = compare_with_truth(run, path, "label")
-    assert (found.items, found.without_answer, found.accuracy) == (3, 2, pytest.approx(2 / 3))
+    assert (found.items, found.without_answer) == (3, 2)
+    assert found.accuracy == pytest.approx(2 / 3)
     assert found.classes is not None
     assert found.classes["cat"].recall == 0.5
     assert (found.classes["bird"].precision, found.classes["bird"].recall) == (0, None)
