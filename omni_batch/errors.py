@@ -62,6 +62,10 @@ class ConfigError(OmniBatchError):
     """The configuration can't be used. Raised before anything is sent."""
 
 
+class UntrustedRun(ConfigError):
+    """A run directory that somebody else made asks for keys and files. Nothing was sent."""
+
+
 class ManifestError(OmniBatchError):
     """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
@@ -337,6 +341,7 @@ class StorageError(OmniBatchError):
 
 
 _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
+_NO_ITEMS |= {"untrusted_run"}
 
 
 def item_kinds() -> set[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ SAMPLE = ROOT / "data" / "sample"
 os.environ["PYTHONPATH"] = str(
     ROOT
 )  # processes that tests start run this checkout, from any folder
+
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
+"""Whoever runs the tests keeps their own state; the processes that tests start share this one."""
 
 MakeConfig = Callable[..., Config]
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "endpoint_status", "_version"),
+    ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
     ("errors",),
     ("config", "types", "package_files", "annotation"),
     ("catalogue", "stream", "quota", "store"),
@@ -54,7 +54,8 @@ PURE = (
     "requests.manifest.unread",
     "requests.messages",
     "requests.placeholders",
-    "requests.template",
+    "requests.prompt.language",
+    "requests.prompt.spelling",
     "requests.build",
     "requests.request_options",
     "requests.fingerprint",
@@ -90,7 +91,7 @@ HOMES = {
     "soundfile": ("store.audio",),
     "filelock": ("store.lock",),
     "yaml": ("config.yaml_values",),
-    "jinja2": ("requests.template", "analytics.report.page"),
+    "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -13,6 +13,7 @@ from omni_batch.analytics.sql import ITEM_WAITS, RunDatabase
 from omni_batch.annotation.shape import read_shape
 from omni_batch.counts import Counts
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import check_numbers
 
 # Distinct words that one text only has, as a share of all distinct words of both.
 _CHANGE = """
@@ -168,6 +169,8 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
     """
     with RunDatabase() as database:
         records = *database.add([left], "a_"), *database.add([right], "b_")
+        for directory, record in zip((left, right), records, strict=True):
+            check_numbers(directory, record.shards)
 
         def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
             return database.rows(query.format(limit=limit, **values))

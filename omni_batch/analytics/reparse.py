@@ -4,6 +4,7 @@ Nothing is sent. The new parts are drafts until all are written; then run.json n
 the drafts take their places. Where that was cut short, doing it again completes it.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from omni_batch.progress.counters import of_tables
 from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
-from omni_batch.store.disk import Disk, storage_errors
+from omni_batch.store.disk import Disk, draft_path, open_new, storage_errors
 from omni_batch.store.read import conformed, read_part
 from omni_batch.store.record import read_record, write_record
+from omni_batch.store.trust.marks import vouched
 
 _KIND = AnnotationError("").kind
 _READ = ["status", "text", "finish_reason", "warnings", "error_kind"]
@@ -78,29 +80,27 @@ def _with_schema(record: RunRecord, chosen: AnnotationSchema) -> RunRecord:
 
 def _reparse(directory: RunDir, record: RunRecord, wanted: AnnotationSchema) -> Reparsed:
     found, counts = Reparsed(), Counts()
+    drafts: dict[Path, Path] = {}
     no_attempts = schema(ATTEMPT_COLUMNS).empty_table()
     directory.make_folders()
-    for number in range(record.shards):
-        rows = _reread(read_part(directory.results(number)), wanted, found)
+    for final in map(directory.results, range(record.shards)):
+        rows = _reread(read_part(final), wanted, found)
         counts += of_tables(rows, no_attempts)
-        _write(rows, _draft(directory, number))
+        drafts[final] = _written(rows, draft_path(final, directory.journals))
     states = {name: getattr(counts, name) for name in ("succeeded", "failed", "failures")}
     counted = msgspec.structs.replace(record.counts, **states)
     record = msgspec.structs.replace(record, counts=counted)
-    write_record(directory.record, record, directory.disk)
-    for number in range(record.shards):
-        directory.disk.publish(_draft(directory, number), directory.results(number))
-    directory.journals.rmdir()
+    write_record(directory.record, vouched(directory, record), directory.disk)
+    for final, draft in drafts.items():
+        directory.disk.publish(draft, final)
+    shutil.rmtree(directory.journals, ignore_errors=True)
     return found
 
 
-def _draft(directory: RunDir, number: int) -> Path:
-    return directory.journals / f"reparsed-{number:05d}.part"
-
-
-def _write(rows: pa.Table, draft: Path) -> None:
-    with storage_errors(draft, "written", pa.ArrowException):
-        pq.write_table(rows, draft, compression="zstd")
+def _written(rows: pa.Table, draft: Path) -> Path:
+    with storage_errors(draft, "written", pa.ArrowException), open_new(draft) as file:
+        pq.write_table(rows, file, compression="zstd")
+    return draft
 
 
 def _reread(part: pa.Table, wanted: AnnotationSchema, found: Reparsed) -> pa.Table:

@@ -5,11 +5,13 @@ statement can read or write anything besides, whatever it says.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -24,6 +26,7 @@ from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, result_col
 from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import Shard, list_runs, written_shards
 
+T = TypeVar("T")
 BATCH_ROWS = 2048
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
@@ -131,6 +134,7 @@ class RunDatabase(ExitStack):
             "python_enable_replacements": False,
         }
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
+        self._worker = self.enter_context(ThreadPoolExecutor(1, "omni-batch-sql"))
         self._connection.execute("set TimeZone = 'UTC'")
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
@@ -205,15 +209,32 @@ class RunDatabase(ExitStack):
         """
         try:
             self._refuse_all_but_a_query(statement)
-            reader = self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
+            reader = self._interruptible(
+                lambda: self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
+            )
         except duckdb.Error as exc:
             raise QueryError(str(exc)) from None
-        return pa.RecordBatchReader.from_batches(reader.schema, _rows(reader))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._rows(reader))
 
     def rows(self, statement: str) -> Iterator[dict[str, Any]]:
         """The same as plain dictionaries."""
-        for batch in self.ask(statement):
-            yield from batch.to_pylist()
+        return plain_rows(self.ask(statement))
+
+    def _rows(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            while (batch := self._interruptible(partial(next, reader, None))) is not None:
+                yield batch
+        except (duckdb.Error, pa.ArrowException, OSError) as exc:
+            raise QueryError(str(exc)) from None
+
+    def _interruptible(self, work: Callable[[], T]) -> T:
+        """DuckDB keeps its thread to itself, so not the main one: that one hears of Ctrl-C."""
+        working = self._worker.submit(work)
+        try:
+            return working.result()
+        except KeyboardInterrupt:
+            self._connection.interrupt()
+            raise
 
     def _refuse_all_but_a_query(self, statement: str) -> None:
         found = [part.type.name for part in self._connection.extract_statements(statement)]
@@ -222,15 +243,22 @@ class RunDatabase(ExitStack):
             raise QueryError(f"write one SELECT; this is {held}, and the tables are read only")
 
 
+def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Rows as Python's values.
+
+    Raises:
+        QueryError: one has a value that Python does not know, such as a date beyond the year 9999.
+    """
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            raise QueryError(f"a value can't be shown: {exc}; cast it to varchar") from None
+        yield from rows
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from reader
-    except (duckdb.Error, pa.ArrowException, OSError) as exc:
-        raise QueryError(str(exc)) from None
 
 
 def _dataset(paths: list[Path]) -> pyarrow.dataset.Dataset:

@@ -15,7 +15,7 @@ from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.census import gap_of, speech_fault
+from omni_batch.store.census import gap_of, refuse_other_manifest, speech_fault
 from omni_batch.store.read import part_batches, read_shard
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import reopen
@@ -66,6 +66,7 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
     read_record(directory.record)
     with directory.owned():
         record = read_record(directory.record)
+        refuse_other_manifest(directory, record)
         found = Verification(record.state, record.items)
         ids = _item_ids(directory)
         counts = Counts(elapsed_s=record.counts.elapsed_s)

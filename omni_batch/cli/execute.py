@@ -15,9 +15,8 @@ from rich.text import Text
 from omni_batch.cli import render_run
 from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
 from omni_batch.cli.render import err, out
-from omni_batch.errors import ConfigError
 from omni_batch.package_files import import_flows
-from omni_batch.planning.prepare import drop_unstarted
+from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
@@ -42,21 +41,18 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
         for handler in ("CONSOLE", "DEBUG"):
             os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
         say("Loading Prefect")
-        entry = import_flows("entry")
+        flow = import_flows("batch")
         try:
-            entry.run_with_prefect(directory, say)
+            flow.run_with_prefect(directory, say)
         finally:
-            if entry.is_left_open():
+            if flow.is_left_open():
                 leave_at_once()
 
 
 def run_new(directory: RunDir, *, prefect: bool) -> None:
     """Execute a run that was just prepared. One that is refused leaves no directory behind."""
-    try:
+    with dropped_unless_begun(directory):
         run_to_its_end(directory, prefect=prefect)
-    except (ConfigError, KeyboardInterrupt):
-        drop_unstarted(directory)
-        raise
 
 
 def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:

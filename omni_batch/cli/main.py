@@ -1,12 +1,12 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
 import io
-import os
 import sys
 from typing import Annotated
 
 import typer
 
+from omni_batch import interrupts
 from omni_batch._version import __version__
 
 from omni_batch.cli import start, runs, tables, service  # isort: skip
@@ -18,24 +18,25 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (start, runs, tables, service)
 """Modules of the commands; importing one adds its commands to `app`, in the order of the help."""
 _USAGE = 2
-_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and an exit code."""
+    interrupts.unwind()
     _replace_what_cannot_be_encoded()
     # --debug belongs to no single command, and is accepted before and after each.
     arguments = [text for text in sys.argv[1:] if text != "--debug"]
     try:
         code = app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = interrupts.INTERRUPTED
     except Exception as exc:
         code = _explain(exc)
-    if at_once():  # threads of Prefect would wait for its server
+    interrupts.end_at_once(code)
+    if at_once() or code == interrupts.INTERRUPTED:  # threads may wait for what does not come
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        interrupts.leave(code)
     sys.exit(code)
 
 

@@ -1,12 +1,14 @@
 """The application, and what its commands share: their options and their JSON."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from omni_batch.cli import complete
+from omni_batch.errors import UntrustedRun
 from omni_batch.package_files import package_file
 from omni_batch.text import visible
 
@@ -20,6 +22,8 @@ app = typer.Typer(
 )
 
 
+T = TypeVar("T")
+_REFUSED = 2
 _LEAVING: list[bool] = []
 
 
@@ -60,6 +64,26 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def with_consent(work: Callable[[bool], T], trust: bool) -> T:
+    """Do something with a run; where it is not the user's own, ask on a terminal.
+
+    Args:
+        work: told whether there is consent; without it, raises UntrustedRun before all else.
+
+    Raises:
+        UntrustedRun: there is no consent, and nobody to ask.
+    """
+    try:
+        return work(trust)
+    except UntrustedRun as exc:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.echo(visible(str(exc)), err=True)
+        if not typer.confirm("Trust it?", default=False, err=True):
+            raise typer.Exit(_REFUSED) from None
+    return work(True)
+
+
 def _open_log(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
         from omni_batch.progress.log_files import logging_to
@@ -90,6 +114,10 @@ ManifestPath = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
 Prefect = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect (default) or directly.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Go on with a run that you did not prepare, and what it asks."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Log = Annotated[

@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +13,13 @@ import typer
 from omni_batch.cli.options import (
     AsJson,
     RunPath,
+    Trust,
     app,
     example,
     print_json,
     print_path,
     run_argument,
+    with_consent,
 )
 from omni_batch.errors import ConfigError
 
@@ -73,10 +75,11 @@ def sql(
 
 
 def _print_rows(answer: "pa.RecordBatchReader") -> None:
+    from omni_batch.analytics.sql import plain_rows
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
+    rows = plain_rows(answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
@@ -102,6 +105,7 @@ def reparse(
     schema: Annotated[
         str | None, typer.Option("--schema", help="JSON Schema in place of the run's own.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Read the answers of a finished run again as annotations; sends nothing.
@@ -112,9 +116,11 @@ def reparse(
     """
     from omni_batch.analytics.reparse import reparse_run
     from omni_batch.annotation.schema import read_schema
+    from omni_batch.planning.consent import check_run
     from omni_batch.requests.annotation_schema import schema_file
     from omni_batch.store import RunDir
 
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     chosen = read_schema(schema_file(schema)) if schema is not None else None
     found = reparse_run(RunDir(run_dir), chosen)
     if as_json:
@@ -142,8 +148,11 @@ def verify(
     not a run directory, or a process works on it.
     """
     from omni_batch.analytics.verify import verify_run
+    from omni_batch.planning.consent import refuse_links
     from omni_batch.store import RunDir
 
+    if repair:
+        refuse_links(RunDir(run_dir))
     found = verify_run(RunDir(run_dir), repair=repair)
     if as_json:
         print_json(found)
@@ -191,6 +200,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's results as a dataset.
@@ -203,8 +213,10 @@ def export(
     """
     from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
+    from omni_batch.planning.consent import check_run
     from omni_batch.store import RunDir
 
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
     options = ExportOptions(failed_too, limits, licence)
     counts = export_run(RunDir(run_dir), to.value, dest, options)
@@ -305,4 +317,4 @@ def _write_page(path: Path, comparison: "Comparison") -> None:
 
     page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
     with draft_of(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+        draft.write(page.encode("utf-8", "replace"))

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from omni_batch.config.frozen import Frozen
+from omni_batch.config.plain import unsendable
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
 
@@ -51,6 +52,13 @@ class RequestConfig(Frozen):
     def _text_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if sorted(value) not in (["text"], ["audio", "text"]):
             raise ValueError("must be [text] or [text, audio]")
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _as_json_says_it(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if why := next(unsendable(value, "extra"), None):
+            raise ValueError(why)
         return value
 
     @model_validator(mode="after")

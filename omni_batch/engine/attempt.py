@@ -42,7 +42,7 @@ class OneAttempt:
             words=redactor.text,
             answer_words=redactor.answer,
         )
-        temporary = directory.unfinished_speech(self._item_id, number)
+        temporary = directory.unfinished_speech(self._item_id)
         self._speech = SpeechFile(temporary, directory.disk)
         self._exchange: Exchange | None = None
         self._error: Exception | None = None

@@ -18,6 +18,7 @@ from omni_batch.engine.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.annotator import Annotator, annotator_of
+from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
@@ -31,6 +32,7 @@ from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
 from omni_batch.store import RunDir, RunRecord, State
+from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers
@@ -100,6 +102,8 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
         record = read_record(directory.record)
+        require_known(directory, record)
+        refuse_other_manifest(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))

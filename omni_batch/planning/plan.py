@@ -30,7 +30,7 @@ from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
 

@@ -24,7 +24,7 @@ from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import TARGETS
 from omni_batch.requests.messages import messages_of
 from omni_batch.requests.placeholders import refuse_lost_media
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.types import Item, Media, Message, Request, media_of
 
 

@@ -9,7 +9,7 @@ import msgspec
 from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
-from omni_batch.store.census import shortage
+from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -30,6 +30,7 @@ def current_record(directory: RunDir) -> RunRecord:
         StorageError: a table of a dead run can't be read.
     """
     record = read_record(directory.record)
+    refuse_other_manifest(directory, record)
     if record.state == "finished" and (lack := shortage(directory, record)):
         return msgspec.structs.replace(record, state="stopped", reason=lack)
     if record.state != "running" or _is_alive(directory, record):

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
 
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Item
 
@@ -52,9 +53,13 @@ class SpeechFile:
         with self._lock, storage_errors(self._temporary, "written", *met):
             if self._file is None:
                 self._started = True
-                self._file = soundfile.SoundFile(
-                    self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
-                )
+                with open_new(self._temporary) as file:
+                    self._file = soundfile.SoundFile(
+                        os.dup(file.fileno()),  # it closes its own
+                        *("w", sample_rate_hz, 1),
+                        subtype="PCM_16",
+                        format="WAV",
+                    )
             self._file.buffer_write(bytes(self._buffer), dtype="int16")
             self._buffer.clear()
 

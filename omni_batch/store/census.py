@@ -37,6 +37,21 @@ class Gap:
     nothing takes its place before somebody says so."""
 
 
+def refuse_other_manifest(directory: RunDir, record: RunRecord) -> None:
+    """Nothing is counted by a run.json that speaks of other items than the manifest has.
+
+    Raises:
+        StorageError: it does, or items.parquet can't be read.
+    """
+    if not directory.items.exists():
+        return
+    if (rows := part_rows(directory.items)) != record.items:
+        raise StorageError(
+            f"{directory.record} says {record.items:,} items, {directory.items} has {rows:,}: one "
+            "of them was changed or is of another run; bring the right one back"
+        )
+
+
 def shortage(directory: RunDir, record: RunRecord) -> str | None:
     """What a finished run lacks, in one line; None where all of it is there.
 

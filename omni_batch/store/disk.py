@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from omni_batch.errors import StorageError
 
@@ -65,10 +66,11 @@ class Disk:
         draft.replace(final)
         self.sync_path(final.parent)
 
-    def replace(self, final: Path, draft: Path, data: bytes) -> None:
+    def replace(self, final: Path, data: bytes) -> None:
         """Write a small file whole; readers see the old one or the new one."""
+        draft = draft_path(final)
         try:
-            with draft.open("wb", buffering=0) as file:
+            with open_new(draft) as file:
                 self.append(file.fileno(), data)
             self.publish(draft, final)
         except OSError:
@@ -94,8 +96,11 @@ _IN_WORDS = {
     errno.EDQUOT: "the disk quota is used up (disk quota exceeded)",
     errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file may not become that large (file too large)",
+    errno.ELOOP: "it is a link, and links are not followed here; remove it",
 }
 _PROBE_BYTES = 256 * 1024
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""Windows has no such flag, and hardly a link."""
 
 
 def reason_of(exc: Exception) -> str:
@@ -133,16 +138,47 @@ def storage_errors(path: Path, done: str, *others: type[Exception]) -> Iterator[
         raise StorageError(f"{path} can't be {done}: {reason}") from exc
 
 
+def draft_path(final: Path, folder: Path | None = None) -> Path:
+    """A name that nobody can have put a link at: hidden, random, beside the file or in `folder`."""
+    return (folder or final.parent) / f".{final.name}.{secrets.token_hex(8)}.part"
+
+
+def open_new(path: Path, mode: int = 0o666) -> BufferedWriter:
+    """A file that was not there, for writing. No link is followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
+    return os.fdopen(os.open(path, flags, mode), "wb")  # buffered, as it writes all or raises
+
+
+def open_to_append(path: Path) -> FileIO:
+    """A file for appending and reading, without a buffer. At a link, an OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0)
+
+
 @contextmanager
-def draft_of(final: Path) -> Iterator[Path]:
-    """Where to write a file or a folder; becomes `final` when the block succeeds, else removed.
+def draft_of(final: Path) -> Iterator[BinaryIO]:
+    """A file that gets the name `final` when the block succeeds, and else is removed.
 
     For reports and exports, which can be made again. A run's own files go through a `Disk`.
 
     Raises:
         StorageError: disk full or not writable.
     """
-    draft = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    with _draft(final) as draft, open_new(draft) as file:
+        yield file
+
+
+@contextmanager
+def draft_folder_of(final: Path) -> Iterator[Path]:
+    """The same for a folder."""
+    with _draft(final) as draft:
+        draft.mkdir()
+        yield draft
+
+
+@contextmanager
+def _draft(final: Path) -> Iterator[Path]:
+    draft = draft_path(final)
     try:
         with storage_errors(final, "written"):
             yield draft

@@ -19,6 +19,7 @@ from omni_batch.store.disk import (
     PROCESS,
     Disk,
     in_thread,
+    open_to_append,
     reason_of,
     refuse_special,
     storage_errors,
@@ -63,8 +64,9 @@ class Journal:
         with storage_errors(path, "opened"):
             if path.exists():
                 refuse_special(path)
-            self._file = path.open("a+b", buffering=0)  # each line reaches the system at once
-            self._whole_bytes = path.read_bytes().rfind(b"\n") + 1
+            self._file = open_to_append(path)  # each line reaches the system at once
+            self._file.seek(0)
+            self._whole_bytes = self._file.readall().rfind(b"\n") + 1
             disk.cut(self._file.fileno(), self._whole_bytes)
 
     def append(self, entry: Entry) -> None:
@@ -124,8 +126,7 @@ class Journal:
         """A cleaner may have taken the name; what the file holds has been paid for."""
         with storage_errors(self._path, "written"):
             self._path.parent.mkdir(exist_ok=True)
-            draft = self._path.with_name(f"{self._path.name}.part")
-            self._disk.replace(self._path, draft, self._content())
+            self._disk.replace(self._path, self._content())
 
     def __enter__(self) -> Self:
         return self

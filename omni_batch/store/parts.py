@@ -1,7 +1,9 @@
 """Journal → Parquet: a finished shard becomes one part of each table."""
 
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, table
-from omni_batch.store.disk import reason_of, storage_errors
+from omni_batch.store.disk import draft_path, open_new, reason_of, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.run_dir import RunDir
+
+_ABANDONED_AFTER_S = 3600.0  # pages take seconds
 
 
 def write_parts(
@@ -65,9 +69,20 @@ def drop_leftovers(directory: RunDir, shards: int) -> None:
     for shard_number in range(shards):
         if directory.results(shard_number).exists() and directory.journal(shard_number).exists():
             _drop_journal(directory, shard_number)
-    for draft in directory.journals.glob("*.part"):
+    for draft in (*directory.journals.glob("*.part"), *_drafts_beside(directory)):
         directory.disk.remove(draft)
+    if directory.downloads.is_symlink():
+        directory.disk.remove(directory.downloads)
     shutil.rmtree(directory.downloads, ignore_errors=True)
+
+
+def _drafts_beside(directory: RunDir) -> Iterator[Path]:
+    """Of run.json, which only the owner writes; of pages, which another process may be writing."""
+    for draft in directory.root.glob("*.part"):
+        with suppress(OSError):
+            age_s = time.time() - draft.lstat().st_mtime
+            if directory.record.name in draft.name or age_s > _ABANDONED_AFTER_S:
+                yield draft
 
 
 def _drop_journal(directory: RunDir, shard_number: int) -> None:
@@ -81,9 +96,10 @@ def _drop_journal(directory: RunDir, shard_number: int) -> None:
 
 def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
     # Drafts are elsewhere: whoever reads the folder of a table finds whole parts only.
-    draft = directory.journals / f"{path.parent.name}-{path.name}.part"
+    draft = draft_path(path, directory.journals)
     try:
-        pq.write_table(rows, draft, compression="zstd")
+        with open_new(draft) as file:
+            pq.write_table(rows, file, compression="zstd")
         directory.disk.publish(draft, path)
     except (OSError, pa.ArrowException) as exc:
         directory.disk.remove(draft)

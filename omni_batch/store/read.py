@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from omni_batch.errors import ConfigError, StorageError
@@ -23,6 +25,9 @@ from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.parts import journaled
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
+from omni_batch.store.trust.bounds import MOST, TIMES
+
+_NOT_OURS = (ValueError, OverflowError, pa.ArrowException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,9 @@ def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.Rec
         else:
             batches = shard.results.to_batches(max_chunksize=rows)
         for batch in batches:
-            yield from conformed(columns, pa.Table.from_batches([batch])).to_batches()
+            with storage_errors(directory.root / "results", "used", *_NOT_OURS):
+                found = conformed(columns, pa.Table.from_batches([batch]))
+            yield from found.to_batches()
 
 
 def part_batches(
@@ -154,7 +161,12 @@ def _open_part(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
-    """A table that another version has written, with today's columns."""
+    """A table that another version has written, with today's columns.
+
+    Raises:
+        ValueError, pa.ArrowException: a column is of another kind, or a number out of bounds.
+        StorageError: the typed answers are of another schema than the run's.
+    """
     wanted = schema(columns)
     return pa.table([_conformed(field, found) for field in wanted], schema=wanted)
 
@@ -163,15 +175,56 @@ def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
     if field.name not in found.column_names:
         return pa.nulls(found.num_rows, field.type)
     try:
-        return found[field.name].cast(field.type)
+        return _bounded(found[field.name].cast(field.type), field.name)
     except pa.ArrowException as exc:
+        if field.name != "annotation":
+            raise
         raise StorageError(
-            f"column {field.name} is {found[field.name].type}, where the run's schema asks for "
-            f"{field.type}: do the change again that was not finished (omni-batch reparse)"
+            f"typed answers are {found[field.name].type}, where the run's schema asks for "
+            f"{field.type}: finish what changed it, with omni-batch reparse"
         ) from exc
 
 
+def check_numbers(directory: RunDir, shards: int) -> None:
+    """Look at every number of both tables before sums are made of them.
+
+    Raises:
+        StorageError: one is out of bounds, or a table can't be read.
+    """
+    results, attempts = _numbers(RESULT_COLUMNS), _numbers(ATTEMPT_COLUMNS)
+    for shard in written_shards(directory, shards):
+        _table(shard.results, results)
+        _table(shard.attempts, attempts)
+
+
+def _numbers(columns: Iterable[Column]) -> tuple[Column, ...]:
+    return tuple(column for column in columns if _limits(column.type) is not None)
+
+
+def _bounded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """The column, if nothing in it is beyond what a request can take or cost."""
+    limits = _limits(column.type)
+    if limits is not None and len(column):
+        ends = pc.min_max(column).as_py()
+        least, most = ends["min"], ends["max"]
+        if least is not None and not limits[0] <= least <= most <= limits[1]:
+            raise ValueError(f"its column {name} holds {least} to {most}, which is out of bounds")
+        if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+            raise ValueError(f"its column {name} holds what is not a number")
+    return column
+
+
+def _limits(kind: pa.DataType) -> tuple[Any, Any] | None:
+    if pa.types.is_timestamp(kind):
+        return TIMES
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return 0, MOST
+    return None
+
+
 def _table(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
-    if isinstance(written, Path):
-        written = read_part(written, [column.name for column in columns])
-    return conformed(columns, written)
+    if not isinstance(written, Path):
+        return conformed(columns, written)
+    found = read_part(written, [column.name for column in columns])
+    with storage_errors(written, "used", *_NOT_OURS):
+        return conformed(columns, found)

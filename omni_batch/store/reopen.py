@@ -9,7 +9,7 @@ from typing import Any
 
 from omni_batch.errors import StorageError
 from omni_batch.store.census import gaps, in_words
-from omni_batch.store.disk import Disk, storage_errors
+from omni_batch.store.disk import Disk, draft_path, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal, salvage_journal
 from omni_batch.store.parts import merged
 from omni_batch.store.read import read_part
@@ -71,11 +71,10 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
     row is in one of the two at any time. The part of `attempts` stays until it is rewritten.
     """
     journal = directory.journal(shard_number)
-    draft = journal.with_name(f"{journal.name}.part")
+    draft = draft_path(journal)
     entries = _left_of(directory, shard_number, rows)
     directory.make_folders()
     with storage_errors(journal, "written"):
-        draft.unlink(missing_ok=True)
         with Journal(draft) as file:
             for entry in entries:
                 file.append(entry)

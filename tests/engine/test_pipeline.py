@@ -301,3 +301,42 @@ async def test_the_embedded_simulator_needs_neither_key_nor_url(
     config = make_config(prompts(2), endpoint={"name": "simulator"})
     _, record = await finish(config)
     assert (record.counts.succeeded, list(record.counts.cost)) == (2, ["USD"])
+
+
+# --- What is known alone is also used ---
+
+
+async def test_the_quota_is_told_what_was_billed(make_config: MakeConfig) -> None:
+    """The last minute is all of a run this short: its tokens are those of the bills."""
+    _, record = await finish(make_config(prompts(8)))
+    (endpoint,) = record.endpoints
+    assert endpoint.requests_last_minute == 8
+    assert endpoint.tokens_last_minute == record.counts.prompt_tokens + (
+        record.counts.completion_tokens
+    )
+
+
+async def test_a_run_whose_items_fail_too_often_stops(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    """One of three fails: too few for a run that buys nothing, more than the budget allows."""
+    for _ in range(60):
+        simulator.script(reply.text("hi"), reply.text("hi"), reply.status(400))
+    config = make_config(
+        prompts(180),
+        budget={"max_failure_rate": 0.2},
+        quota={"max_in_flight": 1, "adaptive": False},
+    )
+    _, record = await finish(config)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "more than budget.max_failure_rate 0.2 allows" in str(record.reason)
+    assert 50 <= record.counts.done <= 55
+
+
+async def test_a_run_that_goes_on_clears_what_a_dead_process_left(make_config: MakeConfig) -> None:
+    directory = prepare_run(make_plan(make_config(prompts(2))))
+    directory.unfinished_speech("row-0").write_bytes(b"half")
+    directory.downloads.mkdir()
+    await execute(directory)
+    assert not list(directory.journals.iterdir())
+    assert not directory.downloads.exists()

@@ -376,13 +376,19 @@ def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> Non
 
 async def _check_server(run_id: str) -> None:
     from prefect import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        FlowRunFilter,
+        FlowRunFilterName,
+    )
 
     async with get_client() as client:
         name = FlowRunFilterName(any_=[run_id])
         (flow_run,) = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=name))
         task_runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(name=name))
-        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter())
+        of_run = ArtifactFilterFlowRunId(any_=[flow_run.id])
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_run))
     assert flow_run.state is not None
     assert (flow_run.state.type.value, flow_run.state.name) == ("COMPLETED", "PartiallyFailed")
     assert flow_run.state.message == "5 succeeded, 1 failed of 6"
@@ -390,7 +396,8 @@ async def _check_server(run_id: str) -> None:
     assert flow_run.parameters["config"] is None
     assert sorted(task.name for task in task_runs) == ["shard-00000", "shard-00001"]
     by_type = {artifact.type: artifact for artifact in artifacts}
-    assert {"progress", "markdown"} <= by_type.keys()
+    assert sorted(str(artifact.type) for artifact in artifacts) == ["markdown", "progress"]
+    assert by_type["progress"].data == 100  # also where all is done before the first answer
     markdown = str(by_type["markdown"].data)
     assert run_id in markdown
     assert "gone.jpg" in markdown

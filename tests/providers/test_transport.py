@@ -104,6 +104,13 @@ def test_many_files_that_are_too_much_together_are_uploaded_largest_first() -> N
     assert choose_transports([SMALL] * 9, config, DIALECTS["vllm"]) == ("inline",) * 9
 
 
+def test_a_body_may_be_as_large_as_its_bound() -> None:
+    total, dialect = 2 * encoded_bytes(SMALL), DIALECTS["dashscope"]
+    fits, does_not = MediaConfig(max_body_bytes=total), MediaConfig(max_body_bytes=total - 1)
+    assert choose_transports([SMALL] * 2, fits, dialect) == ("inline", "inline")
+    assert sorted(choose_transports([SMALL] * 2, does_not, dialect)) == ["inline", "upload"]
+
+
 def test_an_upload_takes_files_of_one_gibibyte() -> None:
     """Of temporary storage (Model Studio, 2026)."""
     for transport in ("auto", "upload"):

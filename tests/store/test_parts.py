@@ -168,7 +168,7 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     write_parts(run, 0)
     journal(run, 0, 0)  # killed before it was dropped
     journal(run, 1, 1)
-    run.unfinished_speech("item-2", 1).touch()
+    run.unfinished_speech("item-2").touch()
     run.downloads.mkdir()
     drop_leftovers(run, 2)
     assert list(run.journals.iterdir()) == [run.journal(1)]
@@ -202,6 +202,41 @@ def test_a_leftover_journal_goes_when_its_parts_are_on_the_disk(run: RunDir) -> 
     assert last == ("remove", f"journal/{run.journal(0).name}")
     folders = [f"run-1/{name}" for name in ("attempts", "results")]
     assert set(before) == {("sync", name) for name in (*parts, *folders)}
+
+
+def test_rows_of_another_shard_make_no_part(run: RunDir) -> None:
+    journal(run, 0, 0, 7, 9)
+    with pytest.raises(StorageError, match="has rows of another shard, such as row 7"):
+        write_parts(run, 0, rows=[0])
+    assert not run.results(0).exists()
+    assert run.journal(0).exists()
+
+
+def test_a_shard_without_all_of_its_rows_makes_no_part(run: RunDir) -> None:
+    journal(run, 0, 0)
+    with pytest.raises(StorageError, match="2 of 3 rows that were finished are gone from"):
+        write_parts(run, 0, rows=[0, 1, 2])
+    assert not run.attempts(0).exists()
+    assert run.journal(0).exists()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_part_of_an_open_journal_has_all_that_was_appended(run: RunDir, lost: bool) -> None:
+    with Journal(run.journal(0)) as file:
+        for number in (1, 0):
+            file.append(entry(number))
+        if lost:
+            run.journal(0).unlink()
+        write_parts(run, 0, rows=[0, 1], journal=file)
+    assert pq.read_table(run.results(0))["row_number"].to_pylist() == [0, 1]
+    assert not list(run.journals.iterdir())
+
+
+def test_a_row_that_was_written_twice_counts_once(run: RunDir) -> None:
+    journal(run, 0, 0, 1, 0)
+    write_parts(run, 0)
+    assert pq.read_table(run.results(0)).num_rows == 2
+    assert pq.read_table(run.attempts(0)).num_rows == 4
 
 
 def test_a_part_that_can_not_get_its_name_leaves_no_draft(run: RunDir) -> None:

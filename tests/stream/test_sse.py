@@ -144,6 +144,15 @@ def test_an_event_that_never_ends_is_refused(piece: bytes, monkeypatch: pytest.M
         list(map(decoder.feed, [piece] * 20))
 
 
+def test_an_event_may_be_as_large_as_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 100)
+    for line in (b"data:" + b"x" * 95, b"data:" + b"x" * 46 + b"\n" + b"data:" + b"x" * 44):
+        decoder = SseDecoder()
+        assert decoder.feed(line) == []
+        with pytest.raises(StreamError, match="exceeds 100 bytes"):
+            decoder.feed(b"y")
+
+
 def test_many_events_together_may_be_larger_than_one_may_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,6 +19,7 @@ from omni_batch.store.items import ItemsWriter
 from omni_batch.store.parts import write_parts
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import write_record
+from omni_batch.store.trust.marks import vouched
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
 
 TIME = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
@@ -100,7 +101,7 @@ def write_run(
     write_record(run.record, record)
     tables = (of_tables(*pair) for pair in read_tables(run, shards))
     counts = sum(tables, Counts(elapsed_s=elapsed_s))
-    write_record(run.record, msgspec.structs.replace(record, counts=counts))
+    write_record(run.record, vouched(run, msgspec.structs.replace(record, counts=counts)))
     return run
 
 
