@@ -15,6 +15,7 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.environment import check_proxies
 from omni_batch.store import RunDir
 from omni_batch.store.lock import Taken, locked
+from omni_batch.store.record import read_record
 from omni_batch.text import redacted
 
 from . import server
@@ -50,13 +51,15 @@ def run_to_its_end(work: Work, directory: RunDir, say: Callable[[str], None]) ->
     logging.raiseExceptions = False  # Prefect tells of lost log lines on stderr, in the display
     runner = asyncio.Runner()
     worked: Worked = runner.get_loop().create_future()
+    before = read_record(directory.record)
     try:
         whole = runner.run(_do(work(directory, worked), worked))
     except (KeyboardInterrupt, ExternalSignal):
         _left_open.append(runner)
-        if not worked.done() or worked.exception():
+        record = read_record(directory.record)
+        if record == before or record.state == "running":
             raise KeyboardInterrupt from None
-        whole = False  # what was asked to stop has ended already, and Prefect is not waited for
+        whole = False  # the run has ended already, and its page is not waited for
     except BaseException:
         _left_open.append(runner)
         raise

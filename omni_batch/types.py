@@ -297,6 +297,20 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it goes out: what is known of it where nothing is ever heard of its end."""
+
+    number: int
+    """As of `Attempt`."""
+    started_at: datetime
+    endpoint: str
+    most_tokens: int
+    """Prompt and the longest answer that has to be expected."""
+    most_cost: Cost | None
+    """The same as money."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a successful attempt yields."""
 

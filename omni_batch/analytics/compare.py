@@ -170,7 +170,7 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
     with RunDatabase() as database:
         records = *database.add([left], "a_"), *database.add([right], "b_")
         for directory, record in zip((left, right), records, strict=True):
-            check_numbers(directory, record.shards)
+            check_numbers(directory, record)
 
         def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
             return database.rows(query.format(limit=limit, **values))

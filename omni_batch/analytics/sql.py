@@ -54,8 +54,11 @@ RUN_COLUMNS = pa.schema([
         ("audio_s", _REAL, "speech in seconds, without that of reused answers"),
         ("cost", _REAL, "money for these tokens; null without a price and with several currencies"),
         ("currency", _TEXT, "of both costs: ISO 4217; null with several"),
-        ("estimated_tokens", _WHOLE, "of requests that were cut before their usage came"),
+        ("estimated_tokens", _WHOLE, "of requests without a bill: cut before it came, or in doubt"),
         ("estimated_cost", _REAL, "money for these; not in cost"),
+        ("in_doubt", _WHOLE, "requests whose process died before they ended"),
+        ("in_doubt_tokens", _WHOLE, "at most for these; part of estimated_tokens"),
+        ("in_doubt_cost", _REAL, "at most for these; part of estimated_cost"),
         ("elapsed_s", _REAL, "working time of all its processes in seconds"),
         ("created_at", _TIME, "when it was prepared (UTC)"),
         ("finished_at", _TIME, "when it ended (UTC)"),
@@ -153,7 +156,7 @@ class RunDatabase(ExitStack):
         """
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
-        written = [(record, list(written_shards(run, record.shards))) for run, record in pairs]
+        written = [(record, list(written_shards(run, record))) for run, record in pairs]
         self._results(f"{prefix}results", written)
         attempts = [shard.attempts for _, shards in written for shard in shards]
         self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), [("*", attempts)])
@@ -163,6 +166,12 @@ class RunDatabase(ExitStack):
         items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
         self._union(f"{prefix}items", items)
         return records
+
+    def rows_written(self, records: Iterable[RunRecord]) -> list[tuple[RunRecord, int]]:
+        """Runs that were added, each with the number of its rows in `results`."""
+        counted = self.rows("select run_id, count(*) as rows from results group by run_id")
+        rows = {row["run_id"]: row["rows"] for row in counted}
+        return [(record, rows.get(record.run_id, 0)) for record in records]
 
     def _results(self, name: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
         """Typed answers keep their type; those of several types meet as JSON."""
@@ -293,6 +302,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
         "cost": counts.cost.get(currency, 0.0) if currency else None,
         "currency": currency,
         "estimated_cost": counts.estimated_cost.get(currency, 0.0) if currency else None,
+        "in_doubt_cost": counts.in_doubt_cost.get(currency, 0.0) if currency else None,
         "failures": list(counts.failures.items()),
         "path": str(run.root),
         "model": record.config.get("model"),

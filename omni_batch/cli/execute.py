@@ -69,7 +69,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
 def print_summary(directory: RunDir) -> None:
     """Counts, cost and failures of a run."""
     out.print()
-    out.print(render_run.summary(directory, current_record(directory)))
+    out.print(render_run.summary(directory, current_record(directory)), crop=False)
 
 
 class _Notes(logging.Handler):

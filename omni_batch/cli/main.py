@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from omni_batch._version import __version__
 
 from omni_batch.cli import start, runs, tables, service  # isort: skip
 from omni_batch.cli.options import app, at_once, debugging
-from omni_batch.errors import OmniBatchError
+from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.text import one_line
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -27,15 +28,15 @@ def main() -> None:
     # --debug belongs to no single command, and is accepted before and after each.
     arguments = [text for text in sys.argv[1:] if text != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False) or 0
     except KeyboardInterrupt:
         code = interrupts.INTERRUPTED
     except Exception as exc:
         code = _explain(exc)
     interrupts.end_at_once(code)
     if at_once() or code == interrupts.INTERRUPTED:  # threads may wait for what does not come
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # its terminal may be gone
+            sys.stdout.flush()
         interrupts.leave(code)
     sys.exit(code)
 
@@ -52,6 +53,7 @@ def _explain(exc: Exception) -> int:
         if text := exc.format_message().rstrip("."):  # none where the help has been printed
             _print_error(f"{text} (see --help)")
         return _USAGE
+    exc = out_of_memory(exc) or exc
     if debugging():
         from omni_batch.cli.render import err
 

@@ -1,5 +1,7 @@
 """What a person sees in the terminal: consoles, messages, and pictures of tables."""
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omni_batch import format as fmt
+from omni_batch import interrupts
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.catalogue.describe import STAR, describe
@@ -63,6 +66,15 @@ class SafeConsole(Console):
 
 out = SafeConsole()
 err = SafeConsole(stderr=True)
+
+
+def _show_cursor() -> None:
+    """A display that is cut off has hidden it. Past the console, which another thread may hold."""
+    if err.is_terminal and not err.is_dumb_terminal:
+        os.write(sys.stderr.fileno(), b"\x1b[?25h")
+
+
+interrupts.before_leaving(_show_cursor)
 
 
 def results_table(directory: RunDir) -> RenderableType:

@@ -209,11 +209,13 @@ def report(
     from omni_batch.analytics.report import write_report
     from omni_batch.cli.render import out
     from omni_batch.cli.render_report import report_summary
+    from omni_batch.cli.render_run import say_so_far
     from omni_batch.planning.consent import check_run
     from omni_batch.store import RunDir
 
     with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     page, facts = write_report(RunDir(run_dir))
+    say_so_far([(facts.record, sum(group.counts.done for group in facts.modalities))])
     if as_json:
         print_json(facts)
     else:

@@ -59,6 +59,7 @@ def sql(
     with 2 when the query is wrong.
     """
     from omni_batch.analytics.sql import RunDatabase, find_runs
+    from omni_batch.cli.render_run import say_so_far
 
     to = Shape.json if as_json else to
     if output is None and to is Shape.parquet:
@@ -66,7 +67,10 @@ def sql(
     if output is not None and to is Shape.table:
         raise ConfigError("--output needs --to csv, json or parquet")
     with RunDatabase() as database:
-        database.add(find_runs(runs))
+        records = database.add(find_runs(runs))
+        unfinished = [record for record in records if record.state != "finished"]
+        if unfinished:
+            say_so_far(database.rows_written(unfinished))
         answer = database.ask(sys.stdin.read() if query == "-" else query)
         if to is Shape.table:
             _print_rows(answer)
@@ -213,13 +217,17 @@ def export(
     """
     from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
+    from omni_batch.cli.render_run import say_so_far
     from omni_batch.planning.consent import check_run
+    from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
 
     with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
     options = ExportOptions(failed_too, limits, licence)
-    counts = export_run(RunDir(run_dir), to.value, dest, options)
+    directory = RunDir(run_dir)
+    counts = export_run(directory, to.value, dest, options)
+    say_so_far([(current_record(directory), counts.items + counts.left_out)])
     if as_json:
         print_json({"path": str(dest), **asdict(counts)})
     else:

@@ -29,7 +29,8 @@ class OneAttempt:
     def __init__(
         self, number: int, prepared: PreparedItem, handle: EndpointHandle, directory: RunDir
     ) -> None:
-        self._number, self._handle, self._directory = number, handle, directory
+        self.number, self.endpoint = number, handle.name
+        self._handle, self._directory = handle, directory
         self._item_id = prepared.item.item_id
         dialect, redactor = handle.client.dialect, handle.client.redactor
         self._voice = dialect.voice_of(prepared.request)
@@ -47,7 +48,7 @@ class OneAttempt:
         self._exchange: Exchange | None = None
         self._error: Exception | None = None
         self._first_chunk_s: float | None = None
-        self._started_at, self._started_s = datetime.now(UTC), time.monotonic()
+        self.started_at, self._started_s = datetime.now(UTC), time.monotonic()
 
     @property
     def elapsed_s(self) -> float:
@@ -113,8 +114,8 @@ class OneAttempt:
         refusal = self._error if isinstance(self._error, EndpointError) else None
         heard = self._exchange or refusal
         return Attempt(
-            number=self._number,
-            started_at=self._started_at,
+            number=self.number,
+            started_at=self.started_at,
             latency_s=self.elapsed_s,
             first_chunk_s=self._first_chunk_s,
             http_status=heard.http_status if heard else None,
@@ -123,7 +124,7 @@ class OneAttempt:
             text_chars=self._assembler.text_chars,
             audio_s=self._assembler.audio_s,
             error=self._error,
-            endpoint=self._handle.name,
+            endpoint=self.endpoint,
             voice=self._voice,
             text=self._assembler.arrived(_TEXT_KEPT_CHARS) if self._error else None,
         )

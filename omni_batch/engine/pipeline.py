@@ -48,7 +48,9 @@ async def execute(
 
 
 async def _run_shards(run: Run, run_shard: ShardRunner, background: Background | None) -> None:
-    numbers = (n for n in range(run.record.shards) if not run.directory.results(n).exists())
+    # As of now: a part that goes while the run works has been counted, and is asked for by resume.
+    parts = map(run.directory.results, range(run.record.shards))
+    numbers = iter([number for number, part in enumerate(parts) if not part.exists()])
     run.ledger.check_budget()
 
     async def lane() -> None:

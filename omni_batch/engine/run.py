@@ -175,10 +175,15 @@ def _losses(record: RunRecord, found: Counts, damages: Sequence[str]) -> Iterato
     lost = before.succeeded - before.reused - (found.succeeded - found.reused)
     if lost > 0:
         where = f" ({damages[0]})" if damages else ""
-        message = f"{lost} answers that were paid for are gone{where}; they are asked for again"
-        yield Doubt("answers-gone", message)
+        yield Doubt("answers-gone", _gone(lost, where))
     elif damages:
         yield Doubt("run-damaged", f"{damages[0]}; what was left of it is used")
+
+
+def _gone(lost: int, where: str) -> str:
+    if lost == 1:
+        return f"1 answer that was paid for is gone{where}; it is asked for again"
+    return f"{lost:,} answers that were paid for are gone{where}; they are asked for again"
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:

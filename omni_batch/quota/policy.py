@@ -106,6 +106,7 @@ class LimiterPolicy:
     def correct(self, tokens: float) -> None:
         """Requests under way will use so many tokens more than was charged, or fewer."""
         self._tokens.correct(tokens)
+        self._recent.corrected(tokens)
 
     def used(self, tokens: float, more: float) -> None:
         """A request has used so many tokens, which is so many more than were charged, or fewer."""

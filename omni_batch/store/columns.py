@@ -16,7 +16,18 @@ from omni_batch.annotation.arrow import array_of, arrow_type
 from omni_batch.annotation.shape import read_shape
 from omni_batch.errors import error_kind, error_message
 from omni_batch.text import shown_whole
-from omni_batch.types import Attempt, Cost, Request, Response, Result, Speech, Usage, WavFile
+from omni_batch.types import (
+    Attempt,
+    Cost,
+    Item,
+    Request,
+    Response,
+    Result,
+    Sent,
+    Speech,
+    Usage,
+    WavFile,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,9 @@ class Column:
         return pa.field(self.name, self.type, metadata=metadata)
 
 
+IN_DOUBT = "in_doubt"
+"""`error_kind` of a request that was sent and of whose end nothing is known."""
+_NEVER_ENDED = "it was sent, and its process died before it ended; it may be on the bill"
 _STRING, _STRINGS, _INT, _FLOAT = pa.string(), pa.list_(pa.string()), pa.int64(), pa.float64()
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -101,7 +115,7 @@ ATTEMPT_COLUMNS = (
     Column("latency_s", _FLOAT, "from sending to the end", "attempt.latency_s", "seconds"),
     Column("http_status", _INT, "HTTP status", "attempt.http_status"),
     Column("request_id", _STRING, "the service's id of the exchange", "attempt.request_id"),
-    Column("error_kind", _STRING, "class of the failure", "error_kind"),
+    Column("error_kind", _STRING, "class of the failure; in_doubt: its process died before it ended", "error_kind"),
     Column("error_code", _STRING, "code the service gave", "error_code"),
     Column("error_message", _STRING, "what failed", "error_message"),
     Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
@@ -111,7 +125,7 @@ ATTEMPT_COLUMNS = (
     Column("audio_s", _FLOAT, "speech that had arrived", "attempt.audio_s", "seconds"),
     Column("text", _STRING, "beginning of what had arrived, if the attempt failed", "attempt.text"),
     Column("cost", _FLOAT, "money by real usage", "cost.amount", "see currency"),
-    Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came", "attempt.estimated_tokens", "tokens"),
+    Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came; at most, if it is in doubt", "attempt.estimated_tokens", "tokens"),
     Column("estimated_cost", _FLOAT, "money by that estimate", "estimated_cost.amount", "see currency"),
     Column("currency", _STRING, "of both costs: ISO 4217", "currency"),
 )
@@ -228,6 +242,25 @@ def attempt_rows(facts: RunFacts, result: Result) -> list[dict[str, Any]]:
     """The rows of `attempts` that belong to one item."""
     attempts = result.attempts
     return [_to_attempt_row(_attempt_fields(facts, result, attempt)) for attempt in attempts]
+
+
+def in_doubt_row(facts: RunFacts, item: Item, sent: Sent) -> dict[str, Any]:
+    """The row of a request until that of its end takes its place; columns without value are out."""
+    cost = sent.most_cost
+    money = {"estimated_cost": cost.amount, "currency": cost.currency} if cost else {}
+    return {
+        "run_id": facts.run_id,
+        "item_id": item.item_id,
+        "row_number": item.row_number,
+        "number": sent.number,
+        "model": facts.model,
+        "endpoint": sent.endpoint,
+        "started_at": sent.started_at,
+        "error_kind": IN_DOUBT,
+        "error_message": _NEVER_ENDED,
+        "estimated_tokens": sent.most_tokens,
+        **money,
+    }
 
 
 def table(columns: Sequence[Column], rows: list[dict[str, Any]]) -> pa.Table:

@@ -1,5 +1,8 @@
 """The journal: one line for each finished item, written before the item counts as done.
 
+Before each request goes out there is a line as well, by which it is in doubt until its end is
+written: it stands in the table of attempts even where the process dies and the answer is lost.
+
 Only whole lines count: what follows the last newline was cut by a crash and is removed before the
 next line is written.
 """
@@ -29,7 +32,7 @@ from omni_batch.store.disk import (
 class Entry(msgspec.Struct, frozen=True):
     """A finished item: its row of `results` and its rows of `attempts`.
 
-    Without a result: attempts for an item that is still to be finished.
+    Without a result: attempts for an item that is still to be finished, or one that is in doubt.
     """
 
     result: dict[str, Any] | None

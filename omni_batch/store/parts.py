@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, table
+from omni_batch.store.columns import ATTEMPT_COLUMNS, IN_DOUBT, RESULT_COLUMNS, Column, table
 from omni_batch.store.disk import draft_path, open_new, reason_of, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.run_dir import RunDir
@@ -81,7 +81,8 @@ def _drafts_beside(directory: RunDir) -> Iterator[Path]:
     for draft in directory.root.glob("*.part"):
         with suppress(OSError):
             age_s = time.time() - draft.lstat().st_mtime
-            if directory.record.name in draft.name or age_s > _ABANDONED_AFTER_S:
+            is_left = draft.is_symlink() or age_s > _ABANDONED_AFTER_S
+            if is_left or directory.record.name in draft.name:
                 yield draft
 
 
@@ -118,14 +119,19 @@ def journaled(journal: Path, columns: Sequence[Column]) -> tuple[pa.Table, pa.Ta
 def merged(
     entries: Iterable[Entry],
 ) -> tuple[dict[int, dict[str, Any]], dict[tuple[int, int], dict[str, Any]]]:
-    """Results by row, attempts by row and number: each once, the first that was written."""
+    """Results by row, attempts by row and number: each once, the first that was written.
+
+    An attempt that is in doubt gives way to its end.
+    """
     results: dict[int, dict[str, Any]] = {}
     attempts: dict[tuple[int, int], dict[str, Any]] = {}
     for entry in entries:
         if entry.result is not None:
             results.setdefault(entry.result["row_number"], entry.result)
         for row in entry.attempts:
-            attempts.setdefault((row["row_number"], row["number"]), row)
+            key = row["row_number"], row["number"]
+            if key not in attempts or attempts[key].get("error_kind") == IN_DOUBT:
+                attempts[key] = row
     return results, attempts
 
 

@@ -3,9 +3,11 @@
 Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
+    IN_DOUBT,
     RESULT_COLUMNS,
     Column,
     result_columns,
@@ -48,14 +51,18 @@ def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
 
 
 def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
-    """Runs below a folder whose run.json can't be read, each with the reason."""
-    for path in sorted(folder.glob("[!.]*/run.json")):
-        directory = RunDir(path.parent)
-        if directory.items.exists():  # else it is another program's
-            try:
-                read_record(path)
-            except ConfigError as exc:
-                yield directory, str(exc)
+    """Runs below a folder whose run.json is gone or can't be read, each with the reason."""
+    for path in sorted(folder.glob("[!.]*")):
+        directory = RunDir(path)
+        if not _is_of_a_run(directory):  # but another program's
+            continue
+        try:
+            if not os.path.lexists(directory.record):
+                yield directory, f"{directory.record} is gone"
+            else:
+                read_record(directory.record)
+        except ConfigError as exc:
+            yield directory, str(exc)
 
 
 def run_columns(directory: RunDir) -> tuple[Column, ...]:
@@ -66,11 +73,33 @@ def run_columns(directory: RunDir) -> tuple[Column, ...]:
         return RESULT_COLUMNS
 
 
-def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
-    """All shards with any rows written, in manifest order."""
-    columns = run_columns(directory)
-    found = (_written_shard(directory, number, columns) for number in range(shards))
-    yield from (shard for shard in found if shard)
+def _is_of_a_run(directory: RunDir) -> bool:
+    try:
+        return directory.items.exists() or (
+            directory.journals.is_dir() and directory.results(0).parent.is_dir()
+        )
+    except OSError:  # it may not be looked into
+        return False
+
+
+def written_shards(directory: RunDir, record: RunRecord) -> Iterator[Shard]:
+    """All shards with any rows written, in manifest order.
+
+    Requests that a living process has under way are left out; those of a dead one are in doubt.
+    """
+    living_since = record.owner.since if record.state == "running" and record.owner else None
+    columns = result_columns(record.annotation_schema)
+    for shard_number in range(record.shards):
+        if shard := _written_shard(directory, shard_number, columns):
+            if living_since and isinstance(shard.attempts, pa.Table):
+                shard = replace(shard, attempts=_ended(shard.attempts, living_since))
+            yield shard
+
+
+def _ended(attempts: pa.Table, living_since: datetime) -> pa.Table:
+    in_doubt = pc.equal(attempts["error_kind"], IN_DOUBT)
+    under_way = pc.and_(in_doubt, pc.greater_equal(attempts["started_at"], living_since))
+    return attempts.filter(pc.invert(pc.fill_null(under_way, False)))
 
 
 def _written_shard(
@@ -117,10 +146,10 @@ def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -
     return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
-def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
+def result_batches(directory: RunDir, record: RunRecord, rows: int) -> Iterator[pa.RecordBatch]:
     """`results` in manifest order, at most `rows` rows at a time."""
-    columns = run_columns(directory)
-    for shard in written_shards(directory, shards):
+    columns = result_columns(record.annotation_schema)
+    for shard in written_shards(directory, record):
         if isinstance(shard.results, Path):
             batches = part_batches(shard.results, rows)
         else:
@@ -185,14 +214,14 @@ def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
         ) from exc
 
 
-def check_numbers(directory: RunDir, shards: int) -> None:
+def check_numbers(directory: RunDir, record: RunRecord) -> None:
     """Look at every number of both tables before sums are made of them.
 
     Raises:
         StorageError: one is out of bounds, or a table can't be read.
     """
     results, attempts = _numbers(RESULT_COLUMNS), _numbers(ATTEMPT_COLUMNS)
-    for shard in written_shards(directory, shards):
+    for shard in written_shards(directory, record):
         _table(shard.results, results)
         _table(shard.attempts, attempts)
 

@@ -101,7 +101,10 @@ def read_record(path: Path) -> RunRecord:
         refuse_special(path)
         if path.stat().st_size > bounds.MOST_BYTES:
             raise ConfigError(f"{path} can't be read: it is larger than any run.json is")
-        record = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        content = path.read_bytes()
+        if not content.strip(b"\0"):  # a loss of power leaves a name without content, or zeros
+            raise OSError("it is empty")
+        record = msgspec.json.decode(content, type=RunRecord)
         tree = msgspec.to_builtins(record, builtin_types=(datetime,))
         problem = next(bounds.problems(tree), None)
     except FileNotFoundError:

@@ -23,7 +23,7 @@ class ShardProgress:
 
     done: set[int] = field(default_factory=set)
     attempts: Counter[int] = field(default_factory=Counter)
-    """How many were made for an item that has no result yet."""
+    """How many were made for an item that has no result yet: the number of the last."""
 
 
 def read_progress(journal: Path) -> ShardProgress:
@@ -33,7 +33,9 @@ def read_progress(journal: Path) -> ShardProgress:
         if entry.result is not None:
             progress.done.add(entry.result["row_number"])
         else:
-            progress.attempts.update(attempt["row_number"] for attempt in entry.attempts)
+            for attempt in entry.attempts:  # a line when it goes out, and one when it ends
+                row_number, number = attempt["row_number"], attempt["number"]
+                progress.attempts[row_number] = max(progress.attempts[row_number], number)
     return progress
 
 

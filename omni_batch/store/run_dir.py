@@ -102,13 +102,18 @@ class RunDir:
                 raise StorageError(f"{self.root} can't be locked: {reason_of(exc)}") from exc
             yield
 
-    def is_owned(self) -> bool:
-        """Whether a process works on this run. The lock is held for an instant to find out."""
+    def is_owned(self) -> bool | None:
+        """Whether a process works on this run; None where the lock can't be asked.
+
+        The lock is held for an instant to find out.
+        """
         try:
             with locked(self.root):
                 return False
-        except (Taken, OSError):  # where it can't be asked, what run.json says holds
+        except Taken:
             return True
+        except OSError:  # of a folder that may only be read, on a file system that locks no folders
+            return None
 
     def _owner(self) -> str:
         with suppress(ConfigError):

@@ -108,6 +108,8 @@ def test_cached_text_costs_what_the_list_says() -> None:
     usage = Usage(1_000_000, 0, 1_000_000, cached_tokens=400_000)
     cost = cost_of(usage, rates, wants_audio=False)
     assert cost.amount == pytest.approx(0.6 * 0.15 + 0.4 * 0.016)
+    none_cached = cost_of(Usage(10, 0, 10), rates, wants_audio=False)
+    assert none_cached.amount == pytest.approx(10 * 0.15 / 1e6)
     no_discount = cost_of(usage, price(), wants_audio=False)
     assert no_discount.amount == pytest.approx(1.8)
 
@@ -189,6 +191,8 @@ def test_speech_is_estimated_by_its_seconds() -> None:
     [
         (200, BROKEN, True),
         (299, BROKEN, True),
+        (200, ItemTimeout("too long"), True),
+        (200, None, True),
         (None, BROKEN, True),
         (None, Interrupted("stopped"), True),
         (None, NoResponse("silent"), True),

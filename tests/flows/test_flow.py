@@ -17,10 +17,12 @@ import pytest
 from flows.artifacts import summary_markdown
 from omni_batch.analytics.results import FailureGroup
 from omni_batch.doubts import DoubtGroup
+from omni_batch.errors import UntrustedRun
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
+from tests.support.written_runs import Written, write_run
 
 pytestmark = pytest.mark.prefect
 
@@ -281,6 +283,16 @@ def test_a_flow_run_that_is_retried_goes_on_with_its_own_directory(
 
 
 # --- no server, or none that can be used ---
+
+
+def test_a_flow_over_a_directory_of_others_reads_no_key_without_consent(tmp_path: Path) -> None:
+    from flows.batch import batch
+
+    theirs = write_run(tmp_path / "theirs", [Written("a")], items=1)
+    text = theirs.record.read_text()
+    theirs.record.write_text(text.replace('"."', '"/"'))
+    with pytest.raises(UntrustedRun, match="files below /"):
+        asyncio.run(batch.fn(run_dir=str(theirs.root)))
 
 
 def test_a_run_that_prefect_refuses_leaves_its_name_free(tmp_path: Path) -> None:

@@ -135,5 +135,7 @@ def test_a_lifeline_ends_with_the_pipe_and_passes_on_what_its_module_says() -> N
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(30) == -signal.SIGTERM
-    wrong = subprocess.run([*command, "-x"], capture_output=True, check=False)
-    assert (wrong.returncode, b"usage" in wrong.stderr) == (2, True)
+    with subprocess.Popen([*command, "-x"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as wrong:
+        assert wrong.stderr is not None
+        assert b"usage" in wrong.stderr.read()
+        assert wrong.wait(30) == 2

@@ -234,3 +234,12 @@ def test_a_full_disk_leaves_no_half_line_behind(tmp_path: Path) -> None:
             journal.append(small[1])
         journal.append(small[2])
     assert list(read_journal(path)) == small
+
+
+def test_a_journal_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim.txt", tmp_path / "shard-00000.jsonl"
+    victim.write_text("no end of a line")
+    path.symlink_to(victim)
+    with pytest.raises(StorageError, match="can't be opened: it is a link"):
+        Journal(path)
+    assert victim.read_text() == "no end of a line"

@@ -129,7 +129,9 @@ def test_a_lone_character_at_the_end_is_dropped_with_a_warning() -> None:
     )
 
 
-@pytest.mark.parametrize("frames", [["AA!A"], ["é" * 4], ["A", "==="], ["AAAA", "A=AA"], ["AA-_"]])
+@pytest.mark.parametrize(
+    "frames", [["AA!A"], ["é" * 4], ["A", "==="], ["AAAA", "A=AA"], ["AA-_"], ["AAAA****"]]
+)
 def test_what_is_not_base64_is_refused(frames: list[str]) -> None:
     with pytest.raises(StreamError, match="not base64"):
         decode(*frames)

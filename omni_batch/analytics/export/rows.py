@@ -164,7 +164,7 @@ class RunReader:
         Raises:
             StorageError: a table can't be read.
         """
-        for batch in result_batches(self.directory, self.record.shards, BATCH_ROWS):
+        for batch in result_batches(self.directory, self.record, BATCH_ROWS):
             succeeded = pc.field("status") == "succeeded"
             kept = batch if self._failed_too else batch.filter(succeeded)
             self.counts.items += len(kept)

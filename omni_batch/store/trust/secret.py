@@ -23,10 +23,11 @@ def secret_path() -> Path:
     """Where it is kept: XDG Base Directory Specification 0.8, "state"."""
     with storage_errors(Path("~/.local/state"), "found", RuntimeError):
         given = Path(os.environ.get("XDG_STATE_HOME", ""))
-        state = given if given.is_absolute() else Path.home() / ".local" / "state"
-        if not state.is_absolute():
+        if given.is_absolute():
+            return given / "omni-batch" / "secret"
+        if not Path(os.environ.get("HOME", "/")).is_absolute():  # unset, the system knows it
             raise OSError("HOME does not name a folder")
-    return state / "omni-batch" / "secret"
+        return Path.home() / ".local" / "state" / "omni-batch" / "secret"
 
 
 def own_secrets() -> list[bytes]:
