@@ -84,7 +84,7 @@ OUTSIDE = (
 """What pure modules never import."""
 HOMES = {
     "prefect": ("flows",),
-    "tenacity": ("engine.retry",),
+    "tenacity": ("engine.sending.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),

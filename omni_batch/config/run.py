@@ -4,14 +4,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from omni_batch.config.annotation import AnnotationConfig
 from omni_batch.config.budget import BudgetConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.frozen import Frozen
 from omni_batch.config.manifest import ManifestConfig
 from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
-from omni_batch.config.request import RequestConfig
+from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
 
 

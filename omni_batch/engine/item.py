@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from omni_batch.annotation.read import Annotation
 from omni_batch.doubts import Doubt
+from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
-from omni_batch.engine.send import History
+from omni_batch.engine.sending.send import History
 from omni_batch.errors import AnnotationError, OmniBatchError, out_of_memory
-from omni_batch.planning.annotator import Annotator
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts

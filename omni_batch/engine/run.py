@@ -11,13 +11,13 @@ from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
-from omni_batch.engine.budget_gate import BudgetGate
-from omni_batch.engine.connect import connect
-from omni_batch.engine.router import EndpointRouter
-from omni_batch.engine.send import Sender
+from omni_batch.engine.annotator import Annotator, annotator_of
+from omni_batch.engine.sending.budget_gate import BudgetGate
+from omni_batch.engine.sending.connect import connect
+from omni_batch.engine.sending.router import EndpointRouter
+from omni_batch.engine.sending.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
-from omni_batch.planning.annotator import Annotator, annotator_of
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.media_source import MediaSource

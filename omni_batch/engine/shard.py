@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from omni_batch.engine.item import process_item
 from omni_batch.engine.run import Run
-from omni_batch.engine.send import History
+from omni_batch.engine.sending.send import History
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.audio import drop_unclaimed
