@@ -20,6 +20,7 @@ OmniBatchError
 │   └── UnsupportedReply     it came in a form that isn't understood, and would again
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
+├── AnnotationError        the answer is whole, but not what `annotation` asks for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
 ├── NothingBought          the answers so far are all of no use
@@ -273,6 +274,15 @@ class SpeechMissing(OmniBatchError):
     remedy = (
         "Text came without the speech that was asked for. Check that the model and the server "
         "speak, or set request.modalities: [text]."
+    )
+
+
+class AnnotationError(OmniBatchError):
+    """The answer is whole, but the schema does not accept it. Its text is kept."""
+
+    remedy = (
+        "The answer is not what the schema asks for, also when it was asked again. Look at `text`: "
+        "change the schema and use `omni-batch reparse`, or the prompt and `omni-batch retry`."
     )
 
 

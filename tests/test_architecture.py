@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
     ("errors",),
-    ("config", "types", "package_files"),
+    ("config", "types", "package_files", "annotation"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
     ("providers", "analytics"),
@@ -84,7 +84,7 @@ OUTSIDE = (
 """What pure modules never import."""
 HOMES = {
     "prefect": ("flows",),
-    "tenacity": ("engine.retry",),
+    "tenacity": ("engine.sending.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),

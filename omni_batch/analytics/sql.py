@@ -22,13 +22,14 @@ import pyarrow.parquet
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, schema
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import refuse_special, storage_errors
-from omni_batch.store.read import list_runs, written_shards
+from omni_batch.store.read import Shard, list_runs, written_shards
 
 T = TypeVar("T")
 BATCH_ROWS = 2048
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
+_ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 # fmt: off
@@ -155,13 +156,13 @@ class RunDatabase(ExitStack):
         """
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
-        shards = [shard for run, record in pairs for shard in written_shards(run, record)]
-        self._view(f"{prefix}results", [shard.results for shard in shards], schema(RESULT_COLUMNS))
-        attempts = [shard.attempts for shard in shards]
-        self._view(f"{prefix}attempts", attempts, schema(ATTEMPT_COLUMNS))
+        written = [(record, list(written_shards(run, record))) for run, record in pairs]
+        self._results(f"{prefix}results", written)
+        attempts = [shard.attempts for _, shards in written for shard in shards]
+        self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), [("*", attempts)])
         rows = [_run_row(run, record) for run, record in pairs]
         table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
-        self._view(f"{prefix}runs", [table], RUN_COLUMNS)
+        self._view(f"{prefix}runs", RUN_COLUMNS, [("*", [table])])
         items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
         self._union(f"{prefix}items", items)
         return records
@@ -172,12 +173,31 @@ class RunDatabase(ExitStack):
         rows = {row["run_id"]: row["rows"] for row in counted}
         return [(record, rows.get(record.run_id, 0)) for record in records]
 
-    def _view(self, name: str, tables: list[Path | pa.Table], columns: pa.Schema) -> None:
-        parts = [table for table in tables if isinstance(table, Path)]
-        journaled = [table for table in tables if not isinstance(table, Path)]
-        sources = [_dataset(parts)] if parts else []
-        sources.append(pa.concat_tables([columns.empty_table(), *journaled]))
-        self._union(name, [("*", source) for source in sources])
+    def _results(self, name: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
+        """Typed answers keep their type; those of several types meet as JSON."""
+        by_type: dict[str, tuple[pa.Schema, list[Path | pa.Table]]] = {}
+        for record, shards in written:
+            columns = schema(result_columns(record.annotation_schema))
+            _, tables = by_type.setdefault(str(columns.field("annotation").type), (columns, []))
+            tables += [shard.results for shard in shards]
+        if len(by_type) == 1:
+            ((columns, tables),) = by_type.values()
+            self._view(name, columns, [("*", tables)])
+        else:
+            groups = [(_ANNOTATION_AS_JSON, tables) for _, tables in by_type.values()]
+            self._view(name, schema(RESULT_COLUMNS), groups)
+
+    def _view(
+        self, name: str, columns: pa.Schema, groups: list[tuple[str, list[Path | pa.Table]]]
+    ) -> None:
+        """A view over groups of tables, with what to select of each group."""
+        sources: list[tuple[str, Any]] = [("*", columns.empty_table())]
+        for selected, tables in groups:
+            parts = [table for table in tables if isinstance(table, Path)]
+            journaled = [table for table in tables if not isinstance(table, Path)]
+            sources += [(selected, _dataset(parts))] if parts else []
+            sources += [(selected, pa.concat_tables(journaled))] if journaled else []
+        self._union(name, sources)
         for field in columns:
             description = _quoted(field.metadata[b"description"].decode())
             self._connection.execute(f"comment on column {name}.{field.name} is {description}")

@@ -101,6 +101,41 @@ def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) 
         sys.stdout.flush()
 
 
+@app.command(epilog=example("reparse data/runs/labels-20261121-020000 --schema labels.json"))
+def reparse(
+    run_dir: RunPath,
+    schema: Annotated[
+        str | None, typer.Option("--schema", help="JSON Schema in place of the run's own.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the answers of a finished run again as annotations; sends nothing.
+
+    For a changed schema, or after an update that reads more answers. Rows
+    that failed for another reason stay as they are. Afterwards `retry
+    RUN_DIR --error annotation_error` asks again for the rest.
+    """
+    from omni_batch.analytics.reparse import reparse_run
+    from omni_batch.annotation.schema import read_schema
+    from omni_batch.planning.consent import check_run
+    from omni_batch.requests.annotation_schema import schema_file
+    from omni_batch.store import RunDir
+
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
+    chosen = read_schema(schema_file(schema)) if schema is not None else None
+    found = reparse_run(RunDir(run_dir), chosen)
+    if as_json:
+        print_json(found)
+        return
+    from omni_batch.cli.render import out
+
+    out.print(
+        f"{found.answers:,} answers were read again: {found.now_succeeded:,} rows now succeed, "
+        f"{found.now_failed:,} now fail"
+    )
+
+
 @app.command(epilog=example("verify data/runs/captions-20261121-020000"))
 def verify(
     run_dir: RunPath,
@@ -215,7 +250,17 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
     left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
-    right: Annotated[Path, run_argument("RUN_B", "The later run.")],
+    right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with item_id and what is true.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="With --truth: field of annotation, such as box.w.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="With --truth: column of the file, if not named as the field."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
@@ -225,13 +270,17 @@ def compare(
     """Show what changed between two runs over the same items, by item_id.
 
     Items in only one of them, changes of status, the words of the texts that
-    changed most; cost, tokens and time of both; Cohen's kappa for fields of
-    `annotation` that have few values.
+    changed most; cost, tokens and time of both; how far the fields of
+    `annotation` agree. With --truth and --field: how right one run is.
     """
+    from omni_batch.store import RunDir
+
+    if truth is not None or right is None:
+        _compare_with_truth(left, right, truth, field, column, as_json=as_json)
+        return
     from omni_batch.analytics.compare import compare_runs
     from omni_batch.cli.render import out
     from omni_batch.cli.render_compare import comparison_report
-    from omni_batch.store import RunDir
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
@@ -242,6 +291,29 @@ def compare(
     out.print(comparison_report(comparison))
     if html is not None:
         print_path(html)
+
+
+def _compare_with_truth(
+    run: Path,
+    other: Path | None,
+    truth: Path | None,
+    field: str | None,
+    column: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from omni_batch.analytics.truth import compare_with_truth
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_compare import quality_report
+    from omni_batch.store import RunDir
+
+    if other is not None or truth is None or field is None:
+        raise ConfigError("compare needs two runs, or one run with --truth FILE and --field NAME")
+    found = compare_with_truth(RunDir(run), truth, field, column)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(quality_report(found))
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:

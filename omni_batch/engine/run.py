@@ -12,10 +12,11 @@ from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
-from omni_batch.engine.budget_gate import BudgetGate
-from omni_batch.engine.connect import connect
-from omni_batch.engine.router import EndpointRouter
-from omni_batch.engine.send import Sender
+from omni_batch.engine.annotator import Annotator, annotator_of
+from omni_batch.engine.sending.budget_gate import BudgetGate
+from omni_batch.engine.sending.connect import connect
+from omni_batch.engine.sending.router import EndpointRouter
+from omni_batch.engine.sending.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.consent import require_known
@@ -54,6 +55,8 @@ class Run:
     media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
+    annotator: Annotator | None
+    """What makes typed answers, where they are asked for."""
     sender: Sender
     ledger: Ledger
     publisher: Publisher
@@ -122,6 +125,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             plan=plan,
             media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
+            annotator=annotator_of(plan),
             sender=Sender(router, directory, plan, ledger, _gate(plan, ledger, stopping), stopping),
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),

@@ -6,11 +6,17 @@ from datetime import UTC, datetime
 
 from omni_batch.engine.item import process_item
 from omni_batch.engine.run import Run
-from omni_batch.engine.send import History
+from omni_batch.engine.sending.send import History
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.audio import drop_unclaimed
-from omni_batch.store.columns import RunFacts, attempt_rows, in_doubt_row, result_row
+from omni_batch.store.columns import (
+    RunFacts,
+    attempt_rows,
+    in_doubt_row,
+    result_columns,
+    result_row,
+)
 from omni_batch.store.disk import in_thread
 from omni_batch.store.items import read_items
 from omni_batch.store.parts import write_parts
@@ -31,7 +37,8 @@ async def process_shard(run: Run, shard_number: int) -> None:
         await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
         if not run.stopping.is_on:
             rows = {item.row_number for item in items}
-            await in_thread(write_parts, directory, shard_number, rows, journal)
+            columns = result_columns(run.record.annotation_schema)
+            await in_thread(write_parts, directory, shard_number, rows, journal, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.catalogue import (
     Catalogue,
     Model,
@@ -26,6 +27,7 @@ from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resol
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.open_files import Room
+from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
@@ -47,6 +49,8 @@ class Plan:
     """Where relative references of the manifest start."""
     room: Room
     """What may be under way at once."""
+    annotation: AnnotationSchema | None = None
+    """What every answer has to be."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -149,6 +153,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
         base_folder or manifest_folder(config.manifest.path),
         room,
+        load_annotation(config.annotation),
     )
     plan.loader()
     verdict = _judge(plan)
@@ -205,6 +210,8 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
+    if plan.annotation is not None and plan.config.request.wants_audio:
+        yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
     if plan.config.budget.max_cost is not None:
         yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from omni_batch._version import __version__
-from omni_batch.config import Config, override_tree, parse_config
+from omni_batch.config import override_tree, parse_config
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.consent import require_known
@@ -149,7 +149,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     """
     wanted = parse_config(override_tree(record.config, overrides), "--set")
     plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
-    changed = _as_kept(plan.config)
+    changed = _as_kept(plan)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(
@@ -161,7 +161,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
 
 def asks_the_same(record: RunRecord, plan: Plan) -> bool:
     """Whether a run is what `plan` would make: the same configuration, over the same folder."""
-    kept = msgspec.json.decode(msgspec.json.encode(_as_kept(plan.config)))
+    kept = msgspec.json.decode(msgspec.json.encode(_as_kept(plan)))
     return (record.config, record.base_folder) == (kept, str(plan.base_folder.resolve()))
 
 
@@ -186,17 +186,21 @@ def _read_manifest(
         warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
         base_folder=str(plan.base_folder.resolve()),
         endpoints=load_learned(plan, Path(plan.config.output)),
-        config=_as_kept(plan.config),
+        annotation_schema=plan.annotation.json_schema if plan.annotation else None,
+        config=_as_kept(plan),
         versions=_versions(plan),
     )
 
 
-def _as_kept(config: Config) -> dict[str, Any]:
+def _as_kept(plan: Plan) -> dict[str, Any]:
     """For run.json: without secrets, and such that a run goes on from any folder.
 
     A manifest behind a signed URL has been read, and is not read again.
     """
+    config = plan.config
     tree = config.model_dump(mode="json")
+    if plan.annotation is not None and plan.annotation.model is None:
+        tree["annotation"]["json_schema"] = plan.annotation.json_schema
     tree["manifest"]["path"] = redacted(config.manifest.path)
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))

@@ -3,9 +3,8 @@
 A new column is one line. Rows are plain values, so that the journal can hold them as JSON.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from omni_batch.annotation.arrow import array_of, arrow_type
+from omni_batch.annotation.shape import read_shape
 from omni_batch.errors import error_kind, error_message
 from omni_batch.text import shown_whole
 from omni_batch.types import (
@@ -60,7 +61,7 @@ RESULT_COLUMNS = (
     Column("status", _STRING, "succeeded or failed", "status"),
     Column("text", _STRING, "the answer", "response.text"),
     Column("reasoning", _STRING, "the thinking before the answer", "response.reasoning"),
-    Column("annotation", _STRING, "the answer as JSON, if one was requested", "annotation"),
+    Column("annotation", _STRING, "the typed answer; its type comes from the schema of `annotation`", "result.annotation"),
     Column("finish_reason", _STRING, "stop or length", "response.finish_reason"),
     Column("audio_path", _STRING, "WAV file of the speech, relative to the run directory", "wav.path"),
     Column("audio_s", _FLOAT, "length of the speech", "speech.duration_s", "seconds"),
@@ -167,7 +168,6 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         cost=result.cost or _NO_COST,
         last=last,
         status="succeeded" if result.succeeded else "failed",
-        annotation=None,
         voice=answer.voice if answer else last.voice,
         endpoint=last.endpoint or facts.endpoint,
         modality=request.modality if request else item.modality(),
@@ -217,6 +217,17 @@ def _row_of(columns: Sequence[Column]) -> Callable[[SimpleNamespace], dict[str, 
 _to_result_row, _to_attempt_row = _row_of(RESULT_COLUMNS), _row_of(ATTEMPT_COLUMNS)
 
 
+def result_columns(json_schema: Mapping[str, Any] | None) -> tuple[Column, ...]:
+    """The columns of `results` of a run, by the schema of its typed answers if it has any."""
+    if json_schema is None:
+        return RESULT_COLUMNS
+    kind = arrow_type(read_shape(json_schema))
+    return tuple(
+        replace(column, type=kind) if column.name == "annotation" else column
+        for column in RESULT_COLUMNS
+    )
+
+
 def schema(columns: Iterable[Column]) -> pa.Schema:
     """The Arrow schema of a table."""
     return pa.schema([column.field() for column in columns])
@@ -253,11 +264,6 @@ def in_doubt_row(facts: RunFacts, item: Item, sent: Sent) -> dict[str, Any]:
 
 
 def table(columns: Sequence[Column], rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows from the journal as an Arrow table; times come as ISO 8601 texts or datetimes."""
-    arrays = []
-    for column in columns:
-        values = [row.get(column.name) for row in rows]
-        if column.type == _TIME:
-            values = [datetime.fromisoformat(v) if isinstance(v, str) else v for v in values]
-        arrays.append(pa.array(values, type=column.type))
+    """Rows from the journal as an Arrow table; days and times come as ISO 8601 texts or as such."""
+    arrays = [array_of((row.get(column.name) for row in rows), column.type) for column in columns]
     return pa.table(arrays, schema=schema(columns))

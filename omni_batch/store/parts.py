@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omni_batch.errors import StorageError
-from omni_batch.store.columns import ATTEMPT_COLUMNS, IN_DOUBT, RESULT_COLUMNS, table
+from omni_batch.store.columns import ATTEMPT_COLUMNS, IN_DOUBT, RESULT_COLUMNS, Column, table
 from omni_batch.store.disk import draft_path, open_new, reason_of, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal
 from omni_batch.store.run_dir import RunDir
@@ -24,18 +24,21 @@ def write_parts(
     shard_number: int,
     rows: Collection[int] | None = None,
     journal: Journal | None = None,
+    columns: Sequence[Column] = RESULT_COLUMNS,
 ) -> None:
     """Write both parts in manifest order, then drop the journal, which stays if one fails.
 
     Args:
         rows: row numbers of the shard, where the parts must have exactly these.
+        columns: of the run's results.
         journal: where it is open; it is whole then, even where its file has lost its name.
 
     Raises:
         StorageError: disk full or not writable, or rows that were finished are gone.
     """
     path = directory.journal(shard_number)
-    results, attempts = _tables(journal.entries(), path) if journal else journaled(path)
+    entries = journal.entries() if journal else list(read_journal(path))
+    results, attempts = _tables(entries, columns, path)
     if rows is not None:
         _refuse_other_rows(path, results["row_number"].to_pylist(), rows)
     # Attempts first: the part of results marks the shard as done.
@@ -104,9 +107,13 @@ def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
         raise StorageError(f"{path} can't be written: {reason_of(exc)}") from exc
 
 
-def journaled(journal: Path) -> tuple[pa.Table, pa.Table]:
-    """(results, attempts) of a journal, in manifest order. Each line must be a finished item."""
-    return _tables(list(read_journal(journal)), journal)
+def journaled(journal: Path, columns: Sequence[Column]) -> tuple[pa.Table, pa.Table]:
+    """(results, attempts) of a journal, in manifest order. Each line must be a finished item.
+
+    Args:
+        columns: of the run's results.
+    """
+    return _tables(list(read_journal(journal)), columns, journal)
 
 
 def merged(
@@ -128,11 +135,13 @@ def merged(
     return results, attempts
 
 
-def _tables(entries: list[Entry], journal: Path) -> tuple[pa.Table, pa.Table]:
+def _tables(
+    entries: list[Entry], columns: Sequence[Column], journal: Path
+) -> tuple[pa.Table, pa.Table]:
     try:
         results, attempts = merged(entries)
         return (
-            table(RESULT_COLUMNS, [results[row] for row in sorted(results)]),
+            table(columns, [results[row] for row in sorted(results)]),
             table(ATTEMPT_COLUMNS, [attempts[key] for key in sorted(attempts)]),
         )
     except (KeyError, TypeError, ValueError, pa.ArrowException) as exc:

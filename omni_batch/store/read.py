@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
     IN_DOUBT,
     RESULT_COLUMNS,
     Column,
+    result_columns,
     schema,
 )
 from omni_batch.store.disk import refuse_special, storage_errors
@@ -64,6 +65,14 @@ def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
             yield directory, str(exc)
 
 
+def run_columns(directory: RunDir) -> tuple[Column, ...]:
+    """The columns of a run's results; those of a run without typed answers if nobody knows."""
+    try:
+        return result_columns(read_record(directory.record).annotation_schema)
+    except ConfigError:
+        return RESULT_COLUMNS
+
+
 def _is_of_a_run(directory: RunDir) -> bool:
     try:
         return directory.items.exists() or (
@@ -79,8 +88,9 @@ def written_shards(directory: RunDir, record: RunRecord) -> Iterator[Shard]:
     Requests that a living process has under way are left out; those of a dead one are in doubt.
     """
     living_since = record.owner.since if record.state == "running" and record.owner else None
+    columns = result_columns(record.annotation_schema)
     for shard_number in range(record.shards):
-        if shard := _written_shard(directory, shard_number):
+        if shard := _written_shard(directory, shard_number, columns):
             if living_since and isinstance(shard.attempts, pa.Table):
                 shard = replace(shard, attempts=_ended(shard.attempts, living_since))
             yield shard
@@ -92,42 +102,53 @@ def _ended(attempts: pa.Table, living_since: datetime) -> pa.Table:
     return attempts.filter(pc.invert(pc.fill_null(under_way, False)))
 
 
-def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
+def _written_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> Shard | None:
     parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
     journal = directory.journal(shard_number)
     if directory.results(shard_number).exists():
         return parts
     if not journal.exists():
         return None
-    written = Shard(*journaled(journal))
+    written = Shard(*journaled(journal, tuple(columns)))
     # The journal goes when the part has come, which may have been just now.
     return parts if directory.results(shard_number).exists() else written
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
+    columns = run_columns(directory)
     for shard_number in range(shards):
-        if found := read_shard(directory, shard_number):
+        if found := _read_shard(directory, shard_number, columns):
             yield found
 
 
 def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
     """(results, attempts) of a shard so far; None where nothing is written."""
-    shard = _written_shard(directory, shard_number)
+    return _read_shard(directory, shard_number, run_columns(directory))
+
+
+def _read_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> tuple[pa.Table, pa.Table] | None:
+    shard = _written_shard(directory, shard_number, columns)
     if shard is None:
         return None
-    return _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+    return _table(shard.results, columns), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
     """Some columns of a shard's results so far; no rows where none is written."""
-    columns = tuple(column for column in RESULT_COLUMNS if column.name in names)
-    shard = _written_shard(directory, shard_number)
+    whole = run_columns(directory)
+    columns = tuple(column for column in whole if column.name in names)
+    shard = _written_shard(directory, shard_number, whole)
     return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
 def result_batches(directory: RunDir, record: RunRecord, rows: int) -> Iterator[pa.RecordBatch]:
     """`results` in manifest order, at most `rows` rows at a time."""
+    columns = result_columns(record.annotation_schema)
     for shard in written_shards(directory, record):
         if isinstance(shard.results, Path):
             batches = part_batches(shard.results, rows)
@@ -135,7 +156,7 @@ def result_batches(directory: RunDir, record: RunRecord, rows: int) -> Iterator[
             batches = shard.results.to_batches(max_chunksize=rows)
         for batch in batches:
             with storage_errors(directory.root / "results", "used", *_NOT_OURS):
-                found = conformed(RESULT_COLUMNS, pa.Table.from_batches([batch]))
+                found = conformed(columns, pa.Table.from_batches([batch]))
             yield from found.to_batches()
 
 
@@ -173,15 +194,24 @@ def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
 
     Raises:
         ValueError, pa.ArrowException: a column is of another kind, or a number out of bounds.
+        StorageError: the typed answers are of another schema than the run's.
     """
-    wanted, names = schema(columns), set(found.column_names)
-    arrays = [
-        _bounded(found[field.name].cast(field.type), field.name)
-        if field.name in names
-        else pa.nulls(found.num_rows, field.type)
-        for field in wanted
-    ]
-    return pa.table(arrays, schema=wanted)
+    wanted = schema(columns)
+    return pa.table([_conformed(field, found) for field in wanted], schema=wanted)
+
+
+def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
+    if field.name not in found.column_names:
+        return pa.nulls(found.num_rows, field.type)
+    try:
+        return _bounded(found[field.name].cast(field.type), field.name)
+    except pa.ArrowException as exc:
+        if field.name != "annotation":
+            raise
+        raise StorageError(
+            f"typed answers are {found[field.name].type}, where the run's schema asks for "
+            f"{field.type}: finish what changed it, with omni-batch reparse"
+        ) from exc
 
 
 def check_numbers(directory: RunDir, record: RunRecord) -> None:

@@ -55,6 +55,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     projection: Projection = Projection()
     text_factor: float = 1.0
     """Billed over estimated text tokens, as learned by the last process."""
+    annotation_schema: dict[str, Any] | None = None
+    """The JSON Schema of its typed answers, wherever the config has it from."""
     config: dict[str, Any] = {}
     marks: tuple[str, ...] = ()
     """Of users who prepared it as it stands, or consented to it: `store/trust/marks.py`."""

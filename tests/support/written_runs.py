@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from omni_batch.doubts import Doubt
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import Rejected
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
-from omni_batch.store.columns import RunFacts, attempt_rows, result_row
+from omni_batch.store.columns import RunFacts, attempt_rows, result_columns, result_row
 from omni_batch.store.items import ItemsWriter
 from omni_batch.store.parts import write_parts
 from omni_batch.store.read import read_tables
@@ -31,7 +33,7 @@ class Written:
 
     item_id: str
     text: str | None = "answer"
-    annotation: str | None = None
+    annotation: Any = None
     speech_s: float = 0.0
     cost: float | None = 0.001
     tokens: int = 15
@@ -56,8 +58,13 @@ def write_run(
     media_roots: Iterable[str] = (".",),
     endpoints: tuple[EndpointStatus, ...] = (),
     elapsed_s: float = 0.0,
+    schema: dict[str, Any] | None = None,
 ) -> RunDir:
-    """Write a whole run; the last `unfinished_shards` stay journals."""
+    """Write a whole run; the last `unfinished_shards` stay journals.
+
+    Args:
+        schema: of its annotations.
+    """
     run = RunDir(root)
     run.make_folders()
     shards = -(-items // SHARD_SIZE)
@@ -70,35 +77,32 @@ def write_run(
                     manifest.add(item)
                     journal.append(_entry(run, row, item))
             if shard_number < shards - unfinished_shards:
-                write_parts(run, shard_number)
+                write_parts(run, shard_number, columns=result_columns(schema))
         manifest.close()
-    record = vouched(
-        run,
-        RunRecord(
-            run_id=run.run_id,
-            state="running" if unfinished_shards else "finished",
-            items=items,
-            shard_size=SHARD_SIZE,
-            created_at=TIME,
-            base_folder=str(base_folder),
-            counts=sum(
-                (of_tables(*tables) for tables in read_tables(run, shards)),
-                Counts(elapsed_s=elapsed_s),
-            ),
-            endpoints=endpoints,
-            config={
-                "name": "test",
-                "model": "qwen3-omni-flash",
-                "endpoint": {"name": "simulator"},
-                "request": {
-                    "prompt": "Describe {{ subject }}.",
-                    "modalities": ["text", "audio"],
-                },
-                "media": {"roots": [*media_roots]},
+    record = RunRecord(
+        run_id=run.run_id,
+        state="running" if unfinished_shards else "finished",
+        items=items,
+        shard_size=SHARD_SIZE,
+        created_at=TIME,
+        base_folder=str(base_folder),
+        endpoints=endpoints,
+        annotation_schema=schema,
+        config={
+            "name": "test",
+            "model": "qwen3-omni-flash",
+            "endpoint": {"name": "simulator"},
+            "request": {
+                "prompt": "Describe {{ subject }}.",
+                "modalities": ["text", "audio"],
             },
-        ),
+            "media": {"roots": [*media_roots]},
+        },
     )
     write_record(run.record, record)
+    tables = (of_tables(*pair) for pair in read_tables(run, shards))
+    counts = sum(tables, Counts(elapsed_s=elapsed_s))
+    write_record(run.record, vouched(run, msgspec.structs.replace(record, counts=counts)))
     return run
 
 

@@ -20,6 +20,7 @@ from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.requests.media.probe import probe
 from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
+from omni_batch.store.columns import result_columns, schema
 from omni_batch.store.disk import storage_errors
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
@@ -152,6 +153,11 @@ class RunReader:
         self._failed_too = failed_too
         self._loader = input_files(directory, self.record)
 
+    @property
+    def columns(self) -> pa.Schema:
+        """Those of the run's results."""
+        return schema(result_columns(self.record.annotation_schema))
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Batches of `results` alone.
 
@@ -241,9 +247,8 @@ class RunReader:
 
 
 def encode_row(values: dict[str, Any]) -> bytes:
-    """A row as JSON; its two columns of JSON text become the values that they hold."""
-    parsed = {name: _parsed(values.get(name)) for name in ("annotation", "source")}
-    return _encoder.encode(values | parsed)
+    """A row as JSON; its column of JSON text becomes the values that it holds."""
+    return _encoder.encode(values | {"source": _parsed(values.get("source"))})
 
 
 def _parsed(text: str | None) -> Any:

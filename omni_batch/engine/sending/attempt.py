@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from omni_batch.engine.router import EndpointHandle
+from omni_batch.engine.sending.router import EndpointHandle
 from omni_batch.errors import EndpointError, Interrupted, ItemTimeout
 from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.providers.body import Body

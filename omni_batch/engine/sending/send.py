@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from omni_batch.catalogue.prices import with_cost
-from omni_batch.engine.attempt import OneAttempt
-from omni_batch.engine.budget_gate import BudgetGate
-from omni_batch.engine.retry import with_retries
-from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved
+from omni_batch.engine.sending.attempt import OneAttempt
+from omni_batch.engine.sending.budget_gate import BudgetGate
+from omni_batch.engine.sending.retry import with_retries
+from omni_batch.engine.sending.router import EndpointHandle, EndpointRouter, Moved
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import (
     AccountError,
@@ -79,7 +79,7 @@ class Sender:
         Raises:
             OmniBatchError: what the last attempt met, or the reason why the run is stopping.
         """
-        attempts = _ItemAttempts(self, prepared, history)
+        attempts = _ItemAttempts(self, prepared, history, number=len(history.attempts))
         return await with_retries(
             lambda _: when_files_are_free(attempts.attempt), self.plan.config.retry
         )

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import NamedTuple
 
 from omni_batch.endpoint_status import EndpointStatus, Learned
-from omni_batch.engine.router import EndpointHandle
+from omni_batch.engine.sending.router import EndpointHandle
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey, KeyRedactor
