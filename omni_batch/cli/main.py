@@ -12,7 +12,7 @@ from omni_batch._version import __version__
 
 from omni_batch.cli import start, runs, tables, service  # isort: skip
 from omni_batch.cli.options import app, at_once, debugging
-from omni_batch.errors import OmniBatchError
+from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.text import one_line
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -53,6 +53,7 @@ def _explain(exc: Exception) -> int:
         if text := exc.format_message().rstrip("."):  # none where the help has been printed
             _print_error(f"{text} (see --help)")
         return _USAGE
+    exc = out_of_memory(exc) or exc
     if debugging():
         from omni_batch.cli.render import err
 

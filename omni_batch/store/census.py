@@ -41,11 +41,13 @@ def refuse_other_manifest(directory: RunDir, record: RunRecord) -> None:
     """Nothing is counted by a run.json that speaks of other items than the manifest has.
 
     Raises:
-        StorageError: it does, or items.parquet can't be read.
+        StorageError: it does. Where items.parquet can't be read, its reader says so.
     """
-    if not directory.items.exists():
+    try:
+        rows = part_rows(directory.items)
+    except StorageError:
         return
-    if (rows := part_rows(directory.items)) != record.items:
+    if rows != record.items:
         raise StorageError(
             f"{directory.record} says {record.items:,} items, {directory.items} has {rows:,}: one "
             "of them was changed or is of another run; bring the right one back"
