@@ -1,9 +1,11 @@
 """The application, and what its commands share: their options and their JSON."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
@@ -48,10 +50,27 @@ def example(text: str, *, all_keys: bool = False) -> str:
     return f"Example: omni-batch {text}{keys}"
 
 
+def to_nowhere(stream: TextIO) -> None:
+    """From now on, what is written there is lost."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Whoever reads stdout may have seen enough (`| head`); the command goes on to its end."""
+    try:
+        yield
+    except BrokenPipeError:
+        to_nowhere(sys.stdout)
+
+
 def print_path(path: Path) -> None:
     """A path for scripts, to the letter; on a terminal with escapes."""
     text = str(path)
-    print(visible(text) if sys.stdout.isatty() else text, flush=True)
+    with reader_may_leave():
+        print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -59,9 +78,10 @@ def print_json(value: Any) -> None:
     import msgspec
 
     document = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(document + b"\n")  # JSON is UTF-8, whatever the terminal is
-    sys.stdout.buffer.flush()
+    with reader_may_leave():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(document + b"\n")  # JSON is UTF-8, whatever the terminal is
+        sys.stdout.buffer.flush()
 
 
 def with_consent(work: Callable[[bool], T], trust: bool) -> T:

@@ -15,6 +15,7 @@ from omni_batch import interrupts
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.catalogue.describe import STAR, describe
+from omni_batch.cli.options import to_nowhere
 from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport
 from omni_batch.progress import phrases
@@ -37,6 +38,11 @@ class SafeConsole(Console):
 
     def __init__(self, **how: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **how)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has seen enough; the exit code is the command's own all the same."""
+        self.quiet = True
+        to_nowhere(sys.stdout)
 
     def render_str(self, text: str, **how: Any) -> Text:
         """Strings become what is shown before they are measured, so that columns fit them."""

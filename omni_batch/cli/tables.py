@@ -1,6 +1,5 @@
 """Commands over the tables of finished and unfinished runs: sql, verify, export, compare."""
 
-import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -18,6 +17,7 @@ from omni_batch.cli.options import (
     example,
     print_json,
     print_path,
+    reader_may_leave,
     run_argument,
     with_consent,
 )
@@ -96,11 +96,9 @@ def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) 
     if output is not None:
         write_file(output, write, answer)
         return
-    try:
+    with reader_may_leave():
         write(answer, sys.stdout.buffer)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command(epilog=example("verify data/runs/captions-20261121-020000"))

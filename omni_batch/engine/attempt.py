@@ -1,7 +1,6 @@
 """One attempt: an exchange, its chunks through an assembler, its speech into a WAV file."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 from omni_batch.engine.router import EndpointHandle
@@ -48,12 +47,13 @@ class OneAttempt:
         self._exchange: Exchange | None = None
         self._error: Exception | None = None
         self._first_chunk_s: float | None = None
-        self.started_at, self._started_s = datetime.now(UTC), time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self.started_at, self._started_s = datetime.now(UTC), self._loop.time()
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self._started_s
+        """Seconds since it began, without those in which this process stood still."""
+        return self._loop.time() - self._started_s
 
     async def answer(self, body: Body, permit: Permit, left_s: float) -> Answer:
         """Send the request and take in the whole reply.
@@ -65,8 +65,8 @@ class OneAttempt:
             OmniBatchError: what it met; `record` has it too.
         """
         try:
-            async with asyncio.timeout(left_s):
-                return await self._answer(body, permit)
+            async with asyncio.timeout(left_s) as limit:
+                return await self._answer(body, permit, limit)
         except TimeoutError:
             limit_s = self._handle.item_timeout_s
             self._error = ItemTimeout(
@@ -82,11 +82,13 @@ class OneAttempt:
         finally:
             self._speech.discard()
 
-    async def _answer(self, body: Body, permit: Permit) -> Answer:
+    async def _answer(self, body: Body, permit: Permit, limit: asyncio.Timeout) -> Answer:
         async with self._handle.client.exchange(body, held_s=permit.held_s) as exchange:
             self._exchange = exchange
             permit.admitted(exchange.server_limits)
             await self._take_in(exchange)
+        if not limit.expired():
+            limit.reschedule(None)  # it is here, and waits for the disk only
         response, last_sound = self._assembler.finish(exchange.ending)
         await self._speech.write(last_sound, self._assembler.sample_rate_hz)
         return Answer(response, await self._save(response), self._voice)

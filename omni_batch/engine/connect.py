@@ -1,5 +1,6 @@
 """Plan → connections: a client, a rate limiter and a way for media to each endpoint of a run."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import NamedTuple
@@ -27,11 +28,14 @@ async def connect(
         before: how they were when the last process left them.
         stack: closes them.
     """
+    moving = asyncio.Semaphore(plan.room.moves)
     learned = {status.name: status.learned for status in before}
     reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
     redactor = KeyRedactor(place.key for place in reached)
     return tuple(
-        _connect(plan, endpoint, place, redactor, directory, learned.get(endpoint.name), stack)
+        _connect(
+            plan, endpoint, place, redactor, directory, learned.get(endpoint.name), moving, stack
+        )
         for endpoint, place in zip(plan.endpoints, reached, strict=True)
     )
 
@@ -48,6 +52,7 @@ def _connect(
     redactor: KeyRedactor,
     directory: RunDir,
     learned: Learned | None,
+    moving: asyncio.Semaphore,
     stack: AsyncExitStack,
 ) -> EndpointHandle:
     base_url, key = place
@@ -69,7 +74,7 @@ def _connect(
     return EndpointHandle(
         name=endpoint.name,
         client=client,
-        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader),
+        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader, moving),
         limiter=RateLimiter(endpoint.quota, learned),
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,

@@ -14,6 +14,7 @@ from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.requests.fingerprint import fingerprint
+from omni_batch.store.disk import when_files_are_free
 from omni_batch.types import Answer, Cost, Item, Result
 
 log = logging.getLogger("omni_batch")
@@ -45,7 +46,9 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
 
 async def _answer(run: Run, draft: "_Draft") -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
-    draft.prepared = await prepare_item(run.plan, run.media_source, draft.item)
+    draft.prepared = await when_files_are_free(
+        lambda: prepare_item(run.plan, run.media_source, draft.item)
+    )
     draft.fingerprint = fingerprint(draft.prepared.request, run.plan.endpoint_names)
     draft.reused = await reuse(
         run.reuse_index, draft.fingerprint, run.directory, draft.item.item_id

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.planning.resolved_endpoint import room_doubts
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.events import RunLog
@@ -30,6 +32,8 @@ from omni_batch.progress.publisher import Publisher
 from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
+from omni_batch.quota.loop_clock import pauses_left_out
+from omni_batch.quota.open_files import Room, raise_limit
 from omni_batch.store import RunDir, RunRecord, State
 from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
@@ -103,6 +107,8 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         refuse_other_manifest(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
+        _make_room(plan.room)
+        stack.enter_context(pauses_left_out())
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
@@ -122,10 +128,17 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             stopping=stopping,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
+        run.publisher.warn(room_doubts(plan.endpoints, plan.room))
         run.publisher.warn(_losses(record, ledger.counts, damages))
         if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.doubts)
         yield run
+
+
+def _make_room(room: Room) -> None:
+    raise_limit(room.in_flight)
+    if room.threads is not None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(room.threads))
 
 
 async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:

@@ -26,6 +26,7 @@ from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.progress.ledger import Ledger
 from omni_batch.providers.body import Body
 from omni_batch.quota import Permit
+from omni_batch.store.disk import when_files_are_free
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Answer, Attempt, Sent
 
@@ -79,7 +80,9 @@ class Sender:
             OmniBatchError: what the last attempt met, or the reason why the run is stopping.
         """
         attempts = _ItemAttempts(self, prepared, history)
-        return await with_retries(lambda _: attempts.attempt(), self.plan.config.retry)
+        return await with_retries(
+            lambda _: when_files_are_free(attempts.attempt), self.plan.config.retry
+        )
 
     def expected_tokens(self, prepared: PreparedItem) -> float:
         """What an item will take, by what bills have taught so far."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted, StorageError
-from omni_batch.store.disk import in_thread
+from omni_batch.store.disk import in_thread, when_files_are_free
 
 log = logging.getLogger("omni_batch")
 
@@ -44,7 +44,7 @@ async def _report(run: Run) -> None:
     while True:
         try:
             run.update_record("running")
-            await in_thread(run.publisher.write)
+            await when_files_are_free(lambda: in_thread(run.publisher.write))
         except StorageError as exc:
             run.stop(exc)
         await asyncio.sleep(_SNAPSHOT_S)

@@ -19,12 +19,13 @@ from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, room_doubts
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
+from omni_batch.quota.open_files import Room
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
@@ -44,6 +45,8 @@ class Plan:
     template: PromptTemplate | None
     base_folder: Path
     """Where relative references of the manifest start."""
+    room: Room
+    """What may be under way at once."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -102,6 +105,7 @@ class Plan:
             mode,
             most_urls=media.probe_urls_max,
             allow_private=media.allow_private_downloads,
+            at_once=self.room.moves,
         )
         return MediaSource(self.loader(), prober)
 
@@ -135,12 +139,16 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     check_environment(profile.base_url for profile in profiles)
     known = _catalogue(config.catalogue)
     model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
+    endpoints, room = fitted(
+        [ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs]
+    )
     plan = Plan(
         config,
-        tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
+        endpoints,
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
         base_folder or manifest_folder(config.manifest.path),
+        room,
     )
     plan.loader()
     verdict = _judge(plan)
@@ -301,6 +309,7 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
             "and its cost can't be estimated",
         )
+    yield from room_doubts(plan.endpoints, plan.room)
     for endpoint in plan.endpoints:
         yield from _endpoint_doubts(endpoint)
 

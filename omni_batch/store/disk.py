@@ -7,12 +7,13 @@ contains it), so that it survives the loss of power.
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from typing import BinaryIO, TypeVar
 from omni_batch.errors import StorageError
 
 T = TypeVar("T")
+log = logging.getLogger("omni_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ _IN_WORDS = {
     errno.ELOOP: "it is a link, and links are not followed here; remove it",
 }
 _PROBE_BYTES = 256 * 1024
+_NO_FILE_IS_FREE = {errno.EMFILE, errno.ENFILE}
+_LOOK_AGAIN_S = 0.2
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 """Windows has no such flag, and hardly a link."""
 
@@ -187,6 +191,33 @@ def _draft(final: Path) -> Iterator[Path]:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         PROCESS.remove(draft)
+
+
+def lacks_files(exc: BaseException | None) -> bool:
+    """Whether it failed because this process, or the machine, has too many files open."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in _NO_FILE_IS_FREE:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+async def when_files_are_free(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, and again for as long as it fails because too many files are open.
+
+    Others close theirs; what has been paid for waits until then.
+    """
+    waits = False
+    while True:
+        try:
+            return await work()
+        except Exception as exc:
+            if not lacks_files(exc):
+                raise
+            if not waits:
+                log.warning("it waits until other files are closed: %s", exc)
+        waits = True
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
