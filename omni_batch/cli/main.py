@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
+import errno
 import io
 import os
 import sys
@@ -101,7 +102,7 @@ def _flushed(stdout: _Stdout | None, code: int) -> int:
     if stdout is None or stdout.failed is None:
         return code
     to_nowhere(sys.stdout)
-    if isinstance(stdout.failed, BrokenPipeError):  # `| head` has seen enough
+    if stdout.failed.errno in (errno.EPIPE, errno.EIO):  # `| head` has seen enough; no terminal
         return code
     _print_error(f"stdout: {os.strerror(stdout.failed.errno or 0).lower()}")
     return _STOPPED
