@@ -74,6 +74,8 @@ class _Stdout(io.FileIO):
         try:
             return super().write(data)
         except OSError as exc:
+            if exc.errno == errno.EIO:  # its terminal is gone, and with it whoever would read
+                return len(data)
             self.failed = exc
             raise
 
@@ -102,7 +104,7 @@ def _flushed(stdout: _Stdout | None, code: int) -> int:
     if stdout is None or stdout.failed is None:
         return code
     to_nowhere(sys.stdout)
-    if stdout.failed.errno in (errno.EPIPE, errno.EIO):  # `| head` has seen enough; no terminal
+    if isinstance(stdout.failed, BrokenPipeError):  # `| head` has seen enough
         return code
     _print_error(f"stdout: {os.strerror(stdout.failed.errno or 0).lower()}")
     return _STOPPED
