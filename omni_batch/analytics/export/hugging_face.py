@@ -27,7 +27,8 @@ from omni_batch.text import is_url
 _GROUP_ROWS = 500
 _GROUP_BYTES = 32_000_000
 _FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_DTYPES = {"double": "float64"}
+_DTYPES = {"double": "float64", "date32[day]": "date32"}
+"""Names of types in `datasets`, where they are not Arrow's."""
 
 Feature = dict[str, Any]
 

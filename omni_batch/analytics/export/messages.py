@@ -27,11 +27,7 @@ _SIGNS: Mapping[MediaKind, str] = {kind: f"<{kind}>" for kind in _LISTS}
 
 
 def write_messages(reader: RunReader, split: str | None, file: BinaryIO) -> None:
-    """Write the items that succeeded; one whose texts hold signs of media that it has not is out.
-
-    Raises:
-        ManifestError: a row's earlier turns can't be read any more.
-    """
+    """Write the items that succeeded, but for those whose texts hold signs of no medium."""
     described = reader.record.annotation_schema
     schema = read_schema(described) if described is not None else None
     unclear = 0

@@ -6,6 +6,7 @@ results have as well becomes `source.NAME`; both are said.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ _WHOLE, _WIDE = pa.int64(), pa.uint64()
 """`_WIDE` stands for whole numbers that a double can't hold, until all rows are read."""
 _MIXED = pa.large_string()
 """Stands for what is text because no type holds it."""
+_SIMPLE = {type(None): _EMPTY, str: _TEXT, float: _DOUBLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +34,24 @@ class OwnColumns:
     Attributes:
         names: in the user's table → in the dataset.
         notes: what was decided, a line each.
+        whole: there is one column, which has all of them as JSON.
     """
 
     names: Mapping[str, str]
     types: Mapping[str, pa.DataType]
     notes: tuple[str, ...] = ()
+    whole: bool = False
 
     def fields(self) -> Iterator[pa.Field]:
         """Those of the dataset."""
         for name, shown in self.names.items():
-            told = {"description": f"column {name} of the manifest"}
+            told = {"description": "of the manifest" if self.whole else f"{name} of the manifest"}
             yield pa.field(shown, self.types[name], metadata=told)
 
     def arrays(self, sources: Sequence[str | None]) -> list[pa.Array]:
         """Their values, by the JSON of each row."""
+        if self.whole:
+            return [pa.array(sources, _TEXT)]
         rows = [_read(source) for source in sources]
         return [
             pa.array([_fitted(row.get(name), self.types[name]) for row in rows], self.types[name])
@@ -65,7 +71,8 @@ def find_own_columns(sources: Iterable[str | None], taken: Collection[str]) -> O
             kinds[name] = _joined(kinds.get(name, _EMPTY), _kind(value))
         if len(kinds) > _MOST_COLUMNS:
             note = f"more than {_MOST_COLUMNS:,} columns of the manifest: source has them as JSON"
-            return OwnColumns({_KEPT_WHOLE: _KEPT_WHOLE}, {_KEPT_WHOLE: _TEXT}, (note,))
+            one = {_KEPT_WHOLE: _KEPT_WHOLE}
+            return OwnColumns(one, {_KEPT_WHOLE: _TEXT}, (note,), whole=True)
     names = _named(kinds, taken)
     notes = [
         f"column {name} of the manifest holds values of several types: it is text"
@@ -108,24 +115,15 @@ def _read(source: str | None) -> dict[str, Any]:
 
 def _kind(value: Any, depth: int = 0) -> pa.DataType:
     match value:
-        case None:
-            return _EMPTY
         case bool():
             return pa.bool_()
         case int() if _LEAST <= value <= _MOST:
             return _WHOLE if abs(value) <= _EXACT_DOUBLE else _WIDE
-        case float():
-            return _DOUBLE
         case list() if depth < _DEEPEST:
-            item = _EMPTY
-            for each in value:
-                item = _joined(item, _kind(each, depth + 1))
-            return pa.list_(item)
+            return pa.list_(reduce(_joined, (_kind(each, depth + 1) for each in value), _EMPTY))
         case dict() if depth < _DEEPEST and 0 < len(value) <= _MOST_COLUMNS:
             return pa.struct({name: _kind(each, depth + 1) for name, each in value.items()})
-        case str():
-            return _TEXT
-    return _MIXED
+    return _SIMPLE.get(type(value), _MIXED)
 
 
 def _joined(one: pa.DataType, other: pa.DataType) -> pa.DataType:
