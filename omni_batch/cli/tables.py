@@ -197,7 +197,9 @@ def export(
     split: Annotated[
         str | None, typer.Option(metavar="NAME=SHARE,...", help="Such as train=0.9,test=0.1.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --split: another one draws other items.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="With --split: another one draws other items; 0.")
+    ] = None,
     shard_items: Annotated[
         int | None, typer.Option(min=1, help="Most items in one file of hf or webdataset.")
     ] = None,
@@ -230,7 +232,9 @@ def export(
 
     with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
-    shares = read_shares(split, seed) if split is not None else None
+    if seed is not None and split is None:
+        raise ConfigError("--seed needs --split, such as --split train=0.9,test=0.1")
+    shares = read_shares(split, seed or 0) if split is not None else None
     options = ExportOptions(failed_too, limits, licence, shares)
     directory = RunDir(run_dir)
     counts = export_run(directory, to.value, dest, options)

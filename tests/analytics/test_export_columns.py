@@ -241,5 +241,7 @@ def test_the_command_says_how_many_went_where(many: RunDir, tmp_path: Path) -> N
 
     refused = export("train=0.9,test=0.2")
     assert isinstance(refused.exception, ConfigError)
+    seed_alone = ["export", str(many.root), "--to", "jsonl", str(tmp_path / "out"), "--seed", "7"]
+    assert "--seed needs --split" in str(CliRunner().invoke(app, seed_alone).exception)
     assert not (tmp_path / "out").exists()
     assert "600 items (540 train, 60 test)" in export("train=0.9,test=0.1").stdout
