@@ -26,6 +26,7 @@ _STANDARD = (
     ("makespan_s", "took s", "{:,.0f}"),
     ("bound_s", "bound s", "{:,.0f}"),
     ("ratio", "ratio", "{:.3f}"),
+    ("ratio_to_mean_latency", "plain", "{:.3f}"),
     ("refused", "429", "{:.0f}"),
     ("refused_share", "of all", "{:.1%}"),
     ("warm_up_s", "warm s", "{:.0f}"),
