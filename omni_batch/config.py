@@ -158,7 +158,9 @@ class QuotaConfig(Frozen):
     max_in_flight: int | None = Field(default=None, ge=1, le=4096)
     """None takes the endpoint's: 16, or more where answers wait in a queue."""
     adaptive: bool = True
-    """Start from the numbers and learn what is let through; false keeps to them."""
+    """Learn what is let through where the numbers are too high; false keeps to them."""
+    explore: bool = False
+    """Try more than the numbers where they bind and nothing is refused."""
 
 
 class EndpointConfig(Frozen):

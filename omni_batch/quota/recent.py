@@ -1,5 +1,7 @@
 """What was started within the last minute, and how long requests take. Pure."""
 
+from collections import deque
+
 _SECONDS = 60
 _LATELY_S = 10
 _SMOOTHING = 1 / 16
@@ -12,6 +14,10 @@ class Recent:
         self._requests = [0] * _SECONDS
         self._tokens = [0.0] * _SECONDS
         self._second = 0
+        self._starts_s: deque[float] = deque()
+        self._busiest = [0, 0, 0]
+        self.passed = 0
+        """Requests since the last refusal."""
         self.usual_latency_s = 0.0
 
     def started(self, tokens: float, now_s: float) -> None:
@@ -19,6 +25,29 @@ class Recent:
         self._move(now_s)
         self._requests[self._second % _SECONDS] += 1
         self._tokens[self._second % _SECONDS] += tokens
+        self.passed += 1
+        self._starts_s.append(now_s)
+        while self._starts_s[0] <= now_s - 1:
+            self._starts_s.popleft()
+        self._busiest[2] = max(self._busiest[2], len(self._starts_s))
+
+    def refused(self, started_s: float, now_s: float) -> None:
+        """A request that started then was not let in after all."""
+        self._move(now_s)
+        self.passed = 0
+        if started_s in self._starts_s:
+            self._starts_s.remove(started_s)
+        age = self._second - int(started_s)
+        if age < _SECONDS:
+            self._requests[int(started_s) % _SECONDS] -= 1
+        if age < 2:
+            self._busiest[2 - age] -= 1
+
+    def seconds(self, now_s: float) -> tuple[int, int]:
+        """Requests within the last second, and within the busiest one long enough before it."""
+        self._move(now_s)
+        last_second = sum(started_s > now_s - 1 for started_s in self._starts_s)
+        return last_second, self._busiest[0]
 
     def corrected(self, tokens: float) -> None:
         """It used so many tokens more, or fewer."""
@@ -46,4 +75,6 @@ class Recent:
         second = int(now_s)
         for passed in range(max(self._second + 1, second - _SECONDS + 1), second + 1):
             self._requests[passed % _SECONDS], self._tokens[passed % _SECONDS] = 0, 0.0
+        for _ in range(min(second - self._second, 2)):
+            self._busiest = [max(self._busiest[:2]), self._busiest[2], 0]
         self._second = max(self._second, second)

@@ -191,7 +191,7 @@ def _wrong(scenario: str, factor: float | None, items: int, targets: Targets) ->
             wanted = targets
             if window == "whole-minute":  # an empty one stops everybody until its end
                 wanted = {key: most for key, most in targets.items() if key != "in_flight_spread"}
-            terms = _terms(rpm, tpm, window)
+            terms = _terms(rpm, tpm, window, jitter_s=0.004 if window == "bucket-1" else 0.010)
             name = f"{scenario}-{limit}-{window}-{items}"
             cases.append(Case(name, terms, _stated(stated[0], stated[1]), wanted, items))
     return cases
@@ -211,7 +211,7 @@ def _strict(window: str, rpm: float, seconds: int, targets: Targets) -> Case:
         _stated(rpm, FREE_TPM),
         targets,
         items=round(rpm / 60 * seconds),
-        latency_s=(0.5, 1.5),
+        latency_s=(1, 1),
     )
 
 
