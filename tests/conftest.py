@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ SAMPLE = ROOT / "data" / "sample"
 os.environ["PYTHONPATH"] = str(
     ROOT
 )  # processes that tests start run this checkout, from any folder
+
+# The quota is shared through the user's state folder: each process of tests has one of its own.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
 
 MakeConfig = Callable[..., Config]
 

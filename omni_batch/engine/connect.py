@@ -15,6 +15,7 @@ from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
+from omni_batch.quota.machine_turns import MachineTurns, account_id, state_folder
 from omni_batch.store import RunDir
 
 
@@ -66,15 +67,25 @@ def _connect(
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
     uploader = Uploader(storage, key, plan.config.model, client.http, redactor=redactor)
+    limiter = RateLimiter(endpoint.quota, learned, _turns(plan, endpoint, place))
+    stack.push_async_callback(limiter.aclose)
     return EndpointHandle(
         name=endpoint.name,
         client=client,
         delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader),
-        limiter=RateLimiter(endpoint.quota, learned),
+        limiter=limiter,
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,
         audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
     )
+
+
+def _turns(plan: Plan, endpoint: ResolvedEndpoint, place: _Reached) -> MachineTurns | None:
+    """What runs on this machine share of the account; a simulator of one's own is not shared."""
+    if endpoint.profile.embedded:
+        return None
+    key = place.key.value if place.key else None
+    return MachineTurns(account_id(place.base_url, key, plan.config.model), state_folder())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.errors import EndpointError, ServerLimits
 from omni_batch.quota.circuit_breaker import CircuitBreaker
 from omni_batch.quota.policy import LimiterPolicy, Start
+from omni_batch.quota.turns import Turns, TurnTaker
 
 _LEAST_WAIT_S = 0.002  # a timer for each of thousands a second would cost more than they do
 _ESTIMATE_AGAIN_S = 1.0
@@ -25,10 +26,16 @@ class RateLimiter:
 
     Args:
         config, learned: as for `LimiterPolicy`.
+        turns: shared with other runs that use the same account; None where there are none.
     """
 
-    def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
+    def __init__(
+        self, config: QuotaConfig, learned: Learned | None = None, turns: Turns | None = None
+    ) -> None:
         self._limits = LimiterPolicy(config, learned)
+        self._turns = (
+            None if turns is None else TurnTaker(turns, self.serve, self._limits.turn_began)
+        )
         self._queue: deque[tuple[asyncio.Future[None], Permit]] = deque()
         self._queued_tokens = 0.0
         self._in_flight: set[Permit] = set()
@@ -77,6 +84,11 @@ class RateLimiter:
         """How the endpoint is used at this moment."""
         return self._limits.status(endpoint, now_s, self.in_flight, self.waiting, closed)
 
+    async def aclose(self) -> None:
+        """Take no more turns."""
+        if self._turns is not None:
+            await self._turns.aclose()
+
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
         while self.in_flight:
@@ -122,7 +134,10 @@ class RateLimiter:
         self._estimate_again()
         while self._queue and self.in_flight < self._limits.limit:
             now_s = _now_s()
-            if (wait_s := self._limits.wait_s(now_s)) > 0:
+            wait_s = self._limits.wait_s(now_s) or self._turn_wait_s(now_s)
+            if wait_s is None:
+                return
+            if wait_s > 0:
                 timer_s = now_s + max(wait_s, _LEAST_WAIT_S)
                 self._timer = asyncio.get_running_loop().call_at(timer_s, self.serve)
                 return
@@ -132,6 +147,14 @@ class RateLimiter:
                 permit.start(now_s)
                 self._in_flight.add(permit)
                 future.set_result(None)
+
+    def _turn_wait_s(self, now_s: float) -> float | None:
+        """Until it is this run's turn; None while that is being found out, which calls `serve`."""
+        if self._turns is None:
+            return 0.0
+        could_start = min(self.waiting, self._limits.limit - self.in_flight)
+        seconds, gap_s = self._limits.turn(could_start, self._queue[0][1].queued_tokens)
+        return self._turns.wait_s(now_s, seconds, gap_s) if seconds else 0.0
 
     def _estimate_again(self) -> None:
         """Charge what is under way by what is known now: first guesses are the worst."""

@@ -15,7 +15,7 @@ class Pacer:
 
     def __init__(self, *, saves: bool = False) -> None:
         self._saves = saves
-        self._seconds_per_unit = 0.0
+        self.seconds_per_unit = 0.0
         """Until a pace is known, everything is free."""
         self._tolerance_s = 0.0
         self._free_at_s = -math.inf
@@ -32,16 +32,21 @@ class Pacer:
         begin_s = self._free_at_s
         if begin_s < least_s:
             begin_s = least_s if self._saves else now_s
-        self._free_at_s = begin_s + units * self._seconds_per_unit
+        self._free_at_s = begin_s + units * self.seconds_per_unit
+
+    def skip(self, since_s: float, seconds: float) -> None:
+        """Let time pass in which nothing is paid off."""
+        if self._free_at_s > since_s:
+            self._free_at_s += seconds
 
     def correct(self, units: float) -> None:
         """Add what an earlier charge fell short by; negative gives back."""
-        self._free_at_s += units * self._seconds_per_unit
+        self._free_at_s += units * self.seconds_per_unit
 
     def change(self, per_s: float, now_s: float, tolerance_s: float) -> None:
         """Go on at another pace; what is owed stays owed."""
         self._tolerance_s = tolerance_s
-        owed = self.wait_s(now_s) / self._seconds_per_unit if self._seconds_per_unit else 0.0
-        self._seconds_per_unit = 1 / per_s
+        owed = self.wait_s(now_s) / self.seconds_per_unit if self.seconds_per_unit else 0.0
+        self.seconds_per_unit = 1 / per_s
         if self._free_at_s > now_s:
-            self._free_at_s = now_s + owed * self._seconds_per_unit
+            self._free_at_s = now_s + owed * self.seconds_per_unit

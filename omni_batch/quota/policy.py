@@ -19,6 +19,7 @@ from omni_batch.quota.pacer import Pacer
 from omni_batch.quota.rate import SLACKS, Lately, Rate
 from omni_batch.quota.recent import Recent
 from omni_batch.quota.slow_start import SlowStart
+from omni_batch.quota.turns import turn_s
 
 _REQUESTS_TOLERANCE_S = SLACKS[0] / 2  # lateness of a busy event loop: half of what a second spares
 _TOKENS_TOLERANCE_S = 60 * SLACKS[0]  # what a minute spares: small requests make up for large ones
@@ -104,7 +105,23 @@ class LimiterPolicy:
         waits_s.append(max(0.0, crowd + 1) / self.limit * latency_s)
         return max(waits_s)
 
+    def turn(self, requests: int, tokens: float) -> tuple[float, float]:
+        """How long a turn among several runs should be, and the distance between two starts, both
+        in seconds; 0 for the turn where there is nothing to share.
+
+        Args:
+            requests: that could start.
+            tokens: of the first of them.
+        """
+        gap_s = self._requests.seconds_per_unit
+        return turn_s(requests, gap_s, tokens * self._tokens.seconds_per_unit), gap_s
+
     # --- What happens ---
+
+    def turn_began(self, since_s: float, seconds: float) -> None:
+        """A turn begins that was waited for: what is owed is not paid by the time of others."""
+        self._tokens.skip(since_s, seconds)
+        self._slow_start.skip(seconds)
 
     def start(self, tokens: float, now_s: float) -> Start:
         """A request starts that is expected to use so many tokens."""

@@ -15,11 +15,11 @@ _AMONG = 2
 """Requests between two refusals, at least, if they are due to milliseconds."""
 _SLACK_FOR_S = 180.0
 _FIRST_HOLD_S = 10.0
-_LONGEST_HOLD_S = 80.0
+_LONGEST_HOLD_S = 100.0
 """No growth so long after a refusal; doubled each time growing was refused."""
 _GROWTH_PER_S = 0.01
-_FAST_GROWTH_PER_S = 0.02
-_SLOW_GROWTH_S = 30.0
+_FAST_GROWTH_PER_S = 0.025
+_SLOW_GROWTH_S = 20.0
 _SAFE = 0.98
 """Share of a measured rate that is used: a client exactly as fast is refused by chance."""
 _CUT = 0.75

@@ -47,6 +47,11 @@ class SlowStart:
             self._move(now_s - self._started_at_s)
         self._started_at_s = now_s
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass that was not this run's to start anything in."""
+        if self._started_at_s is not None:
+            self._started_at_s += seconds
+
     def refused(self) -> None:
         """The service said 429, whatever for: from now on it binds."""
         if not self._binding:
