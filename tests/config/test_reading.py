@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from omni_batch.config import Config, CostLimit, load_config, parse_config
 from omni_batch.errors import ConfigError
+from tests.config.support import MINIMAL, nested, refusal
 
 SECRET = "sk-marker-0123456789"
-MINIMAL = {"manifest": {"path": "rows.csv"}}
 EVERY_KEY = """
 name: caption-images
 manifest: {path: data/sample/manifest.csv, id_column: item_id}
@@ -38,12 +36,6 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def refusal(tree: dict[str, Any]) -> str:
-    with pytest.raises(ConfigError) as refused:
-        parse_config(tree)
-    return str(refused.value)
-
-
 def all_keys(
     model: type[BaseModel] = Config, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
@@ -51,11 +43,6 @@ def all_keys(
         yield (*above, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from all_keys(field.annotation, (*above, name))
-
-
-def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    first, *inner = path
-    return {first: nested(tuple(inner), value) if inner else value}
 
 
 # --- what is accepted ---
@@ -279,75 +266,3 @@ def test_a_configuration_never_looks_at_the_key(
     monkeypatch.setenv("DASHSCOPE_API_KEY", SECRET)
     config = load_config(written(tmp_path, EVERY_KEY))
     assert SECRET not in repr(config) + config.model_dump_json()
-
-
-# --- money ---
-
-
-@pytest.mark.parametrize(
-    ("written", "limit"),
-    [
-        (5, CostLimit(5)),
-        (0.05, CostLimit(0.05)),
-        ("5", CostLimit(5)),
-        ("1e3", CostLimit(1000)),
-        ("5 USD", CostLimit(5, "USD")),
-        (" .5  cny ", CostLimit(0.5, "CNY")),
-    ],
-)
-def test_an_amount_of_money_has_a_currency_or_none(written: Any, limit: CostLimit) -> None:
-    config = parse_config({**MINIMAL, "budget": {"max_cost": written}})
-    assert config.budget.max_cost == limit
-    kept = config.model_dump(mode="json")
-    assert parse_config(kept) == config
-    assert parse_config(config.model_dump()) == config
-
-
-@given(st.floats(1e-9, 1e9), st.sampled_from([None, "USD", "CNY"]))
-def test_an_amount_is_read_back_as_it_was_written(amount: float, currency: str | None) -> None:
-    limit = CostLimit(amount, currency)
-    found = parse_config({**MINIMAL, "budget": {"max_cost": limit.kept()}}).budget.max_cost
-    assert found is not None
-    assert found.currency == currency
-    assert found.amount == pytest.approx(amount, rel=1e-11)
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("https://host/v1?api_key=hush-hush", "a query"),
-        ("https://host/v1#hush-hush", "fragment"),
-        ("https://hush-hush@host/v1", "a user or password"),
-        ("https://host/v1 hush-hush", "blanks"),
-        ("https://host/hush-hush\0", "blanks"),
-        ("https://höst/hush-hush", "ASCII"),
-        ("https://host\\hush-hush", "backslashes"),
-        ("http://", "host or port"),
-        ("https:///hush-hush", "host or port"),
-        ("http://[::1", "host or port"),
-        ("http://[hush-hush]/v1", "host or port"),
-        ("http://host:99999/hush-hush", "host or port"),
-        ("http://host:0/hush-hush", "host or port"),
-        ("http://host:hush-hush/", "host or port"),
-        ("hush-hush://host", "http:// or https://"),
-        ("", "http:// or https://"),
-    ],
-)
-def test_a_base_url_that_is_none_is_refused_unseen(url: str, reason: str) -> None:
-    message = refusal({"manifest": {"path": "x"}, "endpoint": {"base_url": url}})
-    assert "endpoint.base_url" in message
-    assert reason in message
-    assert "hush-hush" not in message
-
-
-@pytest.mark.parametrize(
-    ("url", "used"),
-    [
-        ("HTTPS://Host/v1/", "https://Host/v1"),
-        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
-        ("http://10.0.0.1", "http://10.0.0.1"),
-    ],
-)
-def test_a_scheme_has_no_case_and_hosts_have_many_forms(url: str, used: str) -> None:
-    config = parse_config({"manifest": {"path": "x"}, "endpoint": {"base_url": url}})
-    assert config.endpoint.base_url == used

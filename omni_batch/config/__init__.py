@@ -1,0 +1,28 @@
+"""The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
+
+from omni_batch.config.budget import BudgetConfig, CostLimit
+from omni_batch.config.endpoint import EndpointConfig
+from omni_batch.config.manifest import ManifestConfig, Target
+from omni_batch.config.media import MediaConfig
+from omni_batch.config.quota import QuotaConfig
+from omni_batch.config.reading import check_request, load_config, override_tree, parse_config
+from omni_batch.config.request import RequestConfig
+from omni_batch.config.retry import RetryConfig
+from omni_batch.config.run import Config
+
+__all__ = [
+    "BudgetConfig",
+    "Config",
+    "CostLimit",
+    "EndpointConfig",
+    "ManifestConfig",
+    "MediaConfig",
+    "QuotaConfig",
+    "RequestConfig",
+    "RetryConfig",
+    "Target",
+    "check_request",
+    "load_config",
+    "override_tree",
+    "parse_config",
+]

@@ -1,0 +1,56 @@
+"""`budget`: when to stop spending."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from omni_batch.config.frozen import Frozen
+
+_COST = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?: +([A-Za-z]{3}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class CostLimit:
+    """An amount of money: `5 USD`, or `5` where the endpoints are paid in one currency."""
+
+    amount: float
+    currency: str | None = None
+    """ISO 4217."""
+
+    def __str__(self) -> str:
+        return f"{self.amount:.12g} {self.currency}" if self.currency else f"{self.amount:.12g}"
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Read what a config holds; ValueError where it is no amount above 0."""
+        if value is None or isinstance(value, cls):
+            return value
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        found = _COST.fullmatch(value.strip()) if isinstance(value, str) else None
+        amount = float(found[1]) if found else float(value) if number else math.nan
+        if not 0 < amount < math.inf:
+            raise ValueError("must be an amount above 0, such as 5 USD")
+        return cls(amount, found[2].upper() if found and found[2] else None)
+
+    def kept(self) -> str | float:
+        """As a config holds it."""
+        return str(self) if self.currency else self.amount
+
+
+class BudgetConfig(Frozen):
+    """When to stop spending. None: no limit."""
+
+    max_cost: Annotated[
+        CostLimit | None,
+        BeforeValidator(CostLimit.of),
+        PlainSerializer(lambda limit: limit and limit.kept()),
+    ] = None
+    """An amount with its currency, such as 5 USD; without one it is the endpoint's."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_failure_rate: float | None = Field(default=None, gt=0, le=1)
+    """Share of failed items, judged after the first 50."""
+    unbilled_media: Literal["stop", "warn"] = "stop"
+    """What to do where the service bills rows as if their media had not been there."""

@@ -1,0 +1,38 @@
+"""What is wrong with a configuration, in words for its author."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from omni_batch.text import did_you_mean
+
+_NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
+"""Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
+
+
+def problems(found: ValidationError, model: type[BaseModel]) -> str:
+    """Every problem with its key, value and reason; `model` is what was checked."""
+    return "; ".join(_explain(error, model) for error in found.errors(include_url=False))
+
+
+def _explain(error: Any, model: type[BaseModel]) -> str:
+    *parents, leaf = [str(part) for part in error["loc"]] or [""]
+    where = ".".join([*parents, leaf])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where}; {_nearest_key(model, parents, leaf)}"
+    if error["type"] == "missing":
+        return f"{where} is missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    if not where:  # about several keys at once
+        return str(message)
+    value = "…" if leaf in _NEVER_SHOWN else repr(error["input"])
+    return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
+
+
+def _nearest_key(model: type[BaseModel], parents: list[str], leaf: str) -> str:
+    for parent in parents:
+        if not parent.isdigit():  # a number is one of a list of groups
+            annotation = model.model_fields[parent].annotation
+            kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+            model = next(kind for kind in kinds if issubclass(kind, BaseModel))
+    return did_you_mean(leaf, model.model_fields, "known keys")

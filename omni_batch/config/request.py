@@ -1,0 +1,67 @@
+"""`request`: what to ask for."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from omni_batch.config.frozen import Frozen
+
+_OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
+
+
+class RequestConfig(Frozen):
+    """What to ask for. Ranges are the service's own (Model Studio chat reference, 2026)."""
+
+    system: str | None = None
+    prompt: str | None = None
+    """Jinja2 template over the row's columns; a row's own `prompt` takes its place."""
+    modalities: tuple[Literal["text", "audio"], ...] = ("text",)
+    voice: str | None = None
+    spoken_rows: Literal["all", "with_voice"] = "all"
+    """with_voice: only rows that name a `voice` of their own are spoken, all others are text."""
+    thinking: bool | None = None
+    """null leaves it to the model's default."""
+    thinking_budget: int | None = Field(default=None, ge=1)
+    """Tokens of thinking; not together with reasoning_effort."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+    temperature: float | None = Field(default=None, ge=0, lt=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+    stop: str | tuple[str, ...] | None = None
+    enable_search: bool | None = None
+    vl_high_resolution_images: bool | None = None
+    use_multichannel: bool | None = None
+    fps: float | None = Field(default=None, ge=0.1, le=10)
+    """Frames a second that are looked at in a video; how far apart the frames of a list are."""
+    min_pixels: int | None = Field(default=None, ge=4_096, le=16_777_216)
+    max_pixels: int | None = Field(default=None, ge=4_096, le=16_777_216)
+    total_pixels: int | None = Field(default=None, ge=1)
+    """For each image and video; the model's defaults are in its documents."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further top-level members of the request, sent unchanged."""
+
+    @field_validator("modalities")
+    @classmethod
+    def _text_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(value) not in (["text"], ["audio", "text"]):
+            raise ValueError("must be [text] or [text, audio]")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_limit_thinking(self) -> Self:
+        if self.thinking_budget is not None and self.reasoning_effort is not None:
+            raise ValueError("thinking_budget and reasoning_effort exclude each other; keep one")
+        if owned := _OWNED.intersection(self.extra):
+            raise ValueError(f"extra can't contain {', '.join(sorted(owned))}; use their own keys")
+        return self
+
+    @property
+    def wants_audio(self) -> bool:
+        """True when speech is asked for."""
+        return "audio" in self.modalities
