@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.engine.router import EndpointHandle
+from omni_batch.planning.learned_limits import fresh
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey, KeyRedactor
@@ -15,7 +16,7 @@ from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.machine_turns import MachineTurns, account_id, state_folder
+from omni_batch.quota.sharing.machine import MachineTurns, account_id, state_folder
 from omni_batch.store import RunDir
 
 
@@ -28,7 +29,7 @@ async def connect(
         before: how they were when the last process left them.
         stack: closes them.
     """
-    learned = {status.name: status.learned for status in before}
+    learned = {status.name: fresh(status.learned) for status in before}
     reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
     redactor = KeyRedactor(place.key for place in reached)
     return tuple(
@@ -67,7 +68,8 @@ def _connect(
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
     uploader = Uploader(storage, key, plan.config.model, client.http, redactor=redactor)
-    limiter = RateLimiter(endpoint.quota, learned, _turns(plan, endpoint, place))
+    turns = _turns(plan, endpoint, place)
+    limiter = RateLimiter(endpoint.quota, learned, turns, endpoint.default_limits)
     stack.push_async_callback(limiter.aclose)
     return EndpointHandle(
         name=endpoint.name,

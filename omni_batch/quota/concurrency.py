@@ -1,7 +1,24 @@
-"""How many requests may be in flight where no rate is known to pace them by. Pure."""
+"""How many requests may be in flight. Pure."""
 
+import math
+
+_ANSWER_S = 60.0
+"""An answer that takes longer than that is rare."""
+_MOST = 512
+"""Connections, and memory: each holds up to 256 KiB."""
 _FIRST = 4
 _CUT = 0.75
+
+
+def needed_in_flight(requests_per_minute: float | None, *, least: int) -> int:
+    """How many requests a rate has in flight: as many as start while an answer takes its time.
+
+    Args:
+        requests_per_minute: None where no rate is known.
+        least: where that is fewer, or nothing is known.
+    """
+    needed = math.ceil((requests_per_minute or 0.0) / 60 * _ANSWER_S)
+    return max(least, min(needed, _MOST))
 
 
 class ConcurrencyLimit:

@@ -8,14 +8,17 @@ window goes, and those behind it pay by waiting.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 
+from msgspec.structs import replace
+
 from omni_batch.config import QuotaConfig
-from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.endpoint_status import EndpointStatus, Held, Learned
 from omni_batch.errors import EndpointError, ServerLimits
 from omni_batch.quota.circuit_breaker import CircuitBreaker
 from omni_batch.quota.policy import LimiterPolicy, Start
-from omni_batch.quota.turns import Turns, TurnTaker
+from omni_batch.quota.sharing import Turns, TurnTaker
 
 _LEAST_WAIT_S = 0.002  # a timer for each of thousands a second would cost more than they do
 _ESTIMATE_AGAIN_S = 1.0
@@ -27,11 +30,17 @@ class RateLimiter:
     Args:
         config, learned: as for `LimiterPolicy`.
         turns: shared with other runs that use the same account; None where there are none.
+        defaults: numbers of `config` that are the catalogue's, by name.
     """
 
     def __init__(
-        self, config: QuotaConfig, learned: Learned | None = None, turns: Turns | None = None
+        self,
+        config: QuotaConfig,
+        learned: Learned | None = None,
+        turns: Turns | None = None,
+        defaults: tuple[str, ...] = (),
     ) -> None:
+        self._defaults = defaults
         self._limits = LimiterPolicy(config, learned)
         self._turns = (
             None if turns is None else TurnTaker(turns, self.serve, self._limits.turn_began)
@@ -78,11 +87,28 @@ class RateLimiter:
 
     def learned(self) -> Learned:
         """What the next run should start with."""
-        return self._limits.learned()
+        learned = self._limits.learned()
+        found_now = learned != Learned() and not learned.handed_on
+        return replace(learned, at=datetime.now(UTC)) if found_now else learned
 
     def status(self, endpoint: str, now_s: float, closed: str | None = None) -> EndpointStatus:
         """How the endpoint is used at this moment."""
-        return self._limits.status(endpoint, now_s, self.in_flight, self.waiting, closed)
+        return replace(
+            self._limits.status(endpoint, now_s),
+            in_flight=self.in_flight,
+            waiting=self.waiting,
+            closed=closed,
+            learned=self.learned(),
+            held_by=self._held_by(now_s),
+            defaults=self._defaults,
+        )
+
+    def _held_by(self, now_s: float) -> Held | None:
+        if self.in_flight >= self._limits.limit:
+            return "in_flight"
+        if not self._queue:
+            return "media"
+        return self._limits.held_by(now_s) or (None if self._turns is None else "turn")
 
     async def aclose(self) -> None:
         """Take no more turns."""

@@ -7,10 +7,9 @@ from what the service did.
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from omni_batch.config import QuotaConfig
-from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.endpoint_status import EndpointStatus, Held, Learned
 from omni_batch.errors import EndpointError, RateLimited, ServerLimits, Unavailable
 from omni_batch.quota.backoff import Backoff
 from omni_batch.quota.circuit_breaker import CircuitBreaker
@@ -18,8 +17,8 @@ from omni_batch.quota.concurrency import ConcurrencyLimit
 from omni_batch.quota.pacer import Pacer
 from omni_batch.quota.rate import SLACKS, Lately, Rate
 from omni_batch.quota.recent import Recent
+from omni_batch.quota.sharing.turns import turn_s
 from omni_batch.quota.slow_start import SlowStart
-from omni_batch.quota.turns import turn_s
 
 _REQUESTS_TOLERANCE_S = SLACKS[0] / 2  # lateness of a busy event loop: half of what a second spares
 _TOKENS_TOLERANCE_S = 60 * SLACKS[0]  # what a minute spares: small requests make up for large ones
@@ -32,10 +31,6 @@ _IN_FLIGHT = 16
 _HELD_S = 30  # of a surge, by the service (3 to 120 are known to be sensible)
 _EDGE_PAUSE_S = 1.0
 _DOWN = (None, 502, 503, 504)
-
-
-Held = Literal["requests", "tokens", "pause", "ramp", "outage"]
-"""What the next request waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ class LimiterPolicy:
     """
 
     def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
-        known = learned or Learned()
+        known = self._known = learned or Learned()
         self._adaptive, self._config = config.adaptive, config
         self._request_rate = _rate(config, config.requests_per_minute, known.requests_per_minute)
         # Tokens are guessed: one refusal alone says nothing of the limit.
@@ -173,16 +168,23 @@ class LimiterPolicy:
 
     def learned(self) -> Learned:
         """What the next run should start with."""
-        return Learned(
+        found = (
             _per_minute(self._request_rate.learned_per_s),
             _per_minute(self._token_rate.learned_per_s),
             self._slow_start.learned_doubling_s,
         )
+        if not any(found):
+            return Learned()
+        own = self._request_rate.found_out or self._token_rate.found_out or self._surged
+        return Learned(*found, at=None if own else self._known.at, handed_on=not own)
 
-    def status(
-        self, endpoint: str, now_s: float, in_flight: int, waiting: int, closed: str | None
-    ) -> EndpointStatus:
-        """How the endpoint is used at this moment."""
+    def held_by(self, now_s: float) -> Held | None:
+        """What the next request waits for; None: nothing that is known here."""
+        wait_s, cause = max(self._waits(now_s))
+        return cause if wait_s > 0 else None
+
+    def status(self, endpoint: str, now_s: float) -> EndpointStatus:
+        """How the endpoint is used at this moment, without what only its queue knows."""
         requests, tokens = self._recent.last_minute(now_s)
         return EndpointStatus(
             name=endpoint,
@@ -190,14 +192,11 @@ class LimiterPolicy:
             tokens_per_minute=_per_minute(self._token_rate.per_s),
             requests_last_minute=requests,
             tokens_last_minute=tokens,
-            in_flight=in_flight,
-            waiting=waiting,
             paused_s=round(self._backoff.wait_s(now_s), 1),
             paused_after_429=self._backoff.after_refusal,
             down_s=round(self.breaker.down_s(now_s), 1),
             rate_limited=dict(self._rate_limited),
-            closed=closed,
-            learned=self.learned(),
+            held_s={cause: round(seconds, 1) for cause, seconds in self._held_s.items()},
             stated_requests_per_minute=self._config.requests_per_minute,
             stated_tokens_per_minute=self._config.tokens_per_minute,
         )

@@ -118,6 +118,11 @@ class Rate:
         return max(self.per_s, min(self._limit_per_s or 0.0, self.stated_per_s or math.inf))
 
     @property
+    def found_out(self) -> bool:
+        """This run itself has learned something of the limit."""
+        return self.was_refused or self._proved_per_s > (self.stated_per_s or math.inf)
+
+    @property
     def _ceiling_per_s(self) -> float:
         if self.stated_per_s is None:
             return math.inf

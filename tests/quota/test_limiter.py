@@ -457,7 +457,7 @@ def test_a_surge_is_climbed_more_slowly_the_next_time_and_the_service_may_hold_r
 
     bench.run(surge())
     assert held == [30]
-    assert bench.quota.learned() == Learned(burst_doubling_s=1.5)
+    assert bench.quota.learned().burst_doubling_s == 1.5
 
 
 # --- Outages ---

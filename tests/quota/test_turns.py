@@ -16,7 +16,7 @@ import pytest
 from omni_batch.config import QuotaConfig
 from omni_batch.errors import Interrupted
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.machine_turns import MachineTurns, account_id, state_folder
+from omni_batch.quota.sharing.machine import MachineTurns, account_id, state_folder
 from tests.support import virtual_time
 
 
@@ -129,7 +129,7 @@ import asyncio, sys, time
 from pathlib import Path
 from omni_batch.config import QuotaConfig
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.machine_turns import MachineTurns
+from omni_batch.quota.sharing.machine import MachineTurns
 
 async def main():
     quota = QuotaConfig(requests_per_minute=1200, max_in_flight=100)
