@@ -39,6 +39,10 @@ class Pacer:
         if self._free_at_s > since_s:
             self._free_at_s += seconds
 
+    def begin(self, now_s: float) -> None:
+        """Make up for nothing of before."""
+        self._free_at_s = max(self._free_at_s, now_s)
+
     def correct(self, units: float) -> None:
         """Add what an earlier charge fell short by; negative gives back."""
         self._free_at_s += units * self.seconds_per_unit

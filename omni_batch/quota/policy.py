@@ -4,6 +4,7 @@ Each module beside this one knows one reason to wait. Here they are asked in tur
 from what the service did.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from omni_batch.quota.recent import Recent
 from omni_batch.quota.sharing.turns import turn_s
 from omni_batch.quota.slow_start import SlowStart
 
-_REQUESTS_TOLERANCE_S = SLACKS[0] / 2  # lateness of a busy event loop: half of what a second spares
+_REQUESTS_TOLERANCE_S = 0.25  # lateness of a busy event loop
+_TOLERANCE_OF_MANY_S = SLACKS[0] / 2  # half of what a second spares
+_COUNTED_PER_S = 1000.0
+"""Up to so many starts a second are counted one by one."""
 _TOKENS_TOLERANCE_S = 60 * SLACKS[0]  # what a minute spares: small requests make up for large ones
 _TIMERS_PER_S = 50.0
 """Up to so many starts a second, each can have a moment of its own."""
@@ -117,6 +121,7 @@ class LimiterPolicy:
         """A turn begins that was waited for: what is owed is not paid by the time of others."""
         self._tokens.skip(since_s, seconds)
         self._slow_start.skip(seconds)
+        self._requests.begin(since_s + seconds)
 
     def start(self, tokens: float, now_s: float) -> Start:
         """A request starts that is expected to use so many tokens."""
@@ -204,11 +209,19 @@ class LimiterPolicy:
     # --- How ---
 
     def _waits(self, now_s: float) -> Iterator[tuple[float, Held]]:
-        yield self._requests.wait_s(now_s), "requests"
+        yield max(self._requests.wait_s(now_s), self._second_s(now_s)), "requests"
         yield self._tokens.wait_s(now_s), "tokens"
         yield self._backoff.wait_s(now_s), "pause"
         yield self._slow_start.wait_s(now_s), "ramp"
         yield self.breaker.wait_s(now_s), "outage"
+
+    def _second_s(self, now_s: float) -> float:
+        """Until the last second has room for one more: lateness is made up for within it only."""
+        rate = self._request_rate
+        if rate.per_s is None or rate.per_s > _COUNTED_PER_S:
+            return 0.0
+        started_s = self._recent.start_before(math.ceil(rate.per_s - 1e-9))
+        return 0.0 if started_s is None else max(0.0, started_s + 1 + SLACKS[0] - now_s)
 
     def _note_wait(self, now_s: float) -> None:
         """Sum up how long requests waited for what."""
@@ -283,12 +296,11 @@ class LimiterPolicy:
 
     def _apply_rates(self, now_s: float) -> None:
         for pacer, rate, tolerance_s in (
-            (self._requests, self._request_rate, _REQUESTS_TOLERANCE_S),
+            (self._requests, self._request_rate, _lateness_s(self._request_rate)),
             (self._tokens, self._token_rate, _TOKENS_TOLERANCE_S),
         ):
             if rate.per_s is not None:
-                late_s = 0.0 if rate.tightened and rate.per_s < _TIMERS_PER_S else tolerance_s
-                pacer.change(rate.per_s / (1 + rate.slack), now_s, late_s)
+                pacer.change(rate.per_s / (1 + rate.slack), now_s, tolerance_s)
 
     def _take_in_limits(self, server_limits: ServerLimits | None, now_s: float) -> None:
         """Take in what the service says of its limits."""
@@ -301,6 +313,15 @@ class LimiterPolicy:
         if server_limits.wait_s:
             self._backoff.until(now_s + server_limits.wait_s)
         self._apply_rates(now_s)
+
+
+def _lateness_s(rate: Rate) -> float:
+    """How much of it may be made up for."""
+    if (rate.per_s or 0.0) > _COUNTED_PER_S:
+        return _TOLERANCE_OF_MANY_S
+    if rate.tightened:  # each start counts for itself
+        return 0.0 if (rate.per_s or 0.0) < _TIMERS_PER_S else _TOLERANCE_OF_MANY_S
+    return _REQUESTS_TOLERANCE_S
 
 
 def _rate(

@@ -4,6 +4,7 @@ from collections import deque
 
 _SECONDS = 60
 _LATELY_S = 10
+_KEPT_S = 1.1  # a second, and what distance is kept from its edge
 _SMOOTHING = 1 / 16
 
 
@@ -27,7 +28,7 @@ class Recent:
         self._tokens[self._second % _SECONDS] += tokens
         self.passed += 1
         self._starts_s.append(now_s)
-        while self._starts_s[0] <= now_s - 1:
+        while self._starts_s[0] <= now_s - _KEPT_S:
             self._starts_s.popleft()
         self._busiest[2] = max(self._busiest[2], len(self._starts_s))
 
@@ -42,6 +43,10 @@ class Recent:
             self._requests[int(started_s) % _SECONDS] -= 1
         if age < 2:
             self._busiest[2 - age] -= 1
+
+    def start_before(self, number: int) -> float | None:
+        """When the request started that so many ago was, if that is about a second."""
+        return self._starts_s[-number] if len(self._starts_s) >= number else None
 
     def seconds(self, now_s: float) -> tuple[int, int]:
         """Requests within the last second, and within the busiest one long enough before it."""

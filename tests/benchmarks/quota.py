@@ -49,7 +49,7 @@ def main() -> int:
     if options.real:
         from tests.benchmarks import quota_real
 
-        results += quota_real.run_all(options.plots)
+        results += quota_real.run_all(options.plots, options.scenario)
     if options.json:
         print(json.dumps([_told(*result) for result in results], indent=1))
     else:

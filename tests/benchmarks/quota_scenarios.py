@@ -37,7 +37,7 @@ Targets = Mapping[str, float]
 
 _KNOWN: Targets = {"ratio": 1.03, "refused": 0, "failed": 0}
 _FOUND_OUT: Targets = {"ratio": 1.15, "refused_share": 0.02, "in_flight_spread": 0.25, "failed": 0}
-_STRICT: Targets = {"ratio_to_mean_latency": 1.04, "refused_share": 0.003, "failed": 0}
+STRICT: Targets = {"ratio_to_mean_latency": 1.04, "refused_share": 0.003, "failed": 0}
 _LOOSE: Targets = {"ratio_to_mean_latency": 1.02, "refused": 0, "failed": 0}
 _SOON: Targets = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
 _IN_THE_END: Targets = {"refused_share": 0.02, "failed": 0}
@@ -191,13 +191,13 @@ def _wrong(scenario: str, factor: float | None, items: int, targets: Targets) ->
             wanted = targets
             if window == "whole-minute":  # an empty one stops everybody until its end
                 wanted = {key: most for key, most in targets.items() if key != "in_flight_spread"}
-            terms = _terms(rpm, tpm, window, jitter_s=0.004 if window == "bucket-1" else 0.010)
+            terms = terms_of(rpm, tpm, window, jitter_s=0.004 if window == "bucket-1" else 0.010)
             name = f"{scenario}-{limit}-{window}-{items}"
             cases.append(Case(name, terms, _stated(stated[0], stated[1]), wanted, items))
     return cases
 
 
-def _terms(rpm: float | None, tpm: float | None, window: str, **more: Any) -> Terms:
+def terms_of(rpm: float | None, tpm: float | None, window: str, **more: Any) -> Terms:
     """How a service counts, of a name such as `sliding-second` or `bucket-10`."""
     burst = float(window.removeprefix("bucket-")) if window.startswith("bucket-") else None
     return Terms(rpm, tpm, "bucket" if burst else window, burst, **more)
@@ -207,7 +207,7 @@ def _strict(window: str, rpm: float, seconds: int, targets: Targets) -> Case:
     """Known, on a service that counts strictly, with short answers and some jitter."""
     return Case(
         f"strict-{window}-{rpm:g}-{seconds}",
-        _terms(rpm, FREE_TPM, window, jitter_s=0.004, any_phase=True),
+        terms_of(rpm, FREE_TPM, window, jitter_s=0.004, any_phase=True),
         _stated(rpm, FREE_TPM),
         targets,
         items=round(rpm / 60 * seconds),
@@ -218,7 +218,7 @@ def _strict(window: str, rpm: float, seconds: int, targets: Targets) -> Case:
 def _strict_tokens(window: str) -> Case:
     return Case(
         f"strict-tokens-{window}",
-        _terms(60, 1e5, window, jitter_s=0.004, any_phase=True),
+        terms_of(60, 1e5, window, jitter_s=0.004, any_phase=True),
         _stated(60, 1e5),
         {"ratio_to_mean_latency": 1.08, "refused_share": 0.01, "failed": 0},
         items=300,
@@ -270,7 +270,7 @@ def _cases() -> list[Case]:
             _strict(window, rpm, seconds, targets)
             for rpm, seconds in ((600, 30), (600, 120), (60, 120))
             for windows, targets in (
-                (("sliding-second", "whole-second", "bucket-1"), _STRICT),
+                (("sliding-second", "whole-second", "bucket-1"), STRICT),
                 (("whole-minute", "bucket-10"), _LOOSE),
             )
             for window in windows

@@ -16,7 +16,7 @@ from typing import Protocol
 
 TURN_S = 0.5
 _FAR_S = 0.001
-_LATE_SHARE = 0.1  # of the distance between two starts
+_LATE_SHARE = 0.25  # of the distance between two starts
 _LATE_S = 0.004
 
 
