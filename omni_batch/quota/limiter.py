@@ -239,10 +239,14 @@ class Permit:
         self._limits.admitted(server_limits, _now_s())
         self._quota.serve()
 
-    def used(self, tokens: float) -> None:
-        """Correct the estimate by what was billed; nothing is, for a refusal."""
+    def used(self, tokens: float, late: float | None = None) -> None:
+        """Correct the estimate by what was billed; nothing is, for a refusal.
+
+        Args:
+            late: tokens of the answer, which the service counts as it ends.
+        """
         more = tokens - self._charged_tokens
-        self._limits.used(more if self._used else tokens, more)
+        self._limits.used(more if self._used else tokens, more, late, _now_s())
         self._charged_tokens, self._used = tokens, True
 
     # --- For RateLimiter ---

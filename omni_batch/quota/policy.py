@@ -6,7 +6,7 @@ from what the service did.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from omni_batch.config import QuotaConfig
@@ -16,8 +16,8 @@ from omni_batch.quota.backoff import Backoff
 from omni_batch.quota.circuit_breaker import CircuitBreaker
 from omni_batch.quota.concurrency import ConcurrencyLimit
 from omni_batch.quota.pacer import Pacer
-from omni_batch.quota.rate import SLACKS, Lately, Rate
-from omni_batch.quota.recent import Recent
+from omni_batch.quota.rate import SLACKS, TOKEN_SLACKS, Lately, Rate
+from omni_batch.quota.recent import LastSecond, Recent
 from omni_batch.quota.sharing.turns import turn_s
 from omni_batch.quota.slow_start import SlowStart
 
@@ -30,6 +30,7 @@ _TIMERS_PER_S = 50.0
 """Up to so many starts a second, each can have a moment of its own."""
 _GROWS_EACH_S = 1.0
 _LAG_PAUSE_S = 2.0
+_LATE_SMOOTHING = 1 / 16
 _FIRST_GUESS_S = 1.0  # of a latency
 _IN_FLIGHT = 16
 _HELD_S = 30  # of a surge, by the service (3 to 120 are known to be sensible)
@@ -59,9 +60,8 @@ class LimiterPolicy:
         known = self._known = learned or Learned()
         self._adaptive, self._config = config.adaptive, config
         self._request_rate = _rate(config, config.requests_per_minute, known.requests_per_minute)
-        # Tokens are guessed: one refusal alone says nothing of the limit.
         self._token_rate = _rate(
-            config, config.tokens_per_minute, known.tokens_per_minute, first_cut=1.0
+            config, config.tokens_per_minute, known.tokens_per_minute, TOKEN_SLACKS
         )
         self._requests, self._tokens = Pacer(), Pacer(saves=True)
         self._apply_rates(0.0)
@@ -71,7 +71,8 @@ class LimiterPolicy:
             config.max_in_flight or _IN_FLIGHT, bounded=config.adaptive and not paced
         )
         self._backoff = Backoff()
-        self._recent = Recent()
+        self._recent, self._token_second = Recent(), LastSecond()
+        self._late_share = 0.5
         self._rate_limited: Counter[str] = Counter()
         self._held: tuple[Held, float] | None = None
         self._held_s: dict[Held, float] = defaultdict(float)
@@ -131,6 +132,7 @@ class LimiterPolicy:
         self._tokens.charge(tokens, now_s)
         self._request_rate.accepted(1)
         self._recent.started(tokens, now_s)
+        self._token_second.add((1 - self._late_share) * tokens, now_s)
         self._slow_start.start(now_s)
         self.breaker.start(now_s)
         return Start(now_s, self._backoff.over(), _HELD_S if self._surged else None)
@@ -139,8 +141,15 @@ class LimiterPolicy:
         """Requests under way will use so many tokens more than was charged, or fewer."""
         self._tokens.correct(tokens)
 
-    def used(self, tokens: float, more: float) -> None:
-        """A request has used so many tokens, which is so many more than were charged, or fewer."""
+    def used(self, tokens: float, more: float, late: float | None, now_s: float) -> None:
+        """A request has used so many tokens, which is so many more than were charged, or fewer.
+
+        Args:
+            late: of them, those that the answer took; None where it is unknown.
+        """
+        if late is not None and tokens > 0:
+            self._late_share += _LATE_SMOOTHING * (late / tokens - self._late_share)
+        self._token_second.add(self._late_share * tokens if late is None else late, now_s)
         self._tokens.correct(more)
         self._token_rate.accepted(tokens)  # now, as most of them are counted when they are made
         self._recent.corrected(more)
@@ -210,7 +219,7 @@ class LimiterPolicy:
 
     def _waits(self, now_s: float) -> Iterator[tuple[float, Held]]:
         yield max(self._requests.wait_s(now_s), self._second_s(now_s)), "requests"
-        yield self._tokens.wait_s(now_s), "tokens"
+        yield max(self._tokens.wait_s(now_s), self._token_second_s(now_s)), "tokens"
         yield self._backoff.wait_s(now_s), "pause"
         yield self._slow_start.wait_s(now_s), "ramp"
         yield self.breaker.wait_s(now_s), "outage"
@@ -222,6 +231,14 @@ class LimiterPolicy:
             return 0.0
         started_s = self._recent.start_before(math.ceil(rate.per_s - 1e-9))
         return 0.0 if started_s is None else max(0.0, started_s + 1 + SLACKS[0] - now_s)
+
+    def _token_second_s(self, now_s: float) -> float:
+        """The same for tokens, once a service was found to count them by the second: answers that
+        end together use up a second that is not full in the mean."""
+        rate = self._token_rate
+        if rate.per_s is None or not rate.tightened:
+            return 0.0
+        return self._token_second.wait_s(rate.per_s, now_s)
 
     def _note_wait(self, now_s: float) -> None:
         """Sum up how long requests waited for what."""
@@ -262,12 +279,13 @@ class LimiterPolicy:
 
     def _at_edge(self, start: Start, error: RateLimited, passed: int, now_s: float) -> bool:
         """Whether it was a matter of milliseconds; then only the spacing changes."""
-        rate = self._request_rate
-        if error.limit != "requests" or self._backoff.is_answered(start.at_s):
+        rate = self._token_rate if error.limit == "tokens" else self._request_rate
+        if error.limit not in ("requests", "tokens") or self._backoff.is_answered(start.at_s):
             return False
         if start.first_after_pause or rate.per_s is None or not rate.at_edge(now_s, passed):
             return False
-        self._backoff.hold(now_s, error.retry_after_s or min(1 / rate.per_s, _EDGE_PAUSE_S))
+        pause_s = _EDGE_PAUSE_S if error.limit == "tokens" else min(1 / rate.per_s, _EDGE_PAUSE_S)
+        self._backoff.hold(now_s, error.retry_after_s or pause_s)
         self._apply_rates(now_s)
         return True
 
@@ -325,14 +343,17 @@ def _lateness_s(rate: Rate) -> float:
 
 
 def _rate(
-    config: QuotaConfig, per_minute: float | None, learned: float | None, **more: float
+    config: QuotaConfig,
+    per_minute: float | None,
+    learned: float | None,
+    slacks: Sequence[float] = SLACKS,
 ) -> Rate:
     return Rate(
         per_minute / 60 if per_minute else None,
         learned / 60 if learned else None,
         adaptive=config.adaptive,
         explore=config.explore,
-        **more,
+        slacks=slacks,
     )
 
 

@@ -7,10 +7,13 @@ from there within three minutes, so that nothing that was learned is for ever.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SLACKS = (0.008, 0.025, 0.04, 0.06)
 """By which share starts are further apart than the rate asks for; the next one after a refusal."""
+TOKEN_SLACKS = (SLACKS[0], 0.015, 0.025)
+"""The same for tokens, of which the last second is counted after a first refusal."""
 _AMONG = 2
 """Requests between two refusals, at least, if they are due to milliseconds."""
 _SLACK_FOR_S = 180.0
@@ -63,7 +66,7 @@ class Rate:
         learned_per_s: what an earlier run has learned.
         adaptive: False keeps to what is stated.
         explore: more than what is stated is tried when that binds.
-        first_cut: what a first refusal leaves of it.
+        slacks: distances to be kept, one after the other.
     """
 
     def __init__(
@@ -73,9 +76,9 @@ class Rate:
         *,
         adaptive: bool = True,
         explore: bool = False,
-        first_cut: float = _CUT,
+        slacks: Sequence[float] = SLACKS,
     ) -> None:
-        self._adaptive, self._explore, self._first_cut = adaptive, explore, first_cut
+        self._adaptive, self._explore, self._slacks = adaptive, explore, slacks
         self.stated_per_s = stated_per_s
         self._handed_on = learned_per_s if adaptive else None
         if self._handed_on and stated_per_s and not explore:
@@ -99,7 +102,7 @@ class Rate:
     @property
     def slack(self) -> float:
         """Share by which starts are further apart than the rate asks for."""
-        return SLACKS[self._slack]
+        return self._slacks[self._slack]
 
     @property
     def tightened(self) -> bool:
@@ -205,7 +208,7 @@ class Rate:
             passed: requests that were let through since the last refusal.
         """
         stated = self.per_s is not None and self.per_s == self.stated_per_s
-        if not (self._adaptive and stated and self._slack + 1 < len(SLACKS)):
+        if not (self._adaptive and stated and self._slack + 1 < len(self._slacks)):
             return False
         if self._slack and passed < _AMONG:
             return False
@@ -251,7 +254,7 @@ class Rate:
             return min(max(_SAFE * measured_per_s / per_s, _DEEPEST_CUT), _SAFE)
         if self._limit_per_s is not None:
             return _EDGE_CUT
-        return min(self._first_cut, _SMALL_CUT) if self.was_refused else self._first_cut
+        return _SMALL_CUT if self.was_refused else _CUT
 
     def _measure(self, now_s: float) -> float | None:
         """What was let through between two refusals, at both of which nothing was left; of a strict

@@ -8,6 +8,34 @@ _KEPT_S = 1.1  # a second, and what distance is kept from its edge
 _SMOOTHING = 1 / 16
 
 
+class LastSecond:
+    """Tokens as the service comes to know of them: prompts at the start, answers at the end."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[float, float]] = deque()
+        self._tokens = 0.0
+
+    def add(self, tokens: float, now_s: float) -> None:
+        """So many more are known."""
+        self._forget(now_s)
+        self._known.append((now_s, tokens))
+        self._tokens += tokens
+
+    def wait_s(self, most: float, now_s: float) -> float:
+        """Seconds until fewer than so many were used within a second."""
+        self._forget(now_s)
+        left, wait_s = self._tokens, 0.0
+        for at_s, tokens in self._known:
+            if left < most:
+                break
+            left, wait_s = left - tokens, at_s + _KEPT_S - now_s
+        return wait_s
+
+    def _forget(self, now_s: float) -> None:
+        while self._known and self._known[0][0] <= now_s - _KEPT_S:
+            self._tokens -= self._known.popleft()[1]
+
+
 class Recent:
     """Sixty sums of one second each."""
 

@@ -52,13 +52,15 @@ def _measure(folder: Path, base_url: str, *, kill: bool) -> dict[str, object]:
     for run in runs:
         run.kill()
         run.wait()
-    time.sleep(1)
+    records = [next(path.parent.glob("runs/*/run.json")) for path in files]
+    learned = [json.loads(path.read_text())["endpoints"][0]["learned"] for path in records]
     rows = [_times(path) for path in files]
     after = [sum(killed_s + _BACK_S <= at_s < ended_s for at_s, _ in one) for one in rows]
     served = [sum(begun_s <= at_s < ended_s and ok for at_s, ok in one) for one in rows]
     refused = sum(begun_s <= at_s < ended_s and not ok for one in rows for at_s, ok in one)
     return {
         "served": served,
+        "learned": [found.get("requests_per_minute") for found in learned],
         "share_of_limit": sum(served) / (_PER_MINUTE / 60 * (ended_s - begun_s)),
         "refused_share": refused / (sum(served) + refused),
         "least_share": min(served) * _RUNS / sum(served),

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-TURN_S = 0.5
+TURN_S = 1.0
 _FAR_S = 0.001
-_LATE_SHARE = 0.25  # of the distance between two starts
+_LATE_SHARE = 0.5  # of the distance between two starts
 _LATE_S = 0.004
 
 
