@@ -16,6 +16,8 @@ TOKEN_SLACKS = (SLACKS[0], 0.015, 0.025)
 """The same for tokens, of which the last second is counted after a first refusal."""
 _AMONG = 2
 """Requests between two refusals, at least, if they are due to milliseconds."""
+_RARE_S = 10.0
+"""With the widest distance, refusals so far apart are put up with."""
 _SLACK_FOR_S = 180.0
 _FIRST_HOLD_S = 10.0
 _LONGEST_HOLD_S = 100.0
@@ -86,9 +88,11 @@ class Rate:
         self.per_s = self._handed_on or stated_per_s
         """In force now; None lets everything through."""
         self.was_refused = False
+        self.tightened = False
+        """The service has refused what was no more than the stated number."""
         self._slack = 0
         self._since_s: float | None = 0.0 if self._handed_on else None
-        self._refused_at_s = -math.inf
+        self._refused_at_s = self._lowered_at_s = -math.inf
         self._passed = 0.0
         self._paused_s = 0.0
         self._hold_s = _LONGEST_HOLD_S if self._handed_on else _FIRST_HOLD_S
@@ -103,11 +107,6 @@ class Rate:
     def slack(self) -> float:
         """Share by which starts are further apart than the rate asks for."""
         return self._slacks[self._slack]
-
-    @property
-    def tightened(self) -> bool:
-        """The service was found to count more finely than by whole seconds' worth."""
-        return self._slack > 0
 
     @property
     def learned_per_s(self) -> float | None:
@@ -133,7 +132,7 @@ class Rate:
 
     def settling(self, now_s: float, lag_s: float) -> bool:
         """Whether what is under way is still more than the rate in force lets start."""
-        return now_s - self._refused_at_s < lag_s
+        return now_s - self._lowered_at_s < lag_s
 
     def accepted(self, units: float) -> None:
         """Units were sent and not refused; a later correction may be negative."""
@@ -208,11 +207,13 @@ class Rate:
             passed: requests that were let through since the last refusal.
         """
         stated = self.per_s is not None and self.per_s == self.stated_per_s
-        if not (self._adaptive and stated and self._slack + 1 < len(self._slacks)):
+        if not (self._adaptive and stated) or (self._slack and passed < _AMONG):
             return False
-        if self._slack and passed < _AMONG:
+        widest = self._slack + 1 == len(self._slacks)
+        if widest and now_s - self._refused_at_s < _RARE_S:
             return False
-        self._slack += 1
+        self._slack += not widest
+        self.tightened = True
         self._refused_at_s = now_s
         return True
 
@@ -233,7 +234,8 @@ class Rate:
             self.per_s *= share
         grew = self.was_refused and quiet_s > self._hold_s
         self._hold_s = min(2 * self._hold_s, _LONGEST_HOLD_S) if grew else self._hold_s
-        self._refused_at_s, self._slack, self.was_refused = now_s, 0, True
+        self._refused_at_s = self._lowered_at_s = now_s
+        self._slack, self.was_refused = 0, True
 
     def _left_of(
         self, per_s: float, measured_per_s: float | None, lately: Lately, quiet_s: float

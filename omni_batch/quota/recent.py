@@ -4,6 +4,7 @@ from collections import deque
 
 _SECONDS = 60
 _LATELY_S = 10
+_A_SECOND_S = 1.02  # and the way there
 _KEPT_S = 1.1  # a second, and what distance is kept from its edge
 _SMOOTHING = 1 / 16
 
@@ -28,11 +29,11 @@ class LastSecond:
         for at_s, tokens in self._known:
             if left < most:
                 break
-            left, wait_s = left - tokens, at_s + _KEPT_S - now_s
+            left, wait_s = left - tokens, at_s + _A_SECOND_S - now_s
         return wait_s
 
     def _forget(self, now_s: float) -> None:
-        while self._known and self._known[0][0] <= now_s - _KEPT_S:
+        while self._known and self._known[0][0] <= now_s - _A_SECOND_S:
             self._tokens -= self._known.popleft()[1]
 
 
