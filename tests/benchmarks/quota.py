@@ -124,7 +124,7 @@ def _span(figures: Figures, low: str, high: str) -> str:
 
 
 def _beside(figures: Figures) -> str:
-    shown = {name for name, _, _ in _STANDARD} | {"ratio_to_mean_latency", "sent"}
+    shown = {name for name, _, _ in _STANDARD} | {"sent"}
     return ", ".join(
         f"{name} {value:.3g}"
         for name, value in figures.items()

@@ -16,6 +16,7 @@ from tests.benchmarks.quota_figures import (
     Figures,
     figures,
     ideal_starts_s,
+    most_within,
     outage_figures,
 )
 from tests.benchmarks.quota_service import Service
@@ -142,6 +143,8 @@ def figures_of(case: Case, items: list[Item], diary: Diary) -> Figures:
     lost_s = diary.faults / per_s + terms.others_share * _length_s(terms.others_s)
     lost_s += _length_s(terms.outage_s)
     found = figures(items, terms, diary, block=case.block, lost_s=lost_s)
+    if stated := case.stated.requests_per_minute:
+        found["busiest_minute"] = most_within(60.0, diary.sent_s) / stated
     if terms.outage_s:
         found |= outage_figures(diary, terms.outage_s, per_s)
     if terms.cut:
@@ -227,6 +230,11 @@ def _strict_tokens(window: str) -> Case:
     )
 
 
+def _explored(case: Case) -> Case:
+    stated = case.stated.model_copy(update={"explore": True})
+    return dataclasses.replace(case, stated=stated)
+
+
 def _again(before: Case) -> Case:
     name = before.name.replace("double", "next-run")
     return dataclasses.replace(
@@ -276,8 +284,8 @@ def _cases() -> list[Case]:
             for window in windows
         ),
         *map(_strict_tokens, ("sliding-second", "whole-second", "bucket")),
-        *_wrong("half", 0.5, 1200, _IN_THE_END),
-        *_wrong("half", 0.5, 12_000, _FOUND_OUT),
+        *_wrong("ceiling", 0.5, 1200, {"busiest_minute": 1.0, "refused": 0, "failed": 0}),
+        *map(_explored, _wrong("half", 0.5, 12_000, _FOUND_OUT)),
         *double,
         *_wrong("double", 2.0, 12_000, _FOUND_OUT),
         *_wrong("unknown", None, 1200, _IN_THE_END),
