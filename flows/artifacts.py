@@ -95,6 +95,7 @@ def progress_text(record: RunRecord) -> str:
         f"{markdown_text(record.run_id)}: {', '.join(filter(None, facts))}",
         *map(_endpoint, record.endpoints),
         phrases.bill(record),
+        phrases.in_doubt(counts),
         f"{counts.failed:,} failed: {markdown_text(phrases.failures(counts))}"
         if counts.failed
         else "",

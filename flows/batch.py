@@ -12,6 +12,7 @@ been done is in the run directory alone; Prefect's states, caches and retries de
 import argparse
 import asyncio
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from uuid import UUID
@@ -24,20 +25,22 @@ from prefect.context import FlowRunContext, TagsContext
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
+from omni_batch import interrupts
 from omni_batch.config import load_config
 from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError, OmniBatchError
+from omni_batch.planning.consent import accept, check_run
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.planning.prepare import prepare_run
+from omni_batch.planning.prepare import asks_the_same, dropped_unless_begun, prepare_run
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
-from .artifacts import publish_summary
+from .entry import is_left_open, run_to_its_end
 from .secrets import load_keys
 from .watch import FlowRunWatch
 
@@ -51,7 +54,10 @@ def _run_name() -> str:
 
 @flow(name="omni-batch", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
 async def batch(
-    config: str | None = None, run_dir: str | None = None, overrides: list[str] | None = None
+    config: str | None = None,
+    run_dir: str | None = None,
+    overrides: list[str] | None = None,
+    trust: bool = False,
 ) -> State[None]:
     """Rows of media in; text, speech and token counts out.
 
@@ -60,17 +66,21 @@ async def batch(
         run_dir: a prepared or interrupted run, instead of `config`.
         overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
             stores parameters in clear text.
+        trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
     watch, worked = FlowRunWatch(_watched_id()), _WORKED.get()
     try:
-        directory = RunDir(Path(run_dir)) if run_dir else _own_directory(config, overrides or [])
+        if run_dir:
+            directory = _given_directory(run_dir, trust=trust)
+        else:
+            directory = _own_directory(config, overrides or [])
         await load_keys(directory)
         record = await execute(directory, _run_shard, background=watch.follow)
     except Exception as exc:
         if worked is not None:
             worked.set_exception(exc)
         raise
-    await watch.ask(publish_summary(directory))
+    await watch.show_the_end(directory, record)
     if worked is not None:
         worked.set_result(watch)
     return _state(record, cancelled=watch.cancelled)
@@ -90,12 +100,21 @@ async def shard(run_dir: str, shard_number: int) -> None:
     get_run_logger().info("shard %d of %s ended; %s", shard_number, run_dir, so_far)
 
 
-async def run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch] | None" = None) -> None:
-    """Work on a prepared or interrupted run as a tagged flow run.
+def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
+    """Work on a prepared or interrupted run as a tagged flow run, from a program without a loop.
 
     Args:
-        worked: told how the work ended, before Prefect takes it down.
+        say: told what is being waited for.
+
+    Raises:
+        ConfigError: Prefect's API can't be reached, or no temporary server starts.
+        KeyboardInterrupt: it was asked to stop before the run began.
+        OmniBatchError: as `execute`.
     """
+    run_to_its_end(_run_flow, directory, say)
+
+
+async def _run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch]") -> None:
     _WORKED.set(worked)
     with tags("omni-batch"):
         await batch(run_dir=str(directory.root), return_state=True)
@@ -107,6 +126,14 @@ async def _run_shard(run: Run, shard_number: int) -> None:
         await shard(str(run.directory.root), shard_number)
 
 
+def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
+    directory = RunDir(Path(run_dir))
+    if trust:
+        accept(directory)
+    check_run(directory)  # before any key is read
+    return directory
+
+
 def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
     """A new run directory; the one that this flow run has made already where it is retried."""
     context = FlowRunContext.get()
@@ -116,6 +143,9 @@ def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
         return prepare_run(plan)
     for directory, record in list_runs(Path(plan.config.output)) if flow_run.run_count > 1 else ():
         if record.flow_run_id == str(flow_run.id):
+            if asks_the_same(record, plan):  # a machine without our secret may go on with it
+                accept(directory)
+            check_run(directory)
             if record.state == "finished":
                 reopen_failed(directory)
             return directory
@@ -154,12 +184,25 @@ def main() -> int:
     parser.add_argument("config", help="YAML file, see configs/reference.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="overrides")
     arguments = parser.parse_args()
+    interrupts.unwind()
     try:
-        directory = prepare_run(_plan(arguments.config, arguments.overrides))
+        code = _run_new(arguments.config, arguments.overrides)
     except OmniBatchError as exc:
         print(f"Error: {exc}", file=sys.stderr)
-        return 2
-    asyncio.run(run_flow(directory))
+        code = 2
+    except KeyboardInterrupt:
+        code = interrupts.INTERRUPTED
+    interrupts.end_at_once(code)
+    sys.stdout.flush()
+    if is_left_open() or code == interrupts.INTERRUPTED:
+        interrupts.leave(code)
+    return code
+
+
+def _run_new(config: str, overrides: list[str]) -> int:
+    directory = prepare_run(_plan(config, overrides))
+    with dropped_unless_begun(directory):
+        run_with_prefect(directory, lambda text: print(text, file=sys.stderr))
     print(directory.root)
     return read_record(directory.record).exit_code
 

@@ -3,22 +3,28 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ExternalSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from omni_batch.errors import ConfigError
 from omni_batch.providers.environment import check_proxies
 from omni_batch.store import RunDir
 from omni_batch.store.lock import Taken, locked
+from omni_batch.store.record import read_record
 from omni_batch.text import redacted
 
-from .batch import run_flow
+from . import server
+from .secrets import key_variables
 from .watch import FlowRunWatch
 
+Worked: TypeAlias = "asyncio.Future[FlowRunWatch]"
+"""Told how the work ended, before Prefect takes it down."""
+Work = Callable[[RunDir, Worked], Coroutine[Any, Any, None]]
 log = logging.getLogger("omni_batch")
 
 _FIRST_START = (
@@ -31,26 +37,29 @@ _HELLO_S = 10.0
 _PATIENCE_S = 10.0
 """For the last words to a server, once the work is done: by default Prefect tries for minutes."""
 _NO_PATIENCE_S = 1.0
+_LAST_S = 0.4
+"""For a temporary server that has had its last words."""
 _left_open: list[asyncio.Runner] = []
 
 
-def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
-    """Work on a prepared or interrupted run as a flow run.
-
-    Args:
-        say: told what is being waited for.
-
-    Raises:
-        ConfigError: Prefect's API can't be reached, or no temporary server starts.
-        OmniBatchError: as `execute`.
-    """
+def run_to_its_end(work: Work, directory: RunDir, say: Callable[[str], None]) -> None:
+    """Do some work on a run as a flow run, see `batch.run_with_prefect`."""
     check_proxies()
     say(_waiting_for())
+    server.withhold(key_variables(directory))
     _reach_api()
     logging.raiseExceptions = False  # Prefect tells of lost log lines on stderr, in the display
     runner = asyncio.Runner()
+    worked: Worked = runner.get_loop().create_future()
+    before = read_record(directory.record)
     try:
-        whole = runner.run(_work(directory))
+        whole = runner.run(_do(work(directory, worked), worked))
+    except (KeyboardInterrupt, ExternalSignal):
+        _left_open.append(runner)
+        record = read_record(directory.record)
+        if record == before or record.state == "running":
+            raise KeyboardInterrupt from None
+        whole = False  # the run has ended already, and its page is not waited for
     except BaseException:
         _left_open.append(runner)
         raise
@@ -58,10 +67,7 @@ def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
         runner.close()
     else:
         _left_open.append(runner)
-        if not PREFECT_API_URL.value():
-            from prefect.server.api.server import SubprocessASGIServer  # takes its time
-
-            SubprocessASGIServer().stop()
+        server.end(_LAST_S)
 
 
 def is_left_open() -> bool:
@@ -69,17 +75,19 @@ def is_left_open() -> bool:
     return bool(_left_open)
 
 
-async def _work(directory: RunDir) -> bool:
+async def _do(work: Coroutine[Any, Any, None], worked: Worked) -> bool:
     """True once Prefect has taken down all; False if it does not when the work is done."""
-    worked: asyncio.Future[FlowRunWatch] = asyncio.get_running_loop().create_future()
-    flow = asyncio.ensure_future(run_flow(directory, worked))
+    flow = asyncio.ensure_future(work)
     both: set[asyncio.Future[Any]] = {flow, worked}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if not worked.done():
         await flow
         raise ConfigError("Prefect did not start the flow run; add --no-prefect to do without it")
     watch = worked.result()
-    await asyncio.wait({flow}, timeout=_PATIENCE_S if watch.answers else _NO_PATIENCE_S)
+    patience_s = watch.patience_s(_PATIENCE_S if watch.answers else _NO_PATIENCE_S)
+    await asyncio.wait({flow}, timeout=patience_s)
+    if watch.is_hurried:
+        return False
     if watch.answers and not flow.done():
         log.warning("Prefect's API does not take the end of the flow run; its page is incomplete")
     return flow.done()
@@ -100,7 +108,7 @@ def _refusal(exc: Exception) -> str:
             f"Prefect's API at {redacted(url)} can't be reached: start it, unset PREFECT_API_URL, "
             "or add --no-prefect"
         )
-    reason = str(exc).partition("\n")[0]
+    reason = server.last_words() or str(exc).partition("\n")[0]
     return (
         f"no temporary Prefect server could be started ({reason}): start one with `prefect server "
         "start` and set PREFECT_API_URL, or add --no-prefect"

@@ -1,15 +1,21 @@
 """Keys out of Prefect Secret blocks, into this process's own environment and nowhere else."""
 
 import os
+from collections.abc import Iterator
 from typing import cast
 
 from prefect.blocks.system import Secret
 
 from omni_batch.config import parse_config
 from omni_batch.errors import ConfigError
-from omni_batch.providers.profiles import resolve_profile
+from omni_batch.providers.profiles import Profile, resolve_profile
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
+
+
+def key_variables(directory: RunDir) -> list[str]:
+    """The names of the variables that hold the keys of a run's endpoints."""
+    return [name for name in (profile.api_key_env for profile in _profiles(directory)) if name]
 
 
 async def load_keys(directory: RunDir) -> None:
@@ -18,11 +24,15 @@ async def load_keys(directory: RunDir) -> None:
     Raises:
         ConfigError: a block does not exist, or holds no text.
     """
-    config = parse_config(read_record(directory.record).config)
-    for profile in map(resolve_profile, config.all_endpoints):
+    for profile in _profiles(directory):
         variable, block = profile.api_key_env, profile.api_key_block
         if variable and block and not os.environ.get(variable):
             os.environ[variable] = await _read(block)
+
+
+def _profiles(directory: RunDir) -> Iterator[Profile]:
+    config = parse_config(read_record(directory.record).config)
+    return map(resolve_profile, config.all_endpoints)
 
 
 async def _read(block: str) -> str:

@@ -17,8 +17,9 @@ from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.run import Run
 from omni_batch.engine.supervise import interrupt
 from omni_batch.planning.check import CheckReport, check_manifest
+from omni_batch.planning.consent import check_run
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.planning.prepare import change_run, prepare_run
+from omni_batch.planning.prepare import change_run, dropped_unless_begun, prepare_run
 from omni_batch.progress.current import current_record, current_runs
 from omni_batch.requests.python_rows import Rows, write_rows
 from omni_batch.store import RunDir, RunRecord
@@ -79,56 +80,74 @@ class RunHandle:
             frame: pandas.DataFrame = database.ask(query).read_pandas()
         return frame
 
-    def resume(self, overrides: Overrides | None = None) -> "RunHandle":
+    def resume(self, overrides: Overrides | None = None, *, trust: bool = False) -> "RunHandle":
         """Finish the run if it was interrupted or stopped; items with a result are not sent again.
 
         Args:
             overrides: `budget`, `quota`, `retry`, `reuse`, `durability` and `shutdown_grace_s`
                 may change.
+            trust: consent to a run that somebody else prepared, with all that it asks for.
 
         Raises:
             ConfigError: it is finished, another process works on it, or a key is wrong.
+            UntrustedRun: somebody else prepared it; the message says what it asks for.
         """
-        change_run(self._directory, _pairs(overrides))
+        change_run(self._directory, _pairs(overrides), trust=trust)
         _execute(self._directory)
         return self
 
-    def retry(self, *kinds: str, overrides: Overrides | None = None) -> "RunHandle":
+    def retry(
+        self, *kinds: str, overrides: Overrides | None = None, trust: bool = False
+    ) -> "RunHandle":
         """Retry failed items of the finished run in place; where none failed, nothing is sent.
 
         Args:
             kinds: only items with one of these values of `error_kind`; none stands for all.
-            overrides: as for `resume`.
+            overrides, trust: as for `resume`.
 
         Raises:
             ConfigError: it is not finished, another process works on it, or a kind or key is wrong.
+            UntrustedRun: as for `resume`.
         """
-        if reopen_failed(self._directory, kinds, _pairs(overrides)):
+        if reopen_failed(self._directory, kinds, _pairs(overrides), trust=trust):
             _execute(self._directory)
         return self
 
-    def export(self, to: "Format", dest: str | Path, *, failed_too: bool = False) -> "ExportCounts":
+    def export(
+        self, to: "Format", dest: str | Path, *, failed_too: bool = False, trust: bool = False
+    ) -> "ExportCounts":
         """Write the results so far as a dataset: `hf`, `webdataset`, `jsonl` or `csv`.
 
         Args:
             dest: a new folder, or file; it appears only when it is complete.
             failed_too: also failed items, which `hf` and `webdataset` leave out.
+            trust: consent, this time, to a run that somebody else prepared.
 
         Returns:
             How many items were written, and which media could not be embedded.
 
         Raises:
             ConfigError: `dest` exists.
+            UntrustedRun: somebody else prepared it; the message says which files it asks for.
             StorageError: a table can't be read, or `dest` can't be written.
         """
         from omni_batch.analytics.export.write import ExportOptions, export_run
 
+        check_run(self._directory, trust=trust)
         return export_run(self._directory, to, Path(dest), ExportOptions(failed_too))
 
-    def report(self) -> Path:
-        """Write report.html into the run directory, and return its path."""
+    def report(self, *, trust: bool = False) -> Path:
+        """Write report.html into the run directory, and return its path.
+
+        Args:
+            trust: as for `export`.
+
+        Raises:
+            UntrustedRun: as for `export`.
+        """
         from omni_batch.analytics.report import write_report
 
+        check_run(self._directory, trust=trust)
         page, _ = write_report(self._directory)
         return page
 
@@ -159,7 +178,8 @@ def run(
         ConfigError, ManifestError: rejected; nothing was sent, no run directory is left.
     """
     directory = prepare_run(_plan(config, rows, overrides), run_id)
-    _execute(directory)
+    with dropped_unless_begun(directory):
+        _execute(directory)
     return RunHandle(directory.root)
 
 
@@ -172,7 +192,8 @@ async def run_batch(
 ) -> RunHandle:
     """The same as `run`, in the event loop of the caller."""
     directory = prepare_run(_plan(config, rows, overrides), run_id)
-    await execute(directory)
+    with dropped_unless_begun(directory):
+        await execute(directory)
     return RunHandle(directory.root)
 
 

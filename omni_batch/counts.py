@@ -36,9 +36,15 @@ class Counts(msgspec.Struct, frozen=True):
     cost: Money = {}
     """By the bill; empty where no price is known."""
     estimated_tokens: int = 0
-    """Of attempts that were cut before their usage came."""
+    """Of attempts without a bill: cut before their usage came, or in doubt."""
     estimated_cost: Money = {}
     """The same as money; not in `cost`."""
+    in_doubt: int = 0
+    """Requests that were sent and whose process died before they ended."""
+    in_doubt_tokens: int = 0
+    """At most for these; part of `estimated_tokens`."""
+    in_doubt_cost: Money = {}
+    """The same as money; part of `estimated_cost`."""
     elapsed_s: float = 0.0
     """Working time of all processes that worked on the run."""
     failures: dict[str, int] = {}
@@ -51,8 +57,20 @@ class Counts(msgspec.Struct, frozen=True):
 
     @property
     def spent(self) -> Money:
-        """Money, with what cut attempts may have cost."""
+        """Money, with what attempts without a bill may have cost."""
         return add_money(self.cost, self.estimated_cost)
+
+    @property
+    def unbilled_tokens(self) -> int:
+        """By estimate, of attempts that ended without a bill."""
+        return self.estimated_tokens - self.in_doubt_tokens
+
+    @property
+    def unbilled_cost(self) -> Money:
+        """The same as money."""
+        less = {currency: -amount for currency, amount in self.in_doubt_cost.items()}
+        rest = add_money(self.estimated_cost, less)
+        return {currency: left for currency, left in rest.items() if left > _NOISE}
 
     def __add__(self, more: "Counts") -> "Counts":
         failures = self.failures
@@ -63,11 +81,13 @@ class Counts(msgspec.Struct, frozen=True):
             **sums,
             cost=add_money(self.cost, more.cost),
             estimated_cost=add_money(self.estimated_cost, more.estimated_cost),
+            in_doubt_cost=add_money(self.in_doubt_cost, more.in_doubt_cost),
             failures=failures,
         )
 
 
-_APART = ("cost", "estimated_cost", "failures")
+_NOISE = 1e-9  # sums of fractions leave a rest
+_APART = ("cost", "estimated_cost", "in_doubt_cost", "failures")
 _SUMS = tuple(name for name in Counts.__struct_fields__ if name not in _APART)
 
 
@@ -88,4 +108,4 @@ class Projection(msgspec.Struct, frozen=True):
     left_s: float | None = None
     """Until the run ends."""
     cost: Money = {}
-    """Of the whole run, with what cut attempts may cost."""
+    """Of the whole run, with what attempts without a bill may cost."""

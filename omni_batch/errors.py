@@ -20,6 +20,7 @@ OmniBatchError
 │   └── UnsupportedReply     it came in a form that isn't understood, and would again
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
+├── AnnotationError        the answer is whole, but not what `annotation` asks for
 ├── ItemTimeout            the item's attempts took too long together
 ├── BudgetReached          the run has spent what it may
 ├── NothingBought          the answers so far are all of no use
@@ -59,6 +60,10 @@ class OmniBatchError(Exception):
 
 class ConfigError(OmniBatchError):
     """The configuration can't be used. Raised before anything is sent."""
+
+
+class UntrustedRun(ConfigError):
+    """A run directory that somebody else made asks for keys and files. Nothing was sent."""
 
 
 class ManifestError(OmniBatchError):
@@ -272,6 +277,15 @@ class SpeechMissing(OmniBatchError):
     )
 
 
+class AnnotationError(OmniBatchError):
+    """The answer is whole, but the schema does not accept it. Its text is kept."""
+
+    remedy = (
+        "The answer is not what the schema asks for, also when it was asked again. Look at `text`: "
+        "change the schema and use `omni-batch reparse`, or the prompt and `omni-batch retry`."
+    )
+
+
 class BudgetReached(OmniBatchError):
     """A limit of `budget` is reached. Requests in flight may end."""
 
@@ -327,6 +341,7 @@ class StorageError(OmniBatchError):
 
 
 _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
+_NO_ITEMS |= {"untrusted_run"}
 
 
 def item_kinds() -> set[str]:

@@ -297,6 +297,20 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it goes out: what is known of it where nothing is ever heard of its end."""
+
+    number: int
+    """As of `Attempt`."""
+    started_at: datetime
+    endpoint: str
+    most_tokens: int
+    """Prompt and the longest answer that has to be expected."""
+    most_cost: Cost | None
+    """The same as money."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a successful attempt yields."""
 
@@ -308,7 +322,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one item: an answer or an error, and never both."""
+    """What became of one item.
+
+    An answer that breaks the schema of `annotation` is there beside its error; else it is one.
+    """
 
     item: Item
     started_at: datetime
@@ -328,9 +345,11 @@ class Result:
     reused_from: str | None = None
     """The run that paid for the answer, where it was not this one."""
     fingerprint: str | None = None
+    annotation: Any = None
+    """The typed answer as plain JSON values."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
     def succeeded(self) -> bool:
-        """True when there is an answer."""
-        return self.answer is not None
+        """True when there is an answer, of the kind that was asked for."""
+        return self.answer is not None and self.error is None

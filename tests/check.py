@@ -27,6 +27,7 @@ SLOW = (
     "tests/providers/test_upload.py",
     "tests/requests/test_hostile_manifest.py",
     "tests/simulator",
+    "tests/soak",  # processes
     "tests/stream/test_hostile_streams.py",
     "tests/test_api.py",  # notebooks that are interrupted
     "tests/test_one_story.py",

@@ -28,8 +28,8 @@ os.environ["PYTHONPATH"] = str(
     ROOT
 )  # processes that tests start run this checkout, from any folder
 
-# The quota is shared through the user's state folder: each process of tests has one of its own.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
+"""Whoever runs the tests keeps their own state; the processes that tests start share this one."""
 
 MakeConfig = Callable[..., Config]
 

@@ -16,9 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "endpoint_status", "_version"),
+    ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
     ("errors",),
-    ("config", "types", "package_files"),
+    ("config", "types", "package_files", "annotation"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
     ("providers", "analytics"),
@@ -54,7 +54,8 @@ PURE = (
     "requests.manifest.unread",
     "requests.messages",
     "requests.placeholders",
-    "requests.template",
+    "requests.prompt.language",
+    "requests.prompt.spelling",
     "requests.build",
     "requests.request_options",
     "requests.fingerprint",
@@ -83,14 +84,14 @@ OUTSIDE = (
 """What pure modules never import."""
 HOMES = {
     "prefect": ("flows",),
-    "tenacity": ("engine.retry",),
+    "tenacity": ("engine.sending.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
     "filelock": ("store.lock",),
     "yaml": ("config.yaml_values",),
-    "jinja2": ("requests.template", "analytics.report.page"),
+    "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),
     "typer": ("cli",),
     "rich": ("cli",),

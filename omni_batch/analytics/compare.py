@@ -1,17 +1,19 @@
 """Two runs over the same items: what changed between them. DuckDB joins, nothing is held."""
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import msgspec
 
+from omni_batch.analytics.agreement import Agreement, Comparer
 from omni_batch.analytics.sql import ITEM_WAITS, RunDatabase
+from omni_batch.annotation.shape import read_shape
 from omni_batch.counts import Counts
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import check_numbers
 
 # Distinct words that one text only has, as a share of all distinct words of both.
 _CHANGE = """
@@ -67,18 +69,15 @@ _STATUS = """
     where a.status <> b.status order by a.row_number limit {limit}
 """
 _ANNOTATIONS = """
-    select a.annotation as left_json, b.annotation as right_json
+    select to_json(a.annotation)::varchar as left_json, to_json(b.annotation)::varchar as right_json
     from a_results a join b_results b using (item_id)
     where a.annotation is not null and b.annotation is not null
 """
 
-_MOST_VALUES, _MOST_FIELDS = 20, 200
 _MOST_WORDS = 1000  # the comparison of two texts takes time by the square of it
 # Chinese, Japanese and Korean write no spaces between words: there each character is one.
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])\w)+|\s+|[^\w\s]")
-
-Pairs = Counter[tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +87,6 @@ class Segment:
     kind: Literal["same", "left", "right"]
     """In both texts, or in one of them only."""
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Of both runs on one field of `annotation`."""
-
-    field: str
-    items: int
-    """In which both sides have the field."""
-    agreed: int
-    kappa: float | None
-    """1 is full agreement, 0 what chance gives; None where both sides know one value only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +169,8 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
     """
     with RunDatabase() as database:
         records = *database.add([left], "a_"), *database.add([right], "b_")
+        for directory, record in zip((left, right), records, strict=True):
+            check_numbers(directory, record)
 
         def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
             return database.rows(query.format(limit=limit, **values))
@@ -195,7 +184,7 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
             only_right_items=[row["item_id"] for row in ask(_ONLY, here="b", there="a")],
             status_changes=[StatusChange(**row) for row in ask(_STATUS)],
             text_changes=[_text_change(row) for row in ask(_CHANGE, words=_WORDS)],
-            agreement=_agreement(ask(_ANNOTATIONS)),
+            agreement=_agreement(ask(_ANNOTATIONS), records),
         )
 
 
@@ -219,84 +208,14 @@ def _text_change(row: dict[str, Any]) -> TextChange:
     return TextChange(**row, segments=word_diff(row["left_text"], row["right_text"]))
 
 
-def _agreement(rows: Iterator[dict[str, Any]]) -> list[Agreement]:
-    counter = AgreementCounter()
+def _agreement(rows: Iterator[dict[str, Any]], records: Sequence[RunRecord]) -> list[Agreement]:
+    schemas = [record.annotation_schema for record in records]
+    if None in schemas:
+        return []
+    comparer = Comparer(*(read_shape(schema) for schema in schemas))
     for row in rows:
-        counter.add(_object(row["left_json"]), _object(row["right_json"]))
-    return counter.agreements()
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Without members where it is not an object."""
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {}
-
-
-# --- agreement of annotations ---
-
-
-def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
-    """Agreement beyond chance (Cohen 1960), from how often each pair of values was given."""
-    total = sum(pairs.values())
-    left, right = Counter[Any](), Counter[Any]()
-    for (a, b), count in pairs.items():
-        left[a] += count
-        right[b] += count
-    observed = _agreed(pairs) / total
-    expected = sum(left[value] * right[value] for value in left) / total**2
-    return None if expected == 1 else (observed - expected) / (1 - expected)
-
-
-@dataclass(slots=True)
-class AgreementCounter:
-    """Takes pairs of JSON objects; holds counts of values, never rows.
-
-    A field counts where its values are texts, whole numbers or booleans, at most 20 different ones
-    on both sides together, and each was given twice or more on average.
-    """
-
-    _pairs: dict[str, Pairs] = field(default_factory=dict)
-    _dropped: set[str] = field(default_factory=set)
-
-    def add(self, left: Mapping[str, Any], right: Mapping[str, Any]) -> None:
-        """Take the annotations of one item."""
-        for name in left.keys() & right.keys() - self._dropped:
-            values = _labelled(left[name]), _labelled(right[name])
-            if None in values or (name not in self._pairs and len(self._pairs) >= _MOST_FIELDS):
-                self._drop(name)
-                continue
-            pairs = self._pairs.setdefault(name, Counter())
-            pairs[values] += 1
-            if len(_values(pairs)) > _MOST_VALUES:
-                self._drop(name)
-
-    def agreements(self) -> list[Agreement]:
-        """Of all fields that count, by name."""
-        return [
-            Agreement(name, pairs.total(), _agreed(pairs), cohens_kappa(pairs))
-            for name, pairs in sorted(self._pairs.items())
-            if len(_values(pairs)) <= pairs.total()
-        ]
-
-    def _drop(self, name: str) -> None:
-        self._pairs.pop(name, None)
-        if len(self._dropped) < _MOST_FIELDS:
-            self._dropped.add(name)
-
-
-def _agreed(pairs: Mapping[tuple[Any, Any], int]) -> int:
-    return sum(count for (a, b), count in pairs.items() if a == b)
-
-
-def _labelled(value: Any) -> tuple[str, Any] | None:
-    """The value with its type, as True and 1 are equal in Python and not in JSON."""
-    return (type(value).__name__, value) if isinstance(value, str | int) else None
-
-
-def _values(pairs: Pairs) -> set[Any]:
-    return {value for pair in pairs for value in pair}
+        comparer.add(*map(msgspec.json.decode, (row["left_json"], row["right_json"])))
+    return comparer.agreements()
 
 
 # --- words ---

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
 from omni_batch.errors import ConfigError
 from omni_batch.requests.media import MediaLoader
-from omni_batch.store.columns import RESULT_COLUMNS, schema
+from omni_batch.store.columns import result_columns, schema
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -48,10 +48,11 @@ def read_results(run_dir: str | Path) -> "pandas.DataFrame":
 
 def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Table:
     """The same as an Arrow table, whole or some columns of it."""
-    names = columns or [column.name for column in RESULT_COLUMNS]
-    shards = read_record(directory.record).shards
-    parts = [results.select(names) for results, _ in read_tables(directory, shards)]
-    return pa.concat_tables([schema(RESULT_COLUMNS).empty_table().select(names), *parts])
+    record = read_record(directory.record)
+    whole = schema(result_columns(record.annotation_schema))
+    names = columns or whole.names
+    parts = [results.select(names) for results, _ in read_tables(directory, record.shards)]
+    return pa.concat_tables([whole.empty_table().select(names), *parts])
 
 
 def input_files(

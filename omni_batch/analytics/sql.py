@@ -5,11 +5,13 @@ statement can read or write anything besides, whatever it says.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -20,12 +22,14 @@ import pyarrow.parquet
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, schema
+from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import refuse_special, storage_errors
-from omni_batch.store.read import list_runs, written_shards
+from omni_batch.store.read import Shard, list_runs, written_shards
 
+T = TypeVar("T")
 BATCH_ROWS = 2048
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
+_ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 # fmt: off
@@ -50,8 +54,11 @@ RUN_COLUMNS = pa.schema([
         ("audio_s", _REAL, "speech in seconds, without that of reused answers"),
         ("cost", _REAL, "money for these tokens; null without a price and with several currencies"),
         ("currency", _TEXT, "of both costs: ISO 4217; null with several"),
-        ("estimated_tokens", _WHOLE, "of requests that were cut before their usage came"),
+        ("estimated_tokens", _WHOLE, "of requests without a bill: cut before it came, or in doubt"),
         ("estimated_cost", _REAL, "money for these; not in cost"),
+        ("in_doubt", _WHOLE, "requests whose process died before they ended"),
+        ("in_doubt_tokens", _WHOLE, "at most for these; part of estimated_tokens"),
+        ("in_doubt_cost", _REAL, "at most for these; part of estimated_cost"),
         ("elapsed_s", _REAL, "working time of all its processes in seconds"),
         ("created_at", _TIME, "when it was prepared (UTC)"),
         ("finished_at", _TIME, "when it ended (UTC)"),
@@ -130,6 +137,7 @@ class RunDatabase(ExitStack):
             "python_enable_replacements": False,
         }
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
+        self._worker = self.enter_context(ThreadPoolExecutor(1, "omni-batch-sql"))
         self._connection.execute("set TimeZone = 'UTC'")
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
@@ -148,23 +156,48 @@ class RunDatabase(ExitStack):
         """
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
-        shards = [shard for run, record in pairs for shard in written_shards(run, record.shards)]
-        self._view(f"{prefix}results", [shard.results for shard in shards], schema(RESULT_COLUMNS))
-        attempts = [shard.attempts for shard in shards]
-        self._view(f"{prefix}attempts", attempts, schema(ATTEMPT_COLUMNS))
+        written = [(record, list(written_shards(run, record))) for run, record in pairs]
+        self._results(f"{prefix}results", written)
+        attempts = [shard.attempts for _, shards in written for shard in shards]
+        self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), [("*", attempts)])
         rows = [_run_row(run, record) for run, record in pairs]
         table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
-        self._view(f"{prefix}runs", [table], RUN_COLUMNS)
+        self._view(f"{prefix}runs", RUN_COLUMNS, [("*", [table])])
         items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
         self._union(f"{prefix}items", items)
         return records
 
-    def _view(self, name: str, tables: list[Path | pa.Table], columns: pa.Schema) -> None:
-        parts = [table for table in tables if isinstance(table, Path)]
-        journaled = [table for table in tables if not isinstance(table, Path)]
-        sources = [_dataset(parts)] if parts else []
-        sources.append(pa.concat_tables([columns.empty_table(), *journaled]))
-        self._union(name, [("*", source) for source in sources])
+    def rows_written(self, records: Iterable[RunRecord]) -> list[tuple[RunRecord, int]]:
+        """Runs that were added, each with the number of its rows in `results`."""
+        counted = self.rows("select run_id, count(*) as rows from results group by run_id")
+        rows = {row["run_id"]: row["rows"] for row in counted}
+        return [(record, rows.get(record.run_id, 0)) for record in records]
+
+    def _results(self, name: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
+        """Typed answers keep their type; those of several types meet as JSON."""
+        by_type: dict[str, tuple[pa.Schema, list[Path | pa.Table]]] = {}
+        for record, shards in written:
+            columns = schema(result_columns(record.annotation_schema))
+            _, tables = by_type.setdefault(str(columns.field("annotation").type), (columns, []))
+            tables += [shard.results for shard in shards]
+        if len(by_type) == 1:
+            ((columns, tables),) = by_type.values()
+            self._view(name, columns, [("*", tables)])
+        else:
+            groups = [(_ANNOTATION_AS_JSON, tables) for _, tables in by_type.values()]
+            self._view(name, schema(RESULT_COLUMNS), groups)
+
+    def _view(
+        self, name: str, columns: pa.Schema, groups: list[tuple[str, list[Path | pa.Table]]]
+    ) -> None:
+        """A view over groups of tables, with what to select of each group."""
+        sources: list[tuple[str, Any]] = [("*", columns.empty_table())]
+        for selected, tables in groups:
+            parts = [table for table in tables if isinstance(table, Path)]
+            journaled = [table for table in tables if not isinstance(table, Path)]
+            sources += [(selected, _dataset(parts))] if parts else []
+            sources += [(selected, pa.concat_tables(journaled))] if journaled else []
+        self._union(name, sources)
         for field in columns:
             description = _quoted(field.metadata[b"description"].decode())
             self._connection.execute(f"comment on column {name}.{field.name} is {description}")
@@ -185,15 +218,32 @@ class RunDatabase(ExitStack):
         """
         try:
             self._refuse_all_but_a_query(statement)
-            reader = self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
+            reader = self._interruptible(
+                lambda: self._connection.sql(statement).to_arrow_reader(BATCH_ROWS)
+            )
         except duckdb.Error as exc:
             raise QueryError(str(exc)) from None
-        return pa.RecordBatchReader.from_batches(reader.schema, _rows(reader))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._rows(reader))
 
     def rows(self, statement: str) -> Iterator[dict[str, Any]]:
         """The same as plain dictionaries."""
-        for batch in self.ask(statement):
-            yield from batch.to_pylist()
+        return plain_rows(self.ask(statement))
+
+    def _rows(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            while (batch := self._interruptible(partial(next, reader, None))) is not None:
+                yield batch
+        except (duckdb.Error, pa.ArrowException, OSError) as exc:
+            raise QueryError(str(exc)) from None
+
+    def _interruptible(self, work: Callable[[], T]) -> T:
+        """DuckDB keeps its thread to itself, so not the main one: that one hears of Ctrl-C."""
+        working = self._worker.submit(work)
+        try:
+            return working.result()
+        except KeyboardInterrupt:
+            self._connection.interrupt()
+            raise
 
     def _refuse_all_but_a_query(self, statement: str) -> None:
         found = [part.type.name for part in self._connection.extract_statements(statement)]
@@ -202,15 +252,22 @@ class RunDatabase(ExitStack):
             raise QueryError(f"write one SELECT; this is {held}, and the tables are read only")
 
 
+def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """Rows as Python's values.
+
+    Raises:
+        QueryError: one has a value that Python does not know, such as a date beyond the year 9999.
+    """
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            raise QueryError(f"a value can't be shown: {exc}; cast it to varchar") from None
+        yield from rows
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _rows(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from reader
-    except (duckdb.Error, pa.ArrowException, OSError) as exc:
-        raise QueryError(str(exc)) from None
 
 
 def _dataset(paths: list[Path]) -> pyarrow.dataset.Dataset:
@@ -245,6 +302,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
         "cost": counts.cost.get(currency, 0.0) if currency else None,
         "currency": currency,
         "estimated_cost": counts.estimated_cost.get(currency, 0.0) if currency else None,
+        "in_doubt_cost": counts.in_doubt_cost.get(currency, 0.0) if currency else None,
         "failures": list(counts.failures.items()),
         "path": str(run.root),
         "model": record.config.get("model"),

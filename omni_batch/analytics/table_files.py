@@ -46,7 +46,7 @@ def write_file(path: Path, write: Writer, rows: pa.RecordBatchReader) -> None:
         StorageError: disk full or not writable.
     """
     try:
-        with draft_of(path) as draft, draft.open("wb") as file:
+        with draft_of(path) as file:
             write(rows, file)
     except pa.ArrowNotImplementedError as exc:
         raise QueryError(f"{path.name} can't contain this: {exc}") from None

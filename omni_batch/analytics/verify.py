@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.census import gap_of, speech_fault
-from omni_batch.store.read import part_batches, read_shard
+from omni_batch.store.census import gap_of, refuse_other_manifest, speech_fault
+from omni_batch.store.read import part_batches, read_results, read_shard
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import reopen
 
@@ -66,6 +66,7 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
     read_record(directory.record)
     with directory.owned():
         record = read_record(directory.record)
+        refuse_other_manifest(directory, record)
         found = Verification(record.state, record.items)
         ids = _item_ids(directory)
         counts = Counts(elapsed_s=record.counts.elapsed_s)
@@ -92,15 +93,15 @@ def _verify_shard(
     *,
     repair: bool,
 ) -> Counts:
-    gap, tables, faults = gap_of(directory, record, shard_number), None, dict[int, str]()
+    gap, tables = gap_of(directory, record, shard_number), None
     try:
         tables = read_shard(directory, shard_number)
     except StorageError as exc:
         if gap is None:
             found.add(str(exc))
-    if tables:
-        found.rows += tables[0].num_rows
-        faults = _row_faults(directory, tables[0], wanted, found)
+    results = tables[0] if tables else _results_alone(directory, shard_number)
+    found.rows += results.num_rows
+    faults = _row_faults(directory, results, wanted, found)
     for fault in faults.values():
         found.add(fault)
     if gap and gap.reason not in faults.values():
@@ -110,6 +111,14 @@ def _verify_shard(
         reopen(directory, shard_number, lost)
         found.to_be_asked += len(lost & wanted.keys())
     return of_tables(*tables) if tables else Counts()
+
+
+def _results_alone(directory: RunDir, shard_number: int) -> pa.Table:
+    """What can be read of a shard whose attempts can't; no rows where nothing can."""
+    try:
+        return read_results(directory, shard_number, _ROW)
+    except StorageError:
+        return pa.table({name: [] for name in _ROW})
 
 
 def _row_faults(
@@ -126,23 +135,27 @@ def _row_faults(
             faults[number] = f"row {number} ({name}) has no valid fingerprint"
     spoken = [row for row in rows if row["audio_path"]]
     found.speech_files += len(spoken)
-    return faults | dict(_speech_faults(directory, spoken))
+    return faults | _speech_faults(directory, spoken)
 
 
-def _speech_faults(directory: RunDir, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[int, str]]:
-    def fault(row: dict[str, Any]) -> tuple[int, str | None]:
-        return row["row_number"], speech_fault(directory, row) or _sum_fault(directory, row)
+def _speech_faults(directory: RunDir, rows: list[dict[str, Any]]) -> dict[int, str]:
+    def look(some: list[dict[str, Any]]) -> list[tuple[int, str | None]]:
+        return [
+            (row["row_number"], speech_fault(directory, row) or _sum_fault(directory, row))
+            for row in some
+        ]
 
+    # A share of the files for each reader: handing over single ones would cost more than a look.
+    shares = [rows[first::_READERS] for first in range(_READERS)]
     with ThreadPoolExecutor(_READERS) as threads:
-        for number, problem in threads.map(fault, rows):
-            if problem:
-                yield number, problem
+        looked = chain.from_iterable(threads.map(look, shares))
+        return {number: fault for number, fault in sorted(looked) if fault}
 
 
 def _sum_fault(directory: RunDir, row: dict[str, Any]) -> str | None:
     path, wanted = directory.root / row["audio_path"], row["audio_sha256"]
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == wanted
     except OSError as exc:
         return f"{path} can't be read: {exc.strerror}"

@@ -95,6 +95,8 @@ def load_catalogue(overlay: Path | None = None) -> Catalogue:
     except (ValueError, msgspec.DecodeError) as exc:
         # The shipped file is sound by test, so what fails after the merge is the overlay's doing.
         raise ValueError(f"{path}: {exc}") from exc
+    except RecursionError:
+        raise ValueError(f"{path}: it is nested too deeply; make it flatter") from None
 
 
 def _lay(under: _Sheet, over: _Sheet) -> _Sheet:

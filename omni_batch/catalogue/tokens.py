@@ -172,11 +172,10 @@ def _sampled_frames(duration_s: float, frames_per_s: float, rules: TokenRules) -
     """How many frames the service takes of a clip, two a second within its bounds."""
     whole = int(duration_s)
     total = math.ceil((duration_s if duration_s - whole > 0.5 else whole) * frames_per_s)
-    if total < 2:
-        return 2  # the published code fails on clips this short
     least = math.ceil(rules.video_frames_min / 2) * 2
     most = min(rules.video_frames_max, round(duration_s * frames_per_s)) // 2 * 2
     wanted = total / frames_per_s * rules.video_sample_fps
+    # The published code fails on clips of less than two frames.
     return max(2, int(min(max(wanted, least), most, total)))
 
 

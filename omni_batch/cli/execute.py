@@ -13,14 +13,14 @@ import typer
 from rich.text import Text
 
 from omni_batch.cli import render_run
-from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
+from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path, to_nowhere
 from omni_batch.cli.render import err, out
-from omni_batch.errors import ConfigError
 from omni_batch.package_files import import_flows
-from omni_batch.planning.prepare import drop_unstarted
+from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
+from omni_batch.quota.open_files import raise_limit
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted
@@ -30,6 +30,7 @@ _LOGGER = logging.getLogger("omni_batch")
 
 def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
+    raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
     with _notes_on_screen(), _terminal_may_close(), render_run.watching(directory) as say:
         if not prefect:
@@ -42,21 +43,18 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
         for handler in ("CONSOLE", "DEBUG"):
             os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
         say("Loading Prefect")
-        entry = import_flows("entry")
+        flow = import_flows("batch")
         try:
-            entry.run_with_prefect(directory, say)
+            flow.run_with_prefect(directory, say)
         finally:
-            if entry.is_left_open():
+            if flow.is_left_open():
                 leave_at_once()
 
 
 def run_new(directory: RunDir, *, prefect: bool) -> None:
     """Execute a run that was just prepared. One that is refused leaves no directory behind."""
-    try:
+    with dropped_unless_begun(directory):
         run_to_its_end(directory, prefect=prefect)
-    except (ConfigError, KeyboardInterrupt):
-        drop_unstarted(directory)
-        raise
 
 
 def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
@@ -73,7 +71,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
 def print_summary(directory: RunDir) -> None:
     """Counts, cost and failures of a run."""
     out.print()
-    out.print(render_run.summary(directory, current_record(directory)))
+    out.print(render_run.summary(directory, current_record(directory)), crop=False)
 
 
 class _Notes(logging.Handler):
@@ -103,9 +101,8 @@ def _terminal_may_close() -> Iterator[None]:
     except OSError as exc:
         if exc.errno != errno.EIO:
             raise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+            to_nowhere(stream)
 
 
 @contextmanager

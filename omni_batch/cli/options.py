@@ -1,12 +1,16 @@
 """The application, and what its commands share: their options and their JSON."""
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
 from omni_batch.cli import complete
+from omni_batch.errors import UntrustedRun
 from omni_batch.package_files import package_file
 from omni_batch.text import visible
 
@@ -20,6 +24,8 @@ app = typer.Typer(
 )
 
 
+T = TypeVar("T")
+_REFUSED = 2
 _LEAVING: list[bool] = []
 
 
@@ -44,10 +50,27 @@ def example(text: str, *, all_keys: bool = False) -> str:
     return f"Example: omni-batch {text}{keys}"
 
 
+def to_nowhere(stream: TextIO) -> None:
+    """From now on, what is written there is lost."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Whoever reads stdout may have seen enough (`| head`); the command goes on to its end."""
+    try:
+        yield
+    except BrokenPipeError:
+        to_nowhere(sys.stdout)
+
+
 def print_path(path: Path) -> None:
     """A path for scripts, to the letter; on a terminal with escapes."""
     text = str(path)
-    print(visible(text) if sys.stdout.isatty() else text, flush=True)
+    with reader_may_leave():
+        print(visible(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -55,9 +78,30 @@ def print_json(value: Any) -> None:
     import msgspec
 
     document = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(document + b"\n")  # JSON is UTF-8, whatever the terminal is
-    sys.stdout.buffer.flush()
+    with reader_may_leave():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(document + b"\n")  # JSON is UTF-8, whatever the terminal is
+        sys.stdout.buffer.flush()
+
+
+def with_consent(work: Callable[[bool], T], trust: bool) -> T:
+    """Do something with a run; where it is not the user's own, ask on a terminal.
+
+    Args:
+        work: told whether there is consent; without it, raises UntrustedRun before all else.
+
+    Raises:
+        UntrustedRun: there is no consent, and nobody to ask.
+    """
+    try:
+        return work(trust)
+    except UntrustedRun as exc:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.echo(visible(str(exc)), err=True)
+        if not typer.confirm("Trust it?", default=False, err=True):
+            raise typer.Exit(_REFUSED) from None
+    return work(True)
 
 
 def _open_log(context: typer.Context, path: Path | None) -> Path | None:
@@ -90,6 +134,10 @@ ManifestPath = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
 Prefect = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect (default) or directly.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Go on with a run that you did not prepare, and what it asks."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Log = Annotated[

@@ -1,5 +1,7 @@
 """What a person sees in the terminal: consoles, messages, and pictures of tables."""
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from omni_batch import format as fmt
+from omni_batch import interrupts
 from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.catalogue.describe import STAR, describe
+from omni_batch.cli.options import to_nowhere
 from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport
 from omni_batch.progress import phrases
@@ -34,6 +38,11 @@ class SafeConsole(Console):
 
     def __init__(self, **how: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **how)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has seen enough; the exit code is the command's own all the same."""
+        self.quiet = True
+        to_nowhere(sys.stdout)
 
     def render_str(self, text: str, **how: Any) -> Text:
         """Strings become what is shown before they are measured, so that columns fit them."""
@@ -63,6 +72,15 @@ class SafeConsole(Console):
 
 out = SafeConsole()
 err = SafeConsole(stderr=True)
+
+
+def _show_cursor() -> None:
+    """A display that is cut off has hidden it. Past the console, which another thread may hold."""
+    if err.is_terminal and not err.is_dumb_terminal:
+        os.write(sys.stderr.fileno(), b"\x1b[?25h")
+
+
+interrupts.before_leaving(_show_cursor)
 
 
 def results_table(directory: RunDir) -> RenderableType:

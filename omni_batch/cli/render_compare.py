@@ -1,6 +1,6 @@
 """Two runs side by side, in the terminal and for the page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,11 +8,14 @@ from rich.console import RenderableType, group
 from rich.table import Table
 from rich.text import Text
 
+from omni_batch.analytics.agreement import ClassFigures
 from omni_batch.analytics.compare import Comparison, Side, TextChange
+from omni_batch.analytics.truth import Quality
 from omni_batch.format import NOTHING, amount, count, duration, money, share
 
 _LEFT = "red strike"
 _RIGHT = "green"
+_MISTAKES_SHOWN = 20
 
 Show = Callable[[float | None], str]
 
@@ -90,15 +93,57 @@ def _lines_table(comparison: Comparison) -> Table:
     return table
 
 
+@group()
+def quality_report(found: Quality) -> Iterator[RenderableType]:
+    """How right a run is on one field, for a person."""
+    left_out = (
+        f"{found.without_answer:,} without an answer, {found.without_truth:,} without a truth"
+    )
+    yield Text(f"{found.field}: {found.items:,} items compared; {left_out}")
+    if found.accuracy is not None:
+        yield Text(f"accuracy {found.accuracy:.1%}, kappa {_figure(found.kappa)}")
+    if found.mean_error is not None:
+        error, absolute = _figure(found.mean_error), _figure(found.mean_absolute_error)
+        yield Text(f"mean error {error} (answer minus truth), mean absolute error {absolute}")
+    if found.classes:
+        yield _class_table(found.classes.values())
+        yield _confusion_table(found.confusion)
+
+
+def _class_table(classes: Iterable[ClassFigures]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("label", "precision", "recall", "f1", "in truth"):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for each in classes:
+        figures = map(_figure, (each.precision, each.recall, each.f1))
+        table.add_row(Text(each.label), *figures, f"{each.support:,}")
+    return table
+
+
+def _confusion_table(confusion: tuple[tuple[str, str, int], ...]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold", title_justify="left")
+    table.add_column("truth")
+    table.add_column("answer")
+    table.add_column("items", justify="right")
+    mistakes = [each for each in confusion if each[0] != each[1]]
+    for true, said, items in sorted(mistakes, key=lambda each: -each[2])[:_MISTAKES_SHOWN]:
+        table.add_row(Text(true), Text(said), f"{items:,}")
+    return table
+
+
 def _agreement_table(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold", title_justify="left")
-    for name in ("annotation", "items", "agreed", "kappa"):
+    for name in ("annotation", "items", "agreed", "kappa", "mean difference", "Jaccard"):
         table.add_column(name, justify="left" if name == "annotation" else "right")
     for found in comparison.agreement:
-        kappa = NOTHING if found.kappa is None else f"{found.kappa:.3f}"
-        agreed = share(found.agreed, found.items)
-        table.add_row(Text(found.field), f"{found.items:,}", agreed, kappa)
+        agreed = NOTHING if found.agreed is None else share(found.agreed, found.items)
+        figures = map(_figure, (found.kappa, found.mean_error, found.jaccard))
+        table.add_row(Text(found.field), f"{found.items:,}", agreed, *figures)
     return table
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
 
 
 def _changes_table(changes: list[TextChange]) -> Table:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
@@ -20,7 +20,7 @@ from omni_batch.cli.render import doubt_line, err, out
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt, DoubtGroups, of_run_and_rows
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, StorageError
 from omni_batch.progress import phrases
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
@@ -77,12 +77,22 @@ def show(directory: RunDir) -> None:
     record = current_record(directory)
     if record.state != "running":
         out.print()
-        out.print(summary(directory, record))
+        out.print(summary(directory, record), crop=False)
         return
     out.print(progress(record))
     if (silent_s := time.time() - directory.record.stat().st_mtime) > _SILENT_S:
         silence = f"No update for {fmt.duration(silent_s)}, though its process holds the run."
         out.print(Text(silence, style="yellow"))
+
+
+def say_so_far(found: Iterable[tuple[RunRecord, int]]) -> None:
+    """On stderr, how many rows there are of runs that lack some; data that is written stays data.
+
+    Args:
+        found: as for `phrases.so_far`.
+    """
+    if said := phrases.so_far(found):
+        err.print(one_line(said), soft_wrap=True)
 
 
 class LiveView:
@@ -125,6 +135,8 @@ def progress(record: RunRecord) -> RenderableType:
     ]
     took = [phrases.tokens(counts), phrases.bill(record)]
     lines += map(_line, took if counts.spent else [", ".join(took)])
+    if counts.in_doubt:
+        lines.append(_line((phrases.in_doubt(counts), "yellow")))
     if counts.failed:
         lines.append(_line(("failed: ", "red"), phrases.failures(counts)))
     return Constrain(Group(*lines), _WIDEST_CHARS)
@@ -200,6 +212,7 @@ def progress_line(record: RunRecord) -> str:
         f"{record.in_flight:,} in flight",
         phrases.tokens(counts),
         phrases.bill(record),
+        phrases.in_doubt(counts),
         phrases.left(record),
     ]
     facts += [
@@ -223,7 +236,9 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
         Text(phrases.requests(counts)),
     ]
     took = [phrases.tokens(counts), phrases.spent(counts)]
-    lines += map(Text, took if counts.estimated_tokens else [", ".join(took)])
+    lines += map(Text, took if counts.unbilled_tokens else [", ".join(took)])
+    if counts.in_doubt:
+        lines.append(Text(phrases.in_doubt(counts), style="yellow"))
     if limit := phrases.budget(record):
         lines.append(Text(f"budget {limit}"))
     if abs(record.text_factor - 1) > _WORTH_SAYING:
@@ -231,11 +246,22 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     lines += _endpoint_notes(record)
     if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
-        lines.append(Text(f"Go on with: omni-batch resume {directory.root}"))
+        # In one piece however long it is, to be copied.
+        remedy = f"Go on with: omni-batch resume {directory.root}"
+        lines.append(Text(remedy, no_wrap=True, overflow="ignore"))
+    return Group(*lines, *_notes(directory, record))
+
+
+def _notes(directory: RunDir, record: RunRecord) -> list[RenderableType]:
+    """What failed and what is doubted."""
     of_run = DoubtGroups(map(Doubt.read, record.warnings)).all()
-    doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
-    notes = _failure_notes(directory, counts.failed)
-    return Group(*lines, *notes, *map(doubt_line, doubts))
+    try:
+        doubts = of_run_and_rows(of_run, results.doubt_groups(directory))
+        return [*_failure_notes(directory, record.counts.failed), *map(doubt_line, doubts)]
+    except StorageError as exc:  # what can be said of the run is said all the same
+        known = str(exc) in (record.reason or "")
+        said = [] if known else [Text(one_line(str(exc)), style="yellow")]
+        return [*said, *map(doubt_line, of_run)]
 
 
 def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:

@@ -19,9 +19,11 @@ from omni_batch.cli.options import (
     Overrides,
     Prefect,
     RunPath,
+    Trust,
     app,
     example,
     print_json,
+    with_consent,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def run(
 def resume(
     run_dir: RunPath,
     set_: Overrides = None,
+    trust: Trust = False,
     prefect: Prefect = True,
     as_json: AsJson = False,
     log: Log = None,
@@ -76,7 +79,7 @@ def resume(
     from omni_batch.store import RunDir
 
     directory = RunDir(run_dir)
-    change_run(directory, set_ or [])
+    with_consent(lambda trusted: change_run(directory, set_ or [], trust=trusted), trust)
     run_to_its_end(directory, prefect=prefect)
     print_outcome(directory, as_json=as_json)
 
@@ -93,6 +96,7 @@ def retry(
         ),
     ] = None,
     set_: Overrides = None,
+    trust: Trust = False,
     prefect: Prefect = True,
     as_json: AsJson = False,
     log: Log = None,
@@ -107,7 +111,10 @@ def retry(
     from omni_batch.store import RunDir
 
     directory = RunDir(run_dir)
-    if reopen_failed(directory, error or [], set_ or []):
+    items = with_consent(
+        lambda trusted: reopen_failed(directory, error or [], set_ or [], trust=trusted), trust
+    )
+    if items:
         run_to_its_end(directory, prefect=prefect)
     else:
         kinds = f" with {' or '.join(error)}" if error else ""
@@ -192,6 +199,7 @@ def list_(
 def report(
     run_dir: RunPath,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html: cost, failures, quota, latency, and a gallery to look at and listen to.
@@ -201,9 +209,13 @@ def report(
     from omni_batch.analytics.report import write_report
     from omni_batch.cli.render import out
     from omni_batch.cli.render_report import report_summary
+    from omni_batch.cli.render_run import say_so_far
+    from omni_batch.planning.consent import check_run
     from omni_batch.store import RunDir
 
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     page, facts = write_report(RunDir(run_dir))
+    say_so_far([(facts.record, sum(group.counts.done for group in facts.modalities))])
     if as_json:
         print_json(facts)
     else:

@@ -1,10 +1,9 @@
 """Commands over the tables of finished and unfinished runs: sql, verify, export, compare."""
 
-import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +12,14 @@ import typer
 from omni_batch.cli.options import (
     AsJson,
     RunPath,
+    Trust,
     app,
     example,
     print_json,
     print_path,
+    reader_may_leave,
     run_argument,
+    with_consent,
 )
 from omni_batch.errors import ConfigError
 
@@ -57,6 +59,7 @@ def sql(
     with 2 when the query is wrong.
     """
     from omni_batch.analytics.sql import RunDatabase, find_runs
+    from omni_batch.cli.render_run import say_so_far
 
     to = Shape.json if as_json else to
     if output is None and to is Shape.parquet:
@@ -64,7 +67,10 @@ def sql(
     if output is not None and to is Shape.table:
         raise ConfigError("--output needs --to csv, json or parquet")
     with RunDatabase() as database:
-        database.add(find_runs(runs))
+        records = database.add(find_runs(runs))
+        unfinished = [record for record in records if record.state != "finished"]
+        if unfinished:
+            say_so_far(database.rows_written(unfinished))
         answer = database.ask(sys.stdin.read() if query == "-" else query)
         if to is Shape.table:
             _print_rows(answer)
@@ -73,10 +79,11 @@ def sql(
 
 
 def _print_rows(answer: "pa.RecordBatchReader") -> None:
+    from omni_batch.analytics.sql import plain_rows
     from omni_batch.cli.render import err, out
     from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
 
-    rows = chain.from_iterable(batch.to_pylist() for batch in answer)
+    rows = plain_rows(answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
     if next(rows, None) is not None:
         err.print(f"the first {ROWS_SHOWN} rows; --to csv, json or parquet gives all of them")
@@ -89,11 +96,44 @@ def _write_rows(answer: "pa.RecordBatchReader", to: Shape, output: Path | None) 
     if output is not None:
         write_file(output, write, answer)
         return
-    try:
+    with reader_may_leave():
         write(answer, sys.stdout.buffer)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(epilog=example("reparse data/runs/labels-20261121-020000 --schema labels.json"))
+def reparse(
+    run_dir: RunPath,
+    schema: Annotated[
+        str | None, typer.Option("--schema", help="JSON Schema in place of the run's own.")
+    ] = None,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the answers of a finished run again as annotations; sends nothing.
+
+    For a changed schema, or after an update that reads more answers. Rows
+    that failed for another reason stay as they are. Afterwards `retry
+    RUN_DIR --error annotation_error` asks again for the rest.
+    """
+    from omni_batch.analytics.reparse import reparse_run
+    from omni_batch.annotation.schema import read_schema
+    from omni_batch.planning.consent import check_run
+    from omni_batch.requests.annotation_schema import schema_file
+    from omni_batch.store import RunDir
+
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
+    chosen = read_schema(schema_file(schema)) if schema is not None else None
+    found = reparse_run(RunDir(run_dir), chosen)
+    if as_json:
+        print_json(found)
+        return
+    from omni_batch.cli.render import out
+
+    out.print(
+        f"{found.answers:,} answers were read again: {found.now_succeeded:,} rows now succeed, "
+        f"{found.now_failed:,} now fail"
+    )
 
 
 @app.command(epilog=example("verify data/runs/captions-20261121-020000"))
@@ -110,8 +150,11 @@ def verify(
     not a run directory, or a process works on it.
     """
     from omni_batch.analytics.verify import verify_run
+    from omni_batch.planning.consent import refuse_links
     from omni_batch.store import RunDir
 
+    if repair:
+        refuse_links(RunDir(run_dir))
     found = verify_run(RunDir(run_dir), repair=repair)
     if as_json:
         print_json(found)
@@ -159,6 +202,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--license", help="For the dataset card, such as cc-by-4.0.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's results as a dataset.
@@ -171,11 +215,17 @@ def export(
     """
     from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.write import ExportOptions, export_run
+    from omni_batch.cli.render_run import say_so_far
+    from omni_batch.planning.consent import check_run
+    from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
 
+    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
     options = ExportOptions(failed_too, limits, licence)
-    counts = export_run(RunDir(run_dir), to.value, dest, options)
+    directory = RunDir(run_dir)
+    counts = export_run(directory, to.value, dest, options)
+    say_so_far([(current_record(directory), counts.items + counts.left_out)])
     if as_json:
         print_json({"path": str(dest), **asdict(counts)})
     else:
@@ -200,7 +250,17 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
     left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
-    right: Annotated[Path, run_argument("RUN_B", "The later run.")],
+    right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with item_id and what is true.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="With --truth: field of annotation, such as box.w.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="With --truth: column of the file, if not named as the field."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
@@ -210,13 +270,17 @@ def compare(
     """Show what changed between two runs over the same items, by item_id.
 
     Items in only one of them, changes of status, the words of the texts that
-    changed most; cost, tokens and time of both; Cohen's kappa for fields of
-    `annotation` that have few values.
+    changed most; cost, tokens and time of both; how far the fields of
+    `annotation` agree. With --truth and --field: how right one run is.
     """
+    from omni_batch.store import RunDir
+
+    if truth is not None or right is None:
+        _compare_with_truth(left, right, truth, field, column, as_json=as_json)
+        return
     from omni_batch.analytics.compare import compare_runs
     from omni_batch.cli.render import out
     from omni_batch.cli.render_compare import comparison_report
-    from omni_batch.store import RunDir
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
@@ -229,6 +293,29 @@ def compare(
         print_path(html)
 
 
+def _compare_with_truth(
+    run: Path,
+    other: Path | None,
+    truth: Path | None,
+    field: str | None,
+    column: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from omni_batch.analytics.truth import compare_with_truth
+    from omni_batch.cli.render import out
+    from omni_batch.cli.render_compare import quality_report
+    from omni_batch.store import RunDir
+
+    if other is not None or truth is None or field is None:
+        raise ConfigError("compare needs two runs, or one run with --truth FILE and --field NAME")
+    found = compare_with_truth(RunDir(run), truth, field, column)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(quality_report(found))
+
+
 def _write_page(path: Path, comparison: "Comparison") -> None:
     from omni_batch.analytics.report.page import render
     from omni_batch.cli.render_compare import comparison_lines
@@ -236,4 +323,4 @@ def _write_page(path: Path, comparison: "Comparison") -> None:
 
     page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
     with draft_of(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+        draft.write(page.encode("utf-8", "replace"))

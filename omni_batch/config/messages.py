@@ -4,20 +4,28 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from omni_batch.config.plain import shortened
 from omni_batch.text import did_you_mean
 
 _NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
 """Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
 
+_SHOWN_AT_MOST = 5
+_NO_TEXT = ("string_type", "string_sub_type")
+
 
 def problems(found: ValidationError, model: type[BaseModel]) -> str:
     """Every problem with its key, value and reason; `model` is what was checked."""
-    return "; ".join(_explain(error, model) for error in found.errors(include_url=False))
+    errors = found.errors(include_url=False)
+    shown = [_explain(error, model) for error in errors[:_SHOWN_AT_MOST]]
+    if others := len(errors) - len(shown):
+        shown.append(f"and {others:,} more")
+    return "; ".join(shown)
 
 
 def _explain(error: Any, model: type[BaseModel]) -> str:
     *parents, leaf = [str(part) for part in error["loc"]] or [""]
-    where = ".".join([*parents, leaf])
+    where = shortened(".".join([*parents, leaf]))
     if error["type"] == "extra_forbidden":
         return f"unknown key {where}; {_nearest_key(model, parents, leaf)}"
     if error["type"] == "missing":
@@ -25,7 +33,9 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not where:  # about several keys at once
         return str(message)
-    value = "…" if leaf in _NEVER_SHOWN else repr(error["input"])
+    value = "…" if leaf in _NEVER_SHOWN else shortened(repr(error["input"]))
+    if error["type"] in _NO_TEXT and isinstance(error["input"], bool | int | float):
+        message += "; put it in quotes"
     return f"{where} = {value}: {message[:1].lower()}{message[1:]}"
 
 

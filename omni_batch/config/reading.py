@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from omni_batch.config.messages import problems
+from omni_batch.config.plain import shortened
 from omni_batch.config.request import RequestConfig
 from omni_batch.config.run import Config
 from omni_batch.config.yaml_values import file_tree, value_of
@@ -62,12 +63,13 @@ def override_tree(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str
 
 def _override(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
+    shown = shortened(override)
     *parents, leaf = key.strip().split(".")
     if not separator or not leaf:
-        raise ConfigError(f"--set {override}: write it as a.b=value")
+        raise ConfigError(f"--set {shown}: write it as a.b=value")
     for parent in parents:
         branch = tree.setdefault(parent, {})
         if not isinstance(branch, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
+            raise ConfigError(f"--set {shown}: {parent} is a value, not a group of keys")
         tree = branch
     tree[leaf] = value_of(key, text)

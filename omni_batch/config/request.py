@@ -1,10 +1,11 @@
-"""`request`: what to ask for."""
+"""`request` and `annotation`: what to ask for, and what an answer has to be."""
 
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from omni_batch.config.frozen import Frozen
+from omni_batch.config.plain import unsendable
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
 
@@ -53,6 +54,13 @@ class RequestConfig(Frozen):
             raise ValueError("must be [text] or [text, audio]")
         return value
 
+    @field_validator("extra")
+    @classmethod
+    def _as_json_says_it(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if why := next(unsendable(value, "extra"), None):
+            raise ValueError(why)
+        return value
+
     @model_validator(mode="after")
     def _one_way_to_limit_thinking(self) -> Self:
         if self.thinking_budget is not None and self.reasoning_effort is not None:
@@ -65,3 +73,19 @@ class RequestConfig(Frozen):
     def wants_audio(self) -> bool:
         """True when speech is asked for."""
         return "audio" in self.modalities
+
+
+class AnnotationConfig(Frozen):
+    """Typed answers: the schema, and how often an answer that breaks it is asked for again."""
+
+    json_schema: dict[str, Any] | str | None = None
+    """A JSON Schema, or the path of a JSON or YAML file with one."""
+    model: str | None = None
+    """A pydantic model by its import path, `package.module:Name`, in place of a schema."""
+    max_reasks: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.json_schema is None) == (self.model is None):
+            raise ValueError("needs either json_schema or model")
+        return self

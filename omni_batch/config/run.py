@@ -10,7 +10,7 @@ from omni_batch.config.frozen import Frozen
 from omni_batch.config.manifest import ManifestConfig
 from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
-from omni_batch.config.request import RequestConfig
+from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
 
 
@@ -27,6 +27,7 @@ class Config(Frozen):
     endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
+    annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()

@@ -6,14 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from omni_batch.annotation.read import Annotation
 from omni_batch.doubts import Doubt
+from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
-from omni_batch.engine.send import History
-from omni_batch.errors import OmniBatchError, out_of_memory
+from omni_batch.engine.sending.send import History
+from omni_batch.errors import AnnotationError, OmniBatchError, out_of_memory
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.requests.fingerprint import fingerprint
+from omni_batch.store.disk import when_files_are_free
 from omni_batch.types import Answer, Cost, Item, Result
 
 log = logging.getLogger("omni_batch")
@@ -45,16 +48,37 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
 
 async def _answer(run: Run, draft: "_Draft") -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
-    draft.prepared = await prepare_item(run.plan, run.media_source, draft.item)
-    draft.fingerprint = fingerprint(draft.prepared.request, run.plan.endpoint_names)
+    draft.prepared = prepared = await when_files_are_free(
+        lambda: prepare_item(run.plan, run.media_source, draft.item)
+    )
+    draft.fingerprint = fingerprint(prepared.request, run.plan.endpoint_names)
     draft.reused = await reuse(
         run.reuse_index, draft.fingerprint, run.directory, draft.item.item_id
     )
     if draft.reused:
-        draft.answer = draft.reused.answer
+        answer = draft.take(run, draft.reused.answer, prepared)
     else:
-        draft.answer = await run.sender.send(draft.prepared, draft.history)
-    draft.cost = _cost(run, draft.prepared, draft.answer, draft)
+        answer = await _send(run, draft, prepared)
+    if run.annotator is not None:
+        draft.annotation = await _annotated(run, run.annotator, draft, prepared, answer)
+
+
+async def _send(run: Run, draft: "_Draft", prepared: PreparedItem) -> Answer:
+    return draft.take(run, await run.sender.send(prepared, draft.history), prepared)
+
+
+async def _annotated(
+    run: Run, annotator: Annotator, draft: "_Draft", prepared: PreparedItem, answer: Answer
+) -> Annotation:
+    """The typed answer; one that breaks the schema is asked for again, so often as may be."""
+    for _ in range(annotator.max_reasks):
+        try:
+            return annotator.read(answer)
+        except AnnotationError as exc:
+            question = annotator.asked_again(prepared, answer, exc)
+        draft.reused = None
+        answer = await _send(run, draft, question)
+    return annotator.read(answer)
 
 
 def _cost(run: Run, prepared: PreparedItem, answer: Answer, draft: "_Draft") -> Cost | None:
@@ -77,11 +101,21 @@ class _Draft:
     fingerprint: str | None = None
     reused: Reused | None = None
     answer: Answer | None = None
+    asked: PreparedItem | None = None
+    """What the answer answers: the item, or the item asked again."""
+    annotation: Annotation | None = None
     cost: Cost | None = None
     error: Exception | None = None
 
+    def take(self, run: Run, answer: Answer, asked: PreparedItem) -> Answer:
+        """An answer has come."""
+        self.answer, self.asked = answer, asked
+        self.cost = _cost(run, asked, answer, self)
+        return answer
+
     def result(self) -> Result:
         prepared, answer = self.prepared, self.answer
+        asked = self.asked or prepared
         return Result(
             item=self.item,
             started_at=self.started_at,
@@ -91,11 +125,12 @@ class _Draft:
             request=prepared.request if prepared else None,
             answer=answer,
             error=self.error,
-            estimated_prompt_tokens=prepared.estimate.total if prepared else None,
-            estimated_text_tokens=prepared.estimate.text if prepared else None,
+            estimated_prompt_tokens=asked.estimate.total if asked else None,
+            estimated_text_tokens=asked.estimate.text if asked else None,
             cost=self.cost,
             reused_from=self.reused.run_id if self.reused else None,
             fingerprint=self.fingerprint,
+            annotation=self.annotation.value if self.annotation else None,
             doubts=self._doubts(),
         )
 
@@ -105,12 +140,13 @@ class _Draft:
         found = (
             *(self.prepared.doubts_at(endpoint) if self.prepared else ()),
             *(self.answer.response.doubts if self.answer else ()),
+            *(self.annotation.doubts if self.annotation else ()),
             *self._bill_doubts(),
         )
         return tuple(dict.fromkeys(found))  # a reused answer brings those of its request along
 
     def _bill_doubts(self) -> Iterable[Doubt]:
-        if self.prepared is None or self.answer is None:
+        if self.asked is None or self.answer is None:
             return ()
-        estimate, usage = self.prepared.estimate, self.answer.response.usage
-        return bill_doubts(self.prepared.request, estimate.total, estimate.text, usage)
+        estimate, usage = self.asked.estimate, self.answer.response.usage
+        return bill_doubts(self.asked.request, estimate.total, estimate.text, usage)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 
 import msgspec
 
@@ -13,6 +14,7 @@ from omni_batch.engine.supervise import Background, supervised
 from omni_batch.errors import Interrupted, OmniBatchError, StorageError, out_of_memory
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.census import shortage_of_files
+from omni_batch.store.disk import when_files_are_free
 
 ShardRunner = Callable[[Run, int], Awaitable[None]]
 _ACTIVE: ContextVar[Run] = ContextVar("active_run")
@@ -48,13 +50,15 @@ async def execute(
 
 
 async def _run_shards(run: Run, run_shard: ShardRunner, background: Background | None) -> None:
-    numbers = (n for n in range(run.record.shards) if not run.directory.results(n).exists())
+    # As of now: a part that goes while the run works has been counted, and is asked for by resume.
+    parts = map(run.directory.results, range(run.record.shards))
+    numbers = iter([number for number, part in enumerate(parts) if not part.exists()])
     run.ledger.check_budget()
 
     async def lane() -> None:
         for number in numbers:
             if not run.stopping.is_on:
-                await _until_it_stops(run, run_shard(run, number))
+                await _until_it_stops(run, partial(run_shard, run, number))
 
     async with supervised(run, background), asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
@@ -62,9 +66,9 @@ async def _run_shards(run: Run, run_shard: ShardRunner, background: Background |
             group.create_task(lane())
 
 
-async def _until_it_stops(run: Run, work: Awaitable[None]) -> None:
+async def _until_it_stops(run: Run, work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work
+        await when_files_are_free(work)
     except Exception as exc:
         reason = exc if isinstance(exc, OmniBatchError) else out_of_memory(exc)
         if reason is None:

@@ -5,17 +5,23 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from omni_batch.errors import ConfigError, StorageError, item_kinds
+from omni_batch.planning.consent import require_known
 from omni_batch.planning.learned_limits import carry_over
 from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
-from omni_batch.store.census import shortage
+from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.reopen import failed_rows, reopen
+from omni_batch.store.trust.marks import vouched
 from omni_batch.text import did_you_mean
 
 
 def reopen_failed(
-    directory: RunDir, kinds: Collection[str] = (), overrides: Iterable[str] = ()
+    directory: RunDir,
+    kinds: Collection[str] = (),
+    overrides: Iterable[str] = (),
+    *,
+    trust: bool = False,
 ) -> int:
     """Make failed items of a finished run unfinished ones, with their attempts as history.
 
@@ -25,23 +31,28 @@ def reopen_failed(
     Args:
         kinds: values of `error_kind`; none means all.
         overrides: `a.b=value` pairs, as for `resume`.
+        trust: consent to a run that somebody else prepared.
 
     Returns:
         The number of items; with 0 the run stays as it was.
 
     Raises:
         ConfigError: the run is not finished or not free, or a kind or a pair is wrong.
+        UntrustedRun: somebody else prepared it, and there is no consent.
         StorageError: disk full, or not readable or writable.
     """
     _check_kinds(kinds)
     read_record(directory.record)  # no lock file is made in a folder that is not a run
     with directory.owned():
         record = read_record(directory.record)
+        if not trust:
+            require_known(directory, record)
         if record.state != "finished":
             raise ConfigError(
                 f"run {directory.root} is {record.state}; finish it with: "
                 f"omni-batch resume {directory.root}"
             )
+        refuse_other_manifest(directory, record)
         if lack := shortage(directory, record):
             raise StorageError(lack)
         config = changed_config(record, overrides)
@@ -57,7 +68,7 @@ def reopen_failed(
                 config=config,
                 endpoints=carry_over(record, config),
             )
-            write_record(directory.record, marked)
+            write_record(directory.record, vouched(directory, marked))
             directory.make_folders()
         for shard_number, rows in chosen.items():
             if rows:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -11,15 +12,18 @@ from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
-from omni_batch.engine.budget_gate import BudgetGate
-from omni_batch.engine.connect import connect
-from omni_batch.engine.router import EndpointRouter
-from omni_batch.engine.send import Sender
+from omni_batch.engine.annotator import Annotator, annotator_of
+from omni_batch.engine.sending.budget_gate import BudgetGate
+from omni_batch.engine.sending.connect import connect
+from omni_batch.engine.sending.router import EndpointRouter
+from omni_batch.engine.sending.send import Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import OmniBatchError
+from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.planning.resolved_endpoint import room_doubts
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.events import RunLog
@@ -29,7 +33,10 @@ from omni_batch.progress.publisher import Publisher
 from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
+from omni_batch.quota.loop_clock import pauses_left_out
+from omni_batch.quota.open_files import Room, raise_limit
 from omni_batch.store import RunDir, RunRecord, State
+from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers
@@ -48,6 +55,8 @@ class Run:
     media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
+    annotator: Annotator | None
+    """What makes typed answers, where they are asked for."""
     sender: Sender
     ledger: Ledger
     publisher: Publisher
@@ -97,8 +106,12 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
         record = read_record(directory.record)
+        require_known(directory, record)
+        refuse_other_manifest(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
+        _make_room(plan.room)
+        stack.enter_context(pauses_left_out())
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
@@ -112,16 +125,24 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             plan=plan,
             media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
+            annotator=annotator_of(plan),
             sender=Sender(router, directory, plan, ledger, _gate(plan, ledger, stopping), stopping),
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),
             stopping=stopping,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
+        run.publisher.warn(room_doubts(plan.endpoints, plan.room))
         run.publisher.warn(_losses(record, ledger.counts, damages))
         if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.doubts)
         yield run
+
+
+def _make_room(room: Room) -> None:
+    raise_limit(room.in_flight)
+    if room.threads is not None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(room.threads))
 
 
 async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:
@@ -167,10 +188,15 @@ def _losses(record: RunRecord, found: Counts, damages: Sequence[str]) -> Iterato
     lost = before.succeeded - before.reused - (found.succeeded - found.reused)
     if lost > 0:
         where = f" ({damages[0]})" if damages else ""
-        message = f"{lost} answers that were paid for are gone{where}; they are asked for again"
-        yield Doubt("answers-gone", message)
+        yield Doubt("answers-gone", _gone(lost, where))
     elif damages:
         yield Doubt("run-damaged", f"{damages[0]}; what was left of it is used")
+
+
+def _gone(lost: int, where: str) -> str:
+    if lost == 1:
+        return f"1 answer that was paid for is gone{where}; it is asked for again"
+    return f"{lost:,} answers that were paid for are gone{where}; they are asked for again"
 
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:

@@ -6,16 +6,22 @@ from datetime import UTC, datetime
 
 from omni_batch.engine.item import process_item
 from omni_batch.engine.run import Run
-from omni_batch.engine.send import History
+from omni_batch.engine.sending.send import History
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.audio import drop_unclaimed
-from omni_batch.store.columns import RunFacts, attempt_rows, result_row
+from omni_batch.store.columns import (
+    RunFacts,
+    attempt_rows,
+    in_doubt_row,
+    result_columns,
+    result_row,
+)
 from omni_batch.store.disk import in_thread
 from omni_batch.store.items import read_items
 from omni_batch.store.parts import write_parts
 from omni_batch.store.reopen import ShardProgress, read_progress
-from omni_batch.types import Item, Result
+from omni_batch.types import Attempt, Item, Result, Sent
 
 
 async def process_shard(run: Run, shard_number: int) -> None:
@@ -31,7 +37,8 @@ async def process_shard(run: Run, shard_number: int) -> None:
         await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
         if not run.stopping.is_on:
             rows = {item.row_number for item in items}
-            await in_thread(write_parts, directory, shard_number, rows, journal)
+            columns = result_columns(run.record.annotation_schema)
+            await in_thread(write_parts, directory, shard_number, rows, journal, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,24 @@ class _ShardLog:
         self.journal.append(Entry(None, attempt_rows(self.facts, result)))
 
 
+@dataclass(frozen=True, slots=True)
+class _ItemLog:
+    """The attempts for one item as lines of its shard's journal.
+
+    None of them waits for the disk: the next result that does takes them along.
+    """
+
+    shard: _ShardLog
+    item: Item
+
+    def sent(self, sent: Sent) -> None:
+        row = in_doubt_row(self.shard.facts, self.item, sent)
+        self.shard.journal.append(Entry(None, [row]))
+
+    def ended(self, attempt: Attempt) -> None:
+        self.shard.unfinished(Result(self.item, attempt.started_at, 0.0, (attempt,)))
+
+
 async def _process_items(
     run: Run, log: _ShardLog, items: list[Item], progress: ShardProgress
 ) -> None:
@@ -59,7 +84,8 @@ async def _process_items(
             if run.stopping.is_on:
                 run.gate.release()
                 break
-            history = History(progress.attempts.get(item.row_number, 0))
+            before = progress.attempts.get(item.row_number, 0)
+            history = History(before, log=_ItemLog(log, item))
             run.stopping.start(group, _run_item(run, log, item, history))
 
 

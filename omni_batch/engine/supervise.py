@@ -4,11 +4,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted, StorageError
-from omni_batch.store.disk import in_thread
+from omni_batch.store.disk import in_thread, when_files_are_free
 
 log = logging.getLogger("omni_batch")
 
@@ -43,7 +44,7 @@ async def _report(run: Run) -> None:
     while True:
         try:
             run.update_record("running")
-            await in_thread(run.publisher.write)
+            await when_files_are_free(lambda: in_thread(run.publisher.write))
         except StorageError as exc:
             run.stop(exc)
         await asyncio.sleep(_SNAPSHOT_S)
@@ -77,20 +78,23 @@ def _stop_in_order(run: Run, how: str) -> None:
 @contextmanager
 def _stop_on_signals(run: Run) -> Iterator[None]:
     """Take Ctrl-C, SIGTERM and the end of the terminal as interrupts of the run."""
-    loop = asyncio.get_running_loop()
-    handled = []
-    # Only the main thread hears of signals, and not on every system.
-    with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
-        for number, how in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
-            loop.add_signal_handler(number, interrupt, run, how)
-            handled.append(number)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
-            # A terminal that is closed sends it more than once, which is no hurry.
-            how = "SIGHUP: its terminal was closed"
-            loop.add_signal_handler(signal.SIGHUP, _stop_in_order, run, how)
-            handled.append(signal.SIGHUP)
-    try:
+    with ExitStack() as stack:
+        # Only the main thread hears of signals, and not on every system.
+        with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+            stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
+            _take(stack, signal.SIGINT, interrupt, run, "Ctrl-C")
+            _take(stack, signal.SIGTERM, interrupt, run, "SIGTERM")
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+                # A terminal that is closed sends it more than once, which is no hurry.
+                how = "SIGHUP: its terminal was closed"
+                _take(stack, signal.SIGHUP, _stop_in_order, run, how)
         yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+
+
+def _take(stack: ExitStack, number: signal.Signals, act: Callable[..., None], *args: Any) -> None:
+    """Hear a signal in the event loop; whoever heard it before does so again afterwards."""
+    before = signal.getsignal(number)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, act, *args)
+    stack.callback(signal.signal, number, before or signal.SIG_DFL)
+    stack.callback(loop.remove_signal_handler, number)

@@ -20,6 +20,7 @@ from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.spending.workload import Group, Workload
+from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.store.items import UniqueIds
 from omni_batch.types import Item
@@ -78,6 +79,11 @@ async def check_manifest(
     Raises:
         ConfigError, ManifestError: what would refuse the whole run.
     """
+    with pauses_left_out():
+        return await _checked(plan, on_rows)
+
+
+async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
     groups, editions = _Groups(), OtherEditions(plan)
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.catalogue import (
     Catalogue,
     Model,
@@ -19,16 +20,18 @@ from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, room_doubts
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
+from omni_batch.quota.open_files import Room
+from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
 
@@ -44,6 +47,10 @@ class Plan:
     template: PromptTemplate | None
     base_folder: Path
     """Where relative references of the manifest start."""
+    room: Room
+    """What may be under way at once."""
+    annotation: AnnotationSchema | None = None
+    """What every answer has to be."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -102,6 +109,7 @@ class Plan:
             mode,
             most_urls=media.probe_urls_max,
             allow_private=media.allow_private_downloads,
+            at_once=self.room.moves,
         )
         return MediaSource(self.loader(), prober)
 
@@ -135,12 +143,17 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     check_environment(profile.base_url for profile in profiles)
     known = _catalogue(config.catalogue)
     model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
+    endpoints, room = fitted(
+        [ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs]
+    )
     plan = Plan(
         config,
-        tuple(ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs),
+        endpoints,
         known,
         PromptTemplate(config.request.prompt) if config.request.prompt else None,
         base_folder or manifest_folder(config.manifest.path),
+        room,
+        load_annotation(config.annotation),
     )
     plan.loader()
     verdict = _judge(plan)
@@ -197,6 +210,8 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
+    if plan.annotation is not None and plan.config.request.wants_audio:
+        yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
     if plan.config.budget.max_cost is not None:
         yield from _cost_problems(plan, plan.config.budget.max_cost)
     for endpoint in plan.endpoints:
@@ -301,6 +316,7 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
             "and its cost can't be estimated",
         )
+    yield from room_doubts(plan.endpoints, plan.room)
     for endpoint in plan.endpoints:
         yield from _endpoint_doubts(endpoint)
 

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,16 +18,18 @@ from typing import Any
 import msgspec
 
 from omni_batch._version import __version__
-from omni_batch.config import Config, override_tree, parse_config
+from omni_batch.config import override_tree, parse_config
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
+from omni_batch.planning.consent import require_known
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
-from omni_batch.store.census import shortage_of_files
+from omni_batch.store.census import refuse_other_manifest, shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
 from omni_batch.store.record import RunRecord, read_record, write_record
 from omni_batch.store.run_dir import RunDir
+from omni_batch.store.trust.marks import vouched
 from omni_batch.text import redacted
 
 _TELL_EVERY_ROWS = 1000
@@ -65,7 +68,7 @@ def prepare_run(
                 draft.make_folders()
                 record = _read_manifest(plan, draft, directory.run_id, on_rows)
                 disk.sync_path(draft.items)
-                write_record(draft.record, record, disk)
+                write_record(draft.record, vouched(draft, record), disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
         raise ConfigError(f"output {output} can't be written: {reason_of(exc)}") from exc
@@ -76,7 +79,7 @@ def prepare_run(
 def _draft(output: RunDir, run_id: str) -> Iterator[RunDir]:
     """A hidden run directory, which gets its name in the end, and else goes."""
     # A name of its own: two runs may be begun in the same second.
-    draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(4)}.preparing", output.disk)
+    draft = RunDir(output.root / f".{run_id}.{secrets.token_hex(8)}.preparing", output.disk)
     draft.disk.make_folders(draft.root)
     try:
         yield draft
@@ -88,29 +91,43 @@ def _drop_abandoned(output: Path) -> None:
     """Remove drafts whose process died: no lock of theirs is held."""
     for folder in output.glob(".*.preparing"):
         with suppress(OSError, StorageError, ConfigError):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S:
+            age_s = time.time() - folder.lstat().st_mtime
+            if age_s > _ABANDONED_AFTER_S and not folder.is_symlink():
                 with RunDir(folder).owned():
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def drop_unstarted(directory: RunDir) -> None:
-    """Remove a run that was prepared and never begun, so that its name is free again."""
-    with suppress(OSError, StorageError, ConfigError), directory.owned():
-        if read_record(directory.record).state == "prepared":
-            shutil.rmtree(directory.root, ignore_errors=True)
+@contextmanager
+def dropped_unless_begun(directory: RunDir) -> Iterator[None]:
+    """Work on a run that was just prepared: if it is refused or given up before it begins, it goes.
+
+    Its name is free again then.
+    """
+    try:
+        yield
+    except (ConfigError, KeyboardInterrupt, CancelledError):
+        with suppress(OSError, StorageError, ConfigError), directory.owned():
+            if read_record(directory.record).state == "prepared":
+                shutil.rmtree(directory.root, ignore_errors=True)
+        raise
 
 
-def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
+def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = False) -> None:
     """Change how an unfinished run goes on; what decides its answers stays the same.
 
     Args:
         overrides: `a.b=value` pairs, such as `budget.max_cost=20`.
+        trust: consent to a run that somebody else prepared; it is known from then on.
 
     Raises:
         ConfigError: it is finished and whole, or a key or value is wrong or would change the
             answers.
+        UntrustedRun: somebody else prepared it, and there is no consent.
     """
     record = read_record(directory.record)
+    if not trust:
+        require_known(directory, record)
+    refuse_other_manifest(directory, record)
     if record.state == "finished":
         lack = shortage_of_files(directory, record)
         if lack is None:
@@ -121,7 +138,7 @@ def change_run(directory: RunDir, overrides: Iterable[str]) -> None:
     with directory.owned():
         endpoints = carry_over(record, changed)
         record = msgspec.structs.replace(record, config=changed, endpoints=endpoints)
-        write_record(directory.record, record, disk)
+        write_record(directory.record, vouched(directory, record), disk)
 
 
 def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:
@@ -132,7 +149,7 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     """
     wanted = parse_config(override_tree(record.config, overrides), "--set")
     plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
-    changed = _as_kept(plan.config)
+    changed = _as_kept(plan)
     for key in changed:
         if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
             raise ConfigError(
@@ -140,6 +157,12 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
                 f"resume and retry accept {', '.join(_CHANGEABLE)}"
             )
     return changed
+
+
+def asks_the_same(record: RunRecord, plan: Plan) -> bool:
+    """Whether a run is what `plan` would make: the same configuration, over the same folder."""
+    kept = msgspec.json.decode(msgspec.json.encode(_as_kept(plan)))
+    return (record.config, record.base_folder) == (kept, str(plan.base_folder.resolve()))
 
 
 def _read_manifest(
@@ -163,17 +186,21 @@ def _read_manifest(
         warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
         base_folder=str(plan.base_folder.resolve()),
         endpoints=load_learned(plan, Path(plan.config.output)),
-        config=_as_kept(plan.config),
+        annotation_schema=plan.annotation.json_schema if plan.annotation else None,
+        config=_as_kept(plan),
         versions=_versions(plan),
     )
 
 
-def _as_kept(config: Config) -> dict[str, Any]:
+def _as_kept(plan: Plan) -> dict[str, Any]:
     """For run.json: without secrets, and such that a run goes on from any folder.
 
     A manifest behind a signed URL has been read, and is not read again.
     """
+    config = plan.config
     tree = config.model_dump(mode="json")
+    if plan.annotation is not None and plan.annotation.model is None:
+        tree["annotation"]["json_schema"] = plan.annotation.json_schema
     tree["manifest"]["path"] = redacted(config.manifest.path)
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))

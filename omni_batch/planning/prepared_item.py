@@ -5,6 +5,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+from omni_batch.annotation.instructions import (
+    reask_instruction,
+    repeated_answer,
+    schema_instruction,
+)
 from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.config import Target
 from omni_batch.doubts import Doubt
@@ -19,8 +24,8 @@ from omni_batch.requests.build import build_request
 from omni_batch.requests.manifest import TARGETS
 from omni_batch.requests.messages import messages_of
 from omni_batch.requests.placeholders import refuse_lost_media
-from omni_batch.requests.template import PromptTemplate
-from omni_batch.types import Item, Media, Request, media_of
+from omni_batch.requests.prompt import PromptTemplate
+from omni_batch.types import Item, Media, Message, Request, media_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
     media = await _load_all(source, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config
-    request = build_request(item, messages, config.request, config.model, plan.model)
+    told = schema_instruction(plan.annotation) if plan.annotation else None
+    request = build_request(item, messages, config.request, config.model, plan.model, told)
     estimate = estimate_prompt(request, plan.rules)
     refusals: list[OmniBatchError] = []
     doubts: dict[str, tuple[Doubt, ...]] = {}
@@ -77,6 +83,17 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
         raise refusals[0]
     answer = guess_answer(request, plan.audio_tokens_per_s, thinks=plan.thinks)
     return PreparedItem(item, request, estimate, tuple(doubts), answer, doubts)
+
+
+def asked_again(plan: Plan, prepared: PreparedItem, answer: str, violation: str) -> PreparedItem:
+    """The same item with its answer and what is wrong with it as further turns."""
+    turns = (
+        *prepared.request.messages,
+        Message("assistant", (repeated_answer(answer),)),
+        Message("user", (reask_instruction(violation),)),
+    )
+    request = replace(prepared.request, messages=turns)
+    return replace(prepared, request=request, estimate=estimate_prompt(request, plan.rules))
 
 
 def fill_in(

@@ -1,7 +1,7 @@
 """ResolvedEndpoint: one endpoint as a run uses it, with its limits, prices and patience. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.model import ModelQuota
@@ -9,9 +9,11 @@ from omni_batch.catalogue.prices import scaled
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import Config, EndpointConfig, QuotaConfig
 from omni_batch.doubts import Doubt
+from omni_batch.errors import ConfigError
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.quota.concurrency import needed_in_flight
+from omni_batch.quota.open_files import Room, files_of, room_for
 from omni_batch.requests.build import thinks
 from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
@@ -19,6 +21,10 @@ from omni_batch.types import Request
 
 _THINKING_FIRST_BYTE_S = 300.0  # error-code pages, 2026; a field report of reads cut at 120 s
 _ITEM_TIMEOUT_S = 3600.0
+_HOW = (
+    "raise it (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of containers; its hard "
+    "limit counts)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class ResolvedEndpoint:
     config: Config
     model: Model | None
     """The catalogue's entry; None where it is unknown."""
+    most_in_flight: int | None = None
+    """Requests that there is room for; None is no bound."""
 
     @property
     def name(self) -> str:
@@ -121,6 +129,12 @@ class ResolvedEndpoint:
     @property
     def max_in_flight(self) -> int:
         """Requests that may be in flight."""
+        wanted = self.wanted_in_flight
+        return wanted if self.most_in_flight is None else min(wanted, self.most_in_flight)
+
+    @property
+    def wanted_in_flight(self) -> int:
+        """Requests that would be in flight if there were room for all."""
         quota = self.entry.quota or self.config.quota
         return quota.max_in_flight or needed_in_flight(
             quota.requests_per_minute or self._known_requests_per_minute,
@@ -194,3 +208,40 @@ class ResolvedEndpoint:
                 f"the prompt takes about {estimate.total:,} tokens; the known price of "
                 f"{self.config.model} holds up to {most:,}: it costs more than is shown",
             )
+
+
+def fitted(
+    endpoints: Sequence[ResolvedEndpoint],
+) -> tuple[tuple[ResolvedEndpoint, ...], Room]:
+    """The endpoints with as many requests in flight as there is room for, in equal shares.
+
+    Raises:
+        ConfigError: not one request for each endpoint fits.
+    """
+    wanted = sum(endpoint.max_in_flight for endpoint in endpoints)
+    room = room_for(wanted, served_here=any(endpoint.profile.embedded for endpoint in endpoints))
+    if room.in_flight >= wanted:
+        return tuple(endpoints), room
+    if room.in_flight < len(endpoints):
+        raise ConfigError(
+            f"this process may have {room.limit} files open, too few for a single request at each "
+            f"endpoint: {_HOW} to {files_of(wanted)}"
+        )
+    share = room.in_flight / wanted
+    return tuple(
+        replace(endpoint, most_in_flight=max(1, int(endpoint.max_in_flight * share)))
+        for endpoint in endpoints
+    ), room
+
+
+def room_doubts(endpoints: Sequence[ResolvedEndpoint], room: Room) -> Iterator[Doubt]:
+    """That fewer requests are in flight than were asked for, and why."""
+    wanted = sum(endpoint.wanted_in_flight for endpoint in endpoints)
+    fits = sum(endpoint.max_in_flight for endpoint in endpoints)
+    if fits < wanted:
+        yield Doubt(
+            "open-files-limit",
+            f"this process may have {room.limit} files open, so at most {fits} requests are in "
+            f"flight instead of {wanted}: {_HOW} to {files_of(wanted)}, or lower "
+            f"quota.max_in_flight to {fits}",
+        )

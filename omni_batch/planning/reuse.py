@@ -41,7 +41,7 @@ async def reuse(
     wav: WavFile | None = None
     if row["audio_path"] is not None:
         target = directory.speech(item_id)
-        draft = directory.unfinished_speech(item_id, 0)
+        draft = directory.unfinished_speech(item_id)
         if not await asyncio.to_thread(link_speech, run, row, target, draft, directory.disk):
             return None
         wav = _wav(row, target.relative_to(directory.root))

@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 
 from omni_batch.counts import Counts, Money, add_money
 from omni_batch.errors import RateLimited, error_kind
+from omni_batch.store.columns import IN_DOUBT
 from omni_batch.types import Attempt, Cost, Result
 
 
@@ -42,6 +43,7 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
     """What is on disk."""
     failed = results.filter(pc.equal(results["status"], "failed"))
     asked = results.filter(pc.is_null(results["reused_from"]))
+    in_doubt = attempts.filter(pc.equal(attempts["error_kind"], IN_DOUBT))
     kinds = pc.value_counts(failed["error_kind"]).to_pylist()
     return Counts(
         succeeded=results.num_rows - failed.num_rows,
@@ -56,6 +58,9 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
         cost=add_money(dict.fromkeys(_money_of(results, "cost"), 0.0), _money_of(attempts, "cost")),
         estimated_tokens=_sum(attempts["estimated_tokens"]),
         estimated_cost=_money_of(attempts, "estimated_cost"),
+        in_doubt=in_doubt.num_rows,
+        in_doubt_tokens=_sum(in_doubt["estimated_tokens"]),
+        in_doubt_cost=_money_of(in_doubt, "estimated_cost"),
         failures={kind["values"] or "unknown": kind["counts"] for kind in kinds},
     )
 

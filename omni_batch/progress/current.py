@@ -9,7 +9,7 @@ import msgspec
 from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
-from omni_batch.store.census import shortage
+from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -24,12 +24,13 @@ def current_record(directory: RunDir) -> RunRecord:
     One that says `finished` while rows of it are gone is stopped, with what is gone as its reason.
 
     The last word of a dead process may be a second old, so its counts are taken from what it wrote.
+    Where a table can't be read, that is a part of its reason.
 
     Raises:
         ConfigError: it is not a run directory.
-        StorageError: a table of a dead run can't be read.
     """
     record = read_record(directory.record)
+    refuse_other_manifest(directory, record)
     if record.state == "finished" and (lack := shortage(directory, record)):
         return msgspec.structs.replace(record, state="stopped", reason=lack)
     if record.state != "running" or _is_alive(directory, record):
@@ -37,27 +38,21 @@ def current_record(directory: RunDir) -> RunRecord:
     record = read_record(directory.record)  # it may have ended in an orderly way just now
     if record.state != "running":
         return record
-    return _interrupted(record, _written(directory, record))
+    return _interrupted(directory, record)
 
 
 def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
-    """All runs below a folder, the newest first; one whose tables can't be read is among them."""
-    return [(directory, _listed(directory, record)) for directory, record in list_runs(folder)]
-
-
-def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
-    try:
-        return current_record(directory)
-    except StorageError:  # one damaged run must not hide the others
-        return _interrupted(record, record.counts)
+    """All runs below a folder, the newest first."""
+    return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]
 
 
 def _is_alive(directory: RunDir, record: RunRecord) -> bool:
     """Whether a process works on it. A lock of another machine may not be seen from this one."""
-    if directory.is_owned():
-        return True
+    owned = directory.is_owned()
     elsewhere = record.owner is not None and record.owner.host != socket.gethostname()
-    return elsewhere and time.time() - directory.record.stat().st_mtime < _SILENT_S
+    if owned is None or (elsewhere and not owned):
+        return time.time() - directory.record.stat().st_mtime < _SILENT_S
+    return owned
 
 
 def _written(directory: RunDir, record: RunRecord) -> Counts:
@@ -67,7 +62,12 @@ def _written(directory: RunDir, record: RunRecord) -> Counts:
     return counts
 
 
-def _interrupted(record: RunRecord, counts: Counts) -> RunRecord:
+def _interrupted(directory: RunDir, record: RunRecord) -> RunRecord:
+    reason, counts = record.reason or DEAD, record.counts
+    try:
+        counts = _written(directory, record)
+    except StorageError as exc:
+        reason = f"{reason}; {exc}"
     return msgspec.structs.replace(
-        record, state="interrupted", reason=record.reason or DEAD, counts=counts, owner=None
+        record, state="interrupted", reason=reason, counts=counts, owner=None
     )

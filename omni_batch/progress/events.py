@@ -102,8 +102,10 @@ def _failure(attempt: Attempt) -> dict[str, Any]:
 def _run_events(before: RunRecord, now: RunRecord) -> Iterator[Line]:
     counts, reason = now.counts, now.reason and one_line(now.reason)
     if before.state != "running" and now.state == "running":
-        fields: dict[str, Any] = {"items": now.items, "done": counts.done}
-        yield "run_started", f"started: {counts.done:,} of {now.items:,} items are done", fields
+        done = {"items": now.items, "done": counts.done}
+        fields: dict[str, Any] = {**done, "in_doubt": counts.in_doubt}
+        facts = f"{counts.done:,} of {now.items:,} items are done", phrases.in_doubt(counts)
+        yield "run_started", f"started: {', '.join(filter(None, facts))}", fields
     if reason and not before.reason and now.state == "running":
         yield "run_stopping", f"stops: {reason}", {"reason": reason}
     if before.state == "running" and now.state != "running":

@@ -111,6 +111,7 @@ class Ledger:
             audio_s=round(counts.audio_s, 3),
             cost=_rounded(counts.cost),
             estimated_cost=_rounded(counts.estimated_cost),
+            in_doubt_cost=_rounded(counts.in_doubt_cost),
             elapsed_s=round(counts.elapsed_s + now_s - self.started_s, 3),
         )
 

@@ -1,8 +1,10 @@
 """Log files: one JSON object a line."""
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +36,25 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that can't be written any more is given up: it is no reason to stop a run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say so once, where an error of the system was met."""
+        exc = sys.exception()
+        if not isinstance(exc, OSError):
+            super().handleError(record)
+        elif self in _LOGGER.handlers:
+            _LOGGER.removeHandler(self)
+            reason = os.strerror(exc.errno or 0).lower()
+            _LOGGER.warning("--log %s ends here: %s; the run goes on", self.baseFilename, reason)
+
+    def close(self) -> None:
+        """Close it, whether or not it takes what was left to be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(path: Path, *, debug: bool = False) -> Iterator[None]:
     """Append JSON lines to a file: INFO and above, with `debug` every attempt.
@@ -42,7 +63,7 @@ def logging_to(path: Path, *, debug: bool = False) -> Iterator[None]:
         ConfigError: the file can't be written.
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as exc:
         raise ConfigError(f"--log {path} can't be written: {exc.strerror}") from None
     handler.setFormatter(JsonLines())

@@ -1,6 +1,7 @@
 """The figures of a run in words, for the terminal, logs, the report and Prefect's pages."""
 
 import math
+from collections.abc import Iterable
 
 from omni_batch import format as fmt
 from omni_batch.counts import Counts
@@ -44,7 +45,8 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
         ("speech", fmt.duration(counts.audio_s or None)),
         ("cost", cost(counts)),
         *([("budget", limit)] if (limit := budget(record)) else []),
-        *([("cut answers", cut(counts))] if counts.estimated_tokens else []),
+        *([("without a bill", unbilled(counts))] if counts.unbilled_tokens else []),
+        *([("in doubt", in_doubt(counts))] if counts.in_doubt else []),
         ("working time", fmt.duration(counts.elapsed_s or None)),
     ]
 
@@ -53,6 +55,25 @@ def outcome(record: RunRecord) -> str:
     """How many items there are and how they ended."""
     counts = record.counts
     return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {record.items:,}"
+
+
+def so_far(found: Iterable[tuple[RunRecord, int]]) -> str:
+    """How many rows there are of runs that lack some; nothing where none lacks any.
+
+    Args:
+        found: runs, and how many rows of each there are.
+    """
+    lacking = [(record, rows) for record, rows in found if rows < record.items]
+    if not lacking:
+        return ""
+    record, rows = lacking[0]
+    if len(lacking) == 1:
+        return f"{record.run_id} is {record.state}: {rows:,} of {record.items:,} rows so far"
+    rows, items = sum(rows for _, rows in lacking), sum(record.items for record, _ in lacking)
+    return (
+        f"{len(lacking):,} runs are not finished, such as {record.run_id} ({record.state}): "
+        f"{rows:,} of their {items:,} rows so far"
+    )
 
 
 def requests(counts: Counts) -> str:
@@ -86,23 +107,37 @@ def budget(record: RunRecord) -> str:
     return ", ".join(filter(None, said))
 
 
-def cut(counts: Counts) -> str:
-    """What answers that were cut may cost besides, by estimate."""
-    money = f": {fmt.money(counts.estimated_cost)}" if counts.estimated_cost else ""
-    return f"about {counts.estimated_tokens:,} more tokens{money}"
+def unbilled(counts: Counts) -> str:
+    """What answers that were cut, or came without their usage, may cost besides, by estimate."""
+    money = f": {fmt.money(counts.unbilled_cost)}" if counts.unbilled_cost else ""
+    return f"about {counts.unbilled_tokens:,} more tokens{money}"
+
+
+def in_doubt(counts: Counts) -> str:
+    """What was sent and lost with its process: `16 requests in doubt, at most 0.02 CNY`."""
+    if not counts.in_doubt:
+        return ""
+    tokens = f"{counts.in_doubt_tokens:,} tokens"
+    most = fmt.money(counts.in_doubt_cost) if counts.in_doubt_cost else tokens
+    noun = "request" if counts.in_doubt == 1 else "requests"
+    return f"{counts.in_doubt:,} {noun} in doubt, at most {most}"
+
+
+def unbilled_and_in_doubt(counts: Counts) -> str:
+    """What may be on the bill besides `cost`."""
+    guess = f"{unbilled(counts)} for answers without a bill" if counts.unbilled_tokens else ""
+    return "; ".join(filter(None, (guess, in_doubt(counts))))
 
 
 def spent(counts: Counts) -> str:
-    """Money so far, with what cut answers may cost."""
-    return (
-        f"{cost(counts)} ({cut(counts)} for cut answers)"
-        if counts.estimated_tokens
-        else cost(counts)
-    )
+    """Money so far, with what answers without a bill may cost; without what is in doubt."""
+    if not counts.unbilled_tokens:
+        return cost(counts)
+    return f"{cost(counts)} ({unbilled(counts)} for answers without a bill)"
 
 
 def bill(record: RunRecord) -> str:
-    """Money so far and in all, what cut answers may cost included."""
+    """Money so far and in all, with what was sent and has no bill."""
     counts, in_all = record.counts, record.projection.cost
     limit = f"budget {known}" if (known := budget(record)) else ""
     if not counts.spent:
@@ -112,7 +147,7 @@ def bill(record: RunRecord) -> str:
         shown.append(f"about {fmt.money(in_all)} in all")
     if limit:
         shown.append(limit)
-    guess = f" (cut answers: {fmt.money(counts.estimated_cost)})" if counts.estimated_cost else ""
+    guess = f" (without a bill: {fmt.money(counts.unbilled_cost)})" if counts.unbilled_cost else ""
     return ", ".join(shown) + guess
 
 

@@ -31,8 +31,8 @@ class ApiKey:
 class KeyRedactor:
     """Cuts the keys in use out of what a service says: it may echo them in any place.
 
-    Found as they are, percent-encoded, JSON- and HTML-escaped (each character by itself, in any
-    mixture), in base64 and in hex; in any case of letters.
+    Found as they are, percent-encoded, as quoted-printable, JSON- and HTML-escaped (each character
+    by itself, in any mixture), in base64 and in hex; in any case of letters.
 
     Args:
         keys: of all endpoints of the run; None stands for an endpoint without one.
@@ -94,5 +94,6 @@ def _sign(sign: str) -> str:
     code = ord(sign)
     both = {"+": r"[+\-]", "/": r"\\*[/_]"}.get(sign)  # of base64 too, and of its form for URLs
     plain = both or rf"\\*{re.escape(sign)}" if sign in "\"'\\/+" else re.escape(sign)
-    escaped = rf"\\+(?:u00|x){code:02x}|%(?:25)*{code:02x}|&#0*{code};|&#x0*{code:x};"
+    in_code = rf"\\+(?:u00|x|U0{{6}}){code:02x}|\\+u\{{0*{code:x}\}}"
+    escaped = rf"{in_code}|[%=](?:25)*{code:02x}|&#0*{code};|&#x0*{code:x};"
     return f"(?:{escaped}|{plain})"

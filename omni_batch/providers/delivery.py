@@ -24,6 +24,8 @@ class MediaDelivery:
     dialect: Dialect
     uploader: Uploader
     downloader: Downloader
+    moving: asyncio.Semaphore
+    """Bounds the media that are uploaded or downloaded at once."""
 
     @asynccontextmanager
     async def delivered(
@@ -59,16 +61,21 @@ class MediaDelivery:
             raise MediaError(
                 f"{display_name(media.reference)} is not a local file and can't be uploaded"
             )
-        url = await self.uploader.upload(
-            media.path, sha256=media.sha256, size_bytes=media.size_bytes, mime_type=media.mime_type
-        )
+        async with self.moving:
+            url = await self.uploader.upload(
+                media.path,
+                sha256=media.sha256,
+                size_bytes=media.size_bytes,
+                mime_type=media.mime_type,
+            )
         return replace(media, url=url)
 
     async def _downloaded(self, media: Media, stack: AsyncExitStack) -> Media:
         # PyAV and Pillow: not paid for by text-only runs
         from omni_batch.requests.media.probe import probe_file
 
-        path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
+        async with self.moving:
+            path = await stack.enter_async_context(self.downloader.fetched(media.url or ""))
         fetched = await asyncio.to_thread(probe_file, path, media.kind, media.reference)
         fetched = replace(fetched, options=media.options)
         if (refused := self.dialect.refused_format(fetched)) is not None:

@@ -140,6 +140,7 @@ class LimiterPolicy:
     def correct(self, tokens: float) -> None:
         """Requests under way will use so many tokens more than was charged, or fewer."""
         self._tokens.correct(tokens)
+        self._recent.corrected(tokens)
 
     def used(self, tokens: float, more: float, late: float | None, now_s: float) -> None:
         """A request has used so many tokens, which is so many more than were charged, or fewer.
@@ -230,7 +231,7 @@ class LimiterPolicy:
         if rate.per_s is None or rate.per_s > _COUNTED_PER_S:
             return 0.0
         started_s = self._recent.start_before(math.ceil(rate.per_s - 1e-9))
-        return 0.0 if started_s is None else max(0.0, started_s + 1 + SLACKS[0] - now_s)
+        return 0.0 if started_s is None else max(0.0, started_s + 1 + rate.slack - now_s)
 
     def _token_second_s(self, now_s: float) -> float:
         """The same for tokens, once a service was found to count them by the second: answers that
@@ -337,7 +338,7 @@ def _lateness_s(rate: Rate) -> float:
     """How much of it may be made up for."""
     if (rate.per_s or 0.0) > _COUNTED_PER_S:
         return _TOLERANCE_OF_MANY_S
-    if rate.tightened:  # each start counts for itself
+    if rate.by_each:
         return 0.0 if (rate.per_s or 0.0) < _TIMERS_PER_S else _TOLERANCE_OF_MANY_S
     return _REQUESTS_TOLERANCE_S
 

@@ -90,6 +90,8 @@ class Rate:
         self.was_refused = False
         self.tightened = False
         """The service has refused what was no more than the stated number."""
+        self.by_each = False
+        """And again with more distance: each start counts for itself, not those of a second."""
         self._slack = 0
         self._since_s: float | None = 0.0 if self._handed_on else None
         self._refused_at_s = self._lowered_at_s = -math.inf
@@ -213,7 +215,7 @@ class Rate:
         if widest and now_s - self._refused_at_s < _RARE_S:
             return False
         self._slack += not widest
-        self.tightened = True
+        self.tightened, self.by_each = True, self.by_each or self._slack > 1
         self._refused_at_s = now_s
         return True
 

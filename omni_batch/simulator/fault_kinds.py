@@ -78,5 +78,22 @@ _SPOKEN: Mapping[str, str] = {
 }
 """Odd speech; replies without speech are good."""
 
-FAULTS: Mapping[str, str] = {**_BROKEN, **_REFUSED, **_WRAPPED, **_SHAPED, **_SPOKEN}
+_MALFORMED: Mapping[str, str] = {
+    "json_fenced": "JSON stands in a fence",
+    "json_in_prose": "JSON stands between words, some of them in brackets",
+    "json_behind_draft": "a draft in <think> stands before the JSON",
+    "json_python": "JSON is written as Python writes a dictionary",
+    "json_commas": "JSON has a comma before its last bracket",
+    "json_comments": "JSON has a comment",
+    "json_bare_keys": "keys of JSON have no quotes",
+    "json_cut": "JSON is cut at the token limit",
+    "json_twice": "a second answer follows, which breaks the schema",
+    "json_other_words": "values of JSON are said in other words",
+    "json_empty_form": "each value of JSON is the text <…>",
+    "json_refused": "the model refuses in words",
+    "json_any": "one of these twelve, drawn evenly",
+}
+"""Odd forms of a JSON object that was asked for; other replies are good."""
+
+FAULTS: Mapping[str, str] = {**_BROKEN, **_REFUSED, **_WRAPPED, **_SHAPED, **_SPOKEN, **_MALFORMED}
 """Every kind of fault, and what the client sees."""

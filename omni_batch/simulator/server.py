@@ -58,8 +58,7 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0.01)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self.stop()
+        self.stop()  # and no more: uvicorn would raise the signal once again at its end
 
     def stop(self) -> None:
         """Ask the server to stop, from any thread."""
@@ -190,12 +189,18 @@ class Simulator:
         return self._app.service.metrics.counters
 
 
-def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    options: SimulatorOptions,
+    *,
+    ready: Callable[[str], None] | None = None,
+    app: Callable[[SimulatorOptions], App] = App,
+) -> None:
     """Serve until interrupted. No request is kept: another process can't read them.
 
     Args:
         options: host, port and behaviour.
         ready: called with the base URL once connections are accepted.
+        app: makes the application, for those who listen to what it says.
     Raises:
         OSError: the port is taken.
     """
@@ -203,4 +208,4 @@ def serve(options: SimulatorOptions, *, ready: Callable[[str], None] | None = No
     if ready is not None:
         ready(_base_url(_port(listener), options))
     with suppress(KeyboardInterrupt):
-        _server(App(replace(options, keep_requests=0))).run(sockets=[listener])
+        _server(app(replace(options, keep_requests=0))).run(sockets=[listener])

@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterable
+from io import BufferedWriter
 from pathlib import Path
 
 import soundfile
 
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors, when_files_are_free
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Item
 
@@ -23,6 +24,8 @@ class SpeechFile:
         self._disk = disk
         self._buffer = bytearray()
         self._file: soundfile.SoundFile | None = None
+        self._draft: BufferedWriter | None = None
+        self._sha256: str | None = None
         self._started = False
         self._lock = threading.RLock()  # a cancelled item may discard while a thread still writes
 
@@ -30,19 +33,19 @@ class SpeechFile:
         """Take whole 16-bit mono samples."""
         self._buffer += sound
         if len(self._buffer) >= _BUFFER_BYTES:
-            await asyncio.to_thread(self._flush, sample_rate_hz)
+            await when_files_are_free(lambda: asyncio.to_thread(self._flush, sample_rate_hz))
 
     async def commit(self, final: Path, sample_rate_hz: int) -> str:
         """Give the whole file its name; return its SHA-256."""
-        return await asyncio.to_thread(self._commit, final, sample_rate_hz)
+        return await when_files_are_free(
+            lambda: asyncio.to_thread(self._commit, final, sample_rate_hz)
+        )
 
     def discard(self) -> None:
         """Forget what was written; harmless after `commit`."""
         with self._lock:
             self._buffer.clear()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
             if self._started:
                 self._disk.remove(self._temporary)
 
@@ -51,24 +54,49 @@ class SpeechFile:
         met = soundfile.LibsndfileError, AssertionError
         with self._lock, storage_errors(self._temporary, "written", *met):
             if self._file is None:
-                self._started = True
-                self._file = soundfile.SoundFile(
-                    self._temporary, "w", sample_rate_hz, 1, subtype="PCM_16", format="WAV"
-                )
+                self._file = self._open(sample_rate_hz)
             self._file.buffer_write(bytes(self._buffer), dtype="int16")
             self._buffer.clear()
 
     def _commit(self, final: Path, sample_rate_hz: int) -> str:
         with self._lock, storage_errors(final, "written", soundfile.LibsndfileError):
-            self._flush(sample_rate_hz)
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            with self._temporary.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            if self._sha256 is None:
+                self._flush(sample_rate_hz)
+                self._sha256 = self._end()
             self._disk.publish(self._temporary, final)
             self._started = False  # nothing is left to be discarded
+            return self._sha256
+
+    def _open(self, sample_rate_hz: int) -> soundfile.SoundFile:
+        # Opened here and not by libsndfile, which does not say what it lacks.
+        self._draft = open_new(self._temporary)
+        self._started = True
+        return soundfile.SoundFile(
+            *(self._draft.fileno(), "w", sample_rate_hz, 1),
+            subtype="PCM_16",
+            format="WAV",
+            closefd=False,
+        )
+
+    def _end(self) -> str:
+        file, draft = self._file, self._draft
+        if file is None or draft is None:
+            raise ValueError("nothing was flushed")
+        file.close()  # which completes its header
+        self._file = None
+        draft.seek(0)
+        with open(draft.fileno(), "rb", closefd=False) as written:
+            sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+        self._close()
         return sha256
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._draft is not None:
+            self._draft.close()
+            self._draft = None
 
 
 def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:

@@ -37,6 +37,23 @@ class Gap:
     nothing takes its place before somebody says so."""
 
 
+def refuse_other_manifest(directory: RunDir, record: RunRecord) -> None:
+    """Nothing is counted by a run.json that speaks of other items than the manifest has.
+
+    Raises:
+        StorageError: it does. Where items.parquet can't be read, its reader says so.
+    """
+    try:
+        rows = part_rows(directory.items)
+    except StorageError:
+        return
+    if rows != record.items:
+        raise StorageError(
+            f"{directory.record} says {record.items:,} items, {directory.items} has {rows:,}: one "
+            "of them was changed or is of another run; bring the right one back"
+        )
+
+
 def shortage(directory: RunDir, record: RunRecord) -> str | None:
     """What a finished run lacks, in one line; None where all of it is there.
 

@@ -3,9 +3,8 @@
 A new column is one line. Rows are plain values, so that the journal can hold them as JSON.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +12,22 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from omni_batch.annotation.arrow import array_of, arrow_type
+from omni_batch.annotation.shape import read_shape
 from omni_batch.errors import error_kind, error_message
 from omni_batch.text import shown_whole
-from omni_batch.types import Attempt, Cost, Request, Response, Result, Speech, Usage, WavFile
+from omni_batch.types import (
+    Attempt,
+    Cost,
+    Item,
+    Request,
+    Response,
+    Result,
+    Sent,
+    Speech,
+    Usage,
+    WavFile,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,9 @@ class Column:
         return pa.field(self.name, self.type, metadata=metadata)
 
 
+IN_DOUBT = "in_doubt"
+"""`error_kind` of a request that was sent and of whose end nothing is known."""
+_NEVER_ENDED = "it was sent, and its process died before it ended; it may be on the bill"
 _STRING, _STRINGS, _INT, _FLOAT = pa.string(), pa.list_(pa.string()), pa.int64(), pa.float64()
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -46,7 +61,7 @@ RESULT_COLUMNS = (
     Column("status", _STRING, "succeeded or failed", "status"),
     Column("text", _STRING, "the answer", "response.text"),
     Column("reasoning", _STRING, "the thinking before the answer", "response.reasoning"),
-    Column("annotation", _STRING, "the answer as JSON, if one was requested", "annotation"),
+    Column("annotation", _STRING, "the typed answer; its type comes from the schema of `annotation`", "result.annotation"),
     Column("finish_reason", _STRING, "stop or length", "response.finish_reason"),
     Column("audio_path", _STRING, "WAV file of the speech, relative to the run directory", "wav.path"),
     Column("audio_s", _FLOAT, "length of the speech", "speech.duration_s", "seconds"),
@@ -100,7 +115,7 @@ ATTEMPT_COLUMNS = (
     Column("latency_s", _FLOAT, "from sending to the end", "attempt.latency_s", "seconds"),
     Column("http_status", _INT, "HTTP status", "attempt.http_status"),
     Column("request_id", _STRING, "the service's id of the exchange", "attempt.request_id"),
-    Column("error_kind", _STRING, "class of the failure", "error_kind"),
+    Column("error_kind", _STRING, "class of the failure; in_doubt: its process died before it ended", "error_kind"),
     Column("error_code", _STRING, "code the service gave", "error_code"),
     Column("error_message", _STRING, "what failed", "error_message"),
     Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
@@ -110,7 +125,7 @@ ATTEMPT_COLUMNS = (
     Column("audio_s", _FLOAT, "speech that had arrived", "attempt.audio_s", "seconds"),
     Column("text", _STRING, "beginning of what had arrived, if the attempt failed", "attempt.text"),
     Column("cost", _FLOAT, "money by real usage", "cost.amount", "see currency"),
-    Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came", "attempt.estimated_tokens", "tokens"),
+    Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came; at most, if it is in doubt", "attempt.estimated_tokens", "tokens"),
     Column("estimated_cost", _FLOAT, "money by that estimate", "estimated_cost.amount", "see currency"),
     Column("currency", _STRING, "of both costs: ISO 4217", "currency"),
 )
@@ -153,7 +168,6 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         cost=result.cost or _NO_COST,
         last=last,
         status="succeeded" if result.succeeded else "failed",
-        annotation=None,
         voice=answer.voice if answer else last.voice,
         endpoint=last.endpoint or facts.endpoint,
         modality=request.modality if request else item.modality(),
@@ -203,6 +217,17 @@ def _row_of(columns: Sequence[Column]) -> Callable[[SimpleNamespace], dict[str, 
 _to_result_row, _to_attempt_row = _row_of(RESULT_COLUMNS), _row_of(ATTEMPT_COLUMNS)
 
 
+def result_columns(json_schema: Mapping[str, Any] | None) -> tuple[Column, ...]:
+    """The columns of `results` of a run, by the schema of its typed answers if it has any."""
+    if json_schema is None:
+        return RESULT_COLUMNS
+    kind = arrow_type(read_shape(json_schema))
+    return tuple(
+        replace(column, type=kind) if column.name == "annotation" else column
+        for column in RESULT_COLUMNS
+    )
+
+
 def schema(columns: Iterable[Column]) -> pa.Schema:
     """The Arrow schema of a table."""
     return pa.schema([column.field() for column in columns])
@@ -219,12 +244,26 @@ def attempt_rows(facts: RunFacts, result: Result) -> list[dict[str, Any]]:
     return [_to_attempt_row(_attempt_fields(facts, result, attempt)) for attempt in attempts]
 
 
+def in_doubt_row(facts: RunFacts, item: Item, sent: Sent) -> dict[str, Any]:
+    """The row of a request until that of its end takes its place; columns without value are out."""
+    cost = sent.most_cost
+    money = {"estimated_cost": cost.amount, "currency": cost.currency} if cost else {}
+    return {
+        "run_id": facts.run_id,
+        "item_id": item.item_id,
+        "row_number": item.row_number,
+        "number": sent.number,
+        "model": facts.model,
+        "endpoint": sent.endpoint,
+        "started_at": sent.started_at,
+        "error_kind": IN_DOUBT,
+        "error_message": _NEVER_ENDED,
+        "estimated_tokens": sent.most_tokens,
+        **money,
+    }
+
+
 def table(columns: Sequence[Column], rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows from the journal as an Arrow table; times come as ISO 8601 texts or datetimes."""
-    arrays = []
-    for column in columns:
-        values = [row.get(column.name) for row in rows]
-        if column.type == _TIME:
-            values = [datetime.fromisoformat(v) if isinstance(v, str) else v for v in values]
-        arrays.append(pa.array(values, type=column.type))
+    """Rows from the journal as an Arrow table; days and times come as ISO 8601 texts or as such."""
+    arrays = [array_of((row.get(column.name) for row in rows), column.type) for column in columns]
     return pa.table(arrays, schema=schema(columns))

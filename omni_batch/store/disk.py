@@ -7,21 +7,24 @@ contains it), so that it survives the loss of power.
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from omni_batch.errors import StorageError
 
 T = TypeVar("T")
+log = logging.getLogger("omni_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,11 @@ class Disk:
         draft.replace(final)
         self.sync_path(final.parent)
 
-    def replace(self, final: Path, draft: Path, data: bytes) -> None:
+    def replace(self, final: Path, data: bytes) -> None:
         """Write a small file whole; readers see the old one or the new one."""
+        draft = draft_path(final)
         try:
-            with draft.open("wb", buffering=0) as file:
+            with open_new(draft) as file:
                 self.append(file.fileno(), data)
             self.publish(draft, final)
         except OSError:
@@ -94,8 +98,13 @@ _IN_WORDS = {
     errno.EDQUOT: "the disk quota is used up (disk quota exceeded)",
     errno.EROFS: "the file system is read-only",
     errno.EFBIG: "the file may not become that large (file too large)",
+    errno.ELOOP: "it is a link, and links are not followed here; remove it",
 }
 _PROBE_BYTES = 256 * 1024
+_NO_FILE_IS_FREE = {errno.EMFILE, errno.ENFILE}
+_LOOK_AGAIN_S = 0.2
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""Windows has no such flag, and hardly a link."""
 
 
 def reason_of(exc: Exception) -> str:
@@ -133,16 +142,47 @@ def storage_errors(path: Path, done: str, *others: type[Exception]) -> Iterator[
         raise StorageError(f"{path} can't be {done}: {reason}") from exc
 
 
+def draft_path(final: Path, folder: Path | None = None) -> Path:
+    """A name that nobody can have put a link at: hidden, random, beside the file or in `folder`."""
+    return (folder or final.parent) / f".{final.name}.{secrets.token_hex(8)}.part"
+
+
+def open_new(path: Path, mode: int = 0o666) -> BufferedWriter:
+    """A file that was not there, for writing. No link is followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
+    return os.fdopen(os.open(path, flags, mode), "wb")  # buffered, as it writes all or raises
+
+
+def open_to_append(path: Path) -> FileIO:
+    """A file for appending and reading, without a buffer. At a link, an OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_FOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0)
+
+
 @contextmanager
-def draft_of(final: Path) -> Iterator[Path]:
-    """Where to write a file or a folder; becomes `final` when the block succeeds, else removed.
+def draft_of(final: Path) -> Iterator[BinaryIO]:
+    """A file that gets the name `final` when the block succeeds, and else is removed.
 
     For reports and exports, which can be made again. A run's own files go through a `Disk`.
 
     Raises:
         StorageError: disk full or not writable.
     """
-    draft = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    with _draft(final) as draft, open_new(draft) as file:
+        yield file
+
+
+@contextmanager
+def draft_folder_of(final: Path) -> Iterator[Path]:
+    """The same for a folder."""
+    with _draft(final) as draft:
+        draft.mkdir()
+        yield draft
+
+
+@contextmanager
+def _draft(final: Path) -> Iterator[Path]:
+    draft = draft_path(final)
     try:
         with storage_errors(final, "written"):
             yield draft
@@ -151,6 +191,33 @@ def draft_of(final: Path) -> Iterator[Path]:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         PROCESS.remove(draft)
+
+
+def lacks_files(exc: BaseException | None) -> bool:
+    """Whether it failed because this process, or the machine, has too many files open."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in _NO_FILE_IS_FREE:
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+async def when_files_are_free(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, and again for as long as it fails because too many files are open.
+
+    Others close theirs; what has been paid for waits until then.
+    """
+    waits = False
+    while True:
+        try:
+            return await work()
+        except Exception as exc:
+            if not lacks_files(exc):
+                raise
+            if not waits:
+                log.warning("it waits until other files are closed: %s", exc)
+        waits = True
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:

@@ -1,5 +1,8 @@
 """The journal: one line for each finished item, written before the item counts as done.
 
+Before each request goes out there is a line as well, by which it is in doubt until its end is
+written: it stands in the table of attempts even where the process dies and the answer is lost.
+
 Only whole lines count: what follows the last newline was cut by a crash and is removed before the
 next line is written.
 """
@@ -19,6 +22,7 @@ from omni_batch.store.disk import (
     PROCESS,
     Disk,
     in_thread,
+    open_to_append,
     reason_of,
     refuse_special,
     storage_errors,
@@ -28,7 +32,7 @@ from omni_batch.store.disk import (
 class Entry(msgspec.Struct, frozen=True):
     """A finished item: its row of `results` and its rows of `attempts`.
 
-    Without a result: attempts for an item that is still to be finished.
+    Without a result: attempts for an item that is still to be finished, or one that is in doubt.
     """
 
     result: dict[str, Any] | None
@@ -63,8 +67,9 @@ class Journal:
         with storage_errors(path, "opened"):
             if path.exists():
                 refuse_special(path)
-            self._file = path.open("a+b", buffering=0)  # each line reaches the system at once
-            self._whole_bytes = path.read_bytes().rfind(b"\n") + 1
+            self._file = open_to_append(path)  # each line reaches the system at once
+            self._file.seek(0)
+            self._whole_bytes = self._file.readall().rfind(b"\n") + 1
             disk.cut(self._file.fileno(), self._whole_bytes)
 
     def append(self, entry: Entry) -> None:
@@ -124,8 +129,7 @@ class Journal:
         """A cleaner may have taken the name; what the file holds has been paid for."""
         with storage_errors(self._path, "written"):
             self._path.parent.mkdir(exist_ok=True)
-            draft = self._path.with_name(f"{self._path.name}.part")
-            self._disk.replace(self._path, draft, self._content())
+            self._disk.replace(self._path, self._content())
 
     def __enter__(self) -> Self:
         return self

@@ -60,7 +60,10 @@ def _lock(folder: Path, wait_s: float, stack: ExitStack) -> bool:
         except Timeout:
             raise Taken from None
         return True
-    for path, flags in ((folder, os.O_RDONLY | os.O_DIRECTORY), (file, os.O_RDWR | os.O_CREAT)):
+    for path, flags in (
+        (folder, os.O_RDONLY | os.O_DIRECTORY),
+        (file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW),
+    ):
         descriptor = os.open(path, flags, 0o644)
         stack.callback(os.close, descriptor)
         if _flock(descriptor, wait_s):

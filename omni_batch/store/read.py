@@ -3,20 +3,34 @@
 Tables of another version get today's columns: missing ones are null, unknown ones are dropped.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from omni_batch.errors import ConfigError
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, Column, schema
+from omni_batch.errors import ConfigError, StorageError
+from omni_batch.store.columns import (
+    ATTEMPT_COLUMNS,
+    IN_DOUBT,
+    RESULT_COLUMNS,
+    Column,
+    result_columns,
+    schema,
+)
 from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.parts import journaled
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
+from omni_batch.store.trust.bounds import MOST, TIMES
+
+_NOT_OURS = (ValueError, OverflowError, pa.ArrowException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,65 +51,113 @@ def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
 
 
 def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
-    """Runs below a folder whose run.json can't be read, each with the reason."""
-    for path in sorted(folder.glob("[!.]*/run.json")):
-        directory = RunDir(path.parent)
-        if directory.items.exists():  # else it is another program's
-            try:
-                read_record(path)
-            except ConfigError as exc:
-                yield directory, str(exc)
+    """Runs below a folder whose run.json is gone or can't be read, each with the reason."""
+    for path in sorted(folder.glob("[!.]*")):
+        directory = RunDir(path)
+        if not _is_of_a_run(directory):  # but another program's
+            continue
+        try:
+            if not os.path.lexists(directory.record):
+                yield directory, f"{directory.record} is gone"
+            else:
+                read_record(directory.record)
+        except ConfigError as exc:
+            yield directory, str(exc)
 
 
-def written_shards(directory: RunDir, shards: int) -> Iterator[Shard]:
-    """All shards with any rows written, in manifest order."""
-    found = (_written_shard(directory, shard_number) for shard_number in range(shards))
-    yield from (shard for shard in found if shard)
+def run_columns(directory: RunDir) -> tuple[Column, ...]:
+    """The columns of a run's results; those of a run without typed answers if nobody knows."""
+    try:
+        return result_columns(read_record(directory.record).annotation_schema)
+    except ConfigError:
+        return RESULT_COLUMNS
 
 
-def _written_shard(directory: RunDir, shard_number: int) -> Shard | None:
+def _is_of_a_run(directory: RunDir) -> bool:
+    try:
+        return directory.items.exists() or (
+            directory.journals.is_dir() and directory.results(0).parent.is_dir()
+        )
+    except OSError:  # it may not be looked into
+        return False
+
+
+def written_shards(directory: RunDir, record: RunRecord) -> Iterator[Shard]:
+    """All shards with any rows written, in manifest order.
+
+    Requests that a living process has under way are left out; those of a dead one are in doubt.
+    """
+    living_since = record.owner.since if record.state == "running" and record.owner else None
+    columns = result_columns(record.annotation_schema)
+    for shard_number in range(record.shards):
+        if shard := _written_shard(directory, shard_number, columns):
+            if living_since and isinstance(shard.attempts, pa.Table):
+                shard = replace(shard, attempts=_ended(shard.attempts, living_since))
+            yield shard
+
+
+def _ended(attempts: pa.Table, living_since: datetime) -> pa.Table:
+    in_doubt = pc.equal(attempts["error_kind"], IN_DOUBT)
+    under_way = pc.and_(in_doubt, pc.greater_equal(attempts["started_at"], living_since))
+    return attempts.filter(pc.invert(pc.fill_null(under_way, False)))
+
+
+def _written_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> Shard | None:
     parts = Shard(directory.results(shard_number), directory.attempts(shard_number))
     journal = directory.journal(shard_number)
     if directory.results(shard_number).exists():
         return parts
     if not journal.exists():
         return None
-    written = Shard(*journaled(journal))
+    written = Shard(*journaled(journal, tuple(columns)))
     # The journal goes when the part has come, which may have been just now.
     return parts if directory.results(shard_number).exists() else written
 
 
 def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
+    columns = run_columns(directory)
     for shard_number in range(shards):
-        if found := read_shard(directory, shard_number):
+        if found := _read_shard(directory, shard_number, columns):
             yield found
 
 
 def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
     """(results, attempts) of a shard so far; None where nothing is written."""
-    shard = _written_shard(directory, shard_number)
+    return _read_shard(directory, shard_number, run_columns(directory))
+
+
+def _read_shard(
+    directory: RunDir, shard_number: int, columns: Collection[Column]
+) -> tuple[pa.Table, pa.Table] | None:
+    shard = _written_shard(directory, shard_number, columns)
     if shard is None:
         return None
-    return _table(shard.results, RESULT_COLUMNS), _table(shard.attempts, ATTEMPT_COLUMNS)
+    return _table(shard.results, columns), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
 def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
     """Some columns of a shard's results so far; no rows where none is written."""
-    columns = tuple(column for column in RESULT_COLUMNS if column.name in names)
-    shard = _written_shard(directory, shard_number)
+    whole = run_columns(directory)
+    columns = tuple(column for column in whole if column.name in names)
+    shard = _written_shard(directory, shard_number, whole)
     return _table(shard.results, columns) if shard else schema(columns).empty_table()
 
 
-def result_batches(directory: RunDir, shards: int, rows: int) -> Iterator[pa.RecordBatch]:
+def result_batches(directory: RunDir, record: RunRecord, rows: int) -> Iterator[pa.RecordBatch]:
     """`results` in manifest order, at most `rows` rows at a time."""
-    for shard in written_shards(directory, shards):
+    columns = result_columns(record.annotation_schema)
+    for shard in written_shards(directory, record):
         if isinstance(shard.results, Path):
             batches = part_batches(shard.results, rows)
         else:
             batches = shard.results.to_batches(max_chunksize=rows)
         for batch in batches:
-            yield from conformed(RESULT_COLUMNS, pa.Table.from_batches([batch])).to_batches()
+            with storage_errors(directory.root / "results", "used", *_NOT_OURS):
+                found = conformed(columns, pa.Table.from_batches([batch]))
+            yield from found.to_batches()
 
 
 def part_batches(
@@ -128,18 +190,70 @@ def _open_part(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
-    """A table that another version has written, with today's columns."""
-    wanted, names = schema(columns), set(found.column_names)
-    arrays = [
-        found[field.name].cast(field.type)
-        if field.name in names
-        else pa.nulls(found.num_rows, field.type)
-        for field in wanted
-    ]
-    return pa.table(arrays, schema=wanted)
+    """A table that another version has written, with today's columns.
+
+    Raises:
+        ValueError, pa.ArrowException: a column is of another kind, or a number out of bounds.
+        StorageError: the typed answers are of another schema than the run's.
+    """
+    wanted = schema(columns)
+    return pa.table([_conformed(field, found) for field in wanted], schema=wanted)
+
+
+def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
+    if field.name not in found.column_names:
+        return pa.nulls(found.num_rows, field.type)
+    try:
+        return _bounded(found[field.name].cast(field.type), field.name)
+    except pa.ArrowException as exc:
+        if field.name != "annotation":
+            raise
+        raise StorageError(
+            f"typed answers are {found[field.name].type}, where the run's schema asks for "
+            f"{field.type}: finish what changed it, with omni-batch reparse"
+        ) from exc
+
+
+def check_numbers(directory: RunDir, record: RunRecord) -> None:
+    """Look at every number of both tables before sums are made of them.
+
+    Raises:
+        StorageError: one is out of bounds, or a table can't be read.
+    """
+    results, attempts = _numbers(RESULT_COLUMNS), _numbers(ATTEMPT_COLUMNS)
+    for shard in written_shards(directory, record):
+        _table(shard.results, results)
+        _table(shard.attempts, attempts)
+
+
+def _numbers(columns: Iterable[Column]) -> tuple[Column, ...]:
+    return tuple(column for column in columns if _limits(column.type) is not None)
+
+
+def _bounded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """The column, if nothing in it is beyond what a request can take or cost."""
+    limits = _limits(column.type)
+    if limits is not None and len(column):
+        ends = pc.min_max(column).as_py()
+        least, most = ends["min"], ends["max"]
+        if least is not None and not limits[0] <= least <= most <= limits[1]:
+            raise ValueError(f"its column {name} holds {least} to {most}, which is out of bounds")
+        if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+            raise ValueError(f"its column {name} holds what is not a number")
+    return column
+
+
+def _limits(kind: pa.DataType) -> tuple[Any, Any] | None:
+    if pa.types.is_timestamp(kind):
+        return TIMES
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return 0, MOST
+    return None
 
 
 def _table(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
-    if isinstance(written, Path):
-        written = read_part(written, [column.name for column in columns])
-    return conformed(columns, written)
+    if not isinstance(written, Path):
+        return conformed(columns, written)
+    found = read_part(written, [column.name for column in columns])
+    with storage_errors(written, "used", *_NOT_OURS):
+        return conformed(columns, found)

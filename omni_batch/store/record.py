@@ -11,8 +11,11 @@ import msgspec
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
-from omni_batch.store.disk import PROCESS, Disk, refuse_special, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, reason_of, refuse_special, storage_errors
+from omni_batch.store.trust import bounds
+from omni_batch.text import one_line
 
+_REASON_CHARS = 300
 State = Literal["prepared", "running", "finished", "interrupted", "stopped"]
 
 
@@ -52,7 +55,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     projection: Projection = Projection()
     text_factor: float = 1.0
     """Billed over estimated text tokens, as learned by the last process."""
+    annotation_schema: dict[str, Any] | None = None
+    """The JSON Schema of its typed answers, wherever the config has it from."""
     config: dict[str, Any] = {}
+    marks: tuple[str, ...] = ()
+    """Of users who prepared it as it stands, or consented to it: `store/trust/marks.py`."""
     versions: dict[str, str] = {}
 
     @property
@@ -88,21 +95,37 @@ def read_record(path: Path) -> RunRecord:
     """Read a run.json.
 
     Raises:
-        ConfigError: there is none, or another program wrote it.
+        ConfigError: there is none, another program wrote it, or a number in it is out of bounds.
     """
     try:
         refuse_special(path)
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        if path.stat().st_size > bounds.MOST_BYTES:
+            raise ConfigError(f"{path} can't be read: it is larger than any run.json is")
+        content = path.read_bytes()
+        if not content.strip(b"\0"):  # a loss of power leaves a name without content, or zeros
+            raise OSError("it is empty")
+        record = msgspec.json.decode(content, type=RunRecord)
+        tree = msgspec.to_builtins(record, builtin_types=(datetime,))
+        problem = next(bounds.problems(tree), None)
     except FileNotFoundError:
         raise ConfigError(
             f"{path.parent} is not a run directory: it contains no run.json"
         ) from None
-    except (OSError, msgspec.DecodeError) as exc:
-        raise ConfigError(f"{path} can't be read: {exc}") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} can't be read: {_in_words(exc)}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} can't be read: it is nested too deeply") from None
+    if problem:
+        raise ConfigError(f"{path} can't be used: {problem}; it was damaged or made up")
+    return record
+
+
+def _in_words(exc: Exception) -> str:
+    return one_line(reason_of(exc))[:_REASON_CHARS]
 
 
 def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
     """Replace run.json in one step; readers see the old one or the new one."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     with storage_errors(path, "written"):
-        disk.replace(path, path.with_suffix(".json.part"), text)
+        disk.replace(path, text)

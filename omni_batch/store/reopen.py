@@ -9,7 +9,7 @@ from typing import Any
 
 from omni_batch.errors import StorageError
 from omni_batch.store.census import gaps, in_words
-from omni_batch.store.disk import Disk, storage_errors
+from omni_batch.store.disk import Disk, draft_path, storage_errors
 from omni_batch.store.journal import Entry, Journal, read_journal, salvage_journal
 from omni_batch.store.parts import merged
 from omni_batch.store.read import read_part
@@ -23,7 +23,7 @@ class ShardProgress:
 
     done: set[int] = field(default_factory=set)
     attempts: Counter[int] = field(default_factory=Counter)
-    """How many were made for an item that has no result yet."""
+    """How many were made for an item that has no result yet: the number of the last."""
 
 
 def read_progress(journal: Path) -> ShardProgress:
@@ -33,7 +33,9 @@ def read_progress(journal: Path) -> ShardProgress:
         if entry.result is not None:
             progress.done.add(entry.result["row_number"])
         else:
-            progress.attempts.update(attempt["row_number"] for attempt in entry.attempts)
+            for attempt in entry.attempts:  # a line when it goes out, and one when it ends
+                row_number, number = attempt["row_number"], attempt["number"]
+                progress.attempts[row_number] = max(progress.attempts[row_number], number)
     return progress
 
 
@@ -71,11 +73,10 @@ def reopen(directory: RunDir, shard_number: int, rows: Collection[int]) -> None:
     row is in one of the two at any time. The part of `attempts` stays until it is rewritten.
     """
     journal = directory.journal(shard_number)
-    draft = journal.with_name(f"{journal.name}.part")
+    draft = draft_path(journal)
     entries = _left_of(directory, shard_number, rows)
     directory.make_folders()
     with storage_errors(journal, "written"):
-        draft.unlink(missing_ok=True)
         with Journal(draft) as file:
             for entry in entries:
                 file.append(entry)

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError, StorageError
-from omni_batch.store.disk import PROCESS, Disk, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors
 from omni_batch.store.read import read_results
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
@@ -151,11 +151,11 @@ def link_speech(
     if not source.is_relative_to(root) or not _is_whole(source, row["audio_sha256"]):
         return False
     with storage_errors(target, "written"):
-        draft.unlink(missing_ok=True)
         try:
             draft.hardlink_to(source)
         except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, draft)
+            with source.open("rb") as held, open_new(draft) as copy:
+                shutil.copyfileobj(held, copy)
         disk.publish(draft, target)
         draft.unlink(missing_ok=True)  # renaming one name of a file to another leaves both
     return True

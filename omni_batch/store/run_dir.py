@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omni_batch.errors import ConfigError, StorageError
-from omni_batch.store.disk import PROCESS, Disk, reason_of, storage_errors
+from omni_batch.store.disk import PROCESS, Disk, draft_path, reason_of, storage_errors
 from omni_batch.store.lock import Taken, locked
 from omni_batch.store.record import read_record
 
@@ -72,9 +72,9 @@ class RunDir:
         """The WAV file of an item."""
         return self.root / "audio" / f"{file_name(item_id)}.wav"
 
-    def unfinished_speech(self, item_id: str, attempt: int) -> Path:
-        """The speech of an attempt until it is whole."""
-        return self.journals / f"{file_name(item_id)}.{attempt}.wav.part"
+    def unfinished_speech(self, item_id: str) -> Path:
+        """The speech of an attempt until it is whole; another name each time."""
+        return draft_path(self.speech(item_id), self.journals)
 
     def make_folders(self) -> None:
         """Create the folders of a run that are missing."""
@@ -102,13 +102,18 @@ class RunDir:
                 raise StorageError(f"{self.root} can't be locked: {reason_of(exc)}") from exc
             yield
 
-    def is_owned(self) -> bool:
-        """Whether a process works on this run. The lock is held for an instant to find out."""
+    def is_owned(self) -> bool | None:
+        """Whether a process works on this run; None where the lock can't be asked.
+
+        The lock is held for an instant to find out.
+        """
         try:
             with locked(self.root):
                 return False
-        except (Taken, OSError):  # where it can't be asked, what run.json says holds
+        except Taken:
             return True
+        except OSError:  # of a folder that may only be read, on a file system that locks no folders
+            return None
 
     def _owner(self) -> str:
         with suppress(ConfigError):

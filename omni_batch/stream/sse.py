@@ -93,7 +93,7 @@ class SseDecoder:
         self._data.append(value)
         self._data_bytes += len(value) + len(b"data:")  # an empty one takes room, too
         if not self._unframed:
-            return ended
+            return None
         # A hint: braces inside texts may hide the end, which the next line then shows.
         self._open_braces += value.count(b"{") - value.count(b"}")
         return ended or (None if self._open_braces else self._dispatch())
@@ -109,8 +109,6 @@ class SseDecoder:
 
     def _dispatch(self) -> Event | None:
         name, self._name, self._open_braces = self._name, "", 0
-        if not self._data:
-            return None
         payload, self._data, self._data_bytes = b"\n".join(self._data), [], 0
         # An empty event is a gateway's sign of life.
         return Event(payload, name) if payload else None

@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from omni_batch.analytics.compare import (
-    Agreement,
-    AgreementCounter,
-    Comparison,
-    cohens_kappa,
-    compare_runs,
-    word_diff,
-)
+from omni_batch.analytics.compare import Comparison, compare_runs, word_diff
 from omni_batch.cli.main import app
 from omni_batch.cli.render_compare import comparison_lines
 from omni_batch.errors import Rejected
@@ -26,26 +19,32 @@ from omni_batch.types import Attempt, Cost, Usage
 from tests.cli.test_cli import omni_batch as command
 from tests.support.written_runs import TIME, Written, write_run
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"kind": {"type": "string"}, "red": {"type": "boolean"}},
+}
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[RunDir, RunDir]:
     """Run B costs twice as much, lost item e, gained item f, and failed on d."""
     left = [
-        Written("a", "A small red cup.", '{"kind": "cup", "red": true}'),
-        Written("b", "The same words.", '{"kind": "cat", "red": false}'),
-        Written("c", "A dog in the snow <b>here</b>.", '{"kind": "dog", "red": false}'),
-        Written("d", "Fine.", '{"kind": "cup", "red": true}'),
+        Written("a", "A small red cup.", {"kind": "cup", "red": True}),
+        Written("b", "The same words.", {"kind": "cat", "red": False}),
+        Written("c", "A dog in the snow <b>here</b>.", {"kind": "dog", "red": False}),
+        Written("d", "Fine.", {"kind": "cup", "red": True}),
         Written("e", "Only here."),
     ]
     right = [
         Written("f", "Only there.", cost=0.002, tokens=25, latency_s=3),
-        Written("c", "Snow.", '{"kind": "dog", "red": true}', cost=0.002, tokens=25, latency_s=3),
-        Written("a", "A small blue cup.", '{"kind": "cup", "red": false}', cost=0.002),
-        Written("b", "The same words.", '{"kind": "cat", "red": false}', cost=0.002),
-        Written("d", None, "no JSON", cost=0.002),
+        Written("c", "Snow.", {"kind": "dog", "red": True}, cost=0.002, tokens=25, latency_s=3),
+        Written("a", "A small blue cup.", {"kind": "cup", "red": False}, cost=0.002),
+        Written("b", "The same words.", {"kind": "cat", "red": False}, cost=0.002),
+        Written("d", None, cost=0.002),
     ]
-    return write_run(tmp_path / "left", left, items=5), write_run(
-        tmp_path / "right", right, items=5
+    return (
+        write_run(tmp_path / "left", left, items=5, schema=SCHEMA),
+        write_run(tmp_path / "right", right, items=5, schema=SCHEMA),
     )
 
 
@@ -130,7 +129,7 @@ def test_different_currencies_have_no_difference(tmp_path: Path) -> None:
 def test_annotations_agree_where_both_are_objects(comparison: Comparison) -> None:
     kind, red = comparison.agreement
     # one of three agrees; chance alone, with one red of three on each side, would give 5 of 9
-    assert kind == Agreement("kind", 3, 3, 1.0)
+    assert (kind.field, kind.items, kind.agreed, kind.kappa) == ("kind", 3, 3, 1.0)
     assert (red.field, red.items, red.agreed) == ("red", 3, 1)
     assert red.kappa == pytest.approx((1 / 3 - 5 / 9) / (1 - 5 / 9))
 
@@ -148,49 +147,6 @@ def test_a_run_in_progress_is_compared_as_far_as_it_is(tmp_path: Path) -> None:
     running.journal(1).unlink()
     comparison = compare_runs(whole, running)
     assert (comparison.both, comparison.only_left) == (500, 2)
-
-
-# --- agreement ---
-
-
-@pytest.mark.parametrize(
-    ("table", "kappa"),
-    [
-        # Both from the article on Cohen's kappa in Wikipedia, read 2026-11.
-        ([[20, 5], [10, 15]], 0.4),
-        ([[45, 15], [25, 15]], 0.1304),
-        ([[25, 35], [5, 35]], 0.2593),
-        ([[10, 0], [0, 10]], 1.0),
-        ([[0, 10], [10, 0]], -1.0),
-        ([[25, 25], [25, 25]], 0.0),
-        ([[10, 0], [0, 0]], None),
-    ],
-)
-def test_kappa_has_its_known_values(table: list[list[int]], kappa: float | None) -> None:
-    pairs = {(a, b): count for a, row in enumerate(table) for b, count in enumerate(row)}
-    found = cohens_kappa(pairs)
-    assert found == (None if kappa is None else pytest.approx(kappa, abs=5e-5))
-
-
-def agreements(left: list[object], right: list[object]) -> list[Agreement]:
-    counter = AgreementCounter()
-    for a, b in zip(left, right, strict=True):
-        counter.add({"field": a}, {"field": b})
-    return counter.agreements()
-
-
-def test_only_fields_with_few_values_count() -> None:
-    assert agreements(["x", "y"] * 2, ["x", "y"] * 2)
-    assert agreements(["a caption", "another"], ["a third", "a fourth"]) == []
-    assert agreements([*range(30)] * 3, [*range(30)] * 3) == []
-    assert agreements([0.5, 0.5], [0.5, 0.5]) == []
-    assert agreements([["x"]] * 2, [["x"]] * 2) == []
-    assert agreements(["x", "x", None], ["x", "x", "x"]) == []
-
-
-def test_true_and_one_are_two_values() -> None:
-    (found,) = agreements([True, True, True, 1], [1, True, True, 1])
-    assert found.agreed == 3
 
 
 # --- words ---
@@ -258,12 +214,12 @@ class Page(HTMLParser):
 
 def test_the_page_escapes_all_that_runs_say(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script><img src=x>"
-    label = '{"<b>x": true}'
+    label, schema = {"<b>x": True}, {"type": "object", "properties": {"<b>x": {"type": "boolean"}}}
     one = [Written(evil, f"{evil} one", label), Written(f"{evil}2")]
     two = [Written(evil, f"{evil} two", label), Written(f"{evil}3", None)]
     left, right = tmp_path / "left", tmp_path / "right"
-    write_run(left, one, items=2)
-    write_run(right, two, items=2)
+    write_run(left, one, items=2, schema=schema)
+    write_run(right, two, items=2, schema=schema)
     html = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["compare", str(left), str(right), "--html", str(html)])
     assert done.exit_code == 0, done.exception

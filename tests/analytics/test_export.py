@@ -7,7 +7,7 @@ import re
 import tarfile
 import wave
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import pandas as pd
@@ -289,8 +289,33 @@ def test_speech_outside_the_run_directory_is_not_embedded(run: RunDir, tmp_path:
     table[0]["audio_path"] = "../../secret"
     pq.write_table(pa.Table.from_pylist(table, schema=schema), run.results(0))
     counts = export_run(run, "webdataset", tmp_path / "out")
-    assert "../../secret is not in the run directory" in counts.missing
+    assert "../../secret is not speech in the run directory" in counts.missing
     assert all("wav" not in sample for sample in samples(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("to", ["hf", "webdataset"])
+def test_a_file_that_is_not_what_its_column_says_is_not_embedded(
+    tmp_path: Path, to: Literal["hf", "webdataset"]
+) -> None:
+    (tmp_path / "notes.jpg").write_text("a secret of the folder")
+    columns = {"image": ("notes.jpg", f"../{PHOTO}"), "audio": "notes.jpg"}
+    rows = [Written("a", "an answer", columns=columns)]
+    run = write_run(tmp_path / "run", rows, items=1, base_folder=tmp_path)
+    counts = export_run(run, to, tmp_path / "out")
+    assert (counts.embedded, counts.missing_files) == (0, 3)
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*.*"))
+    assert b"a secret" not in written
+
+
+def test_a_file_of_the_run_that_is_no_speech_is_not_embedded(run: RunDir, tmp_path: Path) -> None:
+    table = pq.read_table(run.results(0)).to_pylist()
+    schema = pq.read_schema(run.results(0))
+    (run.root / "audio" / "x.wav").write_bytes(b"no sound")
+    table[0]["audio_path"], table[2]["audio_path"] = "items.parquet", "audio/x.wav"
+    pq.write_table(pa.Table.from_pylist(table, schema=schema), run.results(0))
+    counts = export_run(run, "webdataset", tmp_path / "out")
+    assert "items.parquet is not speech in the run directory" in counts.missing
+    assert "audio/x.wav is not speech in the run directory" in counts.missing
 
 
 # --- the command ---

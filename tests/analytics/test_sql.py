@@ -77,7 +77,7 @@ def test_runs_hold_all_figures_of_a_run(folder: Path, tmp_path: Path) -> None:
     for record, row in zip(records, shown, strict=True):
         counts = msgspec.structs.asdict(record.counts)
         assert counts.keys() <= row.keys()
-        money = {name: counts.pop(name) for name in ("cost", "estimated_cost")}
+        money = {name: counts.pop(name) for name in ("cost", "estimated_cost", "in_doubt_cost")}
         assert counts == {
             name: dict(row[name]) if name == "failures" else row[name] for name in counts
         }

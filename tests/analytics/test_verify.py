@@ -76,6 +76,14 @@ async def test_what_is_damaged_is_listed_repaired_and_asked_for_again(
     assert verify_run(run).problems == 0
 
 
+async def test_rows_are_looked_at_where_their_attempts_can_not_be_read(run: RunDir) -> None:
+    os.truncate(run.attempts(0), 20)
+    flip_a_sample(run)
+    found = verify_run(run)
+    assert (found.problems, found.rows) == (2, ROWS)
+    assert verify_run(run, repair=True).to_be_asked == 1
+
+
 async def test_sums_that_do_not_agree_are_said(run: RunDir) -> None:
     record = read_record(run.record)
     wrong = replace(record, counts=replace(record.counts, prompt_tokens=1))

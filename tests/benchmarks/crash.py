@@ -61,6 +61,8 @@ class Report:
     """That the service got."""
     exchanges: int = 0
     """Of them in the tables."""
+    in_doubt: int = 0
+    """Of these: their process was killed before they ended."""
     lost: int = 0
     """Items that had been sent and had no row when their process was killed."""
     most_lost: int = 0
@@ -71,14 +73,14 @@ class Report:
     def __str__(self) -> str:
         return (
             f"{self.kills} kills in {self.runs} runs of {ITEMS} items, {IN_FLIGHT} in flight\n"
-            f"{self.requests} requests, {self.exchanges} in the tables: {self.above} were lost "
-            f"with {self.lost} items in flight, {self.most_lost} at most by one kill\n"
+            f"{self.requests} requests, {self.exchanges} in the tables, {self.in_doubt} of them in "
+            f"doubt; {self.lost} items were in flight, {self.most_lost} at most at one kill\n"
             f"journaled rows that were sent again: {self.paid_again}"
         )
 
     @property
-    def above(self) -> int:
-        """Requests that no table knows."""
+    def unknown(self) -> int:
+        """Requests that no table knows; below 0 where some were written down and never sent."""
         return self.requests - self.exchanges
 
 
@@ -160,6 +162,7 @@ def kill_at_random(
             check_finished(directory, kept)
             report.requests += server.requests() - before
             report.exchanges += pq.read_table(directory.root / "attempts").num_rows
+            report.in_doubt += read_record(directory.record).counts.in_doubt
     return report
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import RetryConfig
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.engine.retry import with_retries
+from omni_batch.engine.sending.retry import with_retries
 from omni_batch.errors import OmniBatchError, StreamError
 from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.workload import Range, Workload

@@ -1,10 +1,22 @@
 """What an answer cost: worked examples, counted by hand."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from omni_batch.catalogue import Price, catalogue
-from omni_batch.catalogue.prices import cost_of
-from omni_batch.types import Usage
+from omni_batch.catalogue.prices import Pricing, cost_of, scaled, was_answered, with_cost
+from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.errors import (
+    EndpointError,
+    Interrupted,
+    ItemTimeout,
+    NoResponse,
+    RateLimited,
+    StreamError,
+    Unavailable,
+)
+from omni_batch.types import Attempt, Cost, Usage
 
 
 def price(model: str = "qwen3-omni-flash", region: str = "beijing") -> Price:
@@ -96,5 +108,120 @@ def test_cached_text_costs_what_the_list_says() -> None:
     usage = Usage(1_000_000, 0, 1_000_000, cached_tokens=400_000)
     cost = cost_of(usage, rates, wants_audio=False)
     assert cost.amount == pytest.approx(0.6 * 0.15 + 0.4 * 0.016)
+    none_cached = cost_of(Usage(10, 0, 10), rates, wants_audio=False)
+    assert none_cached.amount == pytest.approx(10 * 0.15 / 1e6)
     no_discount = cost_of(usage, price(), wants_audio=False)
     assert no_discount.amount == pytest.approx(1.8)
+
+
+def test_only_the_text_of_a_prompt_is_cheaper_from_the_cache() -> None:
+    """A discount for cached input is known of text only: pictures count in full."""
+    rates = Price(region="r", currency="CNY", text_in=1.0, image_in=3.0, cached_in=0.1)
+    usage = Usage(1000, 0, 1000, prompt_image_tokens=800, cached_tokens=900)
+    assert cost_of(usage, rates, wants_audio=False).amount == pytest.approx(
+        (200 * 0.1 + 800 * 3.0) / 1e6
+    )
+
+
+def test_a_discount_scales_every_rate_and_nothing_else() -> None:
+    half = scaled(price(), 0.5)
+    usage = Usage(1000, 100, 1100, prompt_audio_tokens=300, prompt_image_tokens=300)
+    for wants_audio in (False, True):
+        full, halved = (cost_of(usage, rates, wants_audio=wants_audio) for rates in (price(), half))
+        assert halved.amount == pytest.approx(full.amount / 2)
+    assert (half.region, half.currency) == (price().region, price().currency)
+
+
+# --- attempts without a bill ---
+
+PROMPT = PromptEstimate(text=100, image=300)
+BROKEN = StreamError("broke off")
+
+
+def attempt(**facts: object) -> Attempt:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    return Attempt(1, at, 0.5, **facts)  # type: ignore[arg-type]
+
+
+def estimated(**facts: object) -> Attempt:
+    return with_cost(attempt(**facts), PROMPT, Pricing(price(), False, 12.5))
+
+
+def test_a_bill_is_what_counts_where_there_is_one() -> None:
+    usage = Usage(1000, 500, 1500)
+    billed = estimated(http_status=200, usage=usage, error=BROKEN, text="cut", text_chars=3)
+    assert billed.cost == cost_of(usage, price(), wants_audio=False)
+    assert (billed.estimated_tokens, billed.estimated_cost) == (None, None)
+
+
+def test_an_answer_that_was_cut_is_estimated_by_what_had_arrived() -> None:
+    cut = estimated(http_status=200, error=BROKEN, text="abcd" * 20, text_chars=80)
+    assert cut.cost is None
+    assert cut.estimated_tokens == 100 + 300 + 20
+    assert cut.estimated_cost == Cost(
+        pytest.approx((100 * 1.8 + 300 * 3.3 + 20 * 12.7) / 1e6),  # type: ignore[arg-type]
+        "CNY",
+    )
+
+
+def test_of_a_long_text_the_beginning_says_what_a_character_takes() -> None:
+    """1.5 characters of Chinese are a token; of 3,000 the first 30 were kept."""
+    cut = estimated(http_status=200, error=BROKEN, text="你好吗" * 10, text_chars=3000)
+    assert cut.estimated_tokens == 400 + 2000
+
+
+def test_a_text_that_is_not_at_hand_takes_a_token_for_four_characters() -> None:
+    assert estimated(http_status=200, error=BROKEN, text_chars=80).estimated_tokens == 400 + 20
+    assert estimated(http_status=200, error=BROKEN).estimated_tokens == 400
+
+
+def test_speech_is_estimated_by_its_seconds() -> None:
+    spoken = attempt(http_status=200, error=BROKEN, audio_s=2.0, text="abcd", text_chars=4)
+    cut = with_cost(spoken, PROMPT, Pricing(price(), True, 12.5))
+    assert cut.estimated_tokens == 400 + 25 + 1
+    assert cut.estimated_cost is not None
+    speech = 25 * 62.6  # the text beside it is free
+    assert cut.estimated_cost.amount == pytest.approx((100 * 1.8 + 300 * 3.3 + speech) / 1e6)
+    unknown_rate = with_cost(spoken, PROMPT, Pricing(price(), True, None))
+    assert unknown_rate.estimated_tokens == 400 + 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "at_work"),
+    [
+        (200, BROKEN, True),
+        (299, BROKEN, True),
+        (200, ItemTimeout("too long"), True),
+        (200, None, True),
+        (None, BROKEN, True),
+        (None, Interrupted("stopped"), True),
+        (None, NoResponse("silent"), True),
+        (None, ItemTimeout("too long"), True),
+        (None, Unavailable("refused"), False),
+        (429, RateLimited("slow down"), False),
+        (300, EndpointError("moved"), False),
+        (199, EndpointError("early"), False),
+        (503, ItemTimeout("too long"), False),
+        (None, None, False),
+    ],
+)
+def test_a_refusal_costs_nothing_and_what_was_at_work_is_estimated(
+    status: int | None, error: Exception | None, at_work: bool
+) -> None:
+    made = estimated(http_status=status, error=error)
+    assert (made.estimated_tokens, made.estimated_cost is not None) == (
+        (400, True) if at_work else (None, False)
+    )
+    assert made.cost is None
+
+
+def test_what_was_waited_for_in_vain_was_not_answered() -> None:
+    assert not was_answered(attempt(error=NoResponse("silent")))
+    assert was_answered(attempt(error=BROKEN))
+
+
+def test_without_a_price_tokens_are_estimated_and_money_is_not() -> None:
+    cut = with_cost(attempt(http_status=200, error=BROKEN), PROMPT, Pricing(None, False))
+    assert (cut.estimated_tokens, cut.estimated_cost) == (400, None)
+    billed = with_cost(attempt(usage=Usage(1, 1, 2)), PROMPT, Pricing(None, False))
+    assert (billed.cost, billed.estimated_tokens) == (None, None)

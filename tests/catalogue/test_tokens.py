@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from omni_batch.catalogue import TokenRules, catalogue
 from omni_batch.catalogue.tokens import (
     PromptEstimate,
+    assumed_size,
     audio_tokens,
     estimate_prompt,
     frames_tokens,
     image_tokens,
+    rules_of,
     text_tokens,
     video_tokens,
 )
@@ -86,7 +88,16 @@ def test_sound_costs_by_the_second_and_at_least_one(
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("你好吗", 2), ("你好吗abcd", 3), ("é" * 8, 2)],
+    [
+        ("", 0),
+        ("a", 1),
+        ("abcd", 1),
+        ("abcde", 2),
+        ("你好吗", 2),
+        ("你好吗abcd", 3),
+        ("é" * 8, 2),
+        ("\u2e80" * 3, 2),
+    ],
 )
 def test_text_is_estimated_by_its_script(text: str, tokens: int) -> None:
     assert text_tokens(text) == tokens
@@ -143,6 +154,32 @@ def test_a_longer_video_never_costs_less(duration_s: int) -> None:
     # From 60 s on, 120 frames fill the budget and each is shrunk.
     shorter, longer = (video_tokens(360, 640, duration_s + n, 30, FLASH) for n in (0, 1))
     assert shorter < longer
+
+
+@pytest.mark.parametrize(
+    ("media", "assumed"),
+    [
+        (Media("image", "i", width_px=640, height_px=480), None),
+        (Media("image", "i", width_px=640), "1280 x 720 px"),
+        (Media("image", "i"), "1280 x 720 px"),
+        (Media("audio", "a", duration_s=3), None),
+        (Media("audio", "a"), "10 s"),
+        (Media("video", "v", duration_s=3), "1280 x 720 px"),
+        (Media("video", "v", width_px=640, height_px=480), "10 s"),
+        (Media("video", "v"), "1280 x 720 px and 10 s"),
+    ],
+)
+def test_what_an_estimate_takes_for_granted_is_said(media: Media, assumed: str | None) -> None:
+    assert assumed_size(media) == assumed
+
+
+def test_options_on_pixels_change_the_budget_of_a_picture() -> None:
+    patch = FLASH.image_factor_px**2
+    few, many = (rules_of(FLASH, {option: 100 * patch}) for option in ("max_pixels", "min_pixels"))
+    assert 80 <= image_tokens(3000, 4000, few) - 2 <= 100
+    assert 100 <= image_tokens(32, 32, many) - 2 <= 120
+    assert rules_of(FLASH, {"temperature": 1, "max_pixels": None}) == FLASH
+    assert rules_of(FLASH, {"total_pixels": 500 * patch}).video_total_patches == 500
 
 
 def test_a_prompt_is_the_sum_of_its_parts() -> None:

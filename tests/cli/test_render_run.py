@@ -89,7 +89,7 @@ def test_a_run_under_way_at_80_columns() -> None:
         "58 items a minute (52 on average)",
         "  16 in flight, 12 waiting; 429: requests 12, tokens 3",
         "8,123,456 tokens in, 2,345,678 out, 12:30 h of speech",
-        "123.96 CNY so far, about 402.50 CNY in all (cut answers: 0.5000 CNY)",
+        "123.96 CNY so far, about 402.50 CNY in all (without a bill: 0.5000 CNY)",
         "failed: 20 media_error, 12 rejected, 9 timed_out, 2 unavailable, 2 others",
     ]
     bar, quota = (line for line in lines if "━" in line)

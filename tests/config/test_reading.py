@@ -158,7 +158,6 @@ def test_a_wrong_value_is_refused_with_key_value_and_reason(
         ("", "contains NoneType"),
         ("- 1", "contains list"),
         ("a: [", "can't be read as YAML"),
-        ("a: 2026-13-45", "can't be read as YAML"),
         ("? [1]\n: 2", "can't be read as YAML"),
         ("a: !!python/object/apply:os.getcwd []", "can't be read as YAML"),
     ],
@@ -222,9 +221,8 @@ def test_the_last_override_stands(tmp_path: Path) -> None:
         ("limit", "write it as a.b=value"),
         ("=4", "write it as a.b=value"),
         ("model.name=x", "model is a value, not a group of keys"),
-        ("limit=[", "the value is not YAML: line 1: "),
+        ("limit=]", "the value is not YAML: line 1: "),
         ("request.prompt={{ a }}", "put it in quotes: request.prompt='…'"),
-        ("name=2026-13-45", "the value is not YAML"),
         ("limit=none", "limit = 'none'"),
     ],
 )

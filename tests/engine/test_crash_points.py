@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from omni_batch.config import Config
@@ -65,7 +66,11 @@ class Runs:
         if read_record(directory.record).state != "finished":
             asyncio.run(execute(directory))
         check_finished(directory, kept)
-        assert self.simulator.counters.requests - sent_before == sent + ITEMS - len(kept)
+        sent_in_all = self.simulator.counters.requests - sent_before
+        assert sent_in_all == sent + ITEMS - len(kept)
+        if not death.startswith("power lost"):
+            written = pq.read_table(directory.root / "attempts").num_rows
+            assert sent_in_all <= written <= sent_in_all + BEGUN
         shutil.rmtree(directory.root)
         return step
 

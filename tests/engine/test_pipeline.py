@@ -21,6 +21,7 @@ from omni_batch.config import Config, load_config
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
+from omni_batch.engine.shard import process_shard
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
@@ -256,7 +257,7 @@ def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_pa
         command = [sys.executable, "-m", "omni_batch.cli.main", "resume", "--no-prefect"]
         journal = directory.journal(0)
         with subprocess.Popen([*command, str(directory.root)], stderr=subprocess.PIPE) as process:
-            while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
+            while not journal.exists() or journal.read_bytes().count(b'"status":') < 10:
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
@@ -270,8 +271,8 @@ def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_pa
         assert sent < 80
     rows = {row["row_number"]: row["request_id"] for row in read_table(directory.root)}
     for line in before.splitlines():
-        entry = msgspec.json.decode(line)["result"]
-        assert rows[entry["row_number"]] == entry["request_id"]
+        if entry := msgspec.json.decode(line)["result"]:
+            assert rows[entry["row_number"]] == entry["request_id"]
     assert len(rows) == 80
 
 
@@ -301,3 +302,48 @@ async def test_the_embedded_simulator_needs_neither_key_nor_url(
     config = make_config(prompts(2), endpoint={"name": "simulator"})
     _, record = await finish(config)
     assert (record.counts.succeeded, list(record.counts.cost)) == (2, ["USD"])
+
+
+# --- What is known alone is also used ---
+
+
+async def test_the_quota_is_told_what_was_billed(make_config: MakeConfig) -> None:
+    """The last minute is all of a run this short: its tokens are those of the bills."""
+    _, record = await finish(make_config(prompts(3)))
+    (endpoint,) = record.endpoints
+    assert endpoint.requests_last_minute == 3
+    assert endpoint.tokens_last_minute == record.counts.prompt_tokens + (
+        record.counts.completion_tokens
+    )
+
+
+async def test_a_run_whose_items_fail_too_often_stops(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    """One of three fails: too few for a run that buys nothing, more than the budget allows."""
+    refused = reply.status(400, code="InvalidParameter", message="no")
+    for _ in range(40):
+        simulator.script(reply.text("hi"), reply.text("hi"), refused)
+    config = make_config(
+        prompts(120),
+        budget={"max_failure_rate": 0.2},
+        quota={"max_in_flight": 1, "adaptive": False},
+    )
+    _, record = await finish(config)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "more than budget.max_failure_rate 0.2 allows" in str(record.reason)
+    assert 50 <= record.counts.done <= 55
+
+
+async def test_a_run_that_goes_on_clears_what_a_dead_process_left(make_config: MakeConfig) -> None:
+    directory = prepare_run(make_plan(make_config(prompts(2))))
+    left = directory.unfinished_speech("row-of-another-life")
+    left.write_bytes(b"half")
+    there = []
+
+    async def run_shard(run: Run, number: int) -> None:
+        there.append(left.exists())
+        await process_shard(run, number)
+
+    await execute(directory, run_shard)
+    assert there == [False]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.config import RetryConfig
-from omni_batch.engine.retry import with_retries
+from omni_batch.engine.sending.retry import with_retries
 from omni_batch.errors import (
     AccountError,
     ContentRefused,

@@ -18,6 +18,7 @@ from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.disk import draft_path
 from omni_batch.store.journal import read_journal
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts, read_table
@@ -214,7 +215,7 @@ async def test_dead_within_the_journal_the_part_stands(
     failed = [row["row_number"] for row in before if row["status"] == "failed"]
     journal = directory.journal(failed[0] // 4)
     directory.journals.mkdir()
-    draft = journal.with_name(f"{journal.name}.part")
+    draft = draft_path(journal)
     draft.write_bytes(b'{"result":{"row_number":0},"attempts":[]}\n{"resu')
     assert read_table(directory.root) == before
     reopen_failed(directory)

@@ -13,9 +13,9 @@ from omni_batch.catalogue.prices import Pricing
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import BudgetConfig, Config
 from omni_batch.counts import Counts
-from omni_batch.engine.budget_gate import BudgetGate
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.retry_run import reopen_failed
+from omni_batch.engine.sending.budget_gate import BudgetGate
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import BudgetReached, ConfigError
 from omni_batch.planning.plan import make_plan

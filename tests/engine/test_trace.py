@@ -77,7 +77,7 @@ async def test_a_cut_answer_leaves_its_text_its_sound_and_an_estimate(
     assert counts.cost == pytest.approx({"USD": result["cost"]})
     assert counts.estimated_cost == pytest.approx({"USD": cut["estimated_cost"]})
     assert counts.estimated_tokens == cut["estimated_tokens"]
-    assert f"(cut answers: {money(counts.estimated_cost)})" in progress_line(record)
+    assert f"(without a bill: {money(counts.estimated_cost)})" in progress_line(record)
 
 
 async def test_what_was_refused_costs_nothing(

@@ -1,5 +1,6 @@
 """Another program removes or cuts files of a run: it is not finished without all of its rows."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -122,6 +123,7 @@ async def test_speech_that_is_cut_is_asked_for_again_and_no_other(make_config: M
     one = next((directory.root / "audio").iterdir())
     os.truncate(one, one.stat().st_size - 2)
     record = await resumed(directory)
+    assert "1 answer that was paid for is gone" in " ".join(record.warnings)
     assert record.counts.requests == ROWS + 1
     check_finished(directory, {})
 
@@ -138,6 +140,24 @@ async def test_speech_that_goes_under_a_run_ends_in_no_finished_run(
     assert (record.state, record.exit_code) == ("stopped", 3)
     assert f"of {ROWS} rows are there whole" in str(record.reason)
     await resumed(directory)
+    check_finished(directory, {})
+
+
+async def test_a_part_that_goes_under_a_run_is_not_counted_twice(make_config: MakeConfig) -> None:
+    quota = {"max_in_flight": 1}  # two shards at once
+    directory = await finished(make_config(prompts(8), shard_size=2, quota=quota))
+    for number in range(3):
+        directory.results(number).unlink()
+
+    async def run_shard(run: Run, number: int) -> None:
+        directory.results(3).unlink(missing_ok=True)
+        await process_shard(run, number)
+
+    change_run(directory, [])
+    record = await execute(directory, run_shard)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "part-00003.parquet is gone" in str(record.reason)
+    assert (await resumed(directory)).counts.done == 8
     check_finished(directory, {})
 
 
@@ -196,3 +216,29 @@ async def test_a_run_with_half_a_record_is_listed_as_broken(
     directory.record.write_bytes(content)
     listed = CliRunner().invoke(app, ["list", str(directory.root.parent)])
     assert f"{directory.root} is broken" in listed.stdout
+
+
+@pytest.mark.parametrize("damage", ["gone", "zeros", "a folder", "a link to nowhere", "a pipe"])
+async def test_a_run_without_a_record_is_listed_as_broken_beside_the_others(
+    make_config: MakeConfig, damage: str
+) -> None:
+    directory = await finished(make_config(prompts(1)))
+    (directory.root.parent / "notes").mkdir()
+    content = directory.record.read_bytes()
+    directory.record.unlink()
+    match damage:
+        case "zeros":
+            directory.record.write_bytes(bytes(len(content)))
+        case "a folder":
+            directory.record.mkdir()
+        case "a link to nowhere":
+            directory.record.symlink_to("elsewhere.json")
+        case "a pipe":
+            os.mkfifo(directory.record)
+    listed = CliRunner().invoke(app, ["list", str(directory.root.parent)]).stdout
+    assert listed.startswith(f"{directory.root} is broken: ")
+    assert "run.json" in listed
+    (entry,) = json.loads(
+        CliRunner().invoke(app, ["list", str(directory.root.parent), "--json"]).stdout
+    )
+    assert (entry["run_id"], entry["state"]) == (directory.run_id, "broken")

@@ -17,10 +17,12 @@ import pytest
 from flows.artifacts import summary_markdown
 from omni_batch.analytics.results import FailureGroup
 from omni_batch.doubts import DoubtGroup
+from omni_batch.errors import UntrustedRun
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
+from tests.support.written_runs import Written, write_run
 
 pytestmark = pytest.mark.prefect
 
@@ -283,6 +285,16 @@ def test_a_flow_run_that_is_retried_goes_on_with_its_own_directory(
 # --- no server, or none that can be used ---
 
 
+def test_a_flow_over_a_directory_of_others_reads_no_key_without_consent(tmp_path: Path) -> None:
+    from flows.batch import batch
+
+    theirs = write_run(tmp_path / "theirs", [Written("a")], items=1)
+    text = theirs.record.read_text()
+    theirs.record.write_text(text.replace('"."', '"/"'))
+    with pytest.raises(UntrustedRun, match="files below /"):
+        asyncio.run(batch.fn(run_dir=str(theirs.root)))
+
+
 def test_a_run_that_prefect_refuses_leaves_its_name_free(tmp_path: Path) -> None:
     write_csv(tmp_path / "rows.csv", prompts(2))
     (tmp_path / "config.yaml").write_text("manifest: {path: rows.csv}\nendpoint: {name: simulator}")
@@ -376,13 +388,19 @@ def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> Non
 
 async def _check_server(run_id: str) -> None:
     from prefect import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.filters import (
+        ArtifactFilter,
+        ArtifactFilterFlowRunId,
+        FlowRunFilter,
+        FlowRunFilterName,
+    )
 
     async with get_client() as client:
         name = FlowRunFilterName(any_=[run_id])
         (flow_run,) = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=name))
         task_runs = await client.read_task_runs(flow_run_filter=FlowRunFilter(name=name))
-        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter())
+        of_run = ArtifactFilterFlowRunId(any_=[flow_run.id])
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_run))
     assert flow_run.state is not None
     assert (flow_run.state.type.value, flow_run.state.name) == ("COMPLETED", "PartiallyFailed")
     assert flow_run.state.message == "5 succeeded, 1 failed of 6"
@@ -390,7 +408,8 @@ async def _check_server(run_id: str) -> None:
     assert flow_run.parameters["config"] is None
     assert sorted(task.name for task in task_runs) == ["shard-00000", "shard-00001"]
     by_type = {artifact.type: artifact for artifact in artifacts}
-    assert {"progress", "markdown"} <= by_type.keys()
+    assert sorted(str(artifact.type) for artifact in artifacts) == ["markdown", "progress"]
+    assert by_type["progress"].data == 100  # also where all is done before the first answer
     markdown = str(by_type["markdown"].data)
     assert run_id in markdown
     assert "gone.jpg" in markdown

@@ -298,7 +298,7 @@ async def test_dead_before_the_row_the_link_is_made_again(make_config: MakeConfi
     directory = prepare_run(make_plan(with_reuse(config)), "tuesday")
     wav = monday.root / "audio" / "row-0.wav"
     directory.speech("row-0").hardlink_to(wav)
-    directory.unfinished_speech("row-0", 0).hardlink_to(wav)
+    directory.unfinished_speech("row-0").hardlink_to(wav)
     record = await execute(directory)
     assert (record.counts.reused, directory.journals.exists()) == (1, False)
     assert directory.speech("row-0").samefile(wav)

@@ -20,6 +20,7 @@ from omni_batch.errors import (
     SpeechMissing,
     StreamError,
 )
+from omni_batch.progress import phrases
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.spending.estimates import TokenEstimates
@@ -28,10 +29,22 @@ from omni_batch.store.columns import (
     RESULT_COLUMNS,
     RunFacts,
     attempt_rows,
+    in_doubt_row,
     result_row,
     table,
 )
-from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
+from omni_batch.types import (
+    Answer,
+    Attempt,
+    Cost,
+    Item,
+    Response,
+    Result,
+    Sent,
+    Speech,
+    Usage,
+    WavFile,
+)
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 FACTS = RunFacts("run-1", "m", "e")
@@ -127,6 +140,9 @@ EXPECTED = {
     "cost": {"CNY": 1.0},
     "estimated_tokens": 140,
     "estimated_cost": {"CNY": 0.25},
+    "in_doubt": 0,
+    "in_doubt_tokens": 0,
+    "in_doubt_cost": {},
     "failures": {"rejected": 1, "speech_missing": 1},
 }
 
@@ -184,3 +200,18 @@ def test_counts_add_up_in_any_order(some: list[Result], more: list[Result]) -> N
     one, other = live(*some), live(*more)
     assert one + other == other + one == live(*some, *more)
     assert one + Counts() == one
+
+
+def test_what_is_in_doubt_counts_as_spent_and_apart() -> None:
+    sent = Sent(4, WHEN, "e", 500, Cost(0.5, "CNY"))
+    rows = [*attempt_rows(FACTS, SPOKEN), in_doubt_row(FACTS, SPOKEN.item, sent)]
+    counts = of_tables(
+        table(RESULT_COLUMNS, [result_row(FACTS, SPOKEN)]), table(ATTEMPT_COLUMNS, rows)
+    )
+    assert (counts.in_doubt, counts.in_doubt_tokens, counts.in_doubt_cost) == (1, 500, {"CNY": 0.5})
+    assert counts.spent == {"CNY": 0.25 + 0.125 + 0.5}
+    assert (counts.unbilled_tokens, counts.unbilled_cost) == (70, {"CNY": 0.125})
+    assert phrases.in_doubt(counts) == "1 request in doubt, at most 0.5000 CNY"
+    assert phrases.spent(counts) == (
+        "0.2500 CNY (about 70 more tokens: 0.1250 CNY for answers without a bill)"
+    )

@@ -1,14 +1,19 @@
 """A run is what its lock says it is, not what its last words were."""
 
+import errno
+import fcntl
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
+from omni_batch.cli.main import app
 from omni_batch.progress.current import DEAD, current_record, current_runs
-from omni_batch.store import Owner, RunDir, RunRecord
-from omni_batch.store.record import write_record
+from omni_batch.store import Owner, RunDir, RunRecord, State
+from omni_batch.store.record import read_record, write_record
 from tests.support.written_runs import Written, write_run
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -52,3 +57,28 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
     run.results(0).write_bytes(b"not a table")
     states = {directory.run_id: record.state for directory, record in current_runs(tmp_path)}
     assert states == {"a": "finished", "b": "interrupted"}
+
+
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_a_damaged_run_has_a_state_and_says_what_is_damaged(tmp_path: Path, state: State) -> None:
+    run = write_run(tmp_path / "a", [Written("x"), Written("y", None)], items=2)
+    write_record(run.record, replace(read_record(run.record), state=state))
+    run.results(0).write_bytes(b"not a table")
+    shown = CliRunner().invoke(app, ["status", str(run.root)])
+    assert shown.exit_code == 0
+    assert shown.stdout.split()[0] == {"running": "interrupted:", "finished": "stopped:"}[state]
+    assert f"{run.results(0)}can'tberead" in "".join(shown.stdout.split())  # lines are broken
+
+
+def test_where_the_lock_can_not_be_asked_a_fresh_record_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_: int, __: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_record(tmp_path / "run.json", RUNNING)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert RunDir(tmp_path).is_owned() is None
+    assert current_record(RunDir(tmp_path)).state == "running"
+    os.utime(tmp_path / "run.json", (1e9, 1e9))
+    assert current_record(RunDir(tmp_path)).state == "interrupted"

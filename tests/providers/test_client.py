@@ -21,6 +21,7 @@ from omni_batch.simulator import Simulator, reply
 from omni_batch.stream.assemble import Assembler
 from omni_batch.types import Media, Message, Request, Response
 from tests.conftest import KEY, SAMPLE
+from tests.engine.test_hostile_server import plays, server
 
 RETRY = RetryConfig(first_byte_timeout_s=5, idle_timeout_s=5, connect_timeout_s=2)
 HELLO = encode(Request("qwen3-omni-flash", (Message("user", ("Say hello.",)),), "text"))
@@ -105,12 +106,15 @@ async def test_nobody_listening_is_unavailable() -> None:
             await answer(client)
 
 
-async def test_a_redirect_is_not_followed(simulator: Simulator) -> None:
-    simulator.script(reply.status(302, body=b""))
-    async with endpoint(simulator.base_url) as client:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(simulator: Simulator, status: int) -> None:
+    """It would take the key and the media to an address that nobody has named."""
+    elsewhere = f"location: {simulator.base_url}/chat/completions".encode()
+    head = b"HTTP/1.1 %d Moved\r\ncontent-length: 0\r\n%s\r\n\r\n" % (status, elsewhere)
+    async with server(plays(head)) as base_url, endpoint(base_url) as client:
         with pytest.raises(Rejected):
             await answer(client)
-    assert len(simulator.requests) == 1
+    assert not simulator.requests
 
 
 async def test_a_stream_that_ends_in_order_is_whole_without_its_end_mark(

@@ -28,7 +28,7 @@ async def courier(
     async with httpx.AsyncClient() as http:
         uploader = Uploader("http://127.0.0.1:9/compatible-mode/v1", None, "m", http)
         config = MediaConfig.model_validate({"transport": transport})
-        yield MediaDelivery(config, DIALECTS[dialect], uploader, downloader)
+        yield MediaDelivery(config, DIALECTS[dialect], uploader, downloader, asyncio.Semaphore(2))
     await downloader.aclose()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from omni_batch.config import MediaConfig
 from omni_batch.errors import MediaError
+from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import DIALECTS
 from omni_batch.providers.transport import (
     Transport,
@@ -75,9 +76,38 @@ def test_a_file_that_may_be_read_always_has_a_transport() -> None:
             assert choose_transport(largest, config, dialect) in ("inline", "upload")
 
 
+@pytest.mark.parametrize("dialect", [d for d in DIALECTS.values() if d.inline_max_bytes])
+def test_the_largest_file_is_the_largest_that_the_cap_takes(dialect: Dialect) -> None:
+    largest = replace(
+        SMALL, size_bytes=largest_file_bytes(MediaConfig(transport="inline"), dialect)
+    )
+    larger = replace(largest, size_bytes=(largest.size_bytes or 0) + 1)
+    assert dialect.inline_max_bytes is not None
+    assert encoded_bytes(largest) <= dialect.inline_max_bytes < encoded_bytes(larger)
+
+
+@pytest.mark.parametrize(
+    ("transport", "media", "chosen"),
+    [
+        ("auto", URL, "download"),
+        ("auto", replace(URL, url="http://x/a.jpg"), "download"),
+        ("auto", UPLOADED, "url"),
+        ("auto", WRITTEN_OUT, "url"),
+        ("auto", SMALL, "upload"),
+        ("url", URL, "url"),
+    ],
+)
+def test_what_the_server_could_not_fetch_is_fetched_by_us(
+    transport: str, media: Media, chosen: Transport
+) -> None:
+    config, dialect = MediaConfig.model_validate({"transport": transport}), DIALECTS["dashscope"]
+    assert choose_transports([media], config, dialect, unreachable=True) == (chosen,)
+
+
 def test_encoded_bytes_leave_room_for_the_head_of_a_data_uri() -> None:
     sizes = {encoded_bytes(replace(SMALL, size_bytes=size)) for size in (1, 2, 3)}
     assert sizes == {4 + 64}
+    assert encoded_bytes(replace(SMALL, size_bytes=0)) == 64
     assert len("data:video/x-matroska;base64,") <= 64
 
 
@@ -102,6 +132,13 @@ def test_many_files_that_are_too_much_together_are_uploaded_largest_first() -> N
     )
     assert choose_transports([third] * 3, MediaConfig(max_body_bytes=1), dialect) == ("upload",) * 3
     assert choose_transports([SMALL] * 9, config, DIALECTS["vllm"]) == ("inline",) * 9
+
+
+def test_a_body_may_be_as_large_as_its_bound() -> None:
+    total, dialect = 2 * encoded_bytes(SMALL), DIALECTS["dashscope"]
+    fits, does_not = MediaConfig(max_body_bytes=total), MediaConfig(max_body_bytes=total - 1)
+    assert choose_transports([SMALL] * 2, fits, dialect) == ("inline", "inline")
+    assert sorted(choose_transports([SMALL] * 2, does_not, dialect)) == ["inline", "upload"]
 
 
 def test_an_upload_takes_files_of_one_gibibyte() -> None:

@@ -16,7 +16,7 @@ import pytest
 from omni_batch.config import QuotaConfig
 from omni_batch.errors import Interrupted
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.sharing.machine import MachineTurns, account_id, state_folder
+from omni_batch.quota.sharing.machine import MachineTurns, account_id
 from tests.support import virtual_time
 
 
@@ -218,13 +218,3 @@ def test_an_account_s_name_says_nothing_of_its_key() -> None:
     }
     assert len(names) == 4
     assert "secret" not in json.dumps(sorted(names))
-
-
-def test_the_state_folder_is_where_the_system_wants_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert state_folder() == tmp_path / "omni-batch"
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    assert state_folder() == Path.home() / ".local" / "state" / "omni-batch"

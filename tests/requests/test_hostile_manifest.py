@@ -10,26 +10,31 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from omni_batch import run_batch
-from omni_batch.config import ManifestConfig, load_config
-from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
+from omni_batch.config import ManifestConfig
+from omni_batch.errors import ManifestError, OmniBatchError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.requests.manifest import rows
+from omni_batch.requests.manifest.formats import parquet
 from omni_batch.requests.manifest.formats.json_object import MAX_DEPTH
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.manifest.formats.source import read_rows
+from omni_batch.requests.manifest.notes import Notes
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from omni_batch.text import display_name
 from omni_batch.types import Item
 from tests.conftest import MakeConfig, read_table
 from tests.requests.manifest.support import items_of, read_items
+from tests.support.bounded import check_in_bounds
 
 IDS = (
     *("../../x", "/etc/passwd", "..", ".", "a/b", "a\\b", "C:\\x", "~root", "a" * 300, "图" * 300),
@@ -199,6 +204,16 @@ def test_a_manifest_behind_a_signed_url_is_not_named_whole(make_config: MakeConf
     assert "hunter2" not in str(refused.value)
 
 
+def test_the_signature_of_a_manifest_stands_in_no_file(make_config: MakeConfig) -> None:
+    config = make_config([])
+    fsspec.filesystem("memory").pipe("/d/a.csv?Signature=hunter2", b"item_id,prompt\na,hi\n")
+    behind = config.manifest.model_copy(update={"path": "memory://d/a.csv?Signature=hunter2"})
+    directory = prepare_run(make_plan(config.model_copy(update={"manifest": behind})))
+    kept = directory.record.read_text()
+    assert "memory://d/a.csv?Signature=…" in kept
+    assert "hunter2" not in kept
+
+
 # --- files ---
 
 
@@ -323,34 +338,6 @@ def test_messages_of_any_depth_are_refused_by_their_row(
 # --- templates ---
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{{ ''.__class__ }}",
-        "{{ cycler.__init__.__globals__ }}",
-        "{{ x.__class__.__mro__[1].__subclasses__() }}",
-        "{{ '{0.__class__}'.format(x) }}",
-        "{% for i in [1] %}{{ loop.__class__ }}{% endfor %}",
-        "{% for i in range(10**9) %}x{% endfor %}",
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-        "{% include '/etc/passwd' %}",
-        "{% import 'os' as os %}",
-        "{" * 5000,
-        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
-    ],
-)
-def test_a_template_reaches_no_insides_and_no_files(text: str) -> None:
-    with pytest.raises((ConfigError, ManifestError), match=r"request\.prompt"):
-        PromptTemplate(text).render({"x": "hi"})
-
-
-def test_a_prompt_of_any_length_is_refused_at_its_bound() -> None:
-    """The template is the user's own code; what it takes is theirs, what it makes is bounded."""
-    text = "{% for i in range(99999) %}{% for j in range(99999) %}{{ x }}{% endfor %}{% endfor %}"
-    with room(100_000_000), pytest.raises(ManifestError, match="longer than 16,777,216 characters"):
-        PromptTemplate(text).render({"x": "x" * 1_000})
-
-
 async def test_a_template_in_a_rows_data_stays_text(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -361,41 +348,83 @@ async def test_a_template_in_a_rows_data_stays_text(
     assert sent == [attack, f"Say {attack}"]
 
 
-# --- configs ---
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("manifest: {path: a}\nmodel: x\nmodel: y\n", "line 3: duplicate key model"),
-        ("manifest:\n  path: a\n  path: b\n", "line 3: duplicate key path"),
-        ("manifest: {path: a, path: b}\n", "line 1: duplicate key path"),
-        ("a: " + "[" * 5000, "nested too deeply"),
-        ("!!python/object/apply:os.system [id]", "can't be read as YAML"),
-        ("a: \0", "can't be read as YAML"),
-        ("a: [1", "can't be read as YAML"),
-    ],
-)
-def test_a_config_that_means_two_things_or_harm_is_refused(
-    text: str, said: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        load_config(path)
-
-
-def test_keys_of_different_groups_and_merged_ones_are_no_doubles(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(
-        "manifest: &m {path: a}\nrequest: {extra: {a: {path: 1}, b: {<<: *m, path: 2}}}\n"
-    )
-    assert load_config(path).request.extra == {"a": {"path": 1}, "b": {"path": 2}}
-
-
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_pipe_in_place_of_the_manifest_is_not_waited_for(tmp_path: Path, ending: str) -> None:
     pipe = tmp_path / f"rows.{ending}"
     os.mkfifo(pipe)
     with pytest.raises(ManifestError, match="is a pipe or a device; write it to a file first"):
         read(pipe)
+
+
+# --- tables that unfold ---
+
+
+def repeated(value: Any, rows: int) -> pa.Array:
+    """A column that holds its one value once."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
+
+
+def table(prompt: pa.Array, name: str = "prompt") -> pa.Table:
+    return pa.table({"item_id": [str(n) for n in range(len(prompt))], name: prompt})
+
+
+LARGE = "x" * 8_000_000
+BOMBS: dict[str, Callable[[], pa.Table]] = {
+    "texts": lambda: table(repeated(LARGE, 400)),
+    "bytes": lambda: table(repeated(LARGE.encode(), 400), "image"),
+    "the longest cells": lambda: table(repeated("x" * 16_000_000, 100)),
+    "many columns": lambda: pa.table(
+        {"item_id": [str(n) for n in range(400)]}
+        | {f"c{n}": repeated(LARGE[:200_000], 400) for n in range(40)}
+    ),
+    "places in a list": lambda: table(
+        pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000)), "x"
+    ),
+    "nulls": lambda: pa.table({"item_id": pa.nulls(20_000_000), "prompt": pa.nulls(20_000_000)}),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_table_that_unfolds_without_end_is_refused_in_bounds(
+    bomb: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(BOMBS[bomb](), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    said = check_in_bounds(tmp_path, "manifest: {path: rows.parquet}\n")
+    assert f"manifest rows.parquet has {path.stat().st_size:,} bytes" in said or (
+        f"20,000,000 rows in {path.stat().st_size:,} bytes" in said
+    )
+    assert "at most" in said
+
+
+def test_a_page_that_unfolds_all_at_once_is_refused_before_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_PAGE_BYTES", 1_000_000)
+    path = tmp_path / "rows.parquet"
+    whole = {"use_dictionary": False, "data_page_size": 2**30, "compression": "gzip"}
+    pq.write_table(table(pa.array(["x" * 1_000_000] * 40)), path, **whole)
+    with pytest.raises(ManifestError, match=r"row group 0: prompt unfolds from .* to 40,"):
+        read(path)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_long_prompt_that_is_repeated_is_read_and_memory_stays_flat(
+    tmp_path: Path, *, nested: bool
+) -> None:
+    """4 MB of it at once, of 200."""
+    prompt = repeated("x" * 4_000_000, 50)
+    if nested:
+        turns = pa.StructArray.from_arrays([repeated("user", 50), prompt], ["role", "content"])
+        prompt = pa.ListArray.from_arrays(pa.array(range(51), pa.int32()), turns)
+    unique = pa.array([f"{n} {os.urandom(20_000).hex()}" for n in range(50)])
+    rows = table(prompt, "messages" if nested else "prompt").append_column("note", unique)
+    path = tmp_path / "rows.parquet"
+    pq.write_table(rows, path, compression="zstd")
+    before = pa.default_memory_pool().bytes_allocated()
+    with room(150_000_000):
+        for number, row in enumerate(read_rows(str(path), Notes())):
+            assert row.cells["item_id"] == str(number)
+            assert pa.default_memory_pool().bytes_allocated() - before < 100_000_000
+    assert number == 49

@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import resource
+import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from hypothesis import strategies as st
 from omni_batch.errors import StorageError
 from omni_batch.store import Entry, Journal
 from omni_batch.store.disk import Disk
-from omni_batch.store.journal import read_journal
+from omni_batch.store.journal import Salvage, read_journal, salvage_journal
+from tests.support.small_disk import no_file_beyond
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ROW = st.dictionaries(ANY_TEXT, st.none() | ANY_TEXT | st.integers(0, 2**60) | st.lists(ANY_TEXT))
@@ -94,6 +94,75 @@ def test_no_journal_has_no_entries(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "gone.jsonl")) == []
 
 
+def test_no_journal_has_nothing_to_salvage(tmp_path: Path) -> None:
+    assert salvage_journal(tmp_path / "gone.jsonl") == Salvage([], damaged=0, cut=0)
+
+
+def test_what_is_whole_is_salvaged_and_the_rest_is_counted(tmp_path: Path) -> None:
+    """A line that was cut and then written on still ends in a whole entry."""
+    whole = Entry({"row_number": 1}, [{"row_number": 1, "number": 1}])
+    unfinished = Entry(None, [{"row_number": 2, "number": 1}])
+    path = written(tmp_path / "journal.jsonl", [whole])
+    line = path.read_bytes()
+    path.write_bytes(line + line[:20] + line + b"garbage\n" + line[:-1])
+    with Journal(path) as journal:
+        journal.append(unfinished)
+        assert journal.entries() == [whole, whole, unfinished]
+    assert salvage_journal(path) == Salvage([whole, whole, unfinished], damaged=1, cut=1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry({"row_number": "1"}, []),
+        Entry({}, []),
+        Entry(None, [{"number": 1}]),
+        Entry(None, [{"row_number": 1, "number": None}]),
+        Entry({"row_number": 1}, [{"row_number": 1}]),
+    ],
+)
+def test_an_entry_without_its_numbers_is_damaged(tmp_path: Path, entry: Entry) -> None:
+    path = written(tmp_path / "journal.jsonl", [entry])
+    assert salvage_journal(path) == Salvage([], damaged=1, cut=0)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [Journal, salvage_journal, lambda path: list(read_journal(path))],
+    ids=["opened", "salvaged", "read"],
+)
+def test_what_is_no_file_is_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Reading a pipe or a device could wait for ever."""
+    path = tmp_path / "journal.jsonl"
+    path.symlink_to(os.devnull)
+    with pytest.raises(StorageError, match=r"journal\.jsonl can't be .*: it is not a regular file"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "cleaner", [Path.unlink, lambda path: shutil.rmtree(path.parent)], ids=["file", "folder"]
+)
+def test_a_journal_that_lost_its_name_gets_it_back(
+    tmp_path: Path, cleaner: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "journal" / "journal.jsonl"
+    path.parent.mkdir()
+    with Journal(path) as journal:
+        journal.append(row("before"))
+        cleaner(path)
+        journal.append(row("after"))
+    assert list(read_journal(path)) == [row("before"), row("after")]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_journal_that_is_done_stays_away(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(row())
+        journal.remove()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_journal_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"journal\.jsonl can't be opened"):
         Journal(tmp_path / "gone" / "journal.jsonl")
@@ -131,15 +200,26 @@ async def test_items_that_end_together_share_one_wait_for_the_disk(
     assert threading.get_ident() not in threads
 
 
-@contextmanager
-def disk_full_at(size_bytes: int) -> Iterator[None]:
-    """No file of this process grows beyond a size: the system writes a part, then refuses."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+async def test_the_first_wait_for_the_disk_settles_the_name_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, settled = os.fsync, list[Path]()
+
+    def fsync(file: int) -> None:
+        settled.append(Path(f"/proc/self/fd/{file}").readlink())
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, Disk(durable=True)) as journal:
+        for _ in range(2):
+            journal.append(row())
+            await journal.sync()
+        await journal.sync()  # nothing is new
+        assert settled == [path, tmp_path, path]
+    with Journal(path) as journal:
+        await journal.sync()
+    assert len(settled) == 3
 
 
 def test_a_full_disk_leaves_no_half_line_behind(tmp_path: Path) -> None:
@@ -148,9 +228,18 @@ def test_a_full_disk_leaves_no_half_line_behind(tmp_path: Path) -> None:
     small: list[Any] = [row("a"), row("b"), row("c")]
     with Journal(path) as journal:
         journal.append(small[0])
-        with disk_full_at(500):
+        with no_file_beyond(500):
             with pytest.raises(StorageError, match=r"journal\.jsonl can't be written"):
                 journal.append(row("x" * 1000))
             journal.append(small[1])
         journal.append(small[2])
     assert list(read_journal(path)) == small
+
+
+def test_a_journal_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim.txt", tmp_path / "shard-00000.jsonl"
+    victim.write_text("no end of a line")
+    path.symlink_to(victim)
+    with pytest.raises(StorageError, match="can't be opened: it is a link"):
+        Journal(path)
+    assert victim.read_text() == "no end of a line"

@@ -1,5 +1,6 @@
 """A finished shard is one part of each table; the journal it came from is gone."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -7,21 +8,26 @@ from typing import ClassVar
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omni_batch.errors import RateLimited, Rejected, StorageError
 from omni_batch.store import Entry, Journal, RunDir
 from omni_batch.store.columns import (
     ATTEMPT_COLUMNS,
+    IN_DOUBT,
     RESULT_COLUMNS,
     RunFacts,
     attempt_rows,
+    in_doubt_row,
     result_row,
     schema,
 )
-from omni_batch.store.disk import Disk
-from omni_batch.store.parts import drop_leftovers, write_parts
+from omni_batch.store.disk import Disk, draft_path
+from omni_batch.store.parts import drop_leftovers, merged, write_parts
 from omni_batch.store.read import read_tables
-from omni_batch.types import Answer, Attempt, Item, Response, Result, Usage
+from omni_batch.store.reopen import read_progress
+from omni_batch.types import Answer, Attempt, Item, Response, Result, Sent, Usage
 
 FACTS = RunFacts("run-1", "qwen3-omni-flash", "custom")
 TIME = datetime(2026, 11, 21, 2, 0, 0, 123456, tzinfo=UTC)
@@ -168,7 +174,7 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     write_parts(run, 0)
     journal(run, 0, 0)  # killed before it was dropped
     journal(run, 1, 1)
-    run.unfinished_speech("item-2", 1).touch()
+    run.unfinished_speech("item-2").touch()
     run.downloads.mkdir()
     drop_leftovers(run, 2)
     assert list(run.journals.iterdir()) == [run.journal(1)]
@@ -204,6 +210,41 @@ def test_a_leftover_journal_goes_when_its_parts_are_on_the_disk(run: RunDir) -> 
     assert set(before) == {("sync", name) for name in (*parts, *folders)}
 
 
+def test_rows_of_another_shard_make_no_part(run: RunDir) -> None:
+    journal(run, 0, 0, 7, 9)
+    with pytest.raises(StorageError, match="has rows of another shard, such as row 7"):
+        write_parts(run, 0, rows=[0])
+    assert not run.results(0).exists()
+    assert run.journal(0).exists()
+
+
+def test_a_shard_without_all_of_its_rows_makes_no_part(run: RunDir) -> None:
+    journal(run, 0, 0)
+    with pytest.raises(StorageError, match="2 of 3 rows that were finished are gone from"):
+        write_parts(run, 0, rows=[0, 1, 2])
+    assert not run.attempts(0).exists()
+    assert run.journal(0).exists()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_part_of_an_open_journal_has_all_that_was_appended(run: RunDir, lost: bool) -> None:
+    with Journal(run.journal(0)) as file:
+        for number in (1, 0):
+            file.append(entry(number))
+        if lost:
+            run.journal(0).unlink()
+        write_parts(run, 0, rows=[0, 1], journal=file)
+    assert pq.read_table(run.results(0))["row_number"].to_pylist() == [0, 1]
+    assert not list(run.journals.iterdir())
+
+
+def test_a_row_that_was_written_twice_counts_once(run: RunDir) -> None:
+    journal(run, 0, 0, 1, 0)
+    write_parts(run, 0)
+    assert pq.read_table(run.results(0)).num_rows == 2
+    assert pq.read_table(run.attempts(0)).num_rows == 4
+
+
 def test_a_part_that_can_not_get_its_name_leaves_no_draft(run: RunDir) -> None:
     journal(run, 0, 0)
     (run.results(0) / "in the way").mkdir(parents=True)
@@ -218,3 +259,63 @@ def test_a_broken_part_is_a_storage_error(run: RunDir) -> None:
     run.results(0).write_bytes(b"PAR1 broken PAR1")
     with pytest.raises(StorageError, match=r"results/part-00000\.parquet can't be read"):
         list(read_tables(run, 1))
+
+
+Line = tuple[int, int, bool]
+"""Row, number, and whether the attempt has ended."""
+
+
+@given(st.data())
+def test_an_attempt_is_in_doubt_until_its_end_is_written_and_stands_once(
+    data: st.DataObject,
+) -> None:
+    begun = data.draw(st.sets(st.tuples(st.integers(0, 3), st.integers(1, 3))))
+    ended = data.draw(st.sets(st.sampled_from(sorted(begun)))) if begun else set()
+    lines: list[Line] = [*((*key, False) for key in begun), *((*key, True) for key in ended)]
+    repeated = data.draw(st.lists(st.sampled_from(lines), max_size=5)) if lines else []
+    _, attempts = merged(map(attempt_line, data.draw(st.permutations([*lines, *repeated]))))
+    assert attempts.keys() == begun
+    doubted = {key for key, row in attempts.items() if row.get("error_kind") == IN_DOUBT}
+    assert doubted == begun - ended
+
+
+def attempt_line(line: Line) -> Entry:
+    row_number, number, has_ended = line
+    item = Item(f"item-{row_number}", row_number)
+    if not has_ended:
+        return Entry(None, [in_doubt_row(FACTS, item, Sent(number, TIME, "custom", 9, None))])
+    return Entry(None, attempt_rows(FACTS, Result(item, TIME, 1.0, (Attempt(number, TIME, 0.5),))))
+
+
+def test_a_number_is_not_given_again_to_what_is_in_doubt(run: RunDir) -> None:
+    with Journal(run.journal(0)) as file:
+        for line in ((0, 1, False), (0, 1, True), (0, 2, False), (1, 1, False)):
+            file.append(attempt_line(line))
+    assert read_progress(run.journal(0)).attempts == {0: 2, 1: 1}
+
+
+def test_a_draft_of_a_record_goes_and_a_page_that_is_being_written_stays(run: RunDir) -> None:
+    record, page = draft_path(run.record), draft_path(run.root / "report.html")
+    record.touch()
+    page.touch()
+    drop_leftovers(run, 0)
+    assert (record.exists(), page.exists()) == (False, True)
+    os.utime(page, (0, 0))
+    drop_leftovers(run, 0)
+    assert not page.exists()
+
+
+def test_links_in_the_place_of_drafts_are_removed_and_not_followed(
+    run: RunDir, tmp_path: Path
+) -> None:
+    victims = tmp_path / "victims"
+    victims.mkdir()
+    (victims / "kept.part").write_text("mine")
+    run.downloads.symlink_to(victims)
+    for name in ("run.json.part", ".report.html.part", "journal/results-part-00000.parquet.part"):
+        (run.root / name).symlink_to(victims / "kept.part")
+    drop_leftovers(run, 0)
+    assert [path.name for path in victims.iterdir()] == ["kept.part"]
+    assert (victims / "kept.part").read_text() == "mine"
+    assert list(run.journals.iterdir()) == []
+    assert list(run.root.glob("*.part")) == []

@@ -10,6 +10,7 @@ import pytest
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store import Counts, Owner, RunRecord, State
 from omni_batch.store.record import read_record, write_record
+from tests.support.small_disk import no_file_beyond
 
 RECORD = RunRecord(
     run_id="run-1",
@@ -54,10 +55,10 @@ def test_whoever_reads_sees_the_old_record_or_the_new_one(tmp_path: Path) -> Non
 def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     write_record(path, RECORD)
-    path.with_suffix(".json.part").mkdir()
-    with pytest.raises(StorageError, match=r"run\.json can't be written"):
+    with no_file_beyond(20), pytest.raises(StorageError, match=r"run\.json can't be written"):
         write_record(path, msgspec.structs.replace(RECORD, state="finished"))
     assert read_record(path) == RECORD
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:

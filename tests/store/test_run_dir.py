@@ -85,7 +85,6 @@ def test_every_path_of_a_run_lies_inside_it(tmp_path: Path) -> None:
         "results": run.results(3),
         "attempts": run.attempts(12345),
         "speech": run.speech("../x"),
-        "unfinished": run.unfinished_speech("../x", 2),
     }
     inside = {name: path.relative_to(run.root).as_posix() for name, path in paths.items()}
     hashed = file_name("../x")
@@ -96,8 +95,10 @@ def test_every_path_of_a_run_lies_inside_it(tmp_path: Path) -> None:
         "results": "results/part-00003.parquet",
         "attempts": "attempts/part-12345.parquet",
         "speech": f"audio/{hashed}.wav",
-        "unfinished": f"journal/{hashed}.2.wav.part",
     }
+    drafts = {run.unfinished_speech("../x") for _ in range(2)}
+    assert len(drafts) == 2
+    assert {(path.parent, path.suffix) for path in drafts} == {(run.journals, ".part")}
 
 
 def test_making_the_folders_twice_is_harmless(tmp_path: Path) -> None:

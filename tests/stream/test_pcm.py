@@ -129,7 +129,9 @@ def test_a_lone_character_at_the_end_is_dropped_with_a_warning() -> None:
     )
 
 
-@pytest.mark.parametrize("frames", [["AA!A"], ["é" * 4], ["A", "==="], ["AAAA", "A=AA"], ["AA-_"]])
+@pytest.mark.parametrize(
+    "frames", [["AA!A"], ["é" * 4], ["A", "==="], ["AAAA", "A=AA"], ["AA-_"], ["AAAA****"]]
+)
 def test_what_is_not_base64_is_refused(frames: list[str]) -> None:
     with pytest.raises(StreamError, match="not base64"):
         decode(*frames)
@@ -245,8 +247,14 @@ TITLES = b"LIST\x1a\0\0\0INFOISFT\x0e\0\0\0" + b"Lavf60.16.100\0"
 def test_titles_behind_the_sound_are_no_samples(data: st.DataObject) -> None:
     whole = sized(wav_header(), len(SOUND)) + SOUND + TITLES
     assert decode(*cut(data, text(whole)))[0] == SOUND
-    twice = [text(whole), text(whole)]  # of a server that sends a file in each piece
+    twice = [*cut(data, text(whole)), *cut(data, text(whole))]  # a file in each piece
     assert decode(*twice)[0] == SOUND * 2
+
+
+@pytest.mark.parametrize("step", [4, 8, 12, 100])
+def test_titles_that_come_in_pieces_hide_no_sound_behind_them(step: int) -> None:
+    whole = text(sized(wav_header(), len(SOUND)) + SOUND + TITLES + TITLES + wav_header() + SOUND)
+    assert decode(*(whole[i : i + step] for i in range(0, len(whole), step)))[0] == SOUND * 2
 
 
 @pytest.mark.parametrize("size", [0, 4, 20, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF024])

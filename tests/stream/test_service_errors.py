@@ -1,6 +1,7 @@
 """What the service's no means: a table of what it says and the class that follows."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -380,7 +381,98 @@ JSON = st.recursive(
 
 @given(st.integers(100, 999), st.binary(max_size=60) | JSON.map(lambda x: json.dumps(x).encode()))
 def test_no_body_breaks_it(status: int, body: bytes) -> None:
-    assert isinstance(classify(status, body), EndpointError)
+    error = classify(status, body)
+    assert isinstance(error, EndpointError)
+    assert error.http_status == status
+    assert f"(HTTP {status}" in str(error)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(error))
+    assert len(str(error)) < 1000
+    assert len(error.code or "") <= 200
+    assert len(error.request_id or "") <= 200
+
+
+@pytest.mark.parametrize("member", ["code", "type"])
+def test_either_name_of_an_error_tells_what_it_is(member: str) -> None:
+    body = json.dumps({"error": {member: "Throttling", "message": "…"}}).encode()
+    assert isinstance(classify(400, body), RateLimited)
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("Rate limit reached, try again later", "requests"),
+        ("Rate limit of parallel requests reached", "unknown"),
+        ("Rate limit: tokens per minute", "tokens"),
+        ("Too many requests per minute or tokens per minute", "unknown"),
+        ("slow down", "unknown"),
+    ],
+)
+def test_a_limit_is_named_where_the_words_name_one(message: str, limit: Limit) -> None:
+    error = classify(429, said("x", message))
+    assert isinstance(error, RateLimited)
+    assert error.limit == limit
+
+
+# --- What a word means depends on the status that it comes with ---
+
+STATUSES = (200, 300, 400, 401, 402, 403, 404, 408, 409, 412, 413, 422, 425, 429, 499, 500, 599)
+FAR = "The request was not completed by any of the servers behind this one; the last one of them \
+said, after all of its attempts had been used up: "
+"""So long that what follows may be a quotation of what a user wrote."""
+
+
+@pytest.mark.parametrize(
+    ("body", "meaning", "statuses"),
+    [
+        (said("x", FAR + "Insufficient balance"), AccountError, {200, 401, 402, 403, 412, 429}),
+        (said("x", "Insufficient balance"), AccountError, set(STATUSES)),
+        (said("insufficient_quota"), AccountError, {400, 401, 402, 403}),
+        (said("insufficient_quota"), RateLimited, {200, 429}),
+        (said("content_filter"), ContentRefused, {200, 400, 403}),
+        (said("x", FAR + "the team has been suspended"), AccountError, {401, 402, 403, 412}),
+        (said("x", "Invalid API key"), AccountError, {200, 400, 401, 402, 403, 429}),
+        (said("AccessDenied"), AccountError, {200, 401, 402, 403}),
+        (said("x", "The quota of this model is used up"), AccountError, {401, 402, 403}),
+        (said("x", "Limit reached: free-models-per-day"), AccountError, {401, 402, 429}),
+        (said("Throttling"), RateLimited, {200, 400, 403, 409, 429}),
+        (said("x", "Rate limit reached"), RateLimited, {200, 400, 403, 409, 429}),
+        (said("x", "Request rate increased too quickly"), RateLimited, {200, 429}),
+        (said("x"), AccountError, {401, 402}),
+        (said("x"), RateLimited, {429}),
+        (said("x"), Unavailable, {200, 408, 409, 425, 500, 599}),
+        (said("x"), Rejected, {300, 400, 403, 404, 412, 413, 422, 499}),
+        (
+            said("x", "Missing Content-Length of multimodal url"),
+            Rejected,
+            {200, 300, 400, 403, 404, 412, 413, 422, 499, 500},
+        ),
+    ],
+)
+def test_a_word_has_its_meaning_with_these_statuses_and_no_others(
+    body: bytes, meaning: type[EndpointError], statuses: set[int]
+) -> None:
+    assert {status for status in STATUSES if type(classify(status, body)) is meaning} == statuses
+
+
+def test_the_words_of_a_library_are_about_media_where_the_server_fetches_them() -> None:
+    body = said("x", "Cannot connect to host media.example:443")
+    found = {
+        status
+        for status in (*STATUSES, 600)
+        if type(classify(status, body, fetches_media=True)) is MediaUnreachable
+    }
+    assert found == {400, 404, 422, 500, 599}
+    assert not any(type(classify(status, body)) is MediaUnreachable for status in STATUSES)
+
+
+def test_where_a_quota_is_money_it_is_so_with_every_status_that_may_mean_it() -> None:
+    body = said("insufficient_quota", "You exceeded your current quota")
+    found = {
+        status
+        for status in STATUSES
+        if type(classify(status, body, quota_is_transient=False)) is AccountError
+    }
+    assert found == {200, 400, 401, 402, 403, 429}
 
 
 # --- How long to wait ---

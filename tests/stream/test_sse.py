@@ -130,8 +130,14 @@ def test_json_without_its_frame_is_an_event_each(stream: bytes, expected: list[b
         assert payloads(*pieces) == expected
 
 
+def test_a_byte_order_mark_is_one_at_the_beginning_only() -> None:
+    mark = b"\xef\xbb\xbf"
+    found = SseDecoder().feed(mark + b"data: 1\n\n" + mark + b"data: 2\n\ndata: 3\n\n")
+    assert [event.data for event in found] == [b"1", b"3"]
+
+
 def test_an_event_has_the_name_that_stands_before_it() -> None:
-    stream = b"event: ping\ndata: 1\n\ndata: 2\n\nevent: x\ndata: 3\nevent: y\ndata: 4\n\n"
+    stream = b"event:ping\ndata: 1\n\ndata: 2\n\nevent: x\ndata: 3\nevent: y\ndata: 4\n\n"
     found = [(event.name, event.data) for event in SseDecoder().feed(stream)]
     assert found == [("ping", b"1"), ("", b"2"), ("x", b"3"), ("y", b"4")]
 
@@ -142,6 +148,15 @@ def test_an_event_that_never_ends_is_refused(piece: bytes, monkeypatch: pytest.M
     decoder = SseDecoder()
     with pytest.raises(StreamError, match="exceeds 100 bytes"):
         list(map(decoder.feed, [piece] * 20))
+
+
+def test_an_event_may_be_as_large_as_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omni_batch.stream.sse.MAX_EVENT_BYTES", 100)
+    for line in (b"data:" + b"x" * 95, b"data:" + b"x" * 46 + b"\n" + b"data:" + b"x" * 44):
+        decoder = SseDecoder()
+        assert decoder.feed(line) == []
+        with pytest.raises(StreamError, match="exceeds 100 bytes"):
+            decoder.feed(b"y")
 
 
 def test_many_events_together_may_be_larger_than_one_may_be(

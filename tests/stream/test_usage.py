@@ -205,6 +205,8 @@ REAL, ZERO = Usage(11, 9, 20, prompt_text_tokens=11), Usage(0, 0, 0)
         ((ZERO, REAL, ZERO), REAL),
         ((Usage(11, 1, 12), Usage(11, 5, 16), REAL), REAL),  # previews that grow
         ((Usage(11, 0, 11), Usage(0, 9, 9)), Usage(11, 9, 20)),  # each side apart
+        ((Usage(0, 9, 9), Usage(11, 0, 11)), Usage(11, 9, 20)),
+        ((Usage(11, 9, 20), REAL), REAL),  # the later one says more
     ],
 )
 def test_the_real_bill_is_kept(usages: tuple[Usage, ...], billed: Usage) -> None:

@@ -1,5 +1,6 @@
 """Runs written down by the run directory's own writers, without asking anybody anything."""
 
+import hashlib
 import wave
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,16 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from omni_batch.doubts import Doubt
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import Rejected
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
-from omni_batch.store.columns import RunFacts, attempt_rows, result_row
+from omni_batch.store.columns import RunFacts, attempt_rows, result_columns, result_row
 from omni_batch.store.items import ItemsWriter
 from omni_batch.store.parts import write_parts
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import write_record
+from omni_batch.store.trust.marks import vouched
 from omni_batch.types import Answer, Attempt, Cost, Item, Response, Result, Speech, Usage, WavFile
 
 TIME = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
@@ -29,7 +33,7 @@ class Written:
 
     item_id: str
     text: str | None = "answer"
-    annotation: str | None = None
+    annotation: Any = None
     speech_s: float = 0.0
     cost: float | None = 0.001
     tokens: int = 15
@@ -54,8 +58,13 @@ def write_run(
     media_roots: Iterable[str] = (".",),
     endpoints: tuple[EndpointStatus, ...] = (),
     elapsed_s: float = 0.0,
+    schema: dict[str, Any] | None = None,
 ) -> RunDir:
-    """Write a whole run; the last `unfinished_shards` stay journals."""
+    """Write a whole run; the last `unfinished_shards` stay journals.
+
+    Args:
+        schema: of its annotations.
+    """
     run = RunDir(root)
     run.make_folders()
     shards = -(-items // SHARD_SIZE)
@@ -68,34 +77,32 @@ def write_run(
                     manifest.add(item)
                     journal.append(_entry(run, row, item))
             if shard_number < shards - unfinished_shards:
-                write_parts(run, shard_number)
+                write_parts(run, shard_number, columns=result_columns(schema))
         manifest.close()
-    write_record(
-        run.record,
-        RunRecord(
-            run_id=run.run_id,
-            state="running" if unfinished_shards else "finished",
-            items=items,
-            shard_size=SHARD_SIZE,
-            created_at=TIME,
-            base_folder=str(base_folder),
-            counts=sum(
-                (of_tables(*tables) for tables in read_tables(run, shards)),
-                Counts(elapsed_s=elapsed_s),
-            ),
-            endpoints=endpoints,
-            config={
-                "name": "test",
-                "model": "qwen3-omni-flash",
-                "endpoint": {"name": "simulator"},
-                "request": {
-                    "prompt": "Describe {{ subject }}.",
-                    "modalities": ["text", "audio"],
-                },
-                "media": {"roots": [*media_roots]},
+    record = RunRecord(
+        run_id=run.run_id,
+        state="running" if unfinished_shards else "finished",
+        items=items,
+        shard_size=SHARD_SIZE,
+        created_at=TIME,
+        base_folder=str(base_folder),
+        endpoints=endpoints,
+        annotation_schema=schema,
+        config={
+            "name": "test",
+            "model": "qwen3-omni-flash",
+            "endpoint": {"name": "simulator"},
+            "request": {
+                "prompt": "Describe {{ subject }}.",
+                "modalities": ["text", "audio"],
             },
-        ),
+            "media": {"roots": [*media_roots]},
+        },
     )
+    write_record(run.record, record)
+    tables = (of_tables(*pair) for pair in read_tables(run, shards))
+    counts = sum(tables, Counts(elapsed_s=elapsed_s))
+    write_record(run.record, vouched(run, msgspec.structs.replace(record, counts=counts)))
     return run
 
 
@@ -152,4 +159,5 @@ def _speech(run: RunDir, row: Written) -> WavFile | None:
         file.setsampwidth(2)
         file.setframerate(24_000)
         file.writeframes(b"\x01\x00" * samples)
-    return WavFile(str(path.relative_to(run.root)), Speech(samples, 24_000), "00")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return WavFile(str(path.relative_to(run.root)), Speech(samples, 24_000), sha256)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omni_batch.errors import ConfigError
-from omni_batch.store.disk import draft_of, storage_errors
+from omni_batch.store.disk import draft_folder_of, storage_errors
 
 
 def refuse_existing(dest: Path, *, folder: bool) -> None:
@@ -34,6 +34,5 @@ def draft_folder(dest: Path) -> Iterator[Path]:
     refuse_existing(dest, folder=True)
     with storage_errors(dest, "written"):
         dest.parent.mkdir(parents=True, exist_ok=True)
-    with draft_of(dest) as draft:
-        draft.mkdir()
+    with draft_folder_of(dest) as draft:
         yield draft

@@ -22,7 +22,6 @@ from omni_batch.analytics.export.rows import (
     ShardCounter,
     ShardLimits,
 )
-from omni_batch.store.columns import RESULT_COLUMNS, schema
 from omni_batch.text import is_url
 
 _GROUP_ROWS = 500
@@ -39,7 +38,7 @@ def write_hf(reader: RunReader, folder: Path, limits: ShardLimits, licence: str 
     Raises:
         OSError: disk full or not writable.
     """
-    columns = _schema(schema(RESULT_COLUMNS), reader.inputs(), speech=reader.speech)
+    columns = _schema(reader.columns, reader.inputs(), speech=reader.speech)
     (folder / "data").mkdir()
     shards = ShardCounter(limits)
     with ExitStack() as files:
@@ -80,6 +79,10 @@ def _schema(columns: pa.Schema, inputs: Inputs, *, speech: bool) -> pa.Schema:
 def _feature(kind: pa.DataType) -> Feature:
     if pa.types.is_list(kind):
         return _list(_feature(kind.value_type))
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_dictionary(kind):
+        return _feature(kind.value_type)
     return {"dtype": _DTYPES.get(str(kind), str(kind)), "_type": "Value"}
 
 

@@ -3,6 +3,7 @@
 And when one file of an export ends and the next begins.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,15 @@ from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError, StorageError
 from omni_batch.requests.media import LARGEST_FILE_BYTES
 from omni_batch.requests.media.data_uri import read_data_uri
+from omni_batch.requests.media.probe import probe
 from omni_batch.store import RunDir
-from omni_batch.store.census import shortage
+from omni_batch.store.census import refuse_other_manifest, shortage
+from omni_batch.store.columns import result_columns, schema
+from omni_batch.store.disk import storage_errors
 from omni_batch.store.read import part_batches, result_batches
 from omni_batch.store.record import read_record
 from omni_batch.text import display_name, is_data_uri, is_url
+from omni_batch.types import MediaKind
 
 BATCH_ROWS = 200
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -141,11 +146,17 @@ class RunReader:
     def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
         self.directory = directory
         self.record = read_record(directory.record)
+        refuse_other_manifest(directory, self.record)
         if self.record.state == "finished" and (lack := shortage(directory, self.record)):
             raise StorageError(lack)
         self.counts = ExportCounts()
         self._failed_too = failed_too
         self._loader = input_files(directory, self.record)
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Those of the run's results."""
+        return schema(result_columns(self.record.annotation_schema))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Batches of `results` alone.
@@ -153,7 +164,7 @@ class RunReader:
         Raises:
             StorageError: a table can't be read.
         """
-        for batch in result_batches(self.directory, self.record.shards, BATCH_ROWS):
+        for batch in result_batches(self.directory, self.record, BATCH_ROWS):
             succeeded = pc.field("status") == "succeeded"
             kept = batch if self._failed_too else batch.filter(succeeded)
             self.counts.items += len(kept)
@@ -199,42 +210,45 @@ class RunReader:
         return ExportRow(
             values,
             speech=self._speech(values["audio_path"]),
-            image=tuple(map(self._medium, item["image"] or ())),
-            frames=tuple(map(self._medium, item["frames"] or ())),
-            input_audio=self._medium(item["audio"]) if item["audio"] else None,
+            image=tuple(self._medium(reference, "image") for reference in item["image"] or ()),
+            frames=tuple(self._medium(reference, "image") for reference in item["frames"] or ()),
+            input_audio=self._medium(item["audio"], "audio") if item["audio"] else None,
         )
 
     def _speech(self, audio_path: str | None) -> Medium | None:
         if audio_path is None:
             return None
-        root = self.directory.root.resolve()
-        path = (root / audio_path).resolve()
-        if not path.is_relative_to(root) or not path.is_file():
-            self.counts.miss(f"{audio_path} is not in the run directory")
+        folder = self.directory.speech("").parent.resolve()
+        path = (self.directory.root / audio_path).resolve()
+        if not path.is_relative_to(folder) or not _is_wav(path):
+            self.counts.miss(f"{audio_path} is not speech in the run directory")
             return Medium(audio_path)
         self.counts.embedded += 1
         return Medium(audio_path, path)
 
-    def _medium(self, reference: str) -> Medium:
-        if is_data_uri(reference):
-            return Medium(display_name(reference), data=_decoded(reference))
+    def _medium(self, reference: str, kind: MediaKind) -> Medium:
         if is_url(reference):
             return Medium(reference)
         try:
+            if is_data_uri(reference):
+                content = read_data_uri(reference, LARGEST_FILE_BYTES).content
+                probe(io.BytesIO(content), kind, reference)
+                return Medium(display_name(reference), data=content)
             if self._loader is None:
                 raise MediaError(f"{reference}: the folder of the manifest does not exist any more")
             path = self._loader.find(reference)
-        except MediaError as exc:
+            with storage_errors(path, "read"), path.open("rb") as file:
+                probe(file, kind, reference)  # it may be another file than the one that was sent
+        except (MediaError, StorageError) as exc:
             self.counts.miss(str(exc))
-            return Medium(reference)
+            return Medium(display_name(reference))
         self.counts.embedded += 1
         return Medium(reference, path)
 
 
 def encode_row(values: dict[str, Any]) -> bytes:
-    """A row as JSON; its two columns of JSON text become the values that they hold."""
-    parsed = {name: _parsed(values.get(name)) for name in ("annotation", "source")}
-    return _encoder.encode(values | parsed)
+    """A row as JSON; its column of JSON text becomes the values that it holds."""
+    return _encoder.encode(values | {"source": _parsed(values.get("source"))})
 
 
 def _parsed(text: str | None) -> Any:
@@ -244,8 +258,10 @@ def _parsed(text: str | None) -> Any:
         return text
 
 
-def _decoded(reference: str) -> bytes | None:
+def _is_wav(path: Path) -> bool:
     try:
-        return read_data_uri(reference, LARGEST_FILE_BYTES).content
-    except MediaError:
-        return None
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return (head[:4], head[8:]) == (b"RIFF", b"WAVE")

@@ -13,7 +13,6 @@ from omni_batch.analytics.export.rows import ExportCounts, RunReader, ShardLimit
 from omni_batch.analytics.export.web_dataset import write_webdataset
 from omni_batch.errors import StorageError
 from omni_batch.store import RunDir
-from omni_batch.store.columns import RESULT_COLUMNS, schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def _write_flat(directory: RunDir, to: Format, dest: Path) -> ExportCounts:
     refuse_existing(dest, folder=False)
     dest.parent.mkdir(parents=True, exist_ok=True)
     write = table_files.write_csv if to == "csv" else _write_jsonl
-    rows = pa.RecordBatchReader.from_batches(schema(RESULT_COLUMNS), reader.batches())
+    rows = pa.RecordBatchReader.from_batches(reader.columns, reader.batches())
     table_files.write_file(dest, write, rows)
     return reader.counts
 

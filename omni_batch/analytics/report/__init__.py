@@ -36,5 +36,5 @@ def write_report(directory: RunDir) -> tuple[Path, RunReport]:
     )
     path = directory.root / PAGE
     with draft_of(path) as draft:
-        draft.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        draft.write(page.encode("utf-8", "replace"))
     return path, report

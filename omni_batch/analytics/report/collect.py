@@ -29,13 +29,14 @@ from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups, of_run_and_rows
 from omni_batch.errors import remedy_of
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import check_numbers
 
 T = TypeVar("T")
 _WIDTHS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 864_000)
 """Of a stretch of the timeline; those below a minute divide it."""
 _MOST_BUCKETS = 240
 _SECTIONS = ("manifest", "request", "media", "quota", "retry", "budget")
-_MONEY = ("cost", "estimated_cost")
+_MONEY = ("cost", "estimated_cost", "in_doubt_cost")
 
 
 def collect(directory: RunDir) -> RunReport:
@@ -47,6 +48,7 @@ def collect(directory: RunDir) -> RunReport:
     """
     with RunDatabase() as database:
         (record,) = database.add([directory])
+        check_numbers(directory, record)
         return _report(database, record)
 
 

@@ -2,6 +2,7 @@
 
 import mimetypes
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
@@ -43,6 +44,8 @@ _FIRST_PAGES = 100
 _THUMBNAILS = 500
 _OF_MODALITY = {"image": "image", "frames": "image", "audio": "audio", "video": "video"}
 _FOLDERS_KEPT = 4096
+_SPEECH = re.compile(r"audio/[\w-][\w.-]*\.wav", re.ASCII)
+"""As `RunDir.speech` names them."""
 
 
 class Gallery:
@@ -121,7 +124,7 @@ class Gallery:
             self._name("endpoint", row["endpoint"]),
             shortened(row["text"], cut),
             shortened(row["prompt"], cut // 4 + 40),
-            row["audio_path"],
+            _speech(row["audio_path"]),
             self._media_of(row),
             row["prompt_tokens"],
             row["completion_tokens"],
@@ -201,6 +204,11 @@ def shortened(text: str | None, most_bytes: int) -> str | None:
     if len(data) <= most_bytes:
         return text
     return data[:most_bytes].decode("utf-8", "ignore").rstrip() + "…"
+
+
+def _speech(audio_path: str | None) -> str | None:
+    """What the page may play: a file of speech of the run itself."""
+    return audio_path if audio_path and _SPEECH.fullmatch(audio_path) else None
 
 
 def _kind_of(reference: str, modality: str | None) -> str | None:

@@ -39,7 +39,7 @@ _POLICY = (
 )
 _NUMBERS = (
     *(fmt.count, fmt.short, fmt.share, fmt.money, fmt.duration, fmt.moment),
-    *(phrases.cost, phrases.cut),
+    *(phrases.cost, phrases.unbilled_and_in_doubt),
 )
 """Filters of the templates under their own names."""
 

@@ -7,6 +7,7 @@ Percentiles are exact (`quantile_cont`), so that a query of one's own finds the 
 from datetime import datetime
 
 from omni_batch.analytics.sql import ITEM_WAITS
+from omni_batch.store.columns import IN_DOUBT
 
 TOKEN_COLUMNS = {
     "prompt_text_tokens": ("text", "in"),
@@ -55,10 +56,13 @@ ATTEMPTS = """
            coalesce(sum(a.prompt_tokens), 0)::bigint as prompt_tokens,
            coalesce(sum(a.completion_tokens), 0)::bigint as completion_tokens,
            coalesce(sum(a.estimated_tokens), 0)::bigint as estimated_tokens,
-           sum(a.cost) as cost, sum(a.estimated_cost) as estimated_cost
+           count(*) filter ({in_doubt}) as in_doubt,
+           coalesce(sum(a.estimated_tokens) filter ({in_doubt}), 0)::bigint as in_doubt_tokens,
+           sum(a.cost) as cost, sum(a.estimated_cost) as estimated_cost,
+           sum(a.estimated_cost) filter ({in_doubt}) as in_doubt_cost
     from attempts a left join results r on r.row_number = a.row_number
     group by all
-"""
+""".format(in_doubt=f"where a.error_kind = '{IN_DOUBT}'")
 TOKEN_KINDS = f"""
     select {", ".join(f"sum({name})::bigint as {name}" for name in TOKEN_COLUMNS)},
            sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0))::bigint as billed

@@ -7,7 +7,8 @@ import av
 from PIL import Image, ImageOps
 
 from omni_batch.requests.media.container import open_container
-from omni_batch.requests.media.image import IMAGE_FORMATS, MAX_PIXELS
+from omni_batch.requests.media.image import IMAGE_FORMATS
+from omni_batch.requests.media.room import MOST_PIXELS
 
 _SIDE_PX = 240  # shown at 120 CSS pixels
 _QUALITY = 72
@@ -53,7 +54,7 @@ def thumbnail(path: Path, kind: str) -> bytes | None:
 
 def _image(path: Path) -> Image.Image | None:
     with Image.open(path, formats=IMAGE_FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > MOST_PIXELS:
             return None
         image.draft("RGB", (_SIDE_PX, _SIDE_PX))
         return ImageOps.exif_transpose(image).copy()
@@ -62,7 +63,7 @@ def _image(path: Path) -> Image.Image | None:
 def _first_frame(path: Path) -> Image.Image | None:
     with path.open("rb") as file, open_container(file) as container:
         stream = container.streams.video[0]
-        if stream.width * stream.height > MAX_PIXELS:
+        if stream.width * stream.height > MOST_PIXELS:
             return None
         stream.codec_context.thread_count = 1
         for count, packet in enumerate(container.demux(stream)):

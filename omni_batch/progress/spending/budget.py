@@ -4,6 +4,7 @@ from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts
 from omni_batch.errors import BudgetReached
 from omni_batch.format import amount, money
+from omni_batch.progress.phrases import in_doubt
 
 _JUDGED_AFTER = 50  # a failure rate of fewer items says little
 
@@ -23,11 +24,12 @@ def check_budget(budget: BudgetConfig, counts: Counts) -> None:
     limit, tokens = budget.max_cost, spent_tokens(counts)
     if limit is not None and spent_cost(counts) >= limit.amount:
         raise BudgetReached(
-            f"cost {money(counts.spent)} reached budget.max_cost {limit}; {raise_it('max_cost')}"
+            f"cost {money(counts.spent)}{_doubted(counts)} reached budget.max_cost {limit}; "
+            f"{raise_it('max_cost')}"
         )
     if budget.max_tokens is not None and tokens >= budget.max_tokens:
         raise BudgetReached(
-            f"{tokens:,} tokens reached budget.max_tokens {budget.max_tokens:,}; "
+            f"{tokens:,} tokens{_doubted(counts)} reached budget.max_tokens {budget.max_tokens:,}; "
             f"{raise_it('max_tokens')}"
         )
     rate = budget.max_failure_rate
@@ -43,16 +45,22 @@ def would_pass(budget: BudgetConfig, counts: Counts, tokens: float, cost: float)
     limit = budget.max_cost
     if limit is not None and spent_cost(counts) + cost > limit.amount:
         return (
-            f"{amount(spent_cost(counts), limit.currency, like=cost)} spent, and the next item, "
-            f"by estimate {amount(cost, limit.currency)}, would pass budget.max_cost {limit}; "
-            f"{raise_it('max_cost')}"
+            f"{amount(spent_cost(counts), limit.currency, like=cost)} spent{_doubted(counts)}, "
+            f"and the next item, by estimate {amount(cost, limit.currency)}, would pass "
+            f"budget.max_cost {limit}; {raise_it('max_cost')}"
         )
     if budget.max_tokens is not None and spent_tokens(counts) + tokens > budget.max_tokens:
         return (
-            f"{spent_tokens(counts):,} tokens used, and the next item, by estimate {tokens:,.0f}, "
-            f"would pass budget.max_tokens {budget.max_tokens:,}; {raise_it('max_tokens')}"
+            f"{spent_tokens(counts):,} tokens used{_doubted(counts)}, "
+            f"and the next item, by estimate {tokens:,.0f}, would pass budget.max_tokens "
+            f"{budget.max_tokens:,}; {raise_it('max_tokens')}"
         )
     return None
+
+
+def _doubted(counts: Counts) -> str:
+    """What of it may turn out not to be on the bill."""
+    return f" ({in_doubt(counts)}, included)" if counts.in_doubt else ""
 
 
 def raise_it(key: str) -> str:

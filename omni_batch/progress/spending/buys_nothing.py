@@ -89,11 +89,11 @@ class FirstAnswers:
 
     def item_left(self, unfinished: Result) -> None:
         """An item is left without a result because the run stops."""
-        self._under_way -= _was_answered(unfinished)
+        self._under_way -= _answers(unfinished)
 
     def item_ended(self, result: Result) -> None:
         """An item has its result; what was never sent counts for nothing."""
-        self._under_way -= _was_answered(result)
+        self._under_way -= _answers(result)
         if not _was_asked(result):
             return
         if result.succeeded and not _is_empty(result):
@@ -110,8 +110,9 @@ class FirstAnswers:
             self._suspicion = NothingBought(f"{those} {_alike(result, way)}")
 
 
-def _was_answered(result: Result) -> bool:
-    return bool(result.attempts) and result.attempts[-1].error is None
+def _answers(result: Result) -> int:
+    """Whole answers that came for it; more than one where it was asked again."""
+    return sum(attempt.error is None for attempt in result.attempts)
 
 
 def _those(alike: int, items: int, *, later: bool) -> str:

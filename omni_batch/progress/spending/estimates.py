@@ -104,6 +104,10 @@ class TokenEstimates:
         audio = math.ceil(completion * self._lengths[spoken].audio_share) if spoken else None
         return estimated_usage(prompt, completion, audio)
 
+    def at_most(self, work: Workload, *, spoken: bool) -> Usage:
+        """The bill of items to come if each answer were as long as has to be expected."""
+        return self.bill(work, self.answers(work, spoken=spoken).high, spoken=spoken)
+
     def learn(self, estimated_text_tokens: int | None, usage: Usage, *, spoken: bool) -> None:
         """Take in the bill of one answer."""
         bill = AnswerBill(usage.completion_tokens, usage.completion_audio_tokens, spoken)

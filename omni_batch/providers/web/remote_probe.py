@@ -38,6 +38,7 @@ class RemoteProber:
     Args:
         mode: `head` asks for type and size only; `ranges` reads first and last bytes as well.
         most_urls: after so many different ones, the rest is left unknown.
+        at_once: connections that there is room for.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class RemoteProber:
         *,
         most_urls: int,
         allow_private: bool = False,
+        at_once: int = _AT_ONCE,
     ) -> None:
         self._mode, self._most_urls = mode, most_urls
         self._session = WebSession(
             allow_private=allow_private,
             connect_timeout_s=_CONNECT_TIMEOUT_S,
             idle_timeout_s=_IDLE_TIMEOUT_S,
-            connections=_AT_ONCE,
+            connections=min(at_once, _AT_ONCE),
         )
         self._silent: Counter[str] = Counter()
         """How often a host was not there, since it last answered."""

@@ -8,7 +8,6 @@ processes of a machine share.
 import asyncio
 import hashlib
 import logging
-import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,17 +25,15 @@ def account_id(base_url: str, key: str | None, model: str) -> str:
     return hashlib.sha256("\n".join((base_url, key or "", model)).encode()).hexdigest()[:32]
 
 
-def state_folder() -> Path:
-    """Where programs keep what outlives them (XDG base directory specification)."""
-    home = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(home or Path.home() / ".local" / "state") / "omni-batch"
-
-
 class MachineTurns:
     """Turns of one account among the processes of this machine.
 
     A run is never held up by it: where the folder can't be used, one line says that nothing is
     shared.
+
+    Args:
+        account: as `account_id` names it.
+        folder: of the user's state; made where it is not there.
     """
 
     def __init__(self, account: str, folder: Path) -> None:

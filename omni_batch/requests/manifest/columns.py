@@ -13,7 +13,7 @@ from omni_batch.requests.manifest.names import (
     near_miss,
     shown,
 )
-from omni_batch.requests.template import spelling
+from omni_batch.requests.prompt.spelling import spelling
 
 
 @dataclass(frozen=True, slots=True)

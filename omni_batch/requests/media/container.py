@@ -13,9 +13,9 @@ from av.video.stream import VideoStream
 from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.boxes import BadBoxes, Box, top_boxes
-from omni_batch.requests.media.image import MAX_PIXELS
 from omni_batch.requests.media.lengths import Lengths, read_lengths
 from omni_batch.requests.media.open_medium import OpenMedium
+from omni_batch.requests.media.room import MOST_PIXELS, ROOM
 from omni_batch.types import Media, MediaKind
 
 
@@ -90,7 +90,8 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
             if found.kind != kind:
                 return found
             beside = sound if video else None
-            lengths = read_lengths(container, main, beside, medium)
+            with ROOM.hold(video.width * video.height if video else 0):
+                lengths = read_lengths(container, main, beside, medium)
             found = _with_lengths(found, lengths)
             if not container.format.name.startswith("mov"):
                 return found
@@ -141,10 +142,10 @@ def _form(container: InputContainer, head: bytes) -> _Form:
 
 
 def _film(form: tuple[str, str], video: VideoStream, *, has_sound: bool) -> Media:
-    if video.width * video.height > MAX_PIXELS:
+    if video.width * video.height > MOST_PIXELS:
         raise MediaError(
             f"it has {video.width} x {video.height} pixels; omni-batch opens videos of "
-            f"{MAX_PIXELS:,} pixels at most: scale it down"
+            f"{MOST_PIXELS:,} pixels at most: scale it down"
         )
     return Media(
         kind="video",

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import threading
 import warnings
 from dataclasses import replace
 from typing import BinaryIO
@@ -12,6 +13,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.boxes import read_still
 from omni_batch.requests.media.open_medium import OpenMedium
+from omni_batch.requests.media.room import MOST_PIXELS, ROOM
 from omni_batch.requests.media.sniff import heif_family, look_of
 from omni_batch.types import Media
 
@@ -19,8 +21,8 @@ IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is decoded. It knows more, EPS among them: that would run Ghostscript."""
 SENT_IMAGES = (*(name.lower() for name in IMAGE_FORMATS), "heic", "avif")
 """Short names of what is sent."""
-MAX_PIXELS = 100_000_000  # 300 MB decoded; more is a decompression bomb
 _SECOND_READING_BYTES = 100 * 2**20
+_ONE_SECOND_READING = threading.Lock()  # they hold a whole file, some of them twice
 _START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _TAIL_BYTES = 64
 _MORE_DATA = bytes(range(254, 0, -1)) * 64  # what an entropy decoder takes for pixels
@@ -43,7 +45,7 @@ def probe_image(medium: OpenMedium) -> Media:
         if medium.whole and _ends_in_zeros(medium):
             raise ValueError("zeros in place of data")  # which a decoder takes for grey
         return _decoded(medium.file, medium.name, whole=medium.whole)
-    except MediaError:
+    except (MediaError, MemoryError):
         raise
     except Exception as exc:  # Pillow raises whatever a broken file makes it stumble over
         found = _second_reading(medium) if medium.whole else _by_its_head(medium)
@@ -115,7 +117,9 @@ def _image(
 
 def _load(image: Image.Image) -> None:
     image.draft("RGB", (64, 64))  # decodes a JPEG at an eighth: all bytes, little work
-    image.load()
+    width, height = image.size
+    with ROOM.hold(width * height):
+        image.load()
 
 
 def _has_several_pictures(image: Image.Image) -> bool:
@@ -131,13 +135,13 @@ def _several_pictures(name: str, form: str) -> Doubt:
 
 
 def _check_pixels(width_px: int, height_px: int) -> None:
-    if width_px * height_px > MAX_PIXELS:
+    if width_px * height_px > MOST_PIXELS:
         raise MediaError(_too_many(f"{width_px} x {height_px} pixels"))
 
 
 def _too_many(what: str) -> str:
     return (
-        f"it has {what}; omni-batch opens images of {MAX_PIXELS:,} pixels at most, against files "
+        f"it has {what}; omni-batch opens images of {MOST_PIXELS:,} pixels at most, against files "
         "that fill the memory: scale it down (the model sees a smaller one anyway)"
     )
 
@@ -161,12 +165,13 @@ def _by_boxes(medium: OpenMedium, family: str) -> Media:
 def _second_reading(medium: OpenMedium) -> Media | None:
     """The image, where what is damaged is none of its pixels; None where pixels are."""
     mend = {_START_OF_JPEG: _with_end_mark, b"\x89P": _critical_chunks}.get(medium.head[:2])
-    medium.file.seek(0)
     try:
-        mended = mend(medium.file.read(_SECOND_READING_BYTES)) if mend else None
-        if mend is None or mended is None:
-            return None
-        found = _decoded(io.BytesIO(mended), medium.name, whole=True)
+        with _ONE_SECOND_READING:
+            medium.file.seek(0)
+            mended = mend(medium.file.read(_SECOND_READING_BYTES)) if mend else None
+            if mended is None:
+                return None
+            found = _decoded(io.BytesIO(mended), medium.name, whole=True)
     except Exception:  # as above
         return None
     what = "has no end mark" if mend is _with_end_mark else "has damaged or huge metadata"
@@ -182,7 +187,8 @@ def _ends_in_zeros(medium: OpenMedium) -> bool:
     if any(medium.file.read(_TAIL_BYTES)):
         return False
     medium.file.seek(0)
-    return not medium.file.read(_SECOND_READING_BYTES).rstrip(b"\0").endswith(_END_OF_JPEG)
+    with _ONE_SECOND_READING:
+        return not medium.file.read(_SECOND_READING_BYTES).rstrip(b"\0").endswith(_END_OF_JPEG)
 
 
 def _with_end_mark(jpeg: bytes) -> bytes | None:

@@ -116,7 +116,7 @@ def _ending_foreign_errors(name: str, kind: MediaKind) -> Iterator[None]:
         yield
     except MediaError as exc:
         raise MediaError(f"{name} can't be sent as {kind}: {exc}") from None
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as exc:  # decoders raise whatever a broken file makes them stumble over
         raise MediaError(

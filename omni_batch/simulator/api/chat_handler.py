@@ -135,7 +135,7 @@ class ChatHandler:
     async def _send_reply(self, plan: ReplyPlan, fault: str | None = None) -> None:
         if self._options.first_chunk_s:
             await asyncio.sleep(self._options.first_chunk_s)
-        plan = faults.replanned(plan, fault)
+        plan = faults.replanned(plan, fault, self._rng)
         if plan.chat.stream and fault != "whole_json":
             await self._stream(plan, fault)
         elif fault in faults.MID_STREAM:

@@ -8,6 +8,7 @@ from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.replies.answer import compose_answer
 from omni_batch.simulator.replies.frames import DONE, Ending, Frame, Json, Stream, payload, sse
+from omni_batch.simulator.replies.malformed import MALFORMED, malformed
 from omni_batch.simulator.replies.reply_plan import ReplyPlan
 from omni_batch.simulator.replies.tokens import PromptTokens
 
@@ -49,9 +50,13 @@ BEFORE_CHECKS = {*REFUSALS, *PAGES, *SILENT, "reset", "stall_first"}
 """Faults that every request can meet; the others need one that passed all checks."""
 
 
-def replanned(plan: ReplyPlan, kind: str | None) -> ReplyPlan:
+def replanned(plan: ReplyPlan, kind: str | None, rng: random.Random) -> ReplyPlan:
     """The reply that a fault leaves of a plan; most leave it as it is."""
     answer = plan.answer
+    if kind == "json_any":
+        kind = rng.choice(list(MALFORMED))
+    if kind is not None and kind in MALFORMED:
+        return replace(plan, answer=malformed(answer, kind))
     match kind:
         case "partial_response" | "partial_proxied":
             return replace(plan, answer=answer.beginning())

@@ -11,6 +11,17 @@ Schema = Mapping[str, object]
 _DEEPEST = 12
 """Levels of a schema that are followed; recursive ones end there."""
 
+_FORMATS: Mapping[str, str] = {
+    "date": "2026-03-01",
+    "date-time": "2026-03-01T09:30:00Z",
+    "time": "09:30:00Z",
+    "duration": "PT1M",
+    "email": "someone@example.org",
+    "uri": "https://example.org/",
+    "uuid": "3fa85f64-5717-4562-b3fc-2c963f66afa6",
+}
+"""One text for each format that JSON Schema names and people use."""
+
 
 def as_json(prompt: str, prose: str, media: Sequence[Medium]) -> str:
     """A JSON object in the shape of the schema that the prompt holds, or in a shape of its own.
@@ -53,7 +64,7 @@ def example(schema: object, root: Schema, prose: str, depth: int = 0) -> object:
         return choices[len(prose) % len(choices)]
     for key in ("anyOf", "oneOf", "allOf"):
         if isinstance(options := schema.get(key), list) and options:
-            return example(options[0], root, prose, depth + 1)
+            return example(options[len(prose) % len(options)], root, prose, depth + 1)
     if isinstance(ref := schema.get("$ref"), str):
         return example(_resolve(ref, root), root, prose, depth + 1)
     return _of_type(schema, root, prose, depth)
@@ -67,17 +78,22 @@ def _resolve(ref: str, root: Schema) -> object:
 
 
 def _of_type(schema: Schema, root: Schema, prose: str, depth: int) -> object:
-    kind = schema.get("type", "object")
-    match kind[0] if isinstance(kind, list) else kind:
+    stated = schema.get("type", "array" if "items" in schema else "object")
+    kinds = [kind for kind in stated if kind != "null"] if isinstance(stated, list) else [stated]
+    match kinds[0] if kinds else None:
         case "object":
             members = schema.get("properties")
             names = members if isinstance(members, dict) else {}
             return {name: example(part, root, prose, depth + 1) for name, part in names.items()}
         case "array":
-            count = max(1, _number(schema, "minItems", 1))
-            return [example(schema.get("items"), root, prose, depth + 1) for _ in range(count)]
-        case "integer" | "number":
-            return _number(schema, "minimum", min(1, _number(schema, "maximum", 1)))
+            return _list(schema, root, prose, depth)
+        case "integer":
+            least = _number(schema, "minimum", 0)
+            return least + len(prose) % (_number(schema, "maximum", least + 9) - least + 1)
+        case "number":
+            low = _bound(schema, "minimum", 0.0)
+            high = _bound(schema, "maximum", low + 1)
+            return round(low + (high - low) * (len(prose) % 10) / 10, 3)
         case "boolean":
             return True
         case "string":
@@ -86,11 +102,26 @@ def _of_type(schema: Schema, root: Schema, prose: str, depth: int) -> object:
             return None
 
 
+def _list(schema: Schema, root: Schema, prose: str, depth: int) -> list[object]:
+    first = schema.get("prefixItems")
+    if isinstance(first, list):
+        return [example(each, root, prose, depth + 1) for each in first]
+    count = max(1, _number(schema, "minItems", 1))
+    return [example(schema.get("items"), root, prose, depth + 1) for _ in range(count)]
+
+
+def _bound(schema: Schema, key: str, otherwise: float) -> float:
+    value = schema.get(key)
+    return float(value) if isinstance(value, int | float) else otherwise
+
+
 def _number(schema: Schema, key: str, otherwise: int) -> int:
     value = schema.get(key)
     return int(value) if isinstance(value, int | float) else otherwise
 
 
 def _words(schema: Schema, prose: str) -> str:
+    if (form := schema.get("format")) in _FORMATS:
+        return _FORMATS[str(form)]
     longest = _number(schema, "maxLength", 200)
     return prose[:longest].ljust(min(_number(schema, "minLength", 0), longest), ".")

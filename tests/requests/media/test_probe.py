@@ -313,7 +313,7 @@ def test_a_video_whose_frames_would_be_a_bomb_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clip(tmp_path / "clip.mp4")
-    monkeypatch.setattr("omni_batch.requests.media.container.MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("omni_batch.requests.media.container.MOST_PIXELS", 64 * 48 - 1)
     assert "64 x 48 pixels; omni-batch opens videos of 3,071" in refusal(path, "video")
 
 

@@ -112,8 +112,13 @@ def _opened(path: str) -> Iterator["io.BufferedReader"]:
     except ImportError as exc:
         reason = f"needs another package: {exc}"
         raise ManifestError(redacted(f"manifest {path} {reason}")) from None
+    except MemoryError:
+        raise ManifestError(
+            redacted(f"manifest {path} takes more memory than there is; give large media as files")
+        ) from None
     except Exception as exc:  # each fsspec filesystem and codec has exceptions of its own
-        raise ManifestError(redacted(f"manifest {path} can't be read: {exc}")) from exc
+        reason = str(exc) or type(exc).__name__
+        raise ManifestError(redacted(f"manifest {path} can't be read: {reason}")) from exc
 
 
 def _ended(path: str, rows: Iterator[ManifestRow]) -> Iterator[ManifestRow]:

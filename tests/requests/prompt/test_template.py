@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.errors import ConfigError, ManifestError
-from omni_batch.requests.template import PromptTemplate
+from omni_batch.requests.prompt import PromptTemplate
 
 
 @pytest.mark.parametrize(

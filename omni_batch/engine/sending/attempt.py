@@ -1,10 +1,9 @@
 """One attempt: an exchange, its chunks through an assembler, its speech into a WAV file."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
-from omni_batch.engine.router import EndpointHandle
+from omni_batch.engine.sending.router import EndpointHandle
 from omni_batch.errors import EndpointError, Interrupted, ItemTimeout
 from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.providers.body import Body
@@ -29,7 +28,8 @@ class OneAttempt:
     def __init__(
         self, number: int, prepared: PreparedItem, handle: EndpointHandle, directory: RunDir
     ) -> None:
-        self._number, self._handle, self._directory = number, handle, directory
+        self.number, self.endpoint = number, handle.name
+        self._handle, self._directory = handle, directory
         self._item_id = prepared.item.item_id
         dialect, redactor = handle.client.dialect, handle.client.redactor
         self._voice = dialect.voice_of(prepared.request)
@@ -42,17 +42,18 @@ class OneAttempt:
             words=redactor.text,
             answer_words=redactor.answer,
         )
-        temporary = directory.unfinished_speech(self._item_id, number)
+        temporary = directory.unfinished_speech(self._item_id)
         self._speech = SpeechFile(temporary, directory.disk)
         self._exchange: Exchange | None = None
         self._error: Exception | None = None
         self._first_chunk_s: float | None = None
-        self._started_at, self._started_s = datetime.now(UTC), time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self.started_at, self._started_s = datetime.now(UTC), self._loop.time()
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self._started_s
+        """Seconds since it began, without those in which this process stood still."""
+        return self._loop.time() - self._started_s
 
     async def answer(self, body: Body, permit: Permit, left_s: float) -> Answer:
         """Send the request and take in the whole reply.
@@ -64,8 +65,8 @@ class OneAttempt:
             OmniBatchError: what it met; `record` has it too.
         """
         try:
-            async with asyncio.timeout(left_s):
-                return await self._answer(body, permit)
+            async with asyncio.timeout(left_s) as limit:
+                return await self._answer(body, permit, limit)
         except TimeoutError:
             limit_s = self._handle.item_timeout_s
             self._error = ItemTimeout(
@@ -81,11 +82,13 @@ class OneAttempt:
         finally:
             self._speech.discard()
 
-    async def _answer(self, body: Body, permit: Permit) -> Answer:
+    async def _answer(self, body: Body, permit: Permit, limit: asyncio.Timeout) -> Answer:
         async with self._handle.client.exchange(body, held_s=permit.held_s) as exchange:
             self._exchange = exchange
             permit.admitted(exchange.server_limits)
             await self._take_in(exchange)
+        if not limit.expired():
+            limit.reschedule(None)  # it is here, and waits for the disk only
         response, last_sound = self._assembler.finish(exchange.ending)
         await self._speech.write(last_sound, self._assembler.sample_rate_hz)
         return Answer(response, await self._save(response), self._voice)
@@ -113,8 +116,8 @@ class OneAttempt:
         refusal = self._error if isinstance(self._error, EndpointError) else None
         heard = self._exchange or refusal
         return Attempt(
-            number=self._number,
-            started_at=self._started_at,
+            number=self.number,
+            started_at=self.started_at,
             latency_s=self.elapsed_s,
             first_chunk_s=self._first_chunk_s,
             http_status=heard.http_status if heard else None,
@@ -123,7 +126,7 @@ class OneAttempt:
             text_chars=self._assembler.text_chars,
             audio_s=self._assembler.audio_s,
             error=self._error,
-            endpoint=self._handle.name,
+            endpoint=self.endpoint,
             voice=self._voice,
             text=self._assembler.arrived(_TEXT_KEPT_CHARS) if self._error else None,
         )

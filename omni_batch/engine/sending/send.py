@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from omni_batch.catalogue.prices import with_cost
-from omni_batch.engine.attempt import OneAttempt
-from omni_batch.engine.budget_gate import BudgetGate
-from omni_batch.engine.retry import with_retries
-from omni_batch.engine.router import EndpointHandle, EndpointRouter, Moved
+from omni_batch.engine.sending.attempt import OneAttempt
+from omni_batch.engine.sending.budget_gate import BudgetGate
+from omni_batch.engine.sending.retry import with_retries
+from omni_batch.engine.sending.router import EndpointHandle, EndpointRouter, Moved
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.errors import (
     AccountError,
@@ -16,6 +17,7 @@ from omni_batch.errors import (
     MediaUnreachable,
     Outage,
     Rejected,
+    StreamError,
     Unavailable,
 )
 from omni_batch.format import duration
@@ -24,13 +26,28 @@ from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.progress.ledger import Ledger
 from omni_batch.providers.body import Body
 from omni_batch.quota import Permit
+from omni_batch.store.disk import when_files_are_free
 from omni_batch.store.run_dir import RunDir
-from omni_batch.types import Answer, Attempt
+from omni_batch.types import Answer, Attempt, Sent
 
 _FETCHES_BY_SERVICE = 2  # then we fetch its media ourselves
 _NEVER_THERE_S = 60.0
 _FREE_HANG_UPS = 2
 """So often a connection may be closed before the first byte of an answer; then it counts."""
+
+
+class AttemptLog(Protocol):
+    """Where the attempts for one item are written while it is under way.
+
+    Raises:
+        StorageError: from both methods, where it can't be written.
+    """
+
+    def sent(self, sent: Sent) -> None:
+        """It is about to go out; from here on it is in doubt."""
+
+    def ended(self, attempt: Attempt) -> None:
+        """It has ended, and the item has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,7 @@ class History:
 
     before: int = 0
     attempts: list[Attempt] = field(default_factory=list)
+    log: AttemptLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +79,30 @@ class Sender:
         Raises:
             OmniBatchError: what the last attempt met, or the reason why the run is stopping.
         """
-        attempts = _ItemAttempts(self, prepared, history)
-        return await with_retries(lambda _: attempts.attempt(), self.plan.config.retry)
+        attempts = _ItemAttempts(self, prepared, history, number=len(history.attempts))
+        return await with_retries(
+            lambda _: when_files_are_free(attempts.attempt), self.plan.config.retry
+        )
 
     def expected_tokens(self, prepared: PreparedItem) -> float:
         """What an item will take, by what bills have taught so far."""
         spoken = prepared.request.wants_audio
         return self.ledger.estimates.tokens(prepared.work, spoken=spoken)
+
+    def begin(self, prepared: PreparedItem, history: History, attempt: OneAttempt) -> None:
+        """Write down what goes out, before it does."""
+        if history.log is not None:
+            pricing = self.plan.pricing(attempt.endpoint, spoken=prepared.request.wants_audio)
+            most = self.ledger.estimates.at_most(prepared.work, spoken=pricing.wants_audio)
+            history.log.sent(
+                Sent(
+                    history.before + attempt.number,
+                    attempt.started_at,
+                    attempt.endpoint,
+                    most.total_tokens,
+                    pricing.cost(most),
+                )
+            )
 
     def record(self, prepared: PreparedItem, history: History, attempt: Attempt) -> Attempt:
         """Put an exchange on the books, whatever came of it; returns it with its bill."""
@@ -120,9 +155,16 @@ class _ItemAttempts:
                 ) as permit,
             ):
                 return await self._send(handle, body, permit)
-        except EndpointError as exc:
-            self._learn(handle, exc)
+        except (EndpointError, StreamError) as exc:
+            self._keep_last()
+            if isinstance(exc, EndpointError):
+                self._learn(handle, exc)
             raise
+
+    def _keep_last(self) -> None:
+        """The item may wait long before it is sent again, and its process may die meanwhile."""
+        if self.history.log is not None and self.history.attempts:
+            self.history.log.ended(self.history.attempts[-1])
 
     async def _send(self, handle: EndpointHandle, body: Body, permit: Permit) -> Answer:
         self.sender.stopping.raise_if_on()
@@ -132,6 +174,7 @@ class _ItemAttempts:
         self.number += 1
         left_s = handle.item_timeout_s - self.spent_s
         attempt = OneAttempt(self.number, self.prepared, handle, self.sender.directory)
+        self.sender.begin(self.prepared, self.history, attempt)
         self.sender.ledger.attempt_started()
         try:
             return await attempt.answer(body, permit, left_s)

@@ -1,11 +1,14 @@
 """Plan → connections: a client, a rate limiter and a way for media to each endpoint of a run."""
 
+import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import NamedTuple
 
 from omni_batch.endpoint_status import EndpointStatus, Learned
-from omni_batch.engine.router import EndpointHandle
+from omni_batch.engine.sending.router import EndpointHandle
+from omni_batch.errors import StorageError
 from omni_batch.planning.learned_limits import fresh
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
@@ -16,8 +19,11 @@ from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.sharing.machine import MachineTurns, account_id, state_folder
+from omni_batch.quota.sharing.machine import MachineTurns, account_id
 from omni_batch.store import RunDir
+from omni_batch.store.trust.secret import secret_path
+
+_log = logging.getLogger(__name__)
 
 
 async def connect(
@@ -29,11 +35,14 @@ async def connect(
         before: how they were when the last process left them.
         stack: closes them.
     """
+    moving = asyncio.Semaphore(plan.room.moves)
     learned = {status.name: fresh(status.learned) for status in before}
     reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
     redactor = KeyRedactor(place.key for place in reached)
     return tuple(
-        _connect(plan, endpoint, place, redactor, directory, learned.get(endpoint.name), stack)
+        _connect(
+            plan, endpoint, place, redactor, directory, learned.get(endpoint.name), moving, stack
+        )
         for endpoint, place in zip(plan.endpoints, reached, strict=True)
     )
 
@@ -50,6 +59,7 @@ def _connect(
     redactor: KeyRedactor,
     directory: RunDir,
     learned: Learned | None,
+    moving: asyncio.Semaphore,
     stack: AsyncExitStack,
 ) -> EndpointHandle:
     base_url, key = place
@@ -74,7 +84,7 @@ def _connect(
     return EndpointHandle(
         name=endpoint.name,
         client=client,
-        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader),
+        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader, moving),
         limiter=limiter,
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,
@@ -86,8 +96,13 @@ def _turns(plan: Plan, endpoint: ResolvedEndpoint, place: _Reached) -> MachineTu
     """What runs on this machine share of the account; a simulator of one's own is not shared."""
     if endpoint.profile.embedded:
         return None
+    try:
+        folder = secret_path().parent
+    except StorageError as exc:
+        _log.warning("runs on this machine do not share the quota: %s", exc)
+        return None
     key = place.key.value if place.key else None
-    return MachineTurns(account_id(place.base_url, key, plan.config.model), state_folder())
+    return MachineTurns(account_id(place.base_url, key, plan.config.model), folder)
 
 
 @contextmanager

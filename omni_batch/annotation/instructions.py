@@ -1,0 +1,36 @@
+"""What the model is told: the schema beside the question, and what was wrong with its answer.
+
+Plain words that work without any JSON mode of a server.
+"""
+
+import json
+
+from omni_batch.annotation.schema import AnnotationSchema
+
+_LONGEST_REPEATED_CHARS = 4000
+"""Of an answer that is sent back: its beginning and its end tell the model which one is meant."""
+
+
+def schema_instruction(schema: AnnotationSchema) -> str:
+    """The paragraph below the question of each row."""
+    return (
+        "Answer with JSON that follows this JSON Schema, and with nothing else: no explanation, "
+        "no code fence, no member that the schema does not name.\n"
+        f"{json.dumps(schema.json_schema, ensure_ascii=False)}"
+    )
+
+
+def reask_instruction(violation: str) -> str:
+    """The turn after an answer that the schema does not accept."""
+    return (
+        f"This answer can't be used: {violation}. "
+        "Answer the same question again with JSON that follows the JSON Schema, whole and alone."
+    )
+
+
+def repeated_answer(text: str) -> str:
+    """An earlier answer as the assistant's turn of a re-ask; a long one in part."""
+    if len(text) <= _LONGEST_REPEATED_CHARS:
+        return text
+    half = _LONGEST_REPEATED_CHARS // 2
+    return f"{text[:half]}\n…\n{text[-half:]}"
