@@ -246,6 +246,8 @@ class LimiterPolicy:
         if self._held is not None:
             (cause, since_s), self._held = self._held, None
             self._held_s[cause] += now_s - since_s
+            if cause != "requests":
+                self._requests.begin(now_s)  # nothing to make up for: it was not the limit's turn
             if cause == "pause":
                 self._request_rate.paused(now_s - since_s)
                 self._token_rate.paused(now_s - since_s)
