@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and what becomes of their errors."""
 
+import errno
 import io
 import os
 import sys
@@ -73,6 +74,8 @@ class _Stdout(io.FileIO):
         try:
             return super().write(data)
         except OSError as exc:
+            if exc.errno == errno.EIO:  # its terminal is gone, and with it whoever would read
+                return len(data)
             self.failed = exc
             raise
 

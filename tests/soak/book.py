@@ -1,7 +1,7 @@
 """What the service was asked and what it answered, kept on its own side of the wire.
 
 One JSON line for each request that came and one for each answer that went out whole, written before
-its last byte goes out: no client can have an answer that the book does not know.
+the bill goes out that ends it: no client can have an answer that the book does not know.
 """
 
 import base64

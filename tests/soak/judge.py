@@ -24,7 +24,6 @@ def judge(run: Path, item_ids: Sequence[str], book: Book, record: Record) -> Ite
     """What is wrong with it; counts rows and WAV files on the way."""
     rows = [row for path in sorted(run.glob("results/*.parquet")) for row in table_rows(path)]
     attempts = [row for path in sorted(run.glob("attempts/*.parquet")) for row in table_rows(path)]
-    record.rows_wanted = record.wavs_wanted = len(item_ids)
     record.rows = len({row["row_number"] for row in rows})
     record.answered_twice = sum(count - 1 for count in book.whole.values())
     tried = Counter(row["item_id"] for row in attempts)

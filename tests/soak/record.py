@@ -63,7 +63,10 @@ def _lines(record: Record, seed: int, minutes: float) -> Iterator[str]:
             ("processes", f"{record.lives}, {record.with_prefect} of them through Prefect"),
             ("rows", f"{record.rows:,} of {record.rows_wanted:,}"),
             ("bit-exact WAVs", f"{record.wavs:,} of {record.wavs_wanted:,}"),
-            ("answered twice", f"{record.answered_twice} (at most {record.excused} in flight)"),
+            (
+                "answered twice",
+                f"{record.answered_twice} (in flight or taken away: at most {record.excused})",
+            ),
             ("in doubt", f"{record.in_doubt}"),
             ("requests in no table", f"{record.unknown}"),
             ("processes left behind", f"{record.left}"),

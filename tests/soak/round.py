@@ -71,7 +71,7 @@ class Round:
         self._pending: list[Strike] = []
         self._kept: dict[int, str] = {}
         self.complaints: list[str] = []
-        self.record = Record(rounds=1)
+        self.record = Record(rounds=1, rows_wanted=plan.items, wavs_wanted=plan.items)
 
     def play(self) -> Record:
         """From the manifest to the judge."""

@@ -22,6 +22,7 @@ from omni_batch.simulator import SimulatorOptions, serve
 from omni_batch.simulator.app import App
 from tests.soak.book import Book, item_of, told_by
 
+_BILL = b'"total_tokens"'  # no word of the items'
 USUAL_FAULTS = {"cut": 0.03, "reset": 0.02, "error_500": 0.03, "cut_line": 0.01, "rate_limit": 0.01}
 """That every minute of a service has."""
 
@@ -103,11 +104,12 @@ class _Ear:
             self._request_id = headers.get(b"x-request-id", b"").decode()
         else:
             self._answer += message.get("body", b"")
-            if not message.get("more_body"):
-                self._ended()
+            if _BILL in message.get("body", b""):
+                self._write_answer()
         await self._send(message)
 
-    def _ended(self) -> None:
+    def _write_answer(self) -> None:
+        """With its bill it is whole, whatever becomes of its end."""
         told = told_by(self._item_id, self._answer) if self._item_id else None
         if told:
             self._write({"request_id": self._request_id, "told": asdict(told)})

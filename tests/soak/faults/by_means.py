@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.soak.faults.stage import Fault, Stage
 from tests.soak.plan import Strike
 
-_STOPPED = frozenset({3})
+_REFUSED = frozenset({2, 3})
+"""Before anything was sent, or on the way."""
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -71,13 +72,13 @@ def _fill(stage: Stage, strike: Strike) -> bool:
 
 
 SCARCE: Mapping[str, Fault] = {
-    "few descriptors": Fault(_at_start, frozenset({2, 3})),
+    "few descriptors": Fault(_at_start, _REFUSED),
     "few descriptors at first": Fault(_at_start),
-    "file size limit": Fault(_at_start, _STOPPED, loses=True, blocks=True),
+    "file size limit": Fault(_at_start, _REFUSED, loses=True, blocks=True),
     "clock jump": Fault(_jump),
 }
 """From the start of a process on."""
 LATER = frozenset({"clock jump"})
 """Of them what needs a process that is prepared for it, and strikes later."""
-ROOM: Mapping[str, Fault] = {"disk full": Fault(_fill, _STOPPED, loses=True, blocks=True, weight=2)}
+ROOM: Mapping[str, Fault] = {"disk full": Fault(_fill, _REFUSED, loses=True, blocks=True, weight=2)}
 """Where the disk is the round's own."""
