@@ -88,6 +88,7 @@ def _times(path: Path) -> list[tuple[float, bool]]:
         for journal in path.parent.glob("runs/*/journal/*.jsonl")
         for entry in read_journal(journal)
         for attempt in entry.attempts
+        if attempt["error_kind"] in (None, "rate_limited")
     ]
 
 
