@@ -118,11 +118,12 @@ class ResolvedEndpoint:
 
     @property
     def default_limits(self) -> tuple[str, ...]:
-        """Which numbers of its quota the configuration leaves to the catalogue."""
-        stated, names = self.entry.quota or self.config.quota, ("requests", "tokens")
+        """Which numbers of its quota the configuration leaves open, and are known all the same."""
+        stated = self.entry.quota or self.config.quota
+        names = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
         return tuple(
             name
-            for name in (f"{what}_per_minute" for what in names)
+            for name in names
             if getattr(stated, name) is None and getattr(self.quota, name) is not None
         )
 

@@ -7,6 +7,7 @@ _ANSWER_S = 60.0
 _MOST = 512
 """Connections, and memory: each holds up to 256 KiB."""
 _FIRST = 4
+_FIRST_CHOSEN = 16
 _CUT = 0.75
 
 
@@ -27,11 +28,13 @@ class ConcurrencyLimit:
     Args:
         most: `quota.max_in_flight`.
         bounded: False gives all of it at once: a known rate bounds better.
+        chosen: nobody stated it; a service that answers nothing gets no more than it always got.
     """
 
-    def __init__(self, most: int, *, bounded: bool) -> None:
+    def __init__(self, most: int, *, bounded: bool, chosen: bool = False) -> None:
         self._most = most
-        self._allowed = float(min(_FIRST, most) if bounded else most)
+        first = _FIRST if bounded else _FIRST_CHOSEN if chosen else most
+        self._allowed = float(min(first, most))
         self._was_cut = False
 
     @property

@@ -41,7 +41,7 @@ class RateLimiter:
         defaults: tuple[str, ...] = (),
     ) -> None:
         self._defaults = defaults
-        self._limits = LimiterPolicy(config, learned)
+        self._limits = LimiterPolicy(config, learned, chosen="max_in_flight" in defaults)
         self._turns = (
             None if turns is None else TurnTaker(turns, self.serve, self._limits.turn_began)
         )

@@ -54,9 +54,12 @@ class LimiterPolicy:
     Args:
         config: limits that are None are unknown; the catalogue's have been filled in.
         learned: by an earlier run; used where `config.adaptive`.
+        chosen: the number in flight is not the user's.
     """
 
-    def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
+    def __init__(
+        self, config: QuotaConfig, learned: Learned | None = None, *, chosen: bool = False
+    ) -> None:
         known = self._known = learned or Learned()
         self._adaptive, self._config = config.adaptive, config
         self._request_rate = _rate(config, config.requests_per_minute, known.requests_per_minute)
@@ -68,7 +71,9 @@ class LimiterPolicy:
         self._slow_start = SlowStart(self._request_rate.per_s, known.burst_doubling_s)
         paced = self._request_rate.per_s is not None or self._token_rate.per_s is not None
         self._concurrency = ConcurrencyLimit(
-            config.max_in_flight or _IN_FLIGHT, bounded=config.adaptive and not paced
+            config.max_in_flight or _IN_FLIGHT,
+            bounded=config.adaptive and not paced,
+            chosen=chosen,
         )
         self._backoff = Backoff()
         self._recent, self._token_second = Recent(), LastSecond()

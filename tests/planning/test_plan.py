@@ -108,7 +108,7 @@ def test_as_many_are_in_flight_as_the_rate_needs_for_answers_of_a_minute(
 def test_numbers_that_the_config_leaves_open_are_known_as_the_catalogue_s() -> None:
     quota = {"tokens_per_minute": 5000}
     found = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus", quota=quota)
-    assert found.endpoints[0].default_limits == ("requests_per_minute",)
+    assert found.endpoints[0].default_limits == ("requests_per_minute", "max_in_flight")
 
 
 def test_batch_chat_is_half_the_price_and_has_limits_of_its_own() -> None:
