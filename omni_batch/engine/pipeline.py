@@ -81,8 +81,16 @@ def _count(run: Run) -> None:
     if run.stopping.is_on:
         return
     counted = msgspec.structs.replace(run.record, state="finished")
-    if lack := shortage_of_files(run.directory, counted):
+    if lack := shortage_of_files(run.directory, counted) or _miscount(run):
         run.stop(StorageError(lack))
+
+
+def _miscount(run: Run) -> str | None:
+    """Rows that went after they had been counted were asked for, and counted, twice."""
+    done, items = run.ledger.counts.done, run.record.items
+    if done == items:
+        return None
+    return f"{done:,} results were counted for {items:,} rows; resume counts what is there"
 
 
 def _finish(run: Run) -> None:

@@ -124,21 +124,28 @@ def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = Fal
             answers.
         UntrustedRun: somebody else prepared it, and there is no consent.
     """
-    record = read_record(directory.record)
-    if not trust:
-        require_known(directory, record)
-    refuse_other_manifest(directory, record)
-    if record.state == "finished":
-        lack = shortage_of_files(directory, record)
-        if lack is None:
-            raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
-        record = msgspec.structs.replace(record, state="stopped", reason=lack, finished_at=None)
-    changed = changed_config(record, overrides)
-    disk = Disk(durable=changed["durability"] == "disk")
+    read_record(directory.record)  # no lock is taken in a folder that is not a run
     with directory.owned():
+        record = read_record(directory.record)  # as whoever had the lock before has left it
+        if not trust:
+            require_known(directory, record)
+        refuse_other_manifest(directory, record)
+        record = _unfinished(directory, record)
+        changed = changed_config(record, overrides)
         endpoints = carry_over(record, changed)
         record = msgspec.structs.replace(record, config=changed, endpoints=endpoints)
+        disk = Disk(durable=changed["durability"] == "disk")
         write_record(directory.record, vouched(directory, record), disk)
+
+
+def _unfinished(directory: RunDir, record: RunRecord) -> RunRecord:
+    """The record of a run that has something left to do."""
+    if record.state != "finished":
+        return record
+    lack = shortage_of_files(directory, record)
+    if lack is None:
+        raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
+    return msgspec.structs.replace(record, state="stopped", reason=lack, finished_at=None)
 
 
 def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any]:

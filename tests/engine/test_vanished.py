@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from omni_batch.config import Config
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
-from omni_batch.errors import ConfigError, StorageError
+from omni_batch.errors import ConfigError, Interrupted, StorageError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.progress.current import current_record
 from omni_batch.simulator import Simulator
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.record import read_record, write_record
 from tests.conftest import MakeConfig, prompts
 from tests.support.laws import check_finished
 
@@ -105,6 +107,50 @@ async def test_journals_that_are_cut_under_a_run_stop_it_and_it_can_be_resumed(
     record = await resumed(directory)
     assert any("answers that were paid for are gone" in text for text in record.warnings)
     check_finished(directory, {})
+
+
+async def test_a_journal_that_is_cut_once_it_was_counted_is_counted_anew_by_resume(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(prompts(ROWS), shard_size=ROWS, quota={"max_in_flight": 1})
+
+    async def stop_after_two(run: Run, number: int) -> None:
+        at_item(run, 2, lambda: run.stop(Interrupted("somebody asked")))
+        await process_shard(run, number)
+
+    async def cut_first(run: Run, number: int) -> None:
+        cut_journals_to(0)(directory)
+        await process_shard(run, number)
+
+    directory = prepare_run(make_plan(config))
+    assert (await execute(directory, stop_after_two)).counts.done >= 2
+    record = await execute(directory, cut_first)
+    assert (record.state, record.exit_code) == ("stopped", 3)
+    assert "resume counts what is there" in str(record.reason)
+    assert (await resumed(directory)).counts.done == ROWS
+    check_finished(directory, {})
+
+
+async def test_a_run_that_ended_while_resume_waited_for_it_stays_ended(
+    make_config: MakeConfig,
+) -> None:
+    """What is known of a run before its lock is had may be out of date."""
+    directory = prepare_run(make_plan(make_config(prompts(3))))
+    running = read_record(directory.record)
+    await execute(directory)
+    ended = directory.record.read_bytes()
+    write_record(directory.record, running)
+
+    class EndsMeanwhile(RunDir):
+        @contextmanager
+        def owned(self) -> Iterator[None]:
+            directory.record.write_bytes(ended)
+            with super().owned():
+                yield
+
+    with pytest.raises(ConfigError, match="there is nothing to resume"):
+        change_run(EndsMeanwhile(directory.root), [])
+    assert directory.record.read_bytes() == ended
 
 
 async def test_speech_that_is_removed_behind_a_run_is_asked_for_again(

@@ -368,11 +368,11 @@ def test_a_deployment_names_the_flow_by_its_path(cwd: Path) -> None:
     code = f"""if True:
         from prefect.flows import load_flow_from_entrypoint
         flow = load_flow_from_entrypoint({entrypoint!r})
-        print(flow.name, flow.fn.__globals__["publish_summary"].__name__)
+        print(flow.name, flow.fn.__globals__["FlowRunWatch"].__name__)
         """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.stdout == "omni-batch publish_summary\n", done.stderr
+    assert done.stdout == "omni-batch FlowRunWatch\n", done.stderr
 
 
 def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ WRONG: dict[str, Any] = {
         5,
     ),
     "counts": (
-        {"succeeded": 2000},
         {"succeeded": 1, "reused": 2},
         {"requests": -1},
         {"prompt_tokens": 10**30},
