@@ -2,8 +2,8 @@
 
 `messages` are turns whose `content` is one text; `<image>`, `<audio>` and `<video>` stand where a
 medium comes, and `images`, `audios` and `videos` name the media in that order, by absolute path or
-URL (ms-swift, "Custom dataset: standard dataset format"; LLaMA-Factory, "data/README: sharegpt";
-both read in November 2026). The last turn is the assistant's.
+URL. Sources, read in November 2026: ms-swift, "Custom dataset", standard and multimodal format;
+LLaMA-Factory, `data/README.md`, OpenAI format. The last turn is the assistant's.
 """
 
 from collections import Counter
