@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import datasets
+import jsonschema_rs
 import pytest
 
 from omni_batch.analytics.export.write import ExportOptions, export_run
@@ -272,6 +273,10 @@ def test_a_chat_ends_with_the_annotation_as_it_is_stored(run: RunDir, tmp_path: 
     answer = chats["photo"]["messages"][-1]
     assert answer["role"] == "assistant"
     assert json.loads(answer["content"]) == {**CAT, "sizes": {"tail": 9}}
+    nearly_nothing = json.loads(chats["net"]["messages"][-1]["content"])
+    assert nearly_nothing == {"label": 'a "b" & <c>', "prompt": None, "tags": []}
+    for chat in chats.values():
+        assert jsonschema_rs.is_valid(SCHEMA, json.loads(chat["messages"][-1]["content"]))
     turns = [turn for chat in chats.values() for turn in chat["messages"]]
     assert all(isinstance(turn["content"], str) for turn in turns)
     assert {turn["role"] for turn in turns} == {"system", "user", "assistant"}

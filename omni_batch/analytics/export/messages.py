@@ -66,11 +66,19 @@ def _answer(row: ExportRow, schema: AnnotationSchema | None) -> str:
 
 
 def as_json(value: Any, shape: Shape) -> Any:
-    """A stored annotation as its schema describes it: a list of key and value is an object."""
+    """A stored annotation as its schema describes it.
+
+    A list of key and value is an object again; the null of a member that may not be null is one
+    that is missing.
+    """
     if value is None:
         return None
     if shape.members is not None:
-        return {name: as_json(value[name], member) for name, member in shape.members.items()}
+        return {
+            name: as_json(value[name], member)
+            for name, member in shape.members.items()
+            if value[name] is not None or member.nullable
+        }
     if shape.item is None:
         return value
     if shape.kind == "map":
