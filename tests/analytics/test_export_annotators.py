@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import datasets
+import jsonschema_rs
 import pytest
 
 from omni_batch.analytics.export.write import ExportOptions, export_run
@@ -96,7 +97,7 @@ def check_tasks(folder: Path, tasks: list[dict[str, Any]]) -> None:
     `_validate_region_logic` and the `*Value` classes of `control_tags` want them.
     """
     named = [element for element in config_of(folder).iter() if "name" in element.attrib]
-    assert len({element.attrib["name"] for element in named}) == len(named)
+    assert len({element.attrib["name"] for element in named} - {""}) == len(named)
     controls = {each.attrib["name"]: each for each in named if "toName" in each.attrib}
     objects = {each.attrib["name"]: each for each in named if "toName" not in each.attrib}
     for task in tasks:
@@ -222,6 +223,18 @@ def test_a_schema_that_is_no_object_is_one_control(
     assert said(tasks_of(tmp_path / "out")[0]) == {"annotation": found}
 
 
+def test_names_that_are_empty_or_twice_are_still_names(tmp_path: Path) -> None:
+    text = {"type": "string"}
+    inner = {"type": "object", "properties": {"b": text}}
+    schema = {"type": "object", "properties": {"": text, "a.b": text, "a": inner}}
+    value = {"": "x", "a.b": "y", "a": {"b": "z"}}
+    run = write_run(tmp_path / "run", [Written("1", "raw", value)], items=1, schema=schema)
+    export_run(run, "label-studio", tmp_path / "out")
+    check_tasks(tmp_path / "out", tasks_of(tmp_path / "out"))
+    found = said(tasks_of(tmp_path / "out")[0])
+    assert found == {"annotation": ["x"], "a.b": ["y"], "a.b_2": ["z"]}
+
+
 def test_without_a_schema_the_text_is_the_prediction(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [Written("a", "a cup")], items=1)
     export_run(run, "label-studio", tmp_path / "out")
@@ -260,6 +273,10 @@ def test_a_chat_ends_with_the_annotation_as_it_is_stored(run: RunDir, tmp_path: 
     answer = chats["photo"]["messages"][-1]
     assert answer["role"] == "assistant"
     assert json.loads(answer["content"]) == {**CAT, "sizes": {"tail": 9}}
+    nearly_nothing = json.loads(chats["net"]["messages"][-1]["content"])
+    assert nearly_nothing == {"label": 'a "b" & <c>', "prompt": None, "tags": []}
+    for chat in chats.values():
+        assert jsonschema_rs.is_valid(SCHEMA, json.loads(chat["messages"][-1]["content"]))
     turns = [turn for chat in chats.values() for turn in chat["messages"]]
     assert all(isinstance(turn["content"], str) for turn in turns)
     assert {turn["role"] for turn in turns} == {"system", "user", "assistant"}

@@ -17,6 +17,8 @@ from omni_batch.annotation.shape import Shape
 from omni_batch.errors import ConfigError
 
 PROMPT = "prompt"
+_UNNAMED = "annotation"
+"""A tag has to have a name."""
 _BOOLEANS = ("true", "false")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBERS = ("integer", "number")
@@ -101,10 +103,10 @@ def controls_of(shape: Shape | None) -> tuple[Control, ...]:
     if shape is None:
         return (Control("text", Shape("text")),)
     if shape.members is None:
-        return (Control("annotation", shape, (), shape.description),)
+        return (Control(_UNNAMED, shape, (), shape.description),)
     found: dict[str, Control] = {}
     for path, member in _leaves(shape, ()):
-        name = unique_name(".".join(path), found)
+        name = unique_name(".".join(path) or _UNNAMED, found)
         found[name] = Control(name, member, path, member.description)
     return tuple(found.values())
 

@@ -2,8 +2,8 @@
 
 `messages` are turns whose `content` is one text; `<image>`, `<audio>` and `<video>` stand where a
 medium comes, and `images`, `audios` and `videos` name the media in that order, by absolute path or
-URL (ms-swift, "Custom dataset: standard dataset format"; LLaMA-Factory, "data/README: sharegpt";
-both read in November 2026). The last turn is the assistant's.
+URL. Sources, read in November 2026: ms-swift, "Custom dataset", standard and multimodal format;
+LLaMA-Factory, `data/README.md`, OpenAI format. The last turn is the assistant's.
 """
 
 from collections import Counter
@@ -66,11 +66,19 @@ def _answer(row: ExportRow, schema: AnnotationSchema | None) -> str:
 
 
 def as_json(value: Any, shape: Shape) -> Any:
-    """A stored annotation as its schema describes it: a list of key and value is an object."""
+    """A stored annotation as its schema describes it.
+
+    A list of key and value is an object again; the null of a member that may not be null is one
+    that is missing.
+    """
     if value is None:
         return None
     if shape.members is not None:
-        return {name: as_json(value[name], member) for name, member in shape.members.items()}
+        return {
+            name: as_json(value[name], member)
+            for name, member in shape.members.items()
+            if value[name] is not None or member.nullable
+        }
     if shape.item is None:
         return value
     if shape.kind == "map":
