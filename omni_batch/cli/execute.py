@@ -20,7 +20,7 @@ from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
-from omni_batch.quota.open_files import raise_limit
+from omni_batch.quota.room import raise_limit
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted

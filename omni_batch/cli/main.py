@@ -147,6 +147,9 @@ def _root(
     if version:
         print(f"omni-batch {__version__}")
         raise typer.Exit
+    from omni_batch.quota.room import spare_memory
+
+    spare_memory()
 
 
 if __name__ == "__main__":
