@@ -1,10 +1,8 @@
 """Working on a run with its progress and its warnings on the screen."""
 
 import asyncio
-import errno
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -12,9 +10,10 @@ from typing import NoReturn
 import typer
 from rich.text import Text
 
-from omni_batch.cli import render_run
-from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path, to_nowhere
-from omni_batch.cli.render import err, out
+from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
+from omni_batch.cli.render import run as render_run
+from omni_batch.cli.render.console import err, out
+from omni_batch.cli.streams import terminal_may_close
 from omni_batch.package_files import import_flows
 from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
@@ -32,7 +31,7 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
     raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
-    with _notes_on_screen(), _terminal_may_close(), render_run.watching(directory) as say:
+    with _notes_on_screen(), terminal_may_close(), render_run.watching(directory) as say:
         if not prefect:
             from omni_batch.engine.pipeline import execute
 
@@ -80,7 +79,7 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "event", None) == "item_failed":
             return
-        with _terminal_may_close():
+        with terminal_may_close():
             self._print(record)
 
     def _print(self, record: logging.LogRecord) -> None:
@@ -91,18 +90,6 @@ class _Notes(logging.Handler):
         err.print(Text(note), soft_wrap=True)
         if failure is not None and self.level <= logging.DEBUG:
             err.print(Text(redacted(JsonLines().formatException(caught))), soft_wrap=True)
-
-
-@contextmanager
-def _terminal_may_close() -> Iterator[None]:
-    """A terminal that is gone costs what it would have shown, and nothing else."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno != errno.EIO:
-            raise
-        for stream in (sys.stdout, sys.stderr):
-            to_nowhere(stream)
 
 
 @contextmanager
