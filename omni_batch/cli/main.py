@@ -10,7 +10,7 @@ from omni_batch._version import __version__
 
 from omni_batch.cli import start, runs, tables, service  # isort: skip
 from omni_batch.cli.options import app, at_once, debugging
-from omni_batch.cli.streams import StandardStreams
+from omni_batch.cli.streams import StandardStreams, name_files_in_utf8
 from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.text import redacted, visible
 
@@ -23,6 +23,7 @@ _STOPPED = 3
 
 def main() -> None:
     """Run the command line: an error becomes one line on stderr and an exit code."""
+    name_files_in_utf8()
     interrupts.unwind()
     streams = StandardStreams()
     # --debug belongs to no single command, and is accepted before and after each.
@@ -31,6 +32,10 @@ def main() -> None:
         code = app(arguments, standalone_mode=False) or 0
     except KeyboardInterrupt:
         code = interrupts.INTERRUPTED
+    except SystemExit:
+        if not streams.failed:
+            raise
+        code = 0  # Rich's own console, which prints the help, at a reader that has seen enough
     except Exception as exc:
         code = _STOPPED if streams.failed and isinstance(exc, OSError) else _explain(exc)
     if reason := streams.lost():

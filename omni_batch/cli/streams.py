@@ -1,7 +1,11 @@
-"""The standard streams: some are closed, full, lack characters, or lose their reader."""
+"""The standard streams: some are closed, full, lack characters, or lose their reader.
+
+And the names of files, whose characters the locale may lack as well.
+"""
 
 import errno
 import io
+import locale
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +13,19 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 _STDOUT, _STDERR = 1, 2
+
+
+def name_files_in_utf8() -> None:
+    """Begin again where the locale can't name files as manifests do, in UTF-8.
+
+    Python itself does so for the locales C and POSIX, unless `PYTHONUTF8=0` forbids it. What is
+    printed stays in the locale's encoding.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", f"{locale.getpreferredencoding(False)}:replace")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 class StandardStreams:
