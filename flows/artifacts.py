@@ -106,5 +106,6 @@ def progress_text(record: RunRecord) -> str:
 def _endpoint(endpoint: EndpointStatus) -> str:
     used = phrases.use(endpoint)
     going = f"{endpoint.in_flight:,} in flight, {endpoint.waiting:,} waiting"
-    facts = (used[1] if used else "", going, phrases.standing(endpoint), phrases.refusals(endpoint))
+    standing = phrases.standing(endpoint) or phrases.held(endpoint)
+    facts = (used[1] if used else "", going, standing, phrases.refusals(endpoint))
     return markdown_text(f"{endpoint.name}: {'; '.join(filter(None, facts))}")

@@ -114,27 +114,40 @@ class RunHandle:
         return self
 
     def export(
-        self, to: "Format", dest: str | Path, *, failed_too: bool = False, trust: bool = False
+        self,
+        to: "Format",
+        dest: str | Path,
+        *,
+        failed_too: bool = False,
+        split: str | None = None,
+        seed: int = 0,
+        trust: bool = False,
     ) -> "ExportCounts":
-        """Write the results so far as a dataset: `hf`, `webdataset`, `jsonl` or `csv`.
+        """Write the results so far as a dataset.
 
         Args:
+            to: `hf`, `webdataset`, `jsonl`, `csv`, `label-studio` or `messages`.
             dest: a new folder, or file; it appears only when it is complete.
-            failed_too: also failed items, which `hf` and `webdataset` leave out.
+            failed_too: also failed items, which all but `jsonl` and `csv` leave out.
+            split: shares of the items, such as `train=0.9,test=0.1`.
+            seed: of the draw; the same one draws the same items.
             trust: consent, this time, to a run that somebody else prepared.
 
         Returns:
             How many items were written, and which media could not be embedded.
 
         Raises:
-            ConfigError: `dest` exists.
+            ConfigError: `dest` exists, or the shares are not 1 together.
             UntrustedRun: somebody else prepared it; the message says which files it asks for.
             StorageError: a table can't be read, or `dest` can't be written.
         """
+        from omni_batch.analytics.export.splits import read_shares
         from omni_batch.analytics.export.write import ExportOptions, export_run
 
         check_run(self._directory, trust=trust)
-        return export_run(self._directory, to, Path(dest), ExportOptions(failed_too))
+        shares = read_shares(split, seed) if split is not None else None
+        options = ExportOptions(failed_too, shares=shares)
+        return export_run(self._directory, to, Path(dest), options)
 
     def report(self, *, trust: bool = False) -> Path:
         """Write report.html into the run directory, and return its path.

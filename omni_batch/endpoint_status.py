@@ -1,8 +1,13 @@
 """How an endpoint is used, and what was learned of its limits. What run.json holds of it."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
+
+Held = Literal["requests", "tokens", "pause", "ramp", "outage", "turn", "in_flight", "media"]
+"""What the next request waits for: a limit; a pause after a refusal; the rate to rise; an endpoint
+that is down; another run's turn; an answer under way to end; its own media."""
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -12,6 +17,10 @@ class Learned(msgspec.Struct, frozen=True):
     tokens_per_minute: float | None = None
     burst_doubling_s: float | None = None
     """Seconds in which the rate of starts may double."""
+    at: datetime | None = None
+    """When it was last found to hold."""
+    handed_on: bool = False
+    """An earlier run learned it, and this one has not found out anything else."""
 
 
 class LimitsInForce(msgspec.Struct, frozen=True):
@@ -47,5 +56,11 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     stated_requests_per_minute: float | None = None
     stated_tokens_per_minute: float | None = None
     """By the configuration or the catalogue."""
+    held_by: Held | None = None
+    """What the next request waits for at this moment; None: it does not."""
+    held_s: dict[str, float] = {}
+    """How long requests have waited for what, by `Held`."""
+    defaults: tuple[str, ...] = ()
+    """Which of the stated numbers are the catalogue's, by their names in the configuration."""
     limits: tuple[LimitsInForce, ...] = ()
     """What was in force over time, the oldest first."""

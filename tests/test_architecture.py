@@ -62,7 +62,7 @@ PURE = (
     "requests.validate",
     "requests.rules",
     "quota.policy",
-    "quota.rate_estimator",
+    "quota.rate",
     "quota.pacer",
     "quota.slow_start",
     "quota.backoff",

@@ -1,12 +1,15 @@
 """Every config that comes with the package runs as it is, over rows of the sample."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 import omni_batch as ob
+from omni_batch.analytics.truth import compare_with_truth
 from omni_batch.cli.start import STARTER
+from omni_batch.store import RunDir
 from tests.conftest import ROOT, SAMPLE, write_csv
 
 CONFIGS = ROOT / "configs"
@@ -21,7 +24,33 @@ ROWS: dict[str, list[Mapping[str, str]]] = {
         {"item_id": "two", "line": "Good night.", "voice": "Ethan"},
     ],
     "nightly": PHOTOS,
+    "label-audio": [{"item_id": "train", "audio": str(SAMPLE / "audio" / "announcement.mp3")}],
+    "describe-video": [{"item_id": "coffee", "video": str(SAMPLE / "video" / "espresso.mp4")}],
+    "frames": [
+        {"item_id": "cat", "frames": "|".join(map(str, sorted((SAMPLE / "frames").iterdir())))}
+    ],
+    "labels": PHOTOS,
+    "review": [
+        {
+            "item_id": "cup",
+            "messages": json.dumps(
+                [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"image": str(SAMPLE / "photos" / "coffee.jpg")},
+                            {"text": "Describe this photo."},
+                        ],
+                    },
+                    {"role": "assistant", "content": "A bicycle."},
+                ]
+            ),
+            "prompt": "Is this description right?",
+        }
+    ],
 }
+TYPED = ("label-audio", "labels", "review")
+"""Those that ask for typed answers."""
 
 
 def test_every_config_is_tested() -> None:
@@ -37,7 +66,18 @@ def test_a_config_runs_as_it_is(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert run.record.reason is None
     assert run.counts.succeeded == len(ROWS[name])
     assert run.results()["audio_path"].notna().all() == (name == "speak")
+    assert run.results()["annotation"].notna().all() == (name in TYPED)
     assert not run.record.warnings
+
+
+def test_labels_are_held_against_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "rows.csv", ROWS["labels"])
+    run = ob.run(CONFIGS / "labels.yaml", overrides={"media.roots": [".", str(SAMPLE)]})
+    label = run.results()["annotation"][0]["label"]
+    write_csv(tmp_path / "truth.csv", [{"item_id": "coffee.jpg", "label": label}])
+    quality = compare_with_truth(RunDir(run.path), tmp_path / "truth.csv", "label")
+    assert (quality.items, quality.accuracy) == (1, 1.0)
 
 
 def test_the_second_night_pays_only_for_what_is_new(

@@ -13,7 +13,6 @@ from rich.text import Text
 from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
 from omni_batch.cli.render import run as render_run
 from omni_batch.cli.render.console import err, out
-from omni_batch.cli.streams import terminal_may_close
 from omni_batch.package_files import import_flows
 from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
@@ -31,7 +30,7 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
     raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
-    with _notes_on_screen(), terminal_may_close(), render_run.watching(directory) as say:
+    with _notes_on_screen(), render_run.watching(directory) as say:
         if not prefect:
             from omni_batch.engine.pipeline import execute
 
@@ -79,10 +78,6 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "event", None) == "item_failed":
             return
-        with terminal_may_close():
-            self._print(record)
-
-    def _print(self, record: logging.LogRecord) -> None:
         caught = record.exc_info or (None, None, None)
         failure = caught[1]
         cause = f" ({type(failure).__name__}: {failure})" if failure else ""

@@ -21,7 +21,7 @@ def name_files_in_utf8() -> None:
     Python itself does so for the locales C and POSIX, unless `PYTHONUTF8=0` forbids it. What is
     printed stays in the locale's encoding.
     """
-    if sys.getfilesystemencoding() == "utf-8" or not sys.executable:
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.utf8_mode or not sys.executable:
         return
     os.environ["PYTHONUTF8"] = "1"
     os.environ.setdefault("PYTHONIOENCODING", f"{locale.getpreferredencoding(False)}:replace")
@@ -69,18 +69,6 @@ def reader_may_leave() -> Iterator[None]:
         to_nowhere(sys.stdout)
 
 
-@contextmanager
-def terminal_may_close() -> Iterator[None]:
-    """A terminal that is gone costs what it would have shown, and nothing else."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno != errno.EIO:
-            raise
-        for stream in (sys.stdout, sys.stderr):
-            to_nowhere(stream)
-
-
 def _open_what_is_closed() -> None:
     """Standard streams that were closed lead nowhere: else a file of the run gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -108,6 +96,8 @@ class _Stdout(io.FileIO):
         try:
             return super().write(data)
         except OSError as exc:
+            if exc.errno == errno.EIO:  # its terminal is gone, and with it whoever would read
+                return len(data)
             self.failed = exc
             raise
 

@@ -35,6 +35,7 @@ class Format(StrEnum):
     """What `export` writes."""
 
     hf, webdataset, jsonl, csv = "hf", "webdataset", "jsonl", "csv"
+    label_studio, messages = "label-studio", "messages"
 
 
 class Shape(StrEnum):
@@ -193,6 +194,12 @@ def export(
     failed_too: Annotated[
         bool, typer.Option("--all", help="Failed items too; jsonl and csv always contain them.")
     ] = False,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME=SHARE,...", help="Such as train=0.9,test=0.1.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --split: another one draws other items; 0.")
+    ] = None,
     shard_items: Annotated[
         int | None, typer.Option(min=1, help="Most items in one file of hf or webdataset.")
     ] = None,
@@ -208,12 +215,15 @@ def export(
     """Write a run's results as a dataset.
 
     hf: a folder for datasets.load_dataset with sound and images inside, and a
-    card. webdataset: tar shards. Input files that are still in media.roots
+    card. webdataset: tar shards. label-studio: tasks with predictions, the
+    labelling config and the media. Input files that are still in media.roots
     are embedded, URLs stay URLs. jsonl and csv: the table alone; in csv,
     cells that a spreadsheet would run as a formula are prefixed with an
-    apostrophe. DEST must not exist; it appears only when it is complete.
+    apostrophe. messages: chats in JSON lines, as fine-tuning tools read them.
+    DEST must not exist; it appears only when it is complete.
     """
     from omni_batch.analytics.export.rows import ShardLimits
+    from omni_batch.analytics.export.splits import read_shares
     from omni_batch.analytics.export.write import ExportOptions, export_run
     from omni_batch.cli.render.run import say_so_far
     from omni_batch.planning.consent import check_run
@@ -222,7 +232,10 @@ def export(
 
     with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
-    options = ExportOptions(failed_too, limits, licence)
+    if seed is not None and split is None:
+        raise ConfigError("--seed needs --split, such as --split train=0.9,test=0.1")
+    shares = read_shares(split, seed or 0) if split is not None else None
+    options = ExportOptions(failed_too, limits, licence, shares)
     directory = RunDir(run_dir)
     counts = export_run(directory, to.value, dest, options)
     say_so_far([(current_record(directory), counts.items + counts.left_out)])
@@ -234,12 +247,15 @@ def export(
 
 def _print_export(dest: Path, counts: "ExportCounts") -> None:
     from omni_batch.cli.render.console import err, out
+    from omni_batch.text import one_line
 
     embedded = f", {counts.embedded:,} files embedded" if counts.embedded else ""
-    left_out = (
-        f", {counts.left_out:,} failed left out (--all keeps them)" if counts.left_out else ""
-    )
-    out.print(f"{counts.items:,} items{embedded}{left_out}", soft_wrap=True)
+    left_out = f", {counts.left_out:,} failed left out" if counts.left_out else ""
+    splits = ", ".join(f"{items:,} {split}" for split, items in counts.splits.items())
+    items = f"{counts.items:,} items{f' ({splits})' if splits else ''}"
+    out.print(f"{items}{embedded}{left_out}", soft_wrap=True, markup=False)
+    for note in counts.notes:
+        err.print(f"note: {one_line(note)}", soft_wrap=True, markup=False)
     for reason in counts.missing:
         err.print(f"warning: {reason}", soft_wrap=True)
     if counts.missing_files:

@@ -11,6 +11,8 @@ class QuotaConfig(Frozen):
     requests_per_minute: float | None = Field(default=None, ge=0.01, le=1e9)
     tokens_per_minute: float | None = Field(default=None, ge=1, le=1e12)
     max_in_flight: int | None = Field(default=None, ge=1, le=4096)
-    """None takes the endpoint's: 16, or more where answers wait in a queue."""
+    """None takes what the rate needs for answers of a minute, 16 to 512; 1,000 at Batch Chat."""
     adaptive: bool = True
-    """Start from the numbers and learn what is let through; false keeps to them."""
+    """Learn what is let through where the numbers are too high; false keeps to them."""
+    explore: bool = False
+    """Try more than the numbers where they bind and nothing is refused."""

@@ -19,7 +19,9 @@ from omni_batch.store.read import list_runs
 
 _LOOKED_AT = 100
 """Runs: the newest that used the endpoint is among them, or what it learned is old."""
-_KNOWN_FOR = timedelta(days=30)
+_LOOKED_BACK = timedelta(days=30)
+_FRESH_FOR = timedelta(hours=1)
+"""Limits change, and others who use the account come and go: what is older is not begun with."""
 _NUMBERS = ("requests_per_minute", "tokens_per_minute")
 
 
@@ -27,6 +29,13 @@ def load_learned(plan: Plan, output: Path) -> tuple[EndpointStatus, ...]:
     """One entry for each endpoint of the plan of which something is known."""
     found = ((endpoint.name, _latest(endpoint, output)) for endpoint in plan.endpoints)
     return tuple(EndpointStatus(name, learned=learned) for name, learned in found if learned)
+
+
+def fresh(learned: Learned) -> Learned | None:
+    """What a run may begin with of what an earlier process has learned; None of what is old."""
+    if learned.at is None or datetime.now(UTC) - learned.at > _FRESH_FOR:
+        return None
+    return replace(learned, handed_on=True)
 
 
 def carry_over(record: RunRecord, changed: Mapping[str, Any]) -> tuple[EndpointStatus, ...]:
@@ -50,7 +59,7 @@ def _latest(endpoint: ResolvedEndpoint, output: Path) -> Learned | None:
             if _same(entry, endpoint.entry):
                 name, quota = entry.label or entry.name, entry.quota or config.quota
                 learned = next((s.learned for s in record.endpoints if s.name == name), None)
-                return learned and _unless_restated(learned, quota, stated)
+                return learned and fresh(_unless_restated(learned, quota, stated))
     return None
 
 
@@ -61,7 +70,7 @@ def _unless_restated(learned: Learned, before: QuotaConfig, now: QuotaConfig) ->
 
 
 def _earlier_runs(model: str, output: Path) -> Iterator[tuple[RunRecord, Config]]:
-    oldest = datetime.now(UTC) - _KNOWN_FOR
+    oldest = datetime.now(UTC) - _LOOKED_BACK
     for _, record in islice(list_runs(output), _LOOKED_AT):
         if record.created_at < oldest:
             return

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from omni_batch.catalogue import Model, Price
+from omni_batch.catalogue.model import ModelQuota
 from omni_batch.catalogue.prices import scaled
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import Config, EndpointConfig, QuotaConfig
@@ -11,6 +12,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
+from omni_batch.quota.concurrency import needed_in_flight
 from omni_batch.quota.room import Room, files_of, room_for
 from omni_batch.requests.build import thinks
 from omni_batch.requests.rules.context import RuleContext, Violation
@@ -106,16 +108,24 @@ class ResolvedEndpoint:
     @property
     def quota(self) -> QuotaConfig:
         """Its own or the config's; what is left open is the endpoint's and the catalogue's."""
-        quota, model = self.entry.quota or self.config.quota, self.model
-        stated = self.dialect.vendor_quota and not self.profile.embedded
-        known = model.quota if model and stated else None
-        requests = (known and known.requests_per_minute) or self.dialect.requests_per_minute
+        quota, known = self.entry.quota or self.config.quota, self._known_quota
         return quota.model_copy(
             update={
-                "requests_per_minute": quota.requests_per_minute or requests,
+                "requests_per_minute": quota.requests_per_minute or self._known_requests_per_minute,
                 "tokens_per_minute": quota.tokens_per_minute or (known and known.tokens_per_minute),
                 "max_in_flight": self.max_in_flight,
             }
+        )
+
+    @property
+    def default_limits(self) -> tuple[str, ...]:
+        """Which numbers of its quota the configuration leaves open, and are known all the same."""
+        stated = self.entry.quota or self.config.quota
+        names = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
+        return tuple(
+            name
+            for name in names
+            if getattr(stated, name) is None and getattr(self.quota, name) is not None
         )
 
     @property
@@ -128,7 +138,20 @@ class ResolvedEndpoint:
     def wanted_in_flight(self) -> int:
         """Requests that would be in flight if there were room for all."""
         quota = self.entry.quota or self.config.quota
-        return quota.max_in_flight or self.dialect.max_in_flight
+        return quota.max_in_flight or needed_in_flight(
+            quota.requests_per_minute or self._known_requests_per_minute,
+            least=self.dialect.max_in_flight,
+        )
+
+    @property
+    def _known_quota(self) -> ModelQuota | None:
+        stated = self.dialect.vendor_quota and not self.profile.embedded
+        return self.model.quota if self.model and stated else None
+
+    @property
+    def _known_requests_per_minute(self) -> float | None:
+        known = self._known_quota
+        return (known and known.requests_per_minute) or self.dialect.requests_per_minute
 
     @property
     def speaks(self) -> bool:

@@ -10,8 +10,6 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import astuple
-
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.errors import EndpointError, error_kind, error_message
 from omni_batch.progress import phrases
@@ -76,7 +74,7 @@ class RunLog:
         known = {endpoint.name: endpoint.learned for endpoint in before.endpoints}
         for endpoint in now.endpoints:
             said = self._said.setdefault(endpoint.name, known.get(endpoint.name, Learned()))
-            if _differs(said, endpoint.learned):
+            if _differs(said, endpoint.learned) and not endpoint.learned.handed_on:
                 self._said[endpoint.name] = endpoint.learned
                 fields = {"endpoint": endpoint.name, "learned": phrases.learned(endpoint)}
                 yield "limit_learned", f"{endpoint.name} learned: {fields['learned']}", fields
@@ -131,5 +129,9 @@ def _standing_events(before: RunRecord, now: RunRecord) -> Iterator[Line]:
 
 
 def _differs(said: Learned, learned: Learned) -> bool:
-    pairs = zip(astuple(said), astuple(learned), strict=True)
+    pairs = zip(_numbers(said), _numbers(learned), strict=True)
     return any(now and (not last or abs(now - last) > _MOVED * last) for last, now in pairs)
+
+
+def _numbers(learned: Learned) -> tuple[float | None, ...]:
+    return learned.requests_per_minute, learned.tokens_per_minute, learned.burst_doubling_s

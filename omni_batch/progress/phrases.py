@@ -185,6 +185,43 @@ def standing(endpoint: EndpointStatus) -> str:
     return f"paused for {_whole(endpoint.paused_s)} {reason}"
 
 
+_HELD = {
+    "requests": "the limit of requests a minute",
+    "tokens": "the limit of tokens a minute",
+    "ramp": "the rate of starts, which rises slowly",
+    "turn": "other runs that use the account",
+    "in_flight": "the number in flight (quota.max_in_flight)",
+    "media": "the next items, which are being prepared",
+}
+_WORTH_TELLING = 0.2
+
+
+def held(endpoint: EndpointStatus) -> str:
+    """What holds the endpoint back now, where `standing` does not say it."""
+    if endpoint.held_by == "media" and not endpoint.in_flight:
+        return ""
+    return f"held by {what}" if (what := _HELD.get(endpoint.held_by or "")) else ""
+
+
+def untried(endpoint: EndpointStatus, elapsed_s: float) -> str:
+    """That a number which nobody stated held the run back, and was never refused."""
+    if endpoint.rate_limited:
+        return ""
+    numbers = (
+        ("requests", endpoint.stated_requests_per_minute),
+        ("tokens", endpoint.stated_tokens_per_minute),
+    )
+    for unit, stated in numbers:
+        bound = endpoint.held_s.get(unit, 0.0) > _WORTH_TELLING * elapsed_s
+        name = f"{unit}_per_minute"
+        if stated and bound and name in endpoint.defaults:
+            return (
+                f"held to the catalogue's {fmt.rate(stated)} {unit} a minute, of which none was "
+                f"refused; if the account has more, state it: quota.{name}"
+            )
+    return ""
+
+
 def refusals(endpoint: EndpointStatus) -> str:
     """Answers of 429 by the limit they named: `429: requests 12, tokens 3`."""
     classes = sorted(endpoint.rate_limited.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -194,6 +231,8 @@ def refusals(endpoint: EndpointStatus) -> str:
 
 def learned(endpoint: EndpointStatus) -> str:
     """What was learned of an endpoint's limits: `588 requests a minute (stated 1,200)`."""
+    if endpoint.learned.handed_on:
+        return ""
     known = (
         (endpoint.learned.requests_per_minute, endpoint.stated_requests_per_minute, "requests"),
         (endpoint.learned.tokens_per_minute, endpoint.stated_tokens_per_minute, "tokens"),

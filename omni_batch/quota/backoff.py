@@ -42,6 +42,16 @@ class Backoff:
             self._until_s, self.after_refusal = until_s, refused
         self._pending = True
 
+    def is_answered(self, started_s: float) -> bool:
+        """Whether a request that started then was too early to know of the last refusal."""
+        return started_s < self._refused_at_s
+
+    def hold(self, now_s: float, pause_s: float) -> None:
+        """Wait a moment after a refusal that calls for nothing more."""
+        self._refused_at_s = now_s
+        if now_s + pause_s > self._until_s:
+            self._until_s, self.after_refusal = now_s + pause_s, True
+
     def over(self) -> bool:
         """A request starts: whether it is the first one after a pause."""
         pending, self._pending = self._pending, False
@@ -61,7 +71,7 @@ class Backoff:
             duplicate: it started before the last refusal, which has been reacted to. repeat: the
             pause was too short. first: anything else.
         """
-        if started_s < self._refused_at_s:
+        if self.is_answered(started_s):
             if retry_after_s is not None:
                 self.until(now_s + retry_after_s, refused=True)
             return "duplicate"

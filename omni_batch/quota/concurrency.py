@@ -1,7 +1,25 @@
-"""How many requests may be in flight where no rate is known to pace them by. Pure."""
+"""How many requests may be in flight. Pure."""
 
+import math
+
+_ANSWER_S = 60.0
+"""An answer that takes longer than that is rare."""
+_MOST = 512
+"""Connections, and memory: each holds up to 256 KiB."""
 _FIRST = 4
+_FIRST_CHOSEN = 16
 _CUT = 0.75
+
+
+def needed_in_flight(requests_per_minute: float | None, *, least: int) -> int:
+    """How many requests a rate has in flight: as many as start while an answer takes its time.
+
+    Args:
+        requests_per_minute: None where no rate is known.
+        least: where that is fewer, or nothing is known.
+    """
+    needed = math.ceil((requests_per_minute or 0.0) / 60 * _ANSWER_S)
+    return max(least, min(needed, _MOST))
 
 
 class ConcurrencyLimit:
@@ -10,11 +28,13 @@ class ConcurrencyLimit:
     Args:
         most: `quota.max_in_flight`.
         bounded: False gives all of it at once: a known rate bounds better.
+        chosen: nobody stated it; a service that answers nothing gets no more than it always got.
     """
 
-    def __init__(self, most: int, *, bounded: bool) -> None:
+    def __init__(self, most: int, *, bounded: bool, chosen: bool = False) -> None:
         self._most = most
-        self._allowed = float(min(_FIRST, most) if bounded else most)
+        first = _FIRST if bounded else _FIRST_CHOSEN if chosen else most
+        self._allowed = float(min(first, most))
         self._was_cut = False
 
     @property

@@ -8,13 +8,17 @@ window goes, and those behind it pay by waiting.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 
+from msgspec.structs import replace
+
 from omni_batch.config import QuotaConfig
-from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.endpoint_status import EndpointStatus, Held, Learned
 from omni_batch.errors import EndpointError, ServerLimits
 from omni_batch.quota.circuit_breaker import CircuitBreaker
 from omni_batch.quota.policy import LimiterPolicy, Start
+from omni_batch.quota.sharing import Turns, TurnTaker
 
 _LEAST_WAIT_S = 0.002  # a timer for each of thousands a second would cost more than they do
 _ESTIMATE_AGAIN_S = 1.0
@@ -25,10 +29,22 @@ class RateLimiter:
 
     Args:
         config, learned: as for `LimiterPolicy`.
+        turns: shared with other runs that use the same account; None where there are none.
+        defaults: numbers of `config` that are the catalogue's, by name.
     """
 
-    def __init__(self, config: QuotaConfig, learned: Learned | None = None) -> None:
-        self._limits = LimiterPolicy(config, learned)
+    def __init__(
+        self,
+        config: QuotaConfig,
+        learned: Learned | None = None,
+        turns: Turns | None = None,
+        defaults: tuple[str, ...] = (),
+    ) -> None:
+        self._defaults = defaults
+        self._limits = LimiterPolicy(config, learned, chosen="max_in_flight" in defaults)
+        self._turns = (
+            None if turns is None else TurnTaker(turns, self.serve, self._limits.turn_began)
+        )
         self._queue: deque[tuple[asyncio.Future[None], Permit]] = deque()
         self._queued_tokens = 0.0
         self._in_flight: set[Permit] = set()
@@ -71,11 +87,33 @@ class RateLimiter:
 
     def learned(self) -> Learned:
         """What the next run should start with."""
-        return self._limits.learned()
+        learned = self._limits.learned()
+        found_now = learned != Learned() and not learned.handed_on
+        return replace(learned, at=datetime.now(UTC)) if found_now else learned
 
     def status(self, endpoint: str, now_s: float, closed: str | None = None) -> EndpointStatus:
         """How the endpoint is used at this moment."""
-        return self._limits.status(endpoint, now_s, self.in_flight, self.waiting, closed)
+        return replace(
+            self._limits.status(endpoint, now_s),
+            in_flight=self.in_flight,
+            waiting=self.waiting,
+            closed=closed,
+            learned=self.learned(),
+            held_by=self._held_by(now_s),
+            defaults=self._defaults,
+        )
+
+    def _held_by(self, now_s: float) -> Held | None:
+        if self.in_flight >= self._limits.limit:
+            return "in_flight"
+        if not self._queue:
+            return "media"
+        return self._limits.held_by(now_s) or (None if self._turns is None else "turn")
+
+    async def aclose(self) -> None:
+        """Take no more turns."""
+        if self._turns is not None:
+            await self._turns.aclose()
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
@@ -122,7 +160,10 @@ class RateLimiter:
         self._estimate_again()
         while self._queue and self.in_flight < self._limits.limit:
             now_s = _now_s()
-            if (wait_s := self._limits.wait_s(now_s)) > 0:
+            wait_s = self._limits.wait_s(now_s) or self._turn_wait_s(now_s)
+            if wait_s is None:
+                return
+            if wait_s > 0:
                 timer_s = now_s + max(wait_s, _LEAST_WAIT_S)
                 self._timer = asyncio.get_running_loop().call_at(timer_s, self.serve)
                 return
@@ -132,6 +173,14 @@ class RateLimiter:
                 permit.start(now_s)
                 self._in_flight.add(permit)
                 future.set_result(None)
+
+    def _turn_wait_s(self, now_s: float) -> float | None:
+        """Until it is this run's turn; None while that is being found out, which calls `serve`."""
+        if self._turns is None:
+            return 0.0
+        could_start = min(self.waiting, self._limits.limit - self.in_flight)
+        seconds, gap_s = self._limits.turn(could_start, self._queue[0][1].queued_tokens)
+        return self._turns.wait_s(now_s, seconds, gap_s) if seconds else 0.0
 
     def _estimate_again(self) -> None:
         """Charge what is under way by what is known now: first guesses are the worst."""
@@ -190,10 +239,14 @@ class Permit:
         self._limits.admitted(server_limits, _now_s())
         self._quota.serve()
 
-    def used(self, tokens: float) -> None:
-        """Correct the estimate by what was billed; nothing is, for a refusal."""
+    def used(self, tokens: float, late: float | None = None) -> None:
+        """Correct the estimate by what was billed; nothing is, for a refusal.
+
+        Args:
+            late: tokens of the answer, which the service counts as it ends.
+        """
         more = tokens - self._charged_tokens
-        self._limits.used(more if self._used else tokens, more)
+        self._limits.used(more if self._used else tokens, more, late, _now_s())
         self._charged_tokens, self._used = tokens, True
 
     # --- For RateLimiter ---

@@ -7,9 +7,10 @@ outage, requests do not come back all at once.
 """
 
 _FLOOR_PER_S = 1.0
-_FIRST_SHARE = 1 / 4  # of the limit, where it is known
+_FIRST_SHARE = 1 / 2  # of the limit, where it is known
 _DOUBLING_S = 1.0
 _SLOWEST_DOUBLING_S = 32.0
+_SLOWER = 1.5
 _SMOOTHING = 1 / 8
 
 
@@ -46,6 +47,11 @@ class SlowStart:
             self._move(now_s - self._started_at_s)
         self._started_at_s = now_s
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass that was not this run's to start anything in."""
+        if self._started_at_s is not None:
+            self._started_at_s += seconds
+
     def refused(self) -> None:
         """The service said 429, whatever for: from now on it binds."""
         if not self._binding:
@@ -56,7 +62,7 @@ class SlowStart:
         """The service called it a surge: half as fast, and rising more slowly from now on."""
         self._floor_per_s = _FLOOR_PER_S
         self._per_s = max(self._per_s / 2, self._floor_per_s)
-        self._doubling_s = min(2 * self._doubling_s, _SLOWEST_DOUBLING_S)
+        self._doubling_s = min(_SLOWER * self._doubling_s, _SLOWEST_DOUBLING_S)
 
     def _move(self, gap_s: float) -> None:
         self._usual_gap_s += _SMOOTHING * (min(gap_s, 1.0) - self._usual_gap_s)

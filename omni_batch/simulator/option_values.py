@@ -60,6 +60,15 @@ USAGE_PLACES: Mapping[str, str] = {
 }
 """Where a stream reports its usage."""
 
+WINDOWS: Mapping[str, str] = {
+    "bucket": "earned evenly, and `burst` of it may be used at once",
+    "sliding-second": "a sixtieth within any second, and the whole within any minute",
+    "whole-second": "a sixtieth within each second of the clock, the whole within each minute",
+    "sliding-minute": "the whole within any minute, as fast as you like",
+    "whole-minute": "the whole within each minute of the clock, as fast as you like",
+}
+"""How the limits a minute are counted."""
+
 USAGE_DETAILS: Mapping[str, str] = {
     "plain": "only the kinds that are present",
     "null": "completion_tokens_details is null, and of the prompt's only nulls and zeros stay",

@@ -21,6 +21,7 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
     "usage_details": values.USAGE_DETAILS,
     "reasoning_counted": values.REASONING_COUNTED,
     "reasoning_key": values.REASONING_KEYS,
+    "window": values.WINDOWS,
 }
 """Options that are chosen by name."""
 
@@ -28,7 +29,7 @@ _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("audio_chunk_bytes", "media_per_kind", "max_file_size_mb"), 1),
     **dict.fromkeys(("upload_valid_s", "policy_valid_s", "first_chunk_s", "chunk_interval_s"), 0),
     **dict.fromkeys(("batch_wait_s", "batch_most_waiting"), 0),
-    **{"speech_rate_hz": 8000, "burst_growth_per_s": 1},
+    **{"speech_rate_hz": 8000, "burst_growth_per_s": 1, "burst": 1},
 }
 """Smallest values of options that are numbers."""
 
@@ -53,9 +54,13 @@ class SimulatorOptions:
     """The one good key; None takes any key that begins with "sk-", or in self-hosted dialects any
     key or none."""
     requests_per_minute: float | None = None
-    """Per model; the per-second share is enforced as well. None is no limit."""
+    """Per model. None is no limit."""
     tokens_per_minute: float | None = None
     """Per model, prompt and completion together. None is no limit."""
+    window: str = "bucket"
+    """How both limits are counted, one of `WINDOWS`."""
+    burst: float | None = None
+    """bucket: how many requests may come at once; None is what two seconds earn."""
     first_chunk_s: float = 0.0
     """Wait before the first byte of a reply."""
     chunk_interval_s: float = 0.0
@@ -133,6 +138,11 @@ class SimulatorOptions:
         for name, least in _LEAST.items():
             if (number := getattr(self, name)) is not None and number < least:
                 raise ValueError(f"{name} is {number}; give {least:g} or more")
+        if self.burst is not None and self.window != "bucket":
+            raise ValueError(f"burst is {self.burst:g}, but window {self.window} has none")
+        self._check_faults()
+
+    def _check_faults(self) -> None:
         for kind, probability in self.faults.items():
             one_of(kind, FAULTS, "fault")
             if not 0 <= probability <= 1:

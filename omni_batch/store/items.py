@@ -1,7 +1,7 @@
 """items.parquet: the manifest as it was read, in row groups that match the shards."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b
@@ -140,7 +140,7 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
             first, last = start // group_rows, -(-(start + shard_size) // group_rows)
             table = file.read_row_groups(list(range(first, min(last, file.num_row_groups))))
     rows = table.slice(start - first * group_rows, shard_size).to_pylist()
-    return [_to_item(row) for row in rows]
+    return [to_item(row) for row in rows]
 
 
 @lru_cache(maxsize=1)
@@ -149,7 +149,8 @@ def _metadata(path: Path, changed_ns: int) -> pq.FileMetaData:
     return pq.read_metadata(path)
 
 
-def _to_item(row: dict[str, Any]) -> Item:
+def to_item(row: Mapping[str, Any]) -> Item:
+    """A row of items.parquet as the item that it was made of."""
     lists = {name: tuple(row[name] or ()) for name in _LISTS}
     return Item(**{**row, **lists, "source": msgspec.json.decode(row["source"])})
 

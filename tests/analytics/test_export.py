@@ -7,7 +7,7 @@ import re
 import tarfile
 import wave
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import datasets
 import pandas as pd
@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from omni_batch.analytics.export.rows import ShardLimits
 from omni_batch.analytics.export.web_dataset import sample_key
-from omni_batch.analytics.export.write import ExportOptions, export_run
+from omni_batch.analytics.export.write import ExportOptions, Format, export_run
 from omni_batch.cli.main import app
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store import RunDir
@@ -42,15 +42,17 @@ PIXEL = (
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     """Photos from disk, from the net and written out; one item failed, one id is a path."""
+    schema = {"type": "object", "properties": {"cat": {"type": "boolean"}}}
     rows = [
         Written("cup", "a cup", speech_s=0.5, columns={"image": (PHOTO,), "source": {"n": 1}}),
         Written("lost", None, columns={"image": (PHOTO,)}),
-        Written("../../etc/cat", "=1+1", '{"cat": true}', columns={"image": (URL,)}),
+        Written("../../etc/cat", "=1+1", {"cat": True}, columns={"image": (URL,)}),
         Written("dot.ted", "a pixel\r\nred", columns={"image": (PIXEL,)}),
         Written("gone", "gone", columns={"image": ("photos/gone.jpg",)}),
         Written("outside", "outside", columns={"image": ("../../README.md",)}),
     ]
-    return write_run(tmp_path / "runs" / "night", rows, items=6, base_folder=SAMPLE)
+    folder = tmp_path / "runs" / "night"
+    return write_run(folder, rows, items=6, base_folder=SAMPLE, schema=schema)
 
 
 def photo_size_px() -> tuple[int, int]:
@@ -183,7 +185,7 @@ def test_a_webdataset_has_one_sample_for_each_item(run: RunDir, tmp_path: Path) 
     ]  # fmt: skip
     cup, cat, pixel = found[:3]
     assert cup["txt"] == "a cup"
-    assert cup["json"]["source"] == {"n": 1}
+    assert cup["json"]["n"] == 1
     assert cat["json"]["annotation"] == {"cat": True}
     assert cup["jpg"].size == photo_size_px()
     assert pixel["png"].size == (1, 1)
@@ -217,7 +219,7 @@ def test_jsonl_holds_all_rows_and_opens_in_pandas(run: RunDir, tmp_path: Path) -
     assert (counts.items, len(frame)) == (6, 6)
     assert list(frame["status"]).count("failed") == 1
     assert frame["text"][3] == "a pixel\r\nred"
-    assert frame["source"][0] == {"n": 1}
+    assert frame["n"][0] == 1
     assert frame["annotation"][2] == {"cat": True}
     assert frame["media"][0] == [PHOTO]
 
@@ -226,10 +228,12 @@ def test_csv_gives_back_the_table_without_a_formula(run: RunDir, tmp_path: Path)
     export_run(run, "csv", tmp_path / "out.csv")
     frame = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
     table = pq.read_table(run.results(0)).to_pylist()
-    assert list(frame.columns) == list(table[0])
+    names = {"annotation": "annotation.cat", "source": "n"}
+    assert list(frame.columns) == [names.get(name, name) for name in table[0]]
+    assert (frame["n"][0], frame["annotation.cat"][2]) == ("1", "true")
     assert frame["text"][2] == "'=1+1"
     assert frame["error_message"][1] == "'=no"
-    for column in ("item_id", "text", "error_message", "source", "prompt"):
+    for column in ("item_id", "text", "error_message", "prompt"):
         assert [restored(cell) for cell in frame[column]] == [row[column] or "" for row in table]
     assert [json.loads(cell) for cell in frame["media"]] == [row["media"] for row in table]
     assert [float(cell or "nan") for cell in frame["cost"]] == pytest.approx(
@@ -252,7 +256,7 @@ def test_rows_of_an_unfinished_shard_and_of_an_older_version_are_there(tmp_path:
 # --- whole or not at all ---
 
 
-@pytest.mark.parametrize("to", ["hf", "webdataset", "jsonl", "csv"])
+@pytest.mark.parametrize("to", get_args(Format))
 def test_what_exists_is_not_written_over(run: RunDir, tmp_path: Path, to: Any) -> None:
     folder, file = tmp_path / "folder", tmp_path / "file"
     folder.mkdir()
@@ -271,7 +275,7 @@ def test_an_empty_folder_is_filled(run: RunDir, tmp_path: Path) -> None:
     assert (tmp_path / "out/README.md").exists()
 
 
-@pytest.mark.parametrize("to", ["hf", "webdataset", "jsonl", "csv"])
+@pytest.mark.parametrize("to", get_args(Format))
 def test_a_broken_part_leaves_no_half_export(tmp_path: Path, to: Any) -> None:
     rows = [Written(f"item-{number}") for number in range(1000)]
     run = write_run(tmp_path / "run", rows, items=1000)

@@ -43,6 +43,7 @@ def run(
         Written(f"i{n}", attempts=(Attempt(1, at(second), 0.1, usage=usage),))
         for n, second in enumerate(seconds)
     ]
+    rows = rows or [Written("i0", attempts=())]
     written = write_run(
         folder / "run", rows, items=len(rows), endpoints=endpoints, elapsed_s=elapsed_s
     )

@@ -35,8 +35,9 @@ def _unlimited() -> Gate:
 
 def _paced() -> Gate:
     """Every start waits for a timer of its own, as it does under a real limit."""
-    limits = {"requests_per_minute": 1e7, "tokens_per_minute": 1e12}
-    quota = RateLimiter(QuotaConfig(max_in_flight=_PLACES, adaptive=True, **limits))
+    quota = RateLimiter(
+        QuotaConfig(requests_per_minute=1e7, tokens_per_minute=1e12, max_in_flight=_PLACES)
+    )
     return lambda: quota.permit(lambda: 100)
 
 

@@ -88,6 +88,13 @@ def warm_up_s(items: Sequence[Item], terms: Terms, diary: Diary) -> float:
     return math.inf
 
 
+def most_within(width_s: float, times_s: Sequence[float]) -> int:
+    """The most events in any stretch of time."""
+    return max(
+        bisect.bisect_left(times_s, at_s + width_s) - number for number, at_s in enumerate(times_s)
+    )
+
+
 def outage_figures(diary: Diary, outage_s: tuple[float, float], per_s: float) -> Figures:
     """How the client behaved while nobody answered, and after."""
     begin_s, end_s = outage_s

@@ -22,7 +22,15 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.store import RunDir
 from tests.benchmarks.bench import config, simulator
 from tests.benchmarks.quota_figures import Figures
-from tests.benchmarks.quota_scenarios import RPM, Case, Outcome, Targets, figures_of
+from tests.benchmarks.quota_scenarios import (
+    RPM,
+    STRICT,
+    Case,
+    Outcome,
+    Targets,
+    figures_of,
+    terms_of,
+)
 from tests.benchmarks.quota_terms import Diary, Item, Terms
 
 _ITEMS = 400
@@ -37,6 +45,10 @@ def _stated(factor: float = 1.0) -> QuotaConfig:
 
 
 CASES = (
+    *(
+        Case(f"real-strict-{window}", terms_of(RPM, None, window), _stated(), {**_ALL, **STRICT})
+        for window in ("sliding-second", "whole-second", "bucket-1")
+    ),
     Case("real-known", Terms(RPM), _stated(), {**_ALL, "ratio": 1.10, "refused": 0}, _ITEMS),
     Case("real-double", Terms(RPM), _stated(2), {**_ALL, "ratio": 1.15, "refused_share": 0.02}),
     Case("real-faults", Terms(RPM, **_FAULTS), _stated(), {**_ALL, "extra_per_fault": 1.2}, _ITEMS),
@@ -44,9 +56,13 @@ CASES = (
 )
 
 
-def run_all(plots: Path | None) -> Iterator[tuple[str, Targets, Figures]]:
-    """Run each case, minutes in all."""
+def run_all(
+    plots: Path | None, beginnings: list[str] | None
+) -> Iterator[tuple[str, Targets, Figures]]:
+    """Run each case whose name begins so, minutes in all."""
     for case in CASES:
+        if beginnings and not case.name.startswith(tuple(beginnings)):
+            continue
         whole = dataclasses.replace(case, items=_ITEMS)
         with tempfile.TemporaryDirectory() as folder:
             outcome = _run(whole, Path(folder))
@@ -59,7 +75,9 @@ def run_all(plots: Path | None) -> Iterator[tuple[str, Targets, Figures]]:
 
 def _run(case: Case, folder: Path) -> Outcome:
     terms = case.terms
-    pace = {"requests_per_minute": RPM, "first_chunk_s": 1.0, "chunk_interval_s": 0.3}
+    pace: dict[str, Any] = {"requests_per_minute": RPM}
+    pace |= {"first_chunk_s": 1.0, "chunk_interval_s": 0.3}
+    pace |= {"window": terms.window} | ({"burst": terms.burst} if terms.burst else {})
     with simulator(**pace, scriptable=True) as base_url:
         if terms.cut:
             _tell(base_url, {"faults": _FAULTS})

@@ -16,6 +16,7 @@ from tests.benchmarks.quota_figures import (
     Figures,
     figures,
     ideal_starts_s,
+    most_within,
     outage_figures,
 )
 from tests.benchmarks.quota_service import Service
@@ -29,11 +30,16 @@ FREE_RPM, FREE_TPM = 10 * RPM, 10 * TPM
 
 _BLOCK = 100
 _LONGEST_S = 50_000
-Sizes = Literal["random", "blocks", "large"]
+Sizes = Literal["random", "blocks", "large", "wide"]
+
+WINDOWS = ("bucket", "whole-minute", "sliding-second", "whole-second", "bucket-1")
+"""Ways to count; `bucket` holds two seconds."""
 Targets = Mapping[str, float]
 
 _KNOWN: Targets = {"ratio": 1.03, "refused": 0, "failed": 0}
 _FOUND_OUT: Targets = {"ratio": 1.15, "refused_share": 0.02, "in_flight_spread": 0.25, "failed": 0}
+STRICT: Targets = {"ratio_to_mean_latency": 1.04, "refused_share": 0.003, "failed": 0}
+_LOOSE: Targets = {"ratio_to_mean_latency": 1.02, "refused": 0, "failed": 0}
 _SOON: Targets = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
 _IN_THE_END: Targets = {"refused_share": 0.02, "failed": 0}
 """Where even a client that knows the limit is refused, or too few items come to learn from."""
@@ -52,6 +58,7 @@ class Case:
     sizes: Sizes = "random"
     after: "Case | None" = None
     """The run before, from which it has learned."""
+    latency_s: tuple[float, float] = (1.0, 20.0)
 
     @property
     def block(self) -> int | None:
@@ -106,13 +113,13 @@ def run_case(case: Case, seed: int, *, ideal: bool = False) -> Outcome:
 
 
 def make_items(case: Case, seed: int) -> list[Item]:
-    """Latencies of 1 to 20 s; estimates of prompts are wrong by up to a fifth."""
+    """Estimates of prompts are wrong by up to a fifth."""
     rng = random.Random(f"{seed}/items")
     made = []
     for number in range(case.items):
         prompt, completion = _tokens(case.sizes, number, rng)
         guess = round(prompt * rng.uniform(0.8, 1.2))
-        made.append(Item(number, prompt, guess, completion, rng.uniform(1, 20)))
+        made.append(Item(number, prompt, guess, completion, rng.uniform(*case.latency_s)))
     return made
 
 
@@ -122,6 +129,9 @@ def _tokens(sizes: Sizes, number: int, rng: random.Random) -> tuple[int, int]:
             return rng.randint(100, 900), rng.randint(100, 900)
         case "large":
             return rng.randint(200, 1800), rng.randint(200, 1800)
+        case "wide":
+            total = rng.randint(300, 4000)
+            return total // 2, total - total // 2
         case "blocks":
             least = 900 if number // _BLOCK % 2 else 100
             return rng.randint(least * 9 // 10, least * 11 // 10), least
@@ -133,6 +143,8 @@ def figures_of(case: Case, items: list[Item], diary: Diary) -> Figures:
     lost_s = diary.faults / per_s + terms.others_share * _length_s(terms.others_s)
     lost_s += _length_s(terms.outage_s)
     found = figures(items, terms, diary, block=case.block, lost_s=lost_s)
+    if stated := case.stated.requests_per_minute:
+        found["busiest_minute"] = most_within(60.0, diary.sent_s) / stated
     if terms.outage_s:
         found |= outage_figures(diary, terms.outage_s, per_s)
     if terms.cut:
@@ -176,17 +188,51 @@ def _wrong(scenario: str, factor: float | None, items: int, targets: Targets) ->
         stated = [factor and rpm * factor, factor and tpm * factor]
         if factor:
             stated[limit == "requests"] = FREE_TPM if limit == "requests" else FREE_RPM
-        for law in ("leaky", "minute", "second"):
-            name = f"{scenario}-{limit}-{law}-{items}"
+        for window in WINDOWS:
+            if window == "bucket-1" and limit == "tokens":
+                continue
             wanted = targets
-            if law == "minute":  # a window that is empty stops everybody until its end
+            if window == "whole-minute":  # an empty one stops everybody until its end
                 wanted = {key: most for key, most in targets.items() if key != "in_flight_spread"}
-            elif law == "second":
-                wanted = _IN_THE_END
-            cases.append(
-                Case(name, Terms(rpm, tpm, law), _stated(stated[0], stated[1]), wanted, items)
-            )
+            terms = terms_of(rpm, tpm, window, jitter_s=0.004 if window == "bucket-1" else 0.010)
+            name = f"{scenario}-{limit}-{window}-{items}"
+            cases.append(Case(name, terms, _stated(stated[0], stated[1]), wanted, items))
     return cases
+
+
+def terms_of(rpm: float | None, tpm: float | None, window: str, **more: Any) -> Terms:
+    """How a service counts, of a name such as `sliding-second` or `bucket-10`."""
+    burst = float(window.removeprefix("bucket-")) if window.startswith("bucket-") else None
+    return Terms(rpm, tpm, "bucket" if burst else window, burst, **more)
+
+
+def _strict(window: str, rpm: float, seconds: int, targets: Targets) -> Case:
+    """Known, on a service that counts strictly, with short answers and some jitter."""
+    return Case(
+        f"strict-{window}-{rpm:g}-{seconds}",
+        terms_of(rpm, FREE_TPM, window, jitter_s=0.004, any_phase=True),
+        _stated(rpm, FREE_TPM),
+        targets,
+        items=round(rpm / 60 * seconds),
+        latency_s=(1, 1),
+    )
+
+
+def _strict_tokens(window: str) -> Case:
+    return Case(
+        f"strict-tokens-{window}",
+        terms_of(60, 1e5, window, jitter_s=0.004, any_phase=True),
+        _stated(60, 1e5),
+        {"ratio_to_mean_latency": 1.08, "refused_share": 0.01, "failed": 0},
+        items=300,
+        sizes="wide",
+        latency_s=(1, 10),
+    )
+
+
+def _explored(case: Case) -> Case:
+    stated = case.stated.model_copy(update={"explore": True})
+    return dataclasses.replace(case, stated=stated)
 
 
 def _again(before: Case) -> Case:
@@ -215,7 +261,7 @@ def _cases() -> list[Case]:
     faults = {"failed": 0, "extra_per_fault": 1.2, "late_per_stall": 1, "refused_share": 0.02}
     surge = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}
     waits = dataclasses.replace(
-        _odd("retry-after", _SOON, law="minute", retry_after=True),
+        _odd("retry-after", _SOON, window="whole-minute", retry_after=True),
         stated=_stated(2 * RPM, FREE_TPM),
     )
     counted = dataclasses.replace(waits.terms, refused_count=True)
@@ -228,8 +274,18 @@ def _cases() -> list[Case]:
         ),
         _slow("requests", "random"),
         _slow("tokens", "large"),
-        *_wrong("half", 0.5, 1200, _IN_THE_END),
-        *_wrong("half", 0.5, 12_000, _FOUND_OUT),
+        *(
+            _strict(window, rpm, seconds, targets)
+            for rpm, seconds in ((600, 30), (600, 120), (60, 120))
+            for windows, targets in (
+                (("sliding-second", "whole-second", "bucket-1"), STRICT),
+                (("whole-minute", "bucket-10"), _LOOSE),
+            )
+            for window in windows
+        ),
+        *map(_strict_tokens, ("sliding-second", "whole-second", "bucket")),
+        *_wrong("ceiling", 0.5, 1200, {"busiest_minute": 1.0, "refused": 0, "failed": 0}),
+        *map(_explored, _wrong("half", 0.5, 12_000, _FOUND_OUT)),
         *double,
         *_wrong("double", 2.0, 12_000, _FOUND_OUT),
         *_wrong("unknown", None, 1200, _IN_THE_END),

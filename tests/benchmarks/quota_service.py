@@ -9,70 +9,21 @@ import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from omni_batch.errors import EndpointError, Limit, RateLimited, StreamError, Unavailable
-from omni_batch.simulator.checks.quota import BurstLimit, TokenBucket
+from omni_batch.simulator.checks.quota import BurstLimit
+from omni_batch.simulator.checks.windows import Window, window_of
 from tests.benchmarks.quota_terms import Diary, Item, Terms
 
-TRAVEL_S = (0.020, 0.030)
-"""One way; a refusal takes about 50 ms there and back."""
+TRAVEL_S = 0.020
+"""One way, and some jitter; a refusal takes about 50 ms there and back."""
 _FIRST_BYTE_AFTER = 0.1
 """Share of an answer's time that passes before its first byte."""
 
 
-class Law(Protocol):
-    """Counts one thing; `TokenBucket` is one, too."""
-
-    def has(self, amount: float, now_s: float) -> bool:
-        """Whether so much is left."""
-
-    def wait_s(self, amount: float, now_s: float) -> float:
-        """Until so much is left."""
-
-    def take(self, amount: float, now_s: float) -> None:
-        """Use it, whether it is left or not."""
-
-
-class Window:
-    """So much in each window of fixed length; a new one starts from nothing."""
-
-    def __init__(self, width_s: float, most: float) -> None:
-        self._width_s, self._most = width_s, most
-        self._number, self._used = -1, 0.0
-
-    def has(self, amount: float, now_s: float) -> bool:
-        """Whether so much is left in this window."""
-        self._turn(now_s)
-        return self._used + amount <= self._most
-
-    def wait_s(self, amount: float, now_s: float) -> float:
-        """Until the next window, if this one has too little."""
-        return 0.0 if self.has(amount, now_s) else (self._number + 1) * self._width_s - now_s
-
-    def take(self, amount: float, now_s: float) -> None:
-        """Use it, whether it is left or not."""
-        self._turn(now_s)
-        self._used += amount
-
-    def _turn(self, now_s: float) -> None:
-        number = math.floor(now_s / self._width_s)
-        if number != self._number:
-            self._number, self._used = number, 0.0
-
-
-def laws(terms: Terms, per_minute: float | None) -> list[Law]:
+def windows(terms: Terms, per_minute: float | None, burst: float | None = None) -> list[Window]:
     """What counts one limit."""
-    if per_minute is None:
-        return []
-    minute = Window(60, per_minute)
-    match terms.law:
-        case "leaky":
-            return [TokenBucket(per_minute)]
-        case "minute":
-            return [minute]
-        case "second":
-            return [Window(1, per_minute / 60), minute]
+    return [] if per_minute is None else [window_of(terms.window, per_minute, burst)]
 
 
 class Service:
@@ -81,8 +32,9 @@ class Service:
     def __init__(self, terms: Terms, seed: int) -> None:
         self.terms, self.diary = terms, Diary()
         self._rng = random.Random(f"{seed}/service")
-        self._requests = laws(terms, terms.requests_per_minute)
-        self._tokens = laws(terms, terms.tokens_per_minute)
+        self._requests = windows(terms, terms.requests_per_minute, terms.burst)
+        self._tokens = windows(terms, terms.tokens_per_minute)
+        self._phase_s = self._rng.uniform(0, 60) if terms.any_phase else 0.0
         self._growth = BurstLimit(terms.burst_growth_per_s)
         self._in_flight = 0
 
@@ -114,8 +66,8 @@ class Service:
     def spend(self, tokens: float) -> None:
         """Count tokens that were read or written."""
         self.diary.tokens.append((now_s(), tokens))
-        for law in self._tokens:
-            law.take(tokens, now_s())
+        for window in self._tokens:
+            window.take(tokens, self._clock_s())
 
     async def serve_others(self, mean_tokens: float) -> None:
         """Another client takes its share, evenly, and does not mind a refusal."""
@@ -154,9 +106,9 @@ class Service:
 
     def _limit(self) -> Limit | None:
         most = self.terms.most_in_flight
-        if not all(law.has(1, now_s()) for law in self._requests):
+        if not all(window.wait_s(1, self._clock_s()) == 0 for window in self._requests):
             return "requests"
-        if not all(law.has(1, now_s()) for law in self._tokens):
+        if not all(window.wait_s(1, self._clock_s()) == 0 for window in self._tokens):
             return "tokens"
         if most is not None and self._in_flight >= most:
             return "unknown"
@@ -165,17 +117,17 @@ class Service:
     def _retry_after_s(self) -> float | None:
         if not self.terms.retry_after:
             return None
-        waits_s = [law.wait_s(1, now_s()) for law in (*self._requests, *self._tokens)]
+        waits_s = [window.wait_s(1, self._clock_s()) for window in (*self._requests, *self._tokens)]
         return max(1.0, math.ceil(max(waits_s)))
 
     def _use(self, tokens: float) -> None:
         self._take_request()
-        for law in self._tokens:
-            law.take(tokens, now_s())
+        for window in self._tokens:
+            window.take(tokens, self._clock_s())
 
     def _take_request(self) -> None:
-        for law in self._requests:
-            law.take(1, now_s())
+        for window in self._requests:
+            window.take(1, self._clock_s())
 
     def _fault(self) -> str | None:
         lot = self._rng.random()
@@ -190,8 +142,11 @@ class Service:
         self._in_flight += change
         self.diary.in_flight.append((now_s(), self._in_flight))
 
+    def _clock_s(self) -> float:
+        return now_s() + self._phase_s
+
     async def _travel(self) -> None:
-        await asyncio.sleep(self._rng.uniform(*TRAVEL_S))
+        await asyncio.sleep(TRAVEL_S + self._rng.uniform(0, self.terms.jitter_s))
 
 
 class Stream:

@@ -1,7 +1,6 @@
 """What is asked of the modelled service, by which terms, and what came of it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from omni_batch.errors import Limit
 
@@ -28,8 +27,14 @@ class Terms:
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    law: Literal["leaky", "minute", "second"] = "leaky"
-    """A bucket that holds two seconds; whole minutes; whole seconds and whole minutes."""
+    window: str = "bucket"
+    """How limits are counted: a kind of the simulator's windows."""
+    burst: float | None = None
+    """What a bucket of requests holds; None is two seconds."""
+    jitter_s: float = 0.010
+    """How much longer one way to the service may take than another."""
+    any_phase: bool = False
+    """Its seconds and minutes began before the run."""
     burst_growth_per_s: int | None = None
     most_in_flight: int | None = None
     retry_after: bool = False

@@ -5,19 +5,23 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import omni_batch
 from omni_batch.config import Config, parse_config
+from omni_batch.endpoint_status import Learned
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run
 from omni_batch.errors import ConfigError
-from omni_batch.planning.learned_limits import load_learned
+from omni_batch.planning.learned_limits import fresh, load_learned
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
+from omni_batch.progress import phrases
 from omni_batch.simulator import Simulator, SimulatorOptions, reply
 from omni_batch.store import RunRecord
 from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts, read_table, write_csv
@@ -378,8 +382,9 @@ def test_a_secret_in_one_of_several_endpoints_is_not_shown() -> None:
 async def test_the_next_run_starts_with_what_this_one_learned(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
-    simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
-    config = make_config(prompts(5), quota={"requests_per_minute": 60_000})
+    for _ in range(3):
+        simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
+    config = make_config(prompts(5), quota={"requests_per_minute": 60_000, "max_in_flight": 1})
     record = (await omni_batch.run_batch(config)).record
     learned = record.endpoints[0].learned.requests_per_minute
     assert learned is not None
@@ -388,6 +393,7 @@ async def test_the_next_run_starts_with_what_this_one_learned(
     assert [(endpoint.name, endpoint.learned.requests_per_minute) for endpoint in known] == [
         ("custom", learned)
     ]
+    assert known[0].learned.handed_on
     other = config.model_copy(update={"model": "qwen-omni-turbo"})
     assert load_learned(make_plan(other), Path(config.output)) == ()
     lower = config.quota.model_copy(update={"requests_per_minute": 60.0})
@@ -395,6 +401,29 @@ async def test_the_next_run_starts_with_what_this_one_learned(
         make_plan(config.model_copy(update={"quota": lower})), Path(config.output)
     )
     assert [endpoint.learned.requests_per_minute for endpoint in restated] == [None]
+
+
+@pytest.mark.parametrize(("minutes", "known"), [(1, True), (59, True), (61, False), (9999, False)])
+def test_what_was_learned_is_begun_with_while_it_is_fresh(minutes: int, known: bool) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=minutes)
+    learned = Learned(requests_per_minute=50.0, at=at)
+    assert fresh(learned) == (replace(learned, handed_on=True) if known else None)
+    assert fresh(Learned(requests_per_minute=50.0)) is None
+
+
+async def test_what_was_learned_is_handed_on_as_it_is_and_not_said_again(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    for _ in range(3):
+        simulator.script(reply.status(429, code="limit_requests", retry_after_s=0))
+    config = make_config(prompts(4), quota={"requests_per_minute": 60_000, "max_in_flight": 1})
+    first = (await omni_batch.run_batch(config)).record.endpoints[0]
+    assert "requests a minute" in phrases.learned(first)
+    for _ in range(3):
+        again = (await omni_batch.run_batch(config)).record.endpoints[0]
+        assert again.learned.requests_per_minute == first.learned.requests_per_minute
+        assert again.learned.at == first.learned.at
+        assert phrases.learned(again) == ""
 
 
 async def test_a_surge_is_held_by_the_service_once_it_was_called_one(

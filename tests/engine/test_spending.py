@@ -62,7 +62,7 @@ async def test_a_run_spends_its_budget_and_no_more(
     make_priced: MakeConfig, max_cost: float, request_: dict[str, Any]
 ) -> None:
     budget = {"max_cost": f"{max_cost} USD"}
-    config = make_priced(prompts(500), request=request_, budget=budget)
+    config = make_priced(prompts(500), request=request_, budget=budget, quota={"max_in_flight": 16})
     directory, record = await finish(config)
     spent = record.counts.cost["USD"]
     dearest = max(costs_of(directory))
@@ -103,7 +103,7 @@ async def test_cut_answers_are_reserved_and_counted_like_any_other(
 ) -> None:
     for _ in range(300):
         simulator.script(reply.text("Hello there."), reply.fault("cut"))
-    config = make_priced(prompts(300), budget={"max_tokens": 2000})
+    config = make_priced(prompts(300), budget={"max_tokens": 2000}, quota={"max_in_flight": 16})
     _, record = await finish(config)
     counts = record.counts
     assert record.state == "stopped"
@@ -205,7 +205,7 @@ async def test_a_run_that_buys_nothing_stops_after_twenty(
     simulator: Simulator, make_config: MakeConfig, what: Any, said: str
 ) -> None:
     simulator.script(*[what] * 1000)
-    directory, record = await finish(make_config(prompts(400)))
+    directory, record = await finish(make_config(prompts(400), quota={"max_in_flight": 16}))
     assert (record.state, record.exit_code, record.counts.succeeded) == ("stopped", 3, 0)
     assert said in str(record.reason)
     assert FIRST_ITEMS <= len(simulator.requests) < FIRST_ITEMS + IN_FLIGHT
@@ -245,7 +245,7 @@ async def test_a_run_of_empty_answers_stops(simulator: Simulator, make_config: M
     usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 0}}
     events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in (end, usage)]
     simulator.script(*[reply.frames([*events, b"data: [DONE]\n\n"])] * 1000)
-    _, record = await finish(make_config(prompts(400)))
+    _, record = await finish(make_config(prompts(400), quota={"max_in_flight": 16}))
     assert (record.state, record.counts.failed) == ("stopped", 0)
     assert "empty answer" in str(record.reason)
     assert FIRST_ITEMS <= record.counts.succeeded < FIRST_ITEMS + IN_FLIGHT

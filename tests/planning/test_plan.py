@@ -88,6 +88,29 @@ def test_a_workspace_has_a_host_of_its_own() -> None:
     assert found.endpoints[0].price.region == "singapore"
 
 
+@pytest.mark.parametrize(
+    ("quota", "in_flight"),
+    [
+        ({}, 60),
+        ({"requests_per_minute": 900}, 512),
+        ({"requests_per_minute": 200}, 200),
+        ({"requests_per_minute": 5}, 16),
+        ({"requests_per_minute": 900, "max_in_flight": 7}, 7),
+    ],
+)
+def test_as_many_are_in_flight_as_the_rate_needs_for_answers_of_a_minute(
+    quota: dict[str, float], in_flight: int
+) -> None:
+    found = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus", quota=quota)
+    assert found.endpoints[0].quota.max_in_flight == in_flight
+
+
+def test_numbers_that_the_config_leaves_open_are_known_as_the_catalogue_s() -> None:
+    quota = {"tokens_per_minute": 5000}
+    found = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus", quota=quota)
+    assert found.endpoints[0].default_limits == ("requests_per_minute", "max_in_flight")
+
+
 def test_batch_chat_is_half_the_price_and_has_limits_of_its_own() -> None:
     live = plan(endpoint={"name": "dashscope-beijing"}, model="qwen3.5-omni-plus")
     cheap = plan(endpoint={"name": "dashscope-batch-chat"}, model="qwen3.5-omni-plus")
@@ -97,7 +120,7 @@ def test_batch_chat_is_half_the_price_and_has_limits_of_its_own() -> None:
     assert live.endpoints[0].quota.requests_per_minute == 60
     limits = cheap.endpoints[0].quota
     assert (limits.requests_per_minute, limits.tokens_per_minute) == (60_000, None)
-    assert (limits.max_in_flight, live.endpoints[0].quota.max_in_flight) == (1_000, 16)
+    assert (limits.max_in_flight, live.endpoints[0].quota.max_in_flight) == (1_000, 60)
     assert cheap.endpoints[0].dialect.first_byte_timeout_s > 3600
     assert (
         cheap.endpoints[0].profile.storage_url == live.endpoints[0].profile.base_url

@@ -27,6 +27,11 @@ def throttled(
     return error
 
 
+def about(times_s: list[float]) -> Any:
+    """Starts keep a little more distance than the limit asks for, up to a hundredth."""
+    return pytest.approx(times_s, rel=0.01)
+
+
 def now_s() -> float:
     return asyncio.get_running_loop().time()
 
@@ -90,25 +95,25 @@ def test_without_limits_all_start_at_once() -> None:
 
 def test_requests_start_evenly() -> None:
     bench = Bench(requests_per_minute=60)
-    assert bench.run(*[bench.request() for _ in range(5)]) == [0, 1, 2, 3, 4]
+    assert bench.run(*[bench.request() for _ in range(5)]) == about([0, 1, 2, 3, 4])
 
 
 def test_idle_time_is_not_saved_up_for_a_burst() -> None:
     bench = Bench(requests_per_minute=60)
     later = [after(100, bench.request()) for _ in range(3)]
-    assert bench.run(bench.request(), *later) == [0, 100, 101, 101.9]
+    assert bench.run(bench.request(), *later) == about([0, 100, 101, 102])
 
 
 def test_tokens_are_paced_by_their_estimate() -> None:
     bench = Bench(tokens_per_minute=6000)  # 100 a second
     work = [bench.request(tokens) for tokens in (300, 100, 50, 50)]
-    assert bench.run(*work) == [0, 3, 4, 4.5]
+    assert bench.run(*work) == about([0, 3, 4, 4.5])
 
 
 def test_the_slower_of_both_limits_counts() -> None:
     bench = Bench(requests_per_minute=60, tokens_per_minute=6000)
     work = [bench.request(tokens) for tokens in (300, 10, 10, 10)]
-    assert bench.run(*work) == pytest.approx([0, 3, 4, 4.9])
+    assert bench.run(*work) == about([0, 3, 4, 5])
 
 
 @pytest.mark.parametrize(("used", "second_s"), [(300, 3), (50, 0.5), (0, 0.0), (100, 1)])
@@ -119,7 +124,7 @@ def test_the_estimate_is_corrected_by_what_was_billed(used: float, second_s: flo
         await bench.request(100, used=used)
         await bench.request(100)
 
-    assert bench.run(one_after_the_other()) == [0, second_s]
+    assert bench.run(one_after_the_other()) == about([0, second_s])
 
 
 def test_a_second_correction_takes_the_place_of_the_first() -> None:
@@ -131,7 +136,7 @@ def test_a_second_correction_takes_the_place_of_the_first() -> None:
             permit.used(200)
         await bench.request()
 
-    assert bench.run(twice()) == [2]
+    assert bench.run(twice()) == about([2])
 
 
 def test_what_is_under_way_is_charged_anew_when_the_estimates_get_better() -> None:
@@ -147,7 +152,7 @@ def test_what_is_under_way_is_charged_anew_when_the_estimates_get_better() -> No
         await asyncio.sleep(0.5)
         expected = 700.0
 
-    assert bench.run(first(), learn(), bench.request(), bench.request()) == [7, 7]
+    assert bench.run(first(), learn(), bench.request(), bench.request()) == about([7, 7])
 
 
 def test_what_was_refused_gives_its_tokens_back() -> None:
@@ -162,7 +167,7 @@ def test_what_was_refused_gives_its_tokens_back() -> None:
 
 def test_a_request_beyond_a_whole_minute_goes_and_the_next_one_pays() -> None:
     bench = Bench(tokens_per_minute=6000)
-    assert bench.run(bench.request(12_000), bench.request(1)) == [0, 120]
+    assert bench.run(bench.request(12_000), bench.request(1)) == about([0, 120])
 
 
 # --- Places ---
@@ -214,7 +219,7 @@ def test_a_waiter_that_is_cancelled_holds_up_nobody(waits_for: str) -> None:
 
     bench.run(cancels_the_first())
     assert (bench.order, bench.quota.in_flight, bench.quota.waiting) == ([2, 3], 0, 0)
-    assert max(bench.started_s) <= 2  # and it was charged nothing
+    assert max(bench.started_s) <= 2.1  # and it was charged nothing
 
 
 def test_one_that_is_served_and_cancelled_at_once_gives_its_place_back() -> None:
@@ -255,20 +260,19 @@ def test_with_an_unknown_limit_it_starts_low_and_grows_by_what_is_let_in() -> No
     assert bench.run(*[bench.request(takes_s=1) for _ in range(18)]) == [0] * 7 + [1] * 7 + [2] * 4
 
 
-def test_a_known_rate_begins_at_a_quarter_and_doubles_each_second() -> None:
+def test_a_known_rate_begins_at_half_and_is_whole_after_a_second() -> None:
     bench = Bench(adaptive=True, requests_per_minute=6000)
     starts = bench.run(*[bench.request(takes_s=1) for _ in range(400)])
     per_second = [sum(second <= start < second + 1 for start in starts) for second in range(5)]
-    assert per_second[0] < 40
-    assert per_second[:2] == sorted(per_second[:2])
-    assert 60 <= per_second[3] <= 111
+    assert 50 <= per_second[0] <= 75
+    assert per_second[1:4] == pytest.approx([99, 99, 99], abs=2)
 
 
 def test_after_a_long_silence_it_begins_slowly_again() -> None:
     bench = Bench(adaptive=True, requests_per_minute=6000)
     first = [bench.request() for _ in range(800)]
     starts = bench.run(*first, *[after(60, bench.request()) for _ in range(100)])
-    assert sum(60 <= start < 61 for start in starts) < 40
+    assert sum(60 <= start < 61 for start in starts) <= 75
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
@@ -332,32 +336,51 @@ def test_a_rate_that_is_stated_too_high_is_found_out(limit: Limit) -> None:
     assert 560 <= (learned.requests_per_minute or learned.tokens_per_minute or 0) <= 660
 
 
-def test_a_rate_that_is_stated_too_low_is_doubted_after_three_minutes() -> None:
+def in_any(width_s: float, starts_s: list[float]) -> int:
+    """The most starts within any stretch of time."""
+    return max(
+        sum(first <= other < first + width_s for other in starts_s[number:])
+        for number, first in enumerate(starts_s)
+    )
+
+
+def test_what_is_stated_is_a_ceiling_also_where_nothing_is_refused() -> None:
     bench = Bench(adaptive=True, requests_per_minute=300)
-    refused = serve(bench, true_per_s=10, seconds=400)
-    assert sum(100 <= start < 180 for start in bench.started_s) == pytest.approx(400, abs=2)
-    assert sum(300 <= start < 400 for start in bench.started_s) >= 930
+    assert sum(serve(bench, true_per_s=10, seconds=400)) == 0
+    assert in_any(60, bench.started_s) <= 300
+    assert sum(100 <= start < 400 for start in bench.started_s) >= 1480
+    assert bench.quota.learned() == Learned()
+
+
+def test_to_explore_is_to_try_more_after_three_minutes() -> None:
+    bench = Bench(adaptive=True, explore=True, requests_per_minute=300)
+    refused = serve(bench, true_per_s=10, seconds=500)
+    assert in_any(60, [start for start in bench.started_s if start < 180]) <= 300
+    assert sum(400 <= start < 500 for start in bench.started_s) >= 900
     assert sum(refused) <= 0.02 * len(bench.started_s)
 
 
 def test_without_adaptation_the_numbers_are_the_law() -> None:
-    bench = Bench(requests_per_minute=300)
-    serve(bench, true_per_s=10, seconds=300)
-    assert sum(start < 300 for start in bench.started_s) == pytest.approx(1490, abs=10)
+    bench = Bench(requests_per_minute=900)
+    assert sum(serve(bench, true_per_s=10, seconds=60)) > 0
+    assert bench.quota.status("", 0).requests_per_minute == 900
     assert bench.quota.learned() == Learned()
 
 
 def test_the_next_run_begins_with_what_was_learned() -> None:
     bench = Bench(Learned(requests_per_minute=600), adaptive=True, requests_per_minute=1200)
-    assert sum(serve(bench, true_per_s=10, seconds=100)) == 0
-    assert sum(50 <= start < 100 for start in bench.started_s) == pytest.approx(500, abs=5)
+    assert sum(serve(bench, true_per_s=10, seconds=70)) == 0
+    assert sum(20 <= start < 70 for start in bench.started_s) == pytest.approx(500, abs=7)
 
 
-def test_a_service_that_names_its_limits_is_believed() -> None:
-    bench = Bench(adaptive=True, requests_per_minute=60)
+@pytest.mark.parametrize(("stated", "gap_s"), [(None, 0.1), (60, 1.0), (6000, 0.1)])
+def test_a_service_that_names_its_limit_is_believed_up_to_what_is_stated(
+    stated: float | None, gap_s: float
+) -> None:
+    bench = Bench(adaptive=True, requests_per_minute=stated)
     first = bench.request(server_limits=ServerLimits(requests_per_minute=600))
-    starts = bench.run(first, *[bench.request() for _ in range(40)])
-    assert starts[-1] - starts[-2] == pytest.approx(0.1)
+    starts = bench.run(first, *[after(1, bench.request()) for _ in range(40)])
+    assert starts[-1] - starts[-2] == pytest.approx(gap_s, rel=0.01)
 
 
 def test_a_service_with_nothing_left_is_left_alone_until_it_has() -> None:
@@ -387,10 +410,40 @@ def test_pauses_get_longer_while_the_first_request_after_them_is_refused() -> No
 
 
 def test_a_volley_of_429s_counts_once() -> None:
-    bench = Bench(adaptive=True, requests_per_minute=600)
-    volley = [bench.request(takes_s=5, error=throttled()) for _ in range(5)]
+    bench = Bench(adaptive=True, tokens_per_minute=600)
+    volley = [bench.request(takes_s=5, error=throttled("requests")) for _ in range(5)]
     bench.run(*volley)
-    assert bench.quota.learned().requests_per_minute == pytest.approx(450)
+    assert bench.quota.status("", 9).rate_limited == {"requests": 5}
+    assert bench.quota.status("", 9).paused_s <= 1
+
+
+def test_a_first_429_at_the_stated_rate_costs_a_second_at_most() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=600)
+    before = [bench.request(takes_s=0.05) for _ in range(100)]
+    refused = bench.request(error=throttled(), takes_s=0.05)
+    starts = bench.run(*before, refused, *[bench.request() for _ in range(100)])
+    assert starts[-1] - starts[100] == pytest.approx(10, abs=1)
+    assert bench.quota.learned() == Learned()
+
+
+def test_429s_that_go_on_lower_the_rate() -> None:
+    bench = Bench(adaptive=True, requests_per_minute=600)
+
+    async def go_on() -> None:
+        for _ in range(30):
+            await bench.request(takes_s=0.05)
+        for _ in range(3):
+            await bench.request(error=throttled(), takes_s=0.05)
+
+    bench.run(go_on())
+    assert 300 <= (bench.quota.learned().requests_per_minute or 0) <= 550
+
+
+def test_a_rate_that_was_lowered_is_back_within_three_minutes_of_peace() -> None:
+    bench = Bench(Learned(requests_per_minute=300), adaptive=True, requests_per_minute=600)
+    assert sum(serve(bench, true_per_s=20, seconds=240)) == 0
+    assert sum(190 <= start < 240 for start in bench.started_s) >= 480
+    assert bench.quota.learned() == Learned()
 
 
 def test_a_surge_is_climbed_more_slowly_the_next_time_and_the_service_may_hold_requests() -> None:
@@ -404,7 +457,7 @@ def test_a_surge_is_climbed_more_slowly_the_next_time_and_the_service_may_hold_r
 
     bench.run(surge())
     assert held == [30]
-    assert bench.quota.learned() == Learned(burst_doubling_s=2)
+    assert bench.quota.learned().burst_doubling_s == 1.5
 
 
 # --- Outages ---
@@ -471,8 +524,8 @@ def test_all_are_served_in_order_and_within_every_limit(
     for first in range(len(work)):
         for last in range(first + 1, len(work)):
             passed_s = starts[last] - starts[first]
-            assert last - first <= passed_s + 0.1 + 1e-5
-            assert sum(tokens for tokens, _ in work[first:last]) <= 1000 * (passed_s + 1.5) + 1e-2
+            assert last - first <= passed_s + 1e-5
+            assert sum(tokens for tokens, _ in work[first:last]) <= 1000 * (passed_s + 0.5) + 1e-2
 
 
 def test_a_slot_is_what_the_quota_gives() -> None:

@@ -74,7 +74,9 @@ def test_a_schema_in_the_prompt_is_obeyed(sim: Simulator) -> None:
     said = json.loads(text(ask(sim, f"Reply in JSON by this schema: {json.dumps(schema)}")))
     assert list(said) == list(schema["properties"])
     assert 0 < len(said["caption"]) <= 20
-    assert (said["score"], said["either"], said["sure"]) == (3, 0, True)
+    assert 3 <= said["score"] <= 5
+    assert said["either"] in (0, None)
+    assert said["sure"] is True
     assert len(said["tags"]) == 2
     assert set(said["tags"]) <= {"day", "night"}
     assert said["light"] == {"kind": "sun"}

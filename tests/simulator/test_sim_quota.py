@@ -82,3 +82,53 @@ def test_a_long_reply_uses_up_tokens() -> None:
     with Simulator(SimulatorOptions(tokens_per_minute=600)) as sim:  # 20 at once, 15 for the prompt
         sim.script(reply.text("word " * 400))
         assert [post(sim, body()).status_code for _ in range(2)] == [200, 429]
+
+
+# --- Windows ---
+
+
+@pytest.mark.parametrize(
+    ("window", "burst", "times_s", "admitted"),
+    [
+        ("bucket", 1, [0, 0.99, 1.0, 2.5, 3.4], [True, False, True, True, False]),
+        ("bucket", 3, [0, 0, 0, 0.5, 1.0], [True, True, True, False, True]),
+        ("sliding-second", None, [0.9, 1.1, 1.89, 1.9, 2.95], [True, False, False, True, True]),
+        ("whole-second", None, [0.9, 1.1, 1.9, 2.0], [True, True, False, True]),
+        ("whole-minute", None, [19.0] * 60 + [19.5, 20.0], [True] * 60 + [False, True]),
+        ("sliding-minute", None, [0] * 60 + [59.9, 60.0], [True] * 60 + [False, True]),
+    ],
+)
+def test_each_window_counts_in_its_own_way(
+    window: str, burst: float | None, times_s: list[float], admitted: list[bool]
+) -> None:
+    assert _admitted(Quota(60, None, window, burst), times_s) == admitted
+
+
+def test_a_strict_second_holds_the_minute_as_well() -> None:
+    quota = Quota(40, None, "sliding-second")  # one request has to fit into a second
+    admitted = _admitted(quota, [float(second) for second in range(61)])
+    assert admitted == [True] * 40 + [False] * 20 + [True]
+
+
+@pytest.mark.parametrize("window", ["sliding-second", "whole-second"])
+def test_a_request_beyond_a_second_s_tokens_is_let_in_and_its_second_is_used_up(
+    window: str,
+) -> None:
+    quota = Quota(None, 60_000, window)
+    assert quota.tokens_fit(MODEL, 100.5)
+    quota.spend(MODEL, 4000, 100.5)
+    assert not quota.tokens_fit(MODEL, 100.9)
+    assert quota.wait_s("tokens", MODEL, 100.9) == pytest.approx(
+        0.6 if window == "sliding-second" else 0.1
+    )
+
+
+def test_a_window_is_an_option_of_the_simulator() -> None:
+    options = SimulatorOptions(requests_per_minute=60, window="bucket", burst=5)
+    with Simulator(options) as sim:
+        codes = [post(sim, body()).status_code for _ in range(6)]
+    assert codes == [*[200] * 5, 429]
+    with pytest.raises(ValueError, match="window"):
+        SimulatorOptions(window="sliding-hour")
+    with pytest.raises(ValueError, match="burst"):
+        SimulatorOptions(window="whole-second", burst=5)

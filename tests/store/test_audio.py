@@ -88,6 +88,7 @@ async def test_the_final_name_only_ever_names_a_whole_file(tmp_path: Path) -> No
     speech = SpeechFile(tmp_path / "speech.wav.part")
     await speak(speech, NOISE, [200_000], 24_000)
     assert files(tmp_path) == ["speech.wav.part"]
+    speech.discard()
 
 
 async def test_what_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:

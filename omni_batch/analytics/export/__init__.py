@@ -1,1 +1,1 @@
-"""A run's results in the forms that others read: hf, webdataset, jsonl, csv."""
+"""A run's results in the forms that others read: datasets, tables, annotators, trainers."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from omni_batch.analytics.export.rows import ExportCounts
+from omni_batch.analytics.export.rows import ExportCounts, RunReader
 from omni_batch.progress import phrases
 from omni_batch.store import RunRecord
 from omni_batch.text import markdown_text
@@ -20,17 +20,22 @@ _MEDIA = {
 }
 
 
-def dataset_card(
-    record: RunRecord, counts: ExportCounts, columns: pa.Schema, licence: str | None
-) -> str:
+ONLY_SPLIT = "train"
+"""What the Hub calls the split of a dataset that has one."""
+
+
+def dataset_card(reader: RunReader, columns: pa.Schema, licence: str | None) -> str:
     """README.md of a dataset, with the header that the Hugging Face Hub reads."""
+    record, counts = reader.record, reader.counts
+    files = [
+        {"split": split or ONLY_SPLIT, "path": f"data/{split or ONLY_SPLIT}-*.parquet"}
+        for split in reader.splits
+    ]
     header: dict[str, Any] = {
         "license": licence or "unknown",
         "pretty_name": record.config.get("name") or record.run_id,
         "tags": ["synthetic", "omni-batch"],
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}
-        ],
+        "configs": [{"config_name": "default", "data_files": files}],
     }
     lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in header.items()]
     body = [
@@ -54,6 +59,7 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
         "model": record.config.get("model"),
         "endpoint": record.endpoint_names,
         "items here": f"{counts.items:,}",
+        **{f"items of {split}": f"{items:,}" for split, items in counts.splits.items()},
         "failed items left out": f"{counts.left_out:,}",
         "tokens of the run": phrases.tokens(spent),
         "cost of the run": phrases.spent(spent),

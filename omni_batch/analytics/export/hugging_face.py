@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omni_batch.analytics.export.card import dataset_card
+from omni_batch.analytics.export.card import ONLY_SPLIT, dataset_card
 from omni_batch.analytics.export.rows import (
     ExportRow,
     Inputs,
@@ -27,34 +27,43 @@ from omni_batch.text import is_url
 _GROUP_ROWS = 500
 _GROUP_BYTES = 32_000_000
 _FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_DTYPES = {"double": "float64"}
+_DTYPES = {"double": "float64", "date32[day]": "date32"}
+"""Names of types in `datasets`, where they are not Arrow's."""
 
 Feature = dict[str, Any]
 
 
 def write_hf(reader: RunReader, folder: Path, limits: ShardLimits, licence: str | None) -> None:
-    """Write `data/train-00000.parquet` and so on, and README.md.
+    """Write `data/train-00000.parquet` and so on for each split, and README.md.
 
     Raises:
         OSError: disk full or not writable.
     """
     columns = _schema(reader.columns, reader.inputs(), speech=reader.speech)
     (folder / "data").mkdir()
+    for split in reader.splits:
+        rows = reader.rows(split)
+        _write_split(rows, folder / "data", split or ONLY_SPLIT, columns, limits)
+    card = dataset_card(reader, columns, licence)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_split(
+    rows: Iterable[ExportRow], folder: Path, split: str, columns: pa.Schema, limits: ShardLimits
+) -> None:
     shards = ShardCounter(limits)
     with ExitStack() as files:
-        for group in _groups(reader.rows(), limits):
+        for group in _groups(rows, limits):
             if shards.is_due():
                 files.close()
-                path = folder / "data" / f"train-{shards.begin():05d}.parquet"
+                path = folder / f"{split}-{shards.begin():05d}.parquet"
                 writer = files.enter_context(_writer(path, columns))
-            rows = [_values(row) for row in group]
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=columns))
+            values = [_values(row) for row in group]
+            writer.write_batch(pa.RecordBatch.from_pylist(values, schema=columns))
             for row in group:
                 shards.add(_size_bytes(row))
     if shards.number < 0:
-        _writer(folder / "data" / "train-00000.parquet", columns).close()
-    card = dataset_card(reader.record, reader.counts, columns, licence)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+        _writer(folder / f"{split}-00000.parquet", columns).close()
 
 
 def _schema(columns: pa.Schema, inputs: Inputs, *, speech: bool) -> pa.Schema:

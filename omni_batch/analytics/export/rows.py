@@ -4,8 +4,9 @@ And when one file of an export ends and the next begins.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_batch.analytics.export.own_columns import OwnColumns, find_own_columns
+from omni_batch.analytics.export.splits import Shares, Splits
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError, StorageError
 from omni_batch.requests.media import LARGEST_FILE_BYTES
@@ -22,12 +25,14 @@ from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.columns import result_columns, schema
 from omni_batch.store.disk import storage_errors
-from omni_batch.store.read import part_batches, result_batches
+from omni_batch.store.read import part_batches, read_results, result_batches
 from omni_batch.store.record import read_record
 from omni_batch.text import display_name, is_data_uri, is_url
 from omni_batch.types import MediaKind
 
 BATCH_ROWS = 200
+MEDIA_COLUMNS = ("audio", "image", "images", "frames", "input_audio", "video")
+"""Names of media in a dataset, which no other column may have."""
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _INPUTS = ["row_number", "image", "audio", "frames"]
 
@@ -65,6 +70,8 @@ class ExportRow:
     image: tuple[Medium, ...] = ()
     frames: tuple[Medium, ...] = ()
     input_audio: Medium | None = None
+    item: Mapping[str, Any] = field(default_factory=dict)
+    """Its row of the manifest, where that was asked for."""
 
     def media(self) -> tuple[Medium, ...]:
         """All of them."""
@@ -80,6 +87,7 @@ class Inputs:
     """The most images of one item."""
     frames: bool
     audio: bool
+    video: bool
 
 
 @dataclass(slots=True)
@@ -94,6 +102,16 @@ class ExportCounts:
     missing: list[str] = field(default_factory=list)
     """The first files that could not be embedded, with the reason."""
     missing_files: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    """Items of each."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided for the user, a line each."""
+
+    def add(self, items: int, split: str | None) -> None:
+        """Count items that are written; below 0 those that were counted and are not."""
+        self.items += items
+        if split is not None:
+            self.splits[split] = self.splits.get(split, 0) + items
 
     def miss(self, reason: str) -> None:
         """Count a file that is gone."""
@@ -138,12 +156,17 @@ class ShardCounter:
 class RunReader:
     """Reads one run for export; keeps a few hundred rows in memory.
 
+    Args:
+        shares: of splits; each is then read for itself.
+
     Raises:
         ConfigError: not a run directory.
         StorageError: it was finished, and rows of it are gone.
     """
 
-    def __init__(self, directory: RunDir, *, failed_too: bool) -> None:
+    def __init__(
+        self, directory: RunDir, *, failed_too: bool, shares: Shares | None = None
+    ) -> None:
         self.directory = directory
         self.record = read_record(directory.record)
         refuse_other_manifest(directory, self.record)
@@ -151,15 +174,26 @@ class RunReader:
             raise StorageError(lack)
         self.counts = ExportCounts()
         self._failed_too = failed_too
+        self._shares = shares
         self._loader = input_files(directory, self.record)
 
     @property
-    def columns(self) -> pa.Schema:
-        """Those of the run's results."""
-        return schema(result_columns(self.record.annotation_schema))
+    def splits(self) -> Sequence[str | None]:
+        """What is to be read one after the other: names of splits, or None for all rows at once."""
+        return self._shares.names if self._shares else (None,)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of `results` alone.
+    @cached_property
+    def columns(self) -> pa.Schema:
+        """Those of the run's results, with the user's own in place of `source`."""
+        return pa.schema([*self._of_results, *self._own.fields()])
+
+    @property
+    def own_columns(self) -> Sequence[str]:
+        """Names of the user's own."""
+        return tuple(self._own.names.values())
+
+    def batches(self, split: str | None = None) -> Iterator[pa.RecordBatch]:
+        """Batches of `results` alone, with the columns of `columns`.
 
         Raises:
             StorageError: a table can't be read.
@@ -167,29 +201,66 @@ class RunReader:
         for batch in result_batches(self.directory, self.record, BATCH_ROWS):
             succeeded = pc.field("status") == "succeeded"
             kept = batch if self._failed_too else batch.filter(succeeded)
-            self.counts.items += len(kept)
-            self.counts.left_out += len(batch) - len(kept)
-            yield kept
+            if split == self.splits[0]:
+                self.counts.left_out += len(batch) - len(kept)
+            if split is not None:
+                kept = kept.filter(pa.array(self._is_in(split, kept["item_id"])))
+            self.counts.add(len(kept), split)
+            own = self._own.arrays(kept["source"].to_pylist())
+            results = [kept[name] for name in self._of_results.names]
+            yield pa.record_batch([*results, *own], schema=self.columns)
 
-    def rows(self) -> Iterator[ExportRow]:
+    def rows(self, split: str | None = None, *, whole: bool = False) -> Iterator[ExportRow]:
         """Results with their media; URLs stay URLs, files must lie in `media.roots`.
+
+        Args:
+            whole: with the rows of the manifest.
 
         Raises:
             StorageError: a table can't be read.
         """
-        inputs = (row for batch in self._input_batches() for row in batch.to_pylist())
-        for batch in self.batches():
+        names = None if whole else _INPUTS
+        inputs = (row for batch in self._input_batches(names) for row in batch.to_pylist())
+        for batch in self.batches(split):
             for values in batch.to_pylist():
-                yield self._row(values, self._input_of(values["row_number"], inputs))
+                item = self._input_of(values["row_number"], inputs)
+                yield self._row(values, item) if not whole else ExportRow(values, item=item)
 
     def inputs(self) -> Inputs:
-        """What kinds of media there are, found by reading the three columns of the manifest."""
-        images, frames, audio = 0, False, False
-        for batch in self._input_batches():
+        """What kinds of media there are, found by reading these columns of the manifest."""
+        images, frames, audio, video = 0, False, False, False
+        for batch in self._input_batches([*_INPUTS, "video"]):
             images = max(images, pc.max(pc.list_value_length(batch["image"])).as_py() or 0)
             frames |= bool(pc.max(pc.list_value_length(batch["frames"])).as_py())
             audio |= batch["audio"].null_count < len(batch)
-        return Inputs(images, frames, audio)
+            video |= batch["video"].null_count < len(batch)
+        return Inputs(images, frames, audio, video)
+
+    @cached_property
+    def _of_results(self) -> pa.Schema:
+        found = schema(result_columns(self.record.annotation_schema))
+        return found.remove(found.get_field_index("source"))
+
+    @cached_property
+    def _own(self) -> OwnColumns:
+        batches = self._input_batches(["source"])
+        sources = (source for batch in batches for source in batch["source"].to_pylist())
+        found = find_own_columns(sources, {*self._of_results.names, *MEDIA_COLUMNS})
+        self.counts.notes += found.notes
+        return found
+
+    @cached_property
+    def _splits(self) -> Splits:
+        return Splits(self._shares or Shares({}), self._ids)
+
+    def _ids(self) -> Iterator[list[str]]:
+        for shard_number in range(self.record.shards):
+            rows = read_results(self.directory, shard_number, ["item_id", "status"])
+            kept = rows if self._failed_too else rows.filter(pc.field("status") == "succeeded")
+            yield kept["item_id"].to_pylist()
+
+    def _is_in(self, split: str, ids: pa.Array) -> Any:
+        return self._splits.numbers(ids.to_pylist()) == self.splits.index(split)
 
     @property
     def speech(self) -> bool:
@@ -197,8 +268,8 @@ class RunReader:
         request = self.record.config.get("request") or {}
         return "audio" in (request.get("modalities") or ())
 
-    def _input_batches(self) -> Iterator[pa.RecordBatch]:
-        return part_batches(self.directory.items, BATCH_ROWS, _INPUTS)
+    def _input_batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
+        return part_batches(self.directory.items, BATCH_ROWS, names)
 
     def _input_of(self, row_number: int, inputs: Iterator[dict[str, Any]]) -> dict[str, Any]:
         for row in inputs:  # both are in manifest order
@@ -210,9 +281,9 @@ class RunReader:
         return ExportRow(
             values,
             speech=self._speech(values["audio_path"]),
-            image=tuple(self._medium(reference, "image") for reference in item["image"] or ()),
-            frames=tuple(self._medium(reference, "image") for reference in item["frames"] or ()),
-            input_audio=self._medium(item["audio"], "audio") if item["audio"] else None,
+            image=tuple(self.embedded(reference, "image") for reference in item["image"] or ()),
+            frames=tuple(self.embedded(reference, "image") for reference in item["frames"] or ()),
+            input_audio=self.embedded(item["audio"], "audio") if item["audio"] else None,
         )
 
     def _speech(self, audio_path: str | None) -> Medium | None:
@@ -226,7 +297,14 @@ class RunReader:
         self.counts.embedded += 1
         return Medium(audio_path, path)
 
-    def _medium(self, reference: str, kind: MediaKind) -> Medium:
+    def embedded(self, reference: str, kind: MediaKind) -> Medium:
+        """A medium of the manifest that goes into the dataset, if it is one still."""
+        found = self.find(reference, kind)
+        self.counts.embedded += found.path is not None
+        return found
+
+    def find(self, reference: str, kind: MediaKind) -> Medium:
+        """The same for a medium that is only named."""
         if is_url(reference):
             return Medium(reference)
         try:
@@ -242,20 +320,12 @@ class RunReader:
         except (MediaError, StorageError) as exc:
             self.counts.miss(str(exc))
             return Medium(display_name(reference))
-        self.counts.embedded += 1
         return Medium(reference, path)
 
 
-def encode_row(values: dict[str, Any]) -> bytes:
-    """A row as JSON; its column of JSON text becomes the values that it holds."""
-    return _encoder.encode(values | {"source": _parsed(values.get("source"))})
-
-
-def _parsed(text: str | None) -> Any:
-    try:
-        return None if text is None else msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+def encode_row(values: Mapping[str, Any]) -> bytes:
+    """A row as JSON: days and times in ISO 8601."""
+    return _encoder.encode(values)
 
 
 def _is_wav(path: Path) -> bool:

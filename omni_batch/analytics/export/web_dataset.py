@@ -27,19 +27,20 @@ _ENDINGS = {"jpeg": "jpg"}
 
 
 def write_webdataset(reader: RunReader, folder: Path, limits: ShardLimits) -> None:
-    """Write `shard-000000.tar` and so on.
+    """Write `shard-000000.tar` and so on; with splits, `train-000000.tar`.
 
     Raises:
         OSError: disk full or not writable.
     """
-    shards = ShardCounter(limits)
-    with ExitStack() as files:
-        for row in reader.rows():
-            if shards.is_due():
-                files.close()
-                path = folder / f"shard-{shards.begin():06d}.tar"
-                archive = files.enter_context(tarfile.open(path, "w"))
-            shards.add(sum(_add(archive, name, medium) for name, medium in _members(row)))
+    for split in reader.splits:
+        shards = ShardCounter(limits)
+        with ExitStack() as files:
+            for row in reader.rows(split):
+                if shards.is_due():
+                    files.close()
+                    path = folder / f"{split or 'shard'}-{shards.begin():06d}.tar"
+                    archive = files.enter_context(tarfile.open(path, "w"))
+                shards.add(sum(_add(archive, name, medium) for name, medium in _members(row)))
 
 
 def sample_key(row_number: int, item_id: str) -> str:
@@ -56,12 +57,12 @@ def _members(row: ExportRow) -> Iterator[tuple[str, Medium]]:
         yield f"{key}.wav", row.speech
     for number, image in enumerate(row.image):
         if image.embeddable:
-            yield f"{key}.{f'{number}.' if number else ''}{_image_ending(image)}", image
+            yield f"{key}.{f'{number}.' if number else ''}{image_ending(image)}", image
     for number, frame in enumerate(row.frames):
         if frame.embeddable:
-            yield f"{key}.frame{number:03d}.{_image_ending(frame)}", frame
+            yield f"{key}.frame{number:03d}.{image_ending(frame)}", frame
     if row.input_audio and row.input_audio.embeddable:
-        yield f"{key}.input.{_ending(row.input_audio)}", row.input_audio
+        yield f"{key}.input.{ending(row.input_audio)}", row.input_audio
 
 
 def _add(archive: tarfile.TarFile, name: str, medium: Medium) -> int:
@@ -76,16 +77,18 @@ def _add(archive: tarfile.TarFile, name: str, medium: Medium) -> int:
     return member.size
 
 
-def _image_ending(medium: Medium) -> str:
+def image_ending(medium: Medium) -> str:
+    """Of the file of an image, by its content: jpg, png, …"""
     source = medium.path or io.BytesIO(medium.data or b"")
     try:
         with Image.open(source) as image:  # reads the header only
             found = (image.format or "").lower()
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
-        return _ending(medium)
+        return ending(medium)
     return _ENDINGS.get(found, found)
 
 
-def _ending(medium: Medium) -> str:
+def ending(medium: Medium) -> str:
+    """Of any file, by its name."""
     suffix = Path(medium.reference).suffix[1:].lower()
     return suffix if suffix.isascii() and suffix.isalnum() and len(suffix) <= 5 else "bin"

@@ -1,18 +1,23 @@
 """`export_run`: all formats."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import pyarrow as pa
 
-from omni_batch.analytics import table_files
 from omni_batch.analytics.export.atomic import draft_folder, refuse_existing
+from omni_batch.analytics.export.flat import write_csv, write_jsonl
 from omni_batch.analytics.export.hugging_face import write_hf
-from omni_batch.analytics.export.rows import ExportCounts, RunReader, ShardLimits, encode_row
+from omni_batch.analytics.export.label_studio import write_label_studio
+from omni_batch.analytics.export.messages import write_messages
+from omni_batch.analytics.export.rows import ExportCounts, RunReader, ShardLimits
+from omni_batch.analytics.export.splits import Shares
 from omni_batch.analytics.export.web_dataset import write_webdataset
-from omni_batch.errors import StorageError
+from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store import RunDir
+from omni_batch.store.disk import draft_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +25,21 @@ class ExportOptions:
     """How to write."""
 
     failed_too: bool = False
-    """hf and webdataset leave failed items out; jsonl and csv never do."""
+    """jsonl and csv have failed items always, messages never, the others if this is true."""
     limits: ShardLimits = field(default_factory=ShardLimits)
     licence: str | None = None
+    shares: Shares | None = None
+    """Of splits; jsonl, csv and messages are then a folder with a file for each."""
 
 
-Format = Literal["hf", "webdataset", "jsonl", "csv"]
+Format = Literal["hf", "webdataset", "jsonl", "csv", "label-studio", "messages"]
+_ALWAYS_ALL = ("jsonl", "csv")
+_FILES: Mapping[str, tuple[str, Callable[[RunReader, str | None, BinaryIO], None]]] = {
+    "jsonl": ("jsonl", write_jsonl),
+    "csv": ("csv", write_csv),
+    "messages": ("jsonl", write_messages),
+}
+"""Formats of one file: its ending, and what writes it."""
 
 
 def export_run(
@@ -34,34 +48,45 @@ def export_run(
     """Write the results there are so far to `dest`, whole or not at all.
 
     Raises:
-        ConfigError: not a run directory, or `dest` exists and is not empty.
+        ConfigError: not a run directory, `dest` exists and is not empty, or messages are asked for
+            with failed items.
         StorageError: not readable or writable, disk full.
     """
     options = options or ExportOptions()
-    if to in ("csv", "jsonl"):
-        return _write_flat(directory, to, dest)
-    reader = RunReader(directory, failed_too=options.failed_too)
-    with draft_folder(dest) as draft:
-        try:
-            if to == "hf":
-                write_hf(reader, draft, options.limits, options.licence)
-            else:
-                write_webdataset(reader, draft, options.limits)
-        except pa.ArrowException as exc:
-            raise StorageError(f"{dest} can't be written: {exc}") from exc
+    if to == "messages" and options.failed_too:
+        raise ConfigError("--to messages has no place for failed items: they have no answer")
+    failed_too = options.failed_too or to in _ALWAYS_ALL
+    reader = RunReader(directory, failed_too=failed_too, shares=options.shares)
+    try:
+        if to in _FILES and options.shares is None:
+            _write_file(reader, to, dest)
+        else:
+            with draft_folder(dest) as draft:
+                _fill(reader, to, draft, dest, options)
+    except pa.ArrowException as exc:
+        raise StorageError(f"{dest} can't be written: {exc}") from exc
     return reader.counts
 
 
-def _write_flat(directory: RunDir, to: Format, dest: Path) -> ExportCounts:
-    reader = RunReader(directory, failed_too=True)
+def _write_file(reader: RunReader, to: Format, dest: Path) -> None:
     refuse_existing(dest, folder=False)
     dest.parent.mkdir(parents=True, exist_ok=True)
-    write = table_files.write_csv if to == "csv" else _write_jsonl
-    rows = pa.RecordBatchReader.from_batches(reader.columns, reader.batches())
-    table_files.write_file(dest, write, rows)
-    return reader.counts
+    _, write = _FILES[to]
+    with draft_of(dest) as file:
+        write(reader, None, file)
 
 
-def _write_jsonl(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    for batch in rows:
-        file.writelines(encode_row(values) + b"\n" for values in batch.to_pylist())
+def _fill(reader: RunReader, to: Format, draft: Path, dest: Path, options: ExportOptions) -> None:
+    """Write what becomes the folder `dest`."""
+    match to:
+        case "hf":
+            write_hf(reader, draft, options.limits, options.licence)
+        case "webdataset":
+            write_webdataset(reader, draft, options.limits)
+        case "label-studio":
+            write_label_studio(reader, draft, dest.resolve().name)
+        case _:
+            ending, write = _FILES[to]
+            for split in reader.splits:
+                with (draft / f"{split}.{ending}").open("wb") as file:
+                    write(reader, split, file)

@@ -193,7 +193,8 @@ def _endpoint(endpoint: EndpointStatus, *, alone: bool) -> RenderableType:
     waiting = f", {endpoint.waiting:,} waiting" if endpoint.waiting else ""
     obstacle = one_line(phrases.standing(endpoint))
     style = "red" if endpoint.closed or endpoint.down_s else "yellow"
-    parts: list[str | tuple[str, str]] = [f"{endpoint.in_flight:,} in flight{waiting}"]
+    held = f", {text}" if (text := phrases.held(endpoint)) and not obstacle else ""
+    parts: list[str | tuple[str, str]] = [f"{endpoint.in_flight:,} in flight{waiting}{held}"]
     for text, look in ((obstacle, style), (phrases.refusals(endpoint), "yellow")):
         if text:
             parts += ["; ", (text, look)]
@@ -269,6 +270,8 @@ def _endpoint_notes(record: RunRecord) -> Iterator[RenderableType]:
         name = f"{one_line(endpoint.name)} " if len(record.endpoints) > 1 else ""
         if learned := phrases.learned(endpoint):
             yield Text(f"{name}learned: {learned}")
+        if untried := phrases.untried(endpoint, record.counts.elapsed_s):
+            yield Text(f"{name}{untried}")
         if endpoint.closed:
             yield Text(f"{name}closed: {one_line(endpoint.closed)}", style="yellow")
 

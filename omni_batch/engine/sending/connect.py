@@ -1,12 +1,15 @@
 """Plan → connections: a client, a rate limiter and a way for media to each endpoint of a run."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import NamedTuple
 
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.engine.sending.router import EndpointHandle
+from omni_batch.errors import StorageError
+from omni_batch.planning.learned_limits import fresh
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.api_key import ApiKey, KeyRedactor
@@ -16,7 +19,11 @@ from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
+from omni_batch.quota.sharing.machine import MachineTurns, account_id
 from omni_batch.store import RunDir
+from omni_batch.store.trust.secret import secret_path
+
+_log = logging.getLogger(__name__)
 
 
 async def connect(
@@ -29,7 +36,7 @@ async def connect(
         stack: closes them.
     """
     moving = asyncio.Semaphore(plan.room.moves)
-    learned = {status.name: status.learned for status in before}
+    learned = {status.name: fresh(status.learned) for status in before}
     reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
     redactor = KeyRedactor(place.key for place in reached)
     return tuple(
@@ -71,15 +78,31 @@ def _connect(
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
     uploader = Uploader(storage, key, plan.config.model, client.http, redactor=redactor)
+    turns = _turns(plan, endpoint, place)
+    limiter = RateLimiter(endpoint.quota, learned, turns, endpoint.default_limits)
+    stack.push_async_callback(limiter.aclose)
     return EndpointHandle(
         name=endpoint.name,
         client=client,
         delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader, moving),
-        limiter=RateLimiter(endpoint.quota, learned),
+        limiter=limiter,
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,
         audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
     )
+
+
+def _turns(plan: Plan, endpoint: ResolvedEndpoint, place: _Reached) -> MachineTurns | None:
+    """What runs on this machine share of the account; a simulator of one's own is not shared."""
+    if endpoint.profile.embedded:
+        return None
+    try:
+        folder = secret_path().parent
+    except StorageError as exc:
+        _log.warning("runs on this machine do not share the quota: %s", exc)
+        return None
+    key = place.key.value if place.key else None
+    return MachineTurns(account_id(place.base_url, key, plan.config.model), folder)
 
 
 @contextmanager

@@ -181,7 +181,10 @@ class _ItemAttempts:
         finally:
             self.spent_s += attempt.elapsed_s
             kept = self.sender.record(self.prepared, self.history, attempt.record())
-            permit.used(kept.usage.total_tokens if kept.usage else kept.estimated_tokens or 0)
+            if kept.usage:
+                permit.used(kept.usage.total_tokens, kept.usage.completion_tokens)
+            else:
+                permit.used(kept.estimated_tokens or 0)
 
     def _learn(self, handle: EndpointHandle, error: EndpointError) -> None:
         """Where the item should not be sent next. Raises what makes a difference to the retry."""

@@ -37,10 +37,14 @@ class Service:
         self.dialect = BY_NAME[self.options.dialect](self.options)
 
     def _set_limits(self) -> None:
-        requests_per_minute, tokens_per_minute, burst_growth_per_s = _limits(self.options)
-        self.quota = Quota(requests_per_minute, tokens_per_minute)
-        self.burst_limit = BurstLimit(burst_growth_per_s)
+        requests, tokens, window, burst, growth_per_s = _limits(self.options)
+        self.quota = Quota(requests, tokens, window, burst)
+        self.burst_limit = BurstLimit(growth_per_s)
 
 
-def _limits(options: SimulatorOptions) -> tuple[float | None, float | None, float | None]:
-    return options.requests_per_minute, options.tokens_per_minute, options.burst_growth_per_s
+_Limits = tuple[float | None, float | None, str, float | None, float | None]
+
+
+def _limits(options: SimulatorOptions) -> _Limits:
+    counted = options.requests_per_minute, options.tokens_per_minute, options.window, options.burst
+    return *counted, options.burst_growth_per_s

@@ -1,117 +1,71 @@
-"""Limits per minute, and their per-second share, for each model (rate limit pages, 2026)."""
+"""Limits of an account, for each model (rate limit pages, 2026)."""
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from omni_batch.simulator.checks.windows import LimitStatus, Window, window_of
+
 Counted = Literal["requests", "tokens"]
-MINUTE_S = 60.0
-SLACK_S = 2.0
-"""Seconds of the limit that may be used at once: clocks and networks jitter, so a client that
-paces itself exactly at the limit must not be refused for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LimitStatus:
-    """How much of one limit is left."""
-
-    limit: float
-    """Per minute."""
-    remaining: float
-    reset_s: float
-    """Until all that may be used at once is available again."""
-
 
 QuotaStatus = Mapping[Counted, LimitStatus]
 """What is left of a model's limits; without those that are not set."""
 
 
-@dataclass(slots=True)
-class TokenBucket:
-    """So much a minute of one thing, earned second by second; that bounds the minute as well.
+class Quota:
+    """Requests and tokens per minute of an account, counted apart for each model.
 
-    A use may overdraw it, since the length of a reply is unknown; then the next has to wait.
+    Args:
+        window: how they are counted, one of `option_values.WINDOWS`.
+        burst: requests that may come at once, where they are counted by buckets.
     """
 
-    per_minute: float
-    _level: float = field(init=False)
-    _filled_at_s: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self._level = self._most
-
-    @property
-    def _most(self) -> float:
-        return max(2.0, self.per_minute / MINUTE_S * SLACK_S)
-
-    def has(self, amount: float, now_s: float) -> bool:
-        """Whether `amount` is left."""
-        self._refill(now_s)
-        return self._level >= amount
-
-    def wait_s(self, amount: float, now_s: float) -> float:
-        """How long until `amount` is left."""
-        self._refill(now_s)
-        return max(0.0, amount - self._level) / self.per_minute * MINUTE_S
-
-    def left(self, now_s: float) -> LimitStatus:
-        """What is left now."""
-        self._refill(now_s)
-        reset_s = (self._most - self._level) / self.per_minute * MINUTE_S
-        return LimitStatus(self.per_minute, max(0.0, self._level), reset_s)
-
-    def take(self, amount: float, now_s: float) -> None:
-        """Use `amount`, whether it is left or not."""
-        self._refill(now_s)
-        self._level -= amount
-
-    def _refill(self, now_s: float) -> None:
-        earned = (now_s - self._filled_at_s) * self.per_minute / MINUTE_S
-        self._level = min(self._most, self._level + earned)
-        self._filled_at_s = now_s
-
-
-class Quota:
-    """Requests and tokens per minute of an account, counted apart for each model."""
-
-    def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
+    def __init__(
+        self,
+        requests_per_minute: float | None,
+        tokens_per_minute: float | None,
+        window: str = "bucket",
+        burst: float | None = None,
+    ) -> None:
         self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
-        self._buckets: dict[tuple[Counted, str], TokenBucket] = {}
+        self._kind, self._burst = window, burst
+        self._windows: dict[tuple[Counted, str], Window] = {}
 
-    def _bucket(self, counted: Counted, model: str) -> TokenBucket | None:
+    def _window(self, counted: Counted, model: str) -> Window | None:
         limit = self._limits[counted]
         if limit is None:
             return None
-        return self._buckets.setdefault((counted, model), TokenBucket(limit))
+        if (counted, model) not in self._windows:
+            burst = self._burst if counted == "requests" else None
+            self._windows[counted, model] = window_of(self._kind, limit, burst)
+        return self._windows[counted, model]
 
     def request_fits(self, model: str, now_s: float) -> bool:
         """Count a request and tell whether the model had room for it; refused ones cost nothing."""
-        bucket = self._bucket("requests", model)
-        fits = bucket is None or bucket.has(1, now_s)
-        if bucket and fits:
-            bucket.take(1, now_s)
+        window = self._window("requests", model)
+        fits = window is None or window.wait_s(1, now_s) == 0
+        if window and fits:
+            window.take(1, now_s)
         return fits
 
     def tokens_fit(self, model: str, now_s: float) -> bool:
         """Whether the model has any tokens left, so that another request may start."""
-        bucket = self._bucket("tokens", model)
-        return bucket is None or bucket.has(1, now_s)
+        return self.wait_s("tokens", model, now_s) == 0
 
     def wait_s(self, counted: Counted, model: str, now_s: float) -> float:
         """How long until a request fits, or until any tokens are left."""
-        bucket = self._bucket(counted, model)
-        return bucket.wait_s(1, now_s) if bucket else 0.0
+        window = self._window(counted, model)
+        return window.wait_s(1, now_s) if window else 0.0
 
     def status(self, model: str, now_s: float) -> QuotaStatus:
         """What is left of both limits."""
-        buckets = {counted: self._bucket(counted, model) for counted in get_args(Counted)}
-        return {counted: bucket.left(now_s) for counted, bucket in buckets.items() if bucket}
+        windows = {counted: self._window(counted, model) for counted in get_args(Counted)}
+        return {counted: window.left(now_s) for counted, window in windows.items() if window}
 
     def spend(self, model: str, tokens: int, now_s: float) -> None:
         """Count tokens that were read or written."""
-        if bucket := self._bucket("tokens", model):
-            bucket.take(tokens, now_s)
+        if window := self._window("tokens", model):
+            window.take(tokens, now_s)
 
 
 class BurstLimit:

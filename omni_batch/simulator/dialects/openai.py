@@ -9,8 +9,9 @@ from typing import ClassVar
 from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.checks.chat import Body, Chat, Part
 from omni_batch.simulator.checks.models import OPEN, Model
-from omni_batch.simulator.checks.quota import Counted, LimitStatus, QuotaStatus
+from omni_batch.simulator.checks.quota import Counted, QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal
+from omni_batch.simulator.checks.windows import LimitStatus
 from omni_batch.simulator.dialects import lenient_parsing
 from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
