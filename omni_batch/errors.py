@@ -383,9 +383,10 @@ def out_of_memory(exc: Exception) -> OutOfMemory | None:
     """An error of the interpreter as one of ours, where it means that memory has run out."""
     # A thread needs memory for its stack; this is all that Python says when there is none.
     if isinstance(exc, MemoryError) or "can't start new thread" in str(exc):
+        what = "memory" if isinstance(exc, MemoryError) else "threads"
         return OutOfMemory(
-            f"the system gives no more memory or threads ({exc or 'MemoryError'}); "
-            "lower quota.max_in_flight, then resume"
+            f"the system gives this process no more {what}; lower quota.max_in_flight, or raise "
+            "the limit (ulimit -v, ulimit -u), then resume"
         )
     return None
 

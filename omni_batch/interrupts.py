@@ -85,4 +85,7 @@ def _watch(numbers: int) -> None:
         asked = True
         timer = threading.Timer(_TIDYING_S, leave)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # the system gives no more threads
+            leave()

@@ -18,7 +18,7 @@ from omni_batch.analytics.export.write import export_run
 from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.sql import RunDatabase
 from omni_batch.cli.main import app
-from omni_batch.cli.render_run import summary
+from omni_batch.cli.render.run import summary
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts, add_money
 from omni_batch.progress import phrases

@@ -21,6 +21,7 @@ import pyarrow.parquet
 
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
+from omni_batch.quota.room import memory_limit_bytes
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import refuse_special, storage_errors
@@ -135,6 +136,7 @@ class RunDatabase(ExitStack):
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
+            **({"threads": 1} if memory_limit_bytes() else {}),
         }
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
         self._worker = self.enter_context(ThreadPoolExecutor(1, "omni-batch-sql"))

@@ -10,15 +10,15 @@ from typing import NoReturn
 import typer
 from rich.text import Text
 
-from omni_batch.cli import render_run
 from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
-from omni_batch.cli.render import err, out
+from omni_batch.cli.render import run as render_run
+from omni_batch.cli.render.console import err, out
 from omni_batch.package_files import import_flows
 from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
 from omni_batch.progress.log_files import JsonLines
 from omni_batch.providers.environment import check_environment
-from omni_batch.quota.open_files import raise_limit
+from omni_batch.quota.room import raise_limit
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted

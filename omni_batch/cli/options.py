@@ -1,15 +1,14 @@
 """The application, and what its commands share: their options and their JSON."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from omni_batch.cli import complete
+from omni_batch.cli.streams import reader_may_leave
 from omni_batch.errors import UntrustedRun
 from omni_batch.package_files import package_file
 from omni_batch.text import visible
@@ -48,22 +47,6 @@ def example(text: str, *, all_keys: bool = False) -> str:
     """The last lines of a command's help: an example, and where every key of a config is listed."""
     keys = f"\n\nAll keys of a config: {package_file('configs/reference.yaml')}" if all_keys else ""
     return f"Example: omni-batch {text}{keys}"
-
-
-def to_nowhere(stream: TextIO) -> None:
-    """From now on, what is written there is lost."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
-@contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Whoever reads stdout may have seen enough (`| head`); the command goes on to its end."""
-    try:
-        yield
-    except BrokenPipeError:
-        to_nowhere(sys.stdout)
 
 
 def print_path(path: Path) -> None:

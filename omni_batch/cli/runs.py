@@ -106,7 +106,7 @@ def retry(
     --error may be repeated. --set accepts the same keys as resume.
     """
     from omni_batch.cli.execute import print_outcome, run_to_its_end
-    from omni_batch.cli.render import err
+    from omni_batch.cli.render.console import err
     from omni_batch.engine.retry_run import reopen_failed
     from omni_batch.store import RunDir
 
@@ -135,7 +135,8 @@ def check(
     Exit codes: 0 every row can be sent, 1 some rows would fail, 2 the run
     would be rejected.
     """
-    from omni_batch.cli.render import check_report, out
+    from omni_batch.cli.render.console import out
+    from omni_batch.cli.render.pages import check_report
     from omni_batch.planning.check import check_manifest
     from omni_batch.planning.plan import make_plan
 
@@ -156,7 +157,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a run is, also while it is working in another terminal."""
-    from omni_batch.cli import render_run
+    from omni_batch.cli.render import run as render_run
     from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
 
@@ -178,7 +179,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List all runs in a folder, the newest first."""
-    from omni_batch.cli.render import out, runs_table
+    from omni_batch.cli.render.console import out
+    from omni_batch.cli.render.pages import runs_table
     from omni_batch.progress.current import current_runs
     from omni_batch.store.read import broken_runs
     from omni_batch.text import one_line
@@ -207,9 +209,9 @@ def report(
     It opens from disk, offline, and works for a run in progress as well.
     """
     from omni_batch.analytics.report import write_report
-    from omni_batch.cli.render import out
-    from omni_batch.cli.render_report import report_summary
-    from omni_batch.cli.render_run import say_so_far
+    from omni_batch.cli.render.console import out
+    from omni_batch.cli.render.report import report_summary
+    from omni_batch.cli.render.run import say_so_far
     from omni_batch.planning.consent import check_run
     from omni_batch.store import RunDir
 
@@ -242,7 +244,7 @@ def _config(
 @contextmanager
 def _counting(what: str) -> Iterator[Callable[[int], None]]:
     """A line that counts rows, for manifests that take a while."""
-    from omni_batch.cli.render import err
+    from omni_batch.cli.render.console import err
 
     with err.status(what) as line:
         yield lambda rows: line.update(f"{what}: {rows:,} rows")

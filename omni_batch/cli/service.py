@@ -20,7 +20,8 @@ def models(
 ) -> None:
     """Show what each model accepts and returns, its limits, voices and prices."""
     from omni_batch.catalogue import catalogue
-    from omni_batch.cli.render import model_page, models_table, out
+    from omni_batch.cli.render.console import out
+    from omni_batch.cli.render.pages import model_page, models_table
 
     known = catalogue()
     if name is None:

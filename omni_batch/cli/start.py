@@ -27,7 +27,8 @@ def demo(prefect: Prefect = True) -> None:
     Two of the rows fail on purpose. Exits with 0 when everything went as planned.
     """
     from omni_batch.cli.execute import print_summary, run_new
-    from omni_batch.cli.render import out, results_table
+    from omni_batch.cli.render.console import out
+    from omni_batch.cli.render.pages import results_table
     from omni_batch.config import load_config
     from omni_batch.planning.plan import make_plan
     from omni_batch.planning.prepare import prepare_run

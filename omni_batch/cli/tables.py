@@ -17,10 +17,10 @@ from omni_batch.cli.options import (
     example,
     print_json,
     print_path,
-    reader_may_leave,
     run_argument,
     with_consent,
 )
+from omni_batch.cli.streams import reader_may_leave
 from omni_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sql(
     with 2 when the query is wrong.
     """
     from omni_batch.analytics.sql import RunDatabase, find_runs
-    from omni_batch.cli.render_run import say_so_far
+    from omni_batch.cli.render.run import say_so_far
 
     to = Shape.json if as_json else to
     if output is None and to is Shape.parquet:
@@ -81,8 +81,8 @@ def sql(
 
 def _print_rows(answer: "pa.RecordBatchReader") -> None:
     from omni_batch.analytics.sql import plain_rows
-    from omni_batch.cli.render import err, out
-    from omni_batch.cli.render_table import ROWS_SHOWN, answer_table
+    from omni_batch.cli.render.console import err, out
+    from omni_batch.cli.render.table import ROWS_SHOWN, answer_table
 
     rows = plain_rows(answer)
     out.print(answer_table(answer.schema, islice(rows, ROWS_SHOWN)))
@@ -129,7 +129,7 @@ def reparse(
     if as_json:
         print_json(found)
         return
-    from omni_batch.cli.render import out
+    from omni_batch.cli.render.console import out
 
     out.print(
         f"{found.answers:,} answers were read again: {found.now_succeeded:,} rows now succeed, "
@@ -165,7 +165,7 @@ def verify(
 
 
 def _print_verification(run_dir: Path, found: "Verification", *, repair: bool) -> None:
-    from omni_batch.cli.render import out
+    from omni_batch.cli.render.console import out
     from omni_batch.text import one_line
 
     def say(line: str) -> None:
@@ -225,7 +225,7 @@ def export(
     from omni_batch.analytics.export.rows import ShardLimits
     from omni_batch.analytics.export.splits import read_shares
     from omni_batch.analytics.export.write import ExportOptions, export_run
-    from omni_batch.cli.render_run import say_so_far
+    from omni_batch.cli.render.run import say_so_far
     from omni_batch.planning.consent import check_run
     from omni_batch.progress.current import current_record
     from omni_batch.store import RunDir
@@ -246,7 +246,7 @@ def export(
 
 
 def _print_export(dest: Path, counts: "ExportCounts") -> None:
-    from omni_batch.cli.render import err, out
+    from omni_batch.cli.render.console import err, out
     from omni_batch.text import one_line
 
     embedded = f", {counts.embedded:,} files embedded" if counts.embedded else ""
@@ -295,8 +295,8 @@ def compare(
         _compare_with_truth(left, right, truth, field, column, as_json=as_json)
         return
     from omni_batch.analytics.compare import compare_runs
-    from omni_batch.cli.render import out
-    from omni_batch.cli.render_compare import comparison_report
+    from omni_batch.cli.render.compare import comparison_report
+    from omni_batch.cli.render.console import out
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
@@ -319,8 +319,8 @@ def _compare_with_truth(
     as_json: bool,
 ) -> None:
     from omni_batch.analytics.truth import compare_with_truth
-    from omni_batch.cli.render import out
-    from omni_batch.cli.render_compare import quality_report
+    from omni_batch.cli.render.compare import quality_report
+    from omni_batch.cli.render.console import out
     from omni_batch.store import RunDir
 
     if other is not None or truth is None or field is None:
@@ -334,7 +334,7 @@ def _compare_with_truth(
 
 def _write_page(path: Path, comparison: "Comparison") -> None:
     from omni_batch.analytics.report.page import render
-    from omni_batch.cli.render_compare import comparison_lines
+    from omni_batch.cli.render.compare import comparison_lines
     from omni_batch.store.disk import draft_of
 
     page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from omni_batch.engine.sending.connect import connect
 from omni_batch.engine.sending.router import EndpointRouter
 from omni_batch.engine.sending.send import Sender
 from omni_batch.engine.stop import StopSwitch
+from omni_batch.engine.want import prepared_for_want
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
@@ -34,7 +34,7 @@ from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
 from omni_batch.quota.loop_clock import pauses_left_out
-from omni_batch.quota.open_files import Room, raise_limit
+from omni_batch.quota.room import raise_limit
 from omni_batch.store import RunDir, RunRecord, State
 from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
@@ -110,14 +110,15 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         refuse_other_manifest(directory, record)
         stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
-        _make_room(plan.room)
+        raise_limit(plan.room.in_flight)
+        stopping = StopSwitch()
+        stack.enter_context(prepared_for_want(plan.room, stopping))
         stack.enter_context(pauses_left_out())
         directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
         observers = await _observers(plan, record.run_id, stack)
         source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
-        stopping = StopSwitch()
         damages = await asyncio.to_thread(mend, directory, record)
         ledger = await _ledger(plan, directory, record, observers, stopping)
         run = Run(
@@ -137,12 +138,6 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.doubts)
         yield run
-
-
-def _make_room(room: Room) -> None:
-    raise_limit(room.in_flight)
-    if room.threads is not None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(room.threads))
 
 
 async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:

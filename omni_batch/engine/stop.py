@@ -1,7 +1,7 @@
 """How a run comes to its end before all items are done."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from omni_batch.errors import OmniBatchError
@@ -14,6 +14,7 @@ class StopSwitch:
         self.reason: OmniBatchError | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._before: list[Callable[[OmniBatchError], None]] = []
 
     @property
     def is_on(self) -> bool:
@@ -23,8 +24,14 @@ class StopSwitch:
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason counts."""
         if self.reason is None:
+            for act in self._before:
+                act(reason)
             self.reason = reason
             self._stopping.set()
+
+    def before_stopping(self, act: Callable[[OmniBatchError], None]) -> None:
+        """Have something done with the reason as soon as there is one."""
+        self._before.append(act)
 
     def raise_if_on(self) -> None:
         """Raise the reason once the run is stopping."""

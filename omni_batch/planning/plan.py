@@ -26,7 +26,7 @@ from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
-from omni_batch.quota.open_files import Room
+from omni_batch.quota.room import Room
 from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder

@@ -13,7 +13,7 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
 from omni_batch.quota.concurrency import needed_in_flight
-from omni_batch.quota.open_files import Room, files_of, room_for
+from omni_batch.quota.room import Room, files_of, room_for
 from omni_batch.requests.build import thinks
 from omni_batch.requests.rules.context import RuleContext, Violation
 from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
@@ -25,6 +25,7 @@ _HOW = (
     "raise it (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of containers; its hard "
     "limit counts)"
 )
+_HOW_MEMORY = "raise it (ulimit -v, LimitAS= of systemd)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +225,8 @@ def fitted(
     if room.in_flight >= wanted:
         return tuple(endpoints), room
     if room.in_flight < len(endpoints):
-        raise ConfigError(
-            f"this process may have {room.limit} files open, too few for a single request at each "
-            f"endpoint: {_HOW} to {files_of(wanted)}"
-        )
+        has, how = _limit_in_words(room, wanted)
+        raise ConfigError(f"{has}, too few for a single request at each endpoint: {how}")
     share = room.in_flight / wanted
     return tuple(
         replace(endpoint, most_in_flight=max(1, int(endpoint.max_in_flight * share)))
@@ -240,9 +239,15 @@ def room_doubts(endpoints: Sequence[ResolvedEndpoint], room: Room) -> Iterator[D
     wanted = sum(endpoint.wanted_in_flight for endpoint in endpoints)
     fits = sum(endpoint.max_in_flight for endpoint in endpoints)
     if fits < wanted:
+        has, how = _limit_in_words(room, wanted)
         yield Doubt(
-            "open-files-limit",
-            f"this process may have {room.limit} files open, so at most {fits} requests are in "
-            f"flight instead of {wanted}: {_HOW} to {files_of(wanted)}, or lower "
-            f"quota.max_in_flight to {fits}",
+            "memory-limit" if room.memory_bytes else "open-files-limit",
+            f"{has}, so at most {fits} requests are in flight instead of {wanted}: {how}, or "
+            f"lower quota.max_in_flight to {fits}",
         )
+
+
+def _limit_in_words(room: Room, wanted: int) -> tuple[str, str]:
+    if room.memory_bytes:
+        return f"this process may have {room.memory_bytes // 10**6} MB of memory", _HOW_MEMORY
+    return f"this process may have {room.limit} files open", f"{_HOW} to {files_of(wanted)}"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from omni_batch.analytics.compare import Comparison, compare_runs, word_diff
 from omni_batch.cli.main import app
-from omni_batch.cli.render_compare import comparison_lines
+from omni_batch.cli.render.compare import comparison_lines
 from omni_batch.errors import Rejected
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir

@@ -26,7 +26,7 @@ from omni_batch.analytics.report import write_report
 from omni_batch.analytics.report.collect import collect
 from omni_batch.analytics.report.facts import FailureKind, Group, RunReport
 from omni_batch.cli.main import app
-from omni_batch.cli.render_report import report_summary
+from omni_batch.cli.render.report import report_summary
 from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt, DoubtGroup

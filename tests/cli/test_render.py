@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from omni_batch.cli.render import SafeConsole, pairs_table
-from omni_batch.cli.render_table import answer_table
+from omni_batch.cli.render.console import SafeConsole
+from omni_batch.cli.render.pages import pairs_table
+from omni_batch.cli.render.table import answer_table
 from omni_batch.text import visible
 
 HOSTILE = "\x1b]2;T\x07\x1b[31mRED\x1b]52;c;Y2xp\x07\x9b7m\u202eturned\u2067\x7f\x00\u061c\r\x08"

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from flows.artifacts import progress_text, summary_markdown
-from omni_batch.cli import render_run
-from omni_batch.cli.render_run import progress, progress_line, summary
+from omni_batch.cli.render import run as render_run
+from omni_batch.cli.render.run import progress, progress_line, summary
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.store import RunDir, RunRecord

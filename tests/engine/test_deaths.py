@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 import omni_batch
 from omni_batch.analytics.verify import verify_run
-from omni_batch.cli import render_run
 from omni_batch.cli.main import app
+from omni_batch.cli.render import run as render_run
 from omni_batch.format import money
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run

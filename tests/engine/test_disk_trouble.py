@@ -88,8 +88,8 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_later(
             assert (record.state, record.exit_code) == ("stopped", 3)
             named = {"journal": "jsonl", "wav": "wav", "parts": "parquet"}[phase]
             assert record.reason is not None
-            assert f"{named}" in record.reason
-            assert "can't be written" in record.reason
+            assert f"{named}" in (record.reason or "")
+            assert "can't be written" in (record.reason or "")
     finish(directory)
 
 
@@ -407,5 +407,9 @@ def test_a_process_without_memory_loses_nothing(make_config: MakeConfig, left_by
     subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert len(rows_so_far(directory)) >= 3
     assert not any(row["error_kind"] for row in rows_so_far(directory).values())
-    if read_record(directory.record).state != "finished":
+    record = read_record(directory.record)
+    if record.state != "finished":
+        assert record.state == "stopped"
+        assert "no more" in (record.reason or "")
+        assert record.counts.done == len(rows_so_far(directory))
         finish(directory)

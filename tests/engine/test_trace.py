@@ -13,7 +13,7 @@ import omni_batch
 from omni_batch.catalogue import Price
 from omni_batch.catalogue.prices import Pricing, with_cost
 from omni_batch.catalogue.tokens import PromptEstimate
-from omni_batch.cli.render_run import progress_line
+from omni_batch.cli.render.run import progress_line
 from omni_batch.config import Config
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.run import Run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Group
 
 import omni_batch
-from omni_batch.cli.render_run import summary
+from omni_batch.cli.render.run import summary
 from omni_batch.config import Config
 from omni_batch.engine.pipeline import execute
 from omni_batch.engine.retry_run import reopen_failed

@@ -108,8 +108,8 @@ async def test_no_id_writes_outside_its_folder_and_each_keeps_its_own_row(
 async def test_a_terminal_obeys_no_id_and_no_answer(
     make_config: MakeConfig, simulator: Simulator, tmp_path: Path
 ) -> None:
-    from omni_batch.cli.render import results_table
-    from omni_batch.cli.render_run import summary
+    from omni_batch.cli.render.pages import results_table
+    from omni_batch.cli.render.run import summary
 
     evil = "[/]\x1b]0;x\x07\u202e"
     simulator.script(reply.text(evil), reply.status(400, code="invalid", message=evil))

@@ -9,7 +9,7 @@ from rich.text import Text
 from omni_batch import format as fmt
 from omni_batch.analytics.report.facts import Percentiles, RunReport
 from omni_batch.analytics.report.quota_use import limits_in_words, rates_in_words, used_in_words
-from omni_batch.cli.render import doubt_line, pairs_table
+from omni_batch.cli.render.pages import doubt_line, pairs_table
 from omni_batch.progress import phrases
 
 _KINDS_SHOWN = 8

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from omni_batch import format as fmt
 from omni_batch.analytics import results
-from omni_batch.cli.render import doubt_line, err, out
+from omni_batch.cli.render.console import err, out
+from omni_batch.cli.render.pages import doubt_line
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt, DoubtGroups, of_run_and_rows
 from omni_batch.endpoint_status import EndpointStatus
