@@ -133,6 +133,8 @@ def test_figures_tables_exports_and_reports_of_a_run(tmp_path: Path) -> None:
     assert run.export("jsonl", "out.jsonl").items == len(Path("out.jsonl").read_text().splitlines())
     with pytest.raises(ConfigError, match=r"out\.jsonl"):
         run.export("jsonl", tmp_path / "out.jsonl")
+    halves = run.export("messages", tmp_path / "chats", split="train=0.5,test=0.5", seed=7)
+    assert sum(halves.splits.values()) == halves.items
     assert run.report() == run.path / "report.html"
 
 
