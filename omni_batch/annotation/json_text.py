@@ -93,7 +93,10 @@ def parse_at(text: str, position: int) -> Parsed:
         value, end = _DECODER.raw_decode(text, position)
         return Parsed(value, end, strict=True)
     except (ValueError, RecursionError):
-        value, end = _Parser(text).value(position, 0)
+        parser = _Parser(text)
+        value, end = parser.value(position, 0)
+        if parser.kept_backslashes and parser.met_other_quotes:  # those may be Python's escapes
+            raise Unreadable(end, began=True) from None
         return Parsed(value, end, strict=False)
 
 
@@ -117,6 +120,9 @@ class _Parser:
 
     text: str
     began: bool = False
+    kept_backslashes: bool = False
+    """In a string whose backslashes are no escapes of JSON's."""
+    met_other_quotes: bool = False
 
     def value(self, position: int, depth: int) -> tuple[Any, int]:
         if depth > _DEEPEST:
@@ -179,6 +185,8 @@ class _Parser:
         text = _unescaped(match[1], self.text[position])
         if text is None:
             raise self._failed(match.end())
+        self.met_other_quotes = self.met_other_quotes or self.text[position] != '"'
+        self.kept_backslashes = self.kept_backslashes or (text == match[1] and "\\" in text)
         return text, match.end()
 
     def _bare(self, position: int) -> tuple[Any, int]:

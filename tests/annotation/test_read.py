@@ -114,6 +114,7 @@ def test_slips_of_syntax_with_one_reading_are_repaired(text: str, member: str, v
         '{"animal": "Owl" | "hare"}',
         '{"animal": Owl}',
         r'{"animal": "Owl", "note": "C:\Users\"}',
+        r"""{'animal': 'Owl', "note": "C:\new\docs"}""",
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(text: str) -> None:
