@@ -146,15 +146,15 @@ def test_a_plain_answer_meets_stream_faults_as_500(sim: Simulator) -> None:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_of_probability_one_strikes_every_time(kind: str) -> None:
-    never_ends = "stall" in kind
-    patience = httpx.Timeout(PATIENCE_S, read=0.1 if never_ends else PATIENCE_S)
+    patience = httpx.Timeout(PATIENCE_S, read=0.1)  # some faults never answer
     with Simulator(SimulatorOptions(faults={kind: 1.0})) as sim:
-        for _ in range(2):
+        for _ in range(3):  # one may meet a connection that is being closed
             try:
                 post(sim, body(), timeout=patience)
             except httpx.RequestError:
                 continue
-        until(lambda: sim.counters.faults == {kind: 2})
+        until(lambda: sim.counters.faults.get(kind, 0) >= 2)
+        assert sim.counters.faults.keys() == {kind}
 
 
 def _struck(seed: int) -> list[int]:
