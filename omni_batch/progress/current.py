@@ -28,6 +28,7 @@ def current_record(directory: RunDir) -> RunRecord:
 
     Raises:
         ConfigError: it is not a run directory.
+        StorageError: run.json is of another run than the manifest beside it.
     """
     record = read_record(directory.record)
     refuse_other_manifest(directory, record)
@@ -42,8 +43,15 @@ def current_record(directory: RunDir) -> RunRecord:
 
 
 def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
-    """All runs below a folder, the newest first."""
-    return [(directory, current_record(directory)) for directory, _ in list_runs(folder)]
+    """All runs below a folder, the newest first; one that can't be counted is among them."""
+    return [(directory, _listed(directory, record)) for directory, record in list_runs(folder)]
+
+
+def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
+    try:
+        return current_record(directory)
+    except StorageError as exc:  # one damaged run must not hide the others
+        return msgspec.structs.replace(record, state="stopped", reason=str(exc), owner=None)
 
 
 def _is_alive(directory: RunDir, record: RunRecord) -> bool:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from omni_batch.cli.main import app
+from omni_batch.errors import StorageError
 from omni_batch.progress.current import DEAD, current_record, current_runs
 from omni_batch.store import Owner, RunDir, RunRecord, State
 from omni_batch.store.record import read_record, write_record
@@ -55,8 +56,20 @@ def test_a_damaged_run_hides_no_other(tmp_path: Path) -> None:
         run = write_run(tmp_path / name, [Written("x"), Written("y")], items=2)
     write_record(run.record, replace(RUNNING, run_id="b"))
     run.results(0).write_bytes(b"not a table")
-    states = {directory.run_id: record.state for directory, record in current_runs(tmp_path)}
-    assert states == {"a": "finished", "b": "interrupted"}
+    assert states_below(tmp_path) == {"a": "finished", "b": "interrupted"}
+
+
+def test_a_record_of_another_manifest_hides_no_other_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run = write_run(tmp_path / name, [Written("x"), Written("y")], items=2)
+    write_record(run.record, replace(read_record(run.record), items=5))
+    assert states_below(tmp_path) == {"a": "finished", "b": "stopped"}
+    with pytest.raises(StorageError, match="says 5 items"):
+        current_record(run)
+
+
+def states_below(folder: Path) -> dict[str, str]:
+    return {directory.run_id: record.state for directory, record in current_runs(folder)}
 
 
 @pytest.mark.parametrize("state", ["running", "finished"])
