@@ -27,7 +27,7 @@ from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import Disk, draft_path, open_new, storage_errors
 from omni_batch.store.read import conformed, read_part
-from omni_batch.store.record import read_record, write_record
+from omni_batch.store.record import write_record
 from omni_batch.store.trust.marks import vouched
 
 _KIND = AnnotationError("").kind
@@ -54,8 +54,7 @@ def reparse_run(directory: RunDir, chosen: AnnotationSchema | None = None) -> Re
         ConfigError: not a finished run, or there is no schema; nothing was changed.
         StorageError: a part can't be read or written.
     """
-    with directory.owned():
-        record = read_record(directory.record)
+    with directory.owned_record() as record:
         if record.state != "finished":
             raise ConfigError(
                 f"run {directory.root} is {record.state}; finish it with resume first"

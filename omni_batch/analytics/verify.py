@@ -17,7 +17,7 @@ from omni_batch.progress.counters import of_tables
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.census import gap_of, refuse_other_manifest, speech_fault
 from omni_batch.store.read import part_batches, read_results, read_shard
-from omni_batch.store.record import read_record, write_record
+from omni_batch.store.record import write_record
 from omni_batch.store.reopen import reopen
 
 _LISTED = 50
@@ -63,9 +63,7 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
         ConfigError: not a run directory, or a process works on it.
         StorageError: items.parquet can't be read, or with `repair` something can't be written.
     """
-    read_record(directory.record)
-    with directory.owned():
-        record = read_record(directory.record)
+    with directory.owned_record() as record:
         refuse_other_manifest(directory, record)
         found = Verification(record.state, record.items)
         ids = _item_ids(directory)

@@ -10,7 +10,7 @@ from omni_batch.planning.learned_limits import carry_over
 from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
-from omni_batch.store.record import read_record, write_record
+from omni_batch.store.record import write_record
 from omni_batch.store.reopen import failed_rows, reopen
 from omni_batch.store.trust.marks import vouched
 from omni_batch.text import did_you_mean
@@ -42,9 +42,7 @@ def reopen_failed(
         StorageError: disk full, or not readable or writable.
     """
     _check_kinds(kinds)
-    read_record(directory.record)  # no lock file is made in a folder that is not a run
-    with directory.owned():
-        record = read_record(directory.record)
+    with directory.owned_record() as record:
         if not trust:
             require_known(directory, record)
         if record.state != "finished":

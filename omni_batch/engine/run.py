@@ -41,7 +41,6 @@ from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
 from omni_batch.store.parts import drop_leftovers
 from omni_batch.store.read import read_tables
-from omni_batch.store.record import read_record
 from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
 
@@ -105,10 +104,9 @@ class Run:
 async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
-        record = read_record(directory.record)
+        record = stack.enter_context(directory.owned_record())
         require_known(directory, record)
         refuse_other_manifest(directory, record)
-        stack.enter_context(directory.owned())
         plan = make_plan(parse_config(record.config), Path(record.base_folder))
         raise_limit(plan.room.in_flight)
         stopping = StopSwitch()

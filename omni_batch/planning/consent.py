@@ -56,9 +56,7 @@ def accept(directory: RunDir) -> None:
         ConfigError: not a run directory, or another process works on it.
         StorageError: run.json can't be written.
     """
-    read_record(directory.record)
-    with directory.owned():
-        record = read_record(directory.record)
+    with directory.owned_record() as record:
         if not is_known(directory, record):
             write_record(directory.record, vouched(directory, record), directory.disk)
 

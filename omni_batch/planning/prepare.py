@@ -124,9 +124,7 @@ def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = Fal
             answers.
         UntrustedRun: somebody else prepared it, and there is no consent.
     """
-    read_record(directory.record)  # no lock is taken in a folder that is not a run
-    with directory.owned():
-        record = read_record(directory.record)  # as whoever had the lock before has left it
+    with directory.owned_record() as record:
         if not trust:
             require_known(directory, record)
         refuse_other_manifest(directory, record)

@@ -10,7 +10,7 @@ from pathlib import Path
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store.disk import PROCESS, Disk, draft_path, reason_of, storage_errors
 from omni_batch.store.lock import Taken, locked
-from omni_batch.store.record import read_record
+from omni_batch.store.record import RunRecord, read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
 _LOCK_WAIT_S = 0.5  # whoever only asks whether the run is owned holds the lock for an instant
@@ -101,6 +101,17 @@ class RunDir:
             except OSError as exc:
                 raise StorageError(f"{self.root} can't be locked: {reason_of(exc)}") from exc
             yield
+
+    @contextmanager
+    def owned_record(self) -> Iterator[RunRecord]:
+        """Lock the run, and read its record as whoever had the lock before has left it.
+
+        Raises:
+            ConfigError: not a run directory, or another process owns it.
+        """
+        read_record(self.record)  # no lock is taken in a folder that is not a run
+        with self.owned():
+            yield read_record(self.record)
 
     def is_owned(self) -> bool | None:
         """Whether a process works on this run; None where the lock can't be asked.

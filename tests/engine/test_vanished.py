@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import omni_batch
@@ -136,10 +137,10 @@ async def test_a_run_that_ended_while_resume_waited_for_it_stays_ended(
 ) -> None:
     """What is known of a run before its lock is had may be out of date."""
     directory = prepare_run(make_plan(make_config(prompts(3))))
-    running = read_record(directory.record)
+    prepared = read_record(directory.record)
     await execute(directory)
     ended = directory.record.read_bytes()
-    write_record(directory.record, running)
+    write_record(directory.record, prepared)
 
     class EndsMeanwhile(RunDir):
         @contextmanager
@@ -151,6 +152,23 @@ async def test_a_run_that_ended_while_resume_waited_for_it_stays_ended(
     with pytest.raises(ConfigError, match="there is nothing to resume"):
         change_run(EndsMeanwhile(directory.root), [])
     assert directory.record.read_bytes() == ended
+
+
+async def test_a_run_begins_with_the_record_that_it_finds_under_its_lock(
+    make_config: MakeConfig,
+) -> None:
+    directory = prepare_run(make_plan(make_config(prompts(3))))
+    noted = replace(read_record(directory.record), warnings=("look: at me",))
+
+    class ChangesMeanwhile(RunDir):
+        @contextmanager
+        def owned(self) -> Iterator[None]:
+            write_record(directory.record, noted)
+            with super().owned():
+                yield
+
+    record = await execute(ChangesMeanwhile(directory.root))
+    assert (record.state, record.warnings) == ("finished", noted.warnings)
 
 
 async def test_speech_that_is_removed_behind_a_run_is_asked_for_again(
