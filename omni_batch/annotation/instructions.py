@@ -3,8 +3,6 @@
 Plain words that work without any JSON mode of a server.
 """
 
-import json
-
 from omni_batch.annotation.schema import AnnotationSchema
 
 _LONGEST_REPEATED_CHARS = 4000
@@ -16,7 +14,7 @@ def schema_instruction(schema: AnnotationSchema) -> str:
     return (
         "Answer with JSON that follows this JSON Schema, and with nothing else: no explanation, "
         "no code fence, no member that the schema does not name.\n"
-        f"{json.dumps(schema.json_schema, ensure_ascii=False)}"
+        f"{schema.text}"
     )
 
 

@@ -1,5 +1,6 @@
 """What an answer has to be: a JSON Schema, its shape, and who has the last word on it."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,14 @@ class AnnotationSchema:
 
     Attributes:
         json_schema: as the user wrote it.
+        text: the same as JSON, for the model.
         shape: the type of each member.
         model: a pydantic model whose validators have the last word and whose defaults fill what is
             missing.
     """
 
     json_schema: dict[str, Any]
+    text: str
     shape: Shape
     validator: Any = field(repr=False, compare=False)
     model: Any = None
@@ -67,7 +70,8 @@ def read_schema(json_schema: object, *, model: Any = None) -> AnnotationSchema:
     except jsonschema_rs.ValidationError as exc:
         raise _not_a_schema(exc) from None
     shape = read_shape(json_schema)
-    return AnnotationSchema(json_schema, shape, _validator(json_schema), model)
+    text = json.dumps(json_schema, ensure_ascii=False)
+    return AnnotationSchema(json_schema, text, shape, _validator(json_schema), model)
 
 
 def _validator(json_schema: dict[str, Any]) -> Any:

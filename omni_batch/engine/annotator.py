@@ -33,6 +33,14 @@ class Annotator:
         except Violation as exc:
             raise AnnotationError(str(exc)) from None
 
+    def accepts(self, answer: Answer) -> bool:
+        """Whether there is an annotation in an answer."""
+        try:
+            self.read(answer)
+        except AnnotationError:
+            return False
+        return True
+
     def asked_again(
         self, prepared: PreparedItem, answer: Answer, wrong: AnnotationError
     ) -> PreparedItem:

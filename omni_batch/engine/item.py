@@ -52,9 +52,7 @@ async def _answer(run: Run, draft: "_Draft") -> None:
         lambda: prepare_item(run.plan, run.media_source, draft.item)
     )
     draft.fingerprint = fingerprint(prepared.request, run.plan.endpoint_names)
-    draft.reused = await reuse(
-        run.reuse_index, draft.fingerprint, run.directory, draft.item.item_id
-    )
+    draft.reused = await _reused(run, draft.fingerprint, draft.item.item_id)
     if draft.reused:
         answer = draft.take(run, draft.reused.answer, prepared)
     else:
@@ -63,7 +61,16 @@ async def _answer(run: Run, draft: "_Draft") -> None:
         draft.annotation = await _annotated(run, run.annotator, draft, prepared, answer)
 
 
+async def _reused(run: Run, fingerprint: str, item_id: str) -> Reused | None:
+    """An earlier answer that is still one: what is asked of it may have changed since."""
+    found = await reuse(run.reuse_index, fingerprint, run.directory, item_id)
+    if found and run.annotator and not run.annotator.accepts(found.answer):
+        return None
+    return found
+
+
 async def _send(run: Run, draft: "_Draft", prepared: PreparedItem) -> Answer:
+    draft.history.keep_last()
     return draft.take(run, await run.sender.send(prepared, draft.history), prepared)
 
 
@@ -76,7 +83,6 @@ async def _annotated(
             return annotator.read(answer)
         except AnnotationError as exc:
             question = annotator.asked_again(prepared, answer, exc)
-        draft.reused = None
         answer = await _send(run, draft, question)
     return annotator.read(answer)
 

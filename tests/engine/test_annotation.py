@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from omni_batch import run_batch as start
 from omni_batch.analytics.reparse import reparse_run
 from omni_batch.analytics.results import read_results
 from omni_batch.annotation.schema import read_schema
+from omni_batch.engine.pipeline import execute
 from omni_batch.engine.retry_run import reopen_failed
-from omni_batch.errors import ConfigError
+from omni_batch.engine.run import Run
+from omni_batch.errors import ConfigError, Interrupted
 from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
+from omni_batch.store.journal import read_journal
+from omni_batch.store.parts import merged
 from omni_batch.store.record import read_record
 from tests.conftest import MakeConfig, prompts, read_table
 
@@ -160,6 +166,65 @@ def test_only_invalid_answers_are_retried(make_config: MakeConfig, simulator: Si
     run = run_batch(config)
     assert run.counts.failed == 2
     assert reopen_failed(RunDir(run.path), ["annotation_error"]) == 1
+
+
+@pytest.mark.parametrize("max_reasks", [0, 1])
+def test_an_earlier_answer_that_is_none_by_now_is_asked_for_anew(
+    make_config: MakeConfig,
+    simulator: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    max_reasks: int,
+) -> None:
+    """The questions are the same; what the model's validators ask of answers is not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"changing_{max_reasks}"
+    (tmp_path / f"{name}.py").write_text(CHANGING)
+    asked = {"model": f"{name}:Animal", "max_reasks": max_reasks}
+    simulator.script(said(legs=4), said(legs=6))
+    run_batch(make_config(prompts(1), annotation=asked))
+    monkeypatch.setattr(importlib.import_module(name), "FEWEST", 5)
+    config = make_config(prompts(1), annotation=asked, reuse=[f"{tmp_path}/runs/*"])
+    run = run_batch(config)
+    (row,) = read_table(run.path)
+    assert (row["annotation"], row["reused_from"], row["attempts"]) == ({"legs": 6}, None, 1)
+    assert read_record(RunDir(run.path).record).counts.reused == 0
+
+
+CHANGING = """
+from pydantic import BaseModel, field_validator
+
+FEWEST = 0
+
+class Animal(BaseModel):
+    legs: int
+
+    @field_validator("legs")
+    @classmethod
+    def _enough(cls, value):
+        if value < FEWEST:
+            raise ValueError("too few")
+        return value
+"""
+
+
+def test_a_process_that_dies_while_it_asks_again_leaves_the_bill_of_the_first_answer(
+    make_config: MakeConfig, simulator: Simulator
+) -> None:
+    simulator.script(said(label="lion"), reply.fault("stall"))
+    config = make_config(prompts(1), annotation=ANNOTATION, shutdown_grace_s=0)
+    directory = prepare_run(make_plan(config))
+    kept: list[dict[str, Any]] = []
+
+    async def look_and_stop(run: Run) -> None:
+        while len(simulator.requests) < 2:  # noqa: ASYNC110  a moment, not an event
+            await asyncio.sleep(0.01)
+        kept.extend(merged(read_journal(directory.journal(0)))[1].values())
+        run.stop(Interrupted("somebody asked"))
+
+    asyncio.run(execute(directory, background=look_and_stop))
+    assert [attempt.get("error_kind") for attempt in kept] == [None, "in_doubt"]
+    assert kept[0]["prompt_tokens"]
 
 
 def test_stored_answers_are_read_again_by_another_schema(

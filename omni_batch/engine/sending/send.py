@@ -58,6 +58,11 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     log: AttemptLog | None = None
 
+    def keep_last(self) -> None:
+        """Write down how the last attempt ended: the item goes on, and its process may die."""
+        if self.log is not None and self.attempts:
+            self.log.ended(self.attempts[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -156,15 +161,10 @@ class _ItemAttempts:
             ):
                 return await self._send(handle, body, permit)
         except (EndpointError, StreamError) as exc:
-            self._keep_last()
+            self.history.keep_last()
             if isinstance(exc, EndpointError):
                 self._learn(handle, exc)
             raise
-
-    def _keep_last(self) -> None:
-        """The item may wait long before it is sent again, and its process may die meanwhile."""
-        if self.history.log is not None and self.history.attempts:
-            self.history.log.ended(self.history.attempts[-1])
 
     async def _send(self, handle: EndpointHandle, body: Body, permit: Permit) -> Answer:
         self.sender.stopping.raise_if_on()
