@@ -51,7 +51,7 @@ def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Tab
     record = read_record(directory.record)
     whole = schema(result_columns(record.annotation_schema))
     names = columns or whole.names
-    parts = [results.select(names) for results, _ in read_tables(directory, record.shards)]
+    parts = [results.select(names) for results, _ in read_tables(directory, record)]
     return pa.concat_tables([whole.empty_table().select(names), *parts])
 
 

@@ -91,7 +91,7 @@ def _field(directory: RunDir, name: str) -> Shape:
 
 def _answers(directory: RunDir, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     record = read_record(directory.record)
-    for results, _ in read_tables(directory, record.shards):
+    for results, _ in read_tables(directory, record):
         for row in results.select(["item_id", "annotation"]).to_pylist():
             yield row["item_id"], value_at(row["annotation"], path)
 

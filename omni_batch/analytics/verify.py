@@ -93,11 +93,11 @@ def _verify_shard(
 ) -> Counts:
     gap, tables = gap_of(directory, record, shard_number), None
     try:
-        tables = read_shard(directory, shard_number)
+        tables = read_shard(directory, record, shard_number)
     except StorageError as exc:
         if gap is None:
             found.add(str(exc))
-    results = tables[0] if tables else _results_alone(directory, shard_number)
+    results = tables[0] if tables else _results_alone(directory, record, shard_number)
     found.rows += results.num_rows
     faults = _row_faults(directory, results, wanted, found)
     for fault in faults.values():
@@ -111,10 +111,10 @@ def _verify_shard(
     return of_tables(*tables) if tables else Counts()
 
 
-def _results_alone(directory: RunDir, shard_number: int) -> pa.Table:
+def _results_alone(directory: RunDir, record: RunRecord, shard_number: int) -> pa.Table:
     """What can be read of a shard whose attempts can't; no rows where nothing can."""
     try:
-        return read_results(directory, shard_number, _ROW)
+        return read_results(directory, record, shard_number, _ROW)
     except StorageError:
         return pa.table({name: [] for name in _ROW})
 

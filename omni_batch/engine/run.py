@@ -195,7 +195,7 @@ def _gone(lost: int, where: str) -> str:
 def _recover(directory: RunDir, record: RunRecord) -> Counts:
     """Count what earlier processes have finished, and clear what they left half done."""
     counts = Counts(elapsed_s=record.counts.elapsed_s)
-    for results, attempts in read_tables(directory, record.shards):
+    for results, attempts in read_tables(directory, record):
         counts += of_tables(results, attempts)
     drop_leftovers(directory, record.shards)
     return counts

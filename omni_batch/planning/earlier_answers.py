@@ -40,9 +40,9 @@ def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
     bills: list[AnswerBill] = []
     named: str | None = None
     shards = islice(_shards(plan.config, output), _SHARDS_READ)
-    for directory, shard_number in shards:
+    for directory, record, shard_number in shards:
         with suppress(OmniBatchError, OSError, pa.ArrowException):  # it may be of another version
-            table = read_results(directory, shard_number, _NAMES)
+            table = read_results(directory, record, shard_number, _NAMES)
             found = _bills(table, _ENOUGH_ANSWERS - len(bills))
             bills += found
             named = named or (directory.run_id if found else None)
@@ -51,11 +51,11 @@ def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
     return EarlierAnswers(tuple(reversed(bills)), named) if named else None
 
 
-def _shards(config: Config, output: Path) -> Iterator[tuple[RunDir, int]]:
+def _shards(config: Config, output: Path) -> Iterator[tuple[RunDir, RunRecord, int]]:
     for directory, record in islice(list_runs(output), _RUNS_LOOKED_AT):
         if record.counts.succeeded > record.counts.reused and _asks_the_same(record, config):
             for shard_number in range(record.shards):
-                yield directory, shard_number
+                yield directory, record, shard_number
 
 
 def _asks_the_same(record: RunRecord, config: Config) -> bool:

@@ -65,7 +65,7 @@ def _is_alive(directory: RunDir, record: RunRecord) -> bool:
 
 def _written(directory: RunDir, record: RunRecord) -> Counts:
     counts = Counts(elapsed_s=record.counts.elapsed_s)
-    for results, attempts in read_tables(directory, record.shards):
+    for results, attempts in read_tables(directory, record):
         counts += of_tables(results, attempts)
     return counts
 

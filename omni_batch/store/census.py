@@ -106,7 +106,7 @@ def gaps(directory: RunDir, record: RunRecord) -> Iterator[Gap]:
 def gap_of(directory: RunDir, record: RunRecord, shard_number: int) -> Gap | None:
     """The same of one shard. What was never finished is no gap, while the run is not."""
     if directory.results(shard_number).exists():
-        gap = _gap_of_parts(directory, record.shard_rows(shard_number), shard_number)
+        gap = _gap_of_parts(directory, record, shard_number)
         if gap and gap.is_damage and directory.journal(shard_number).exists():
             # Power was lost between the part and the end of its journal, which has it all.
             return replace(gap, rows=frozenset(), is_damage=False)
@@ -119,10 +119,10 @@ def gap_of(directory: RunDir, record: RunRecord, shard_number: int) -> Gap | Non
     return None
 
 
-def _gap_of_parts(directory: RunDir, wanted: range, shard_number: int) -> Gap | None:
-    path = directory.results(shard_number)
+def _gap_of_parts(directory: RunDir, record: RunRecord, shard_number: int) -> Gap | None:
+    path, wanted = directory.results(shard_number), record.shard_rows(shard_number)
     try:
-        found = read_results(directory, shard_number, ("row_number", *_SPEECH))
+        found = read_results(directory, record, shard_number, ("row_number", *_SPEECH))
     except StorageError as exc:
         return Gap(shard_number, frozenset(wanted), str(exc), is_damage=True)
     numbers = found["row_number"].to_pylist()

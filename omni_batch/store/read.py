@@ -65,14 +65,6 @@ def broken_runs(folder: Path) -> Iterator[tuple[RunDir, str]]:
             yield directory, str(exc)
 
 
-def run_columns(directory: RunDir) -> tuple[Column, ...]:
-    """The columns of a run's results; those of a run without typed answers if nobody knows."""
-    try:
-        return result_columns(read_record(directory.record).annotation_schema)
-    except ConfigError:
-        return RESULT_COLUMNS
-
-
 def _is_of_a_run(directory: RunDir) -> bool:
     try:
         return directory.items.exists() or (
@@ -116,31 +108,29 @@ def _written_shard(
     return parts if directory.results(shard_number).exists() else written
 
 
-def read_tables(directory: RunDir, shards: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+def read_tables(directory: RunDir, record: RunRecord) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
-    columns = run_columns(directory)
-    for shard_number in range(shards):
-        if found := _read_shard(directory, shard_number, columns):
+    for shard_number in range(record.shards):
+        if found := read_shard(directory, record, shard_number):
             yield found
 
 
-def read_shard(directory: RunDir, shard_number: int) -> tuple[pa.Table, pa.Table] | None:
-    """(results, attempts) of a shard so far; None where nothing is written."""
-    return _read_shard(directory, shard_number, run_columns(directory))
-
-
-def _read_shard(
-    directory: RunDir, shard_number: int, columns: Collection[Column]
+def read_shard(
+    directory: RunDir, record: RunRecord, shard_number: int
 ) -> tuple[pa.Table, pa.Table] | None:
+    """(results, attempts) of a shard so far; None where nothing is written."""
+    columns = result_columns(record.annotation_schema)
     shard = _written_shard(directory, shard_number, columns)
     if shard is None:
         return None
     return _table(shard.results, columns), _table(shard.attempts, ATTEMPT_COLUMNS)
 
 
-def read_results(directory: RunDir, shard_number: int, names: Collection[str]) -> pa.Table:
+def read_results(
+    directory: RunDir, record: RunRecord, shard_number: int, names: Collection[str]
+) -> pa.Table:
     """Some columns of a shard's results so far; no rows where none is written."""
-    whole = run_columns(directory)
+    whole = result_columns(record.annotation_schema)
     columns = tuple(column for column in whole if column.name in names)
     shard = _written_shard(directory, shard_number, whole)
     return _table(shard.results, columns) if shard else schema(columns).empty_table()

@@ -111,7 +111,7 @@ class ReuseIndex:
         """A shard of an earlier run; empty where it is gone by now."""
         found: Columns = {"row_number": []}
         with suppress(StorageError, pa.ArrowException):
-            found = read_results(self._runs[number][0], shard_number, _ANSWER).to_pydict()
+            found = read_results(*self._runs[number], shard_number, _ANSWER).to_pydict()
         return found
 
     def _add_run(self, directory: RunDir, model: str) -> None:
@@ -121,7 +121,7 @@ class ReuseIndex:
         found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
         count = 0
         for shard_number in range(record.shards):
-            keys = _keys(read_results(directory, shard_number, _KEY))
+            keys = _keys(read_results(directory, record, shard_number, _KEY))
             found[:, count : count + keys.shape[1]] = keys
             count += keys.shape[1]
         found[2] |= np.uint64(len(self._runs) << _ROW_BITS)

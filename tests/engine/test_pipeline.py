@@ -245,8 +245,8 @@ async def test_a_run_that_was_broken_off_sends_only_what_was_in_flight_again(
 
 
 def written_so_far(directory: RunDir) -> list[dict[str, Any]]:
-    shards = read_record(directory.record).shards
-    return [row for results, _ in read_tables(directory, shards) for row in results.to_pylist()]
+    record = read_record(directory.record)
+    return [row for results, _ in read_tables(directory, record) for row in results.to_pylist()]
 
 
 def test_kill_9_loses_nothing_that_was_journaled(make_config: MakeConfig, tmp_path: Path) -> None:

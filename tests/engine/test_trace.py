@@ -172,8 +172,8 @@ async def test_the_budget_counts_what_was_cut(
 
 
 def attempts_so_far(directory: RunDir) -> list[dict[str, Any]]:
-    shards = read_record(directory.record).shards
-    return [row for _, attempts in read_tables(directory, shards) for row in attempts.to_pylist()]
+    record = read_record(directory.record)
+    return [row for _, attempts in read_tables(directory, record) for row in attempts.to_pylist()]
 
 
 def no_grace(run: Run) -> None:

@@ -26,6 +26,7 @@ from omni_batch.store.columns import (
 from omni_batch.store.disk import Disk, draft_path
 from omni_batch.store.parts import drop_leftovers, merged, write_parts
 from omni_batch.store.read import read_tables
+from omni_batch.store.record import RunRecord
 from omni_batch.store.reopen import read_progress
 from omni_batch.types import Answer, Attempt, Item, Response, Result, Sent, Usage
 
@@ -151,11 +152,15 @@ def test_a_part_that_cannot_be_written_keeps_its_journal(run: RunDir) -> None:
     assert pq.read_table(run.results(0)).num_rows == 2
 
 
+def of_shards(number: int) -> RunRecord:
+    return RunRecord(run_id="r", state="running", items=2 * number, shard_size=2, created_at=TIME)
+
+
 def test_tables_come_from_parts_and_journals_alike(run: RunDir) -> None:
     journal(run, 0, 1, 0)
     write_parts(run, 0)
     journal(run, 2, 5, 4)
-    tables = list(read_tables(run, 4))
+    tables = list(read_tables(run, of_shards(4)))
     assert [results["row_number"].to_pylist() for results, _ in tables] == [[0, 1], [4, 5]]
     assert [attempts.num_rows for _, attempts in tables] == [4, 4]
     assert all(results.schema == schema(RESULT_COLUMNS) for results, _ in tables)
@@ -166,7 +171,7 @@ def test_a_part_wins_over_a_journal_that_was_not_dropped_in_time(run: RunDir) ->
     journal(run, 0, 0, 1)
     write_parts(run, 0)
     journal(run, 0, 0, 1)
-    assert [results.num_rows for results, _ in read_tables(run, 1)] == [2]
+    assert [results.num_rows for results, _ in read_tables(run, of_shards(1))] == [2]
 
 
 def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: RunDir) -> None:
@@ -178,7 +183,7 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     run.downloads.mkdir()
     drop_leftovers(run, 2)
     assert list(run.journals.iterdir()) == [run.journal(1)]
-    assert [results.num_rows for results, _ in read_tables(run, 2)] == [1, 1]
+    assert [results.num_rows for results, _ in read_tables(run, of_shards(2))] == [1, 1]
 
 
 class Witnessed(Disk):
@@ -258,7 +263,7 @@ def test_a_broken_part_is_a_storage_error(run: RunDir) -> None:
     write_parts(run, 0)
     run.results(0).write_bytes(b"PAR1 broken PAR1")
     with pytest.raises(StorageError, match=r"results/part-00000\.parquet can't be read"):
-        list(read_tables(run, 1))
+        list(read_tables(run, of_shards(1)))
 
 
 Line = tuple[int, int, bool]

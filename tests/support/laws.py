@@ -16,8 +16,8 @@ Rows = dict[int, dict[str, Any]]
 
 def rows_so_far(directory: RunDir) -> Rows:
     """Every row that a crash left, by its number in the manifest."""
-    shards = read_record(directory.record).shards
-    tables = [results for results, _ in read_tables(directory, shards)]
+    record = read_record(directory.record)
+    tables = [results for results, _ in read_tables(directory, record)]
     return {row["row_number"]: row for results in tables for row in results.to_pylist()}
 
 

@@ -100,7 +100,7 @@ def write_run(
         },
     )
     write_record(run.record, record)
-    tables = (of_tables(*pair) for pair in read_tables(run, shards))
+    tables = (of_tables(*pair) for pair in read_tables(run, record))
     counts = sum(tables, Counts(elapsed_s=elapsed_s))
     write_record(run.record, vouched(run, msgspec.structs.replace(record, counts=counts)))
     return run

@@ -255,7 +255,7 @@ class RunReader:
 
     def _ids(self) -> Iterator[list[str]]:
         for shard_number in range(self.record.shards):
-            rows = read_results(self.directory, shard_number, ["item_id", "status"])
+            rows = read_results(self.directory, self.record, shard_number, ["item_id", "status"])
             kept = rows if self._failed_too else rows.filter(pc.field("status") == "succeeded")
             yield kept["item_id"].to_pylist()
 

@@ -191,7 +191,7 @@ def make_gallery(directory: RunDir, record: RunRecord) -> Gallery:
     """
     gallery = Gallery(directory, record)
     for shard_number in range(record.shards):
-        gallery.add(read_results(directory, shard_number, _COLUMNS))
+        gallery.add(read_results(directory, record, shard_number, _COLUMNS))
     gallery.pack()
     return gallery
 
