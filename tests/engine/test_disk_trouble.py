@@ -4,7 +4,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -30,6 +29,7 @@ from omni_batch.store.disk import storage_errors
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, SAMPLE, MakeConfig, prompts, read_table
 from tests.support.laws import check_finished, hidden, rows_so_far
+from tests.support.small_disk import no_file_beyond
 
 ONE_BY_ONE: dict[str, Any] = {"quota": {"max_in_flight": 1}, "shutdown_grace_s": 0}
 SPEECH = {"modalities": ["text", "audio"], "voice": "Cherry"}
@@ -53,17 +53,6 @@ def finish(directory: RunDir) -> None:
 # --- a full disk ---
 
 
-@contextmanager
-def no_file_above(size_bytes: int) -> Iterator[None]:
-    """The portable full disk: the system writes a part, then refuses."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize(
     ("phase", "request_", "size_bytes"),
     [
@@ -79,7 +68,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_later(
     items = 20 if phase == "journal" else 6
     config = make_config(prompts(items), shard_size=items // 2, request=request_, **ONE_BY_ONE)
     directory = prepare_run(make_plan(config), "run-1")
-    with no_file_above(size_bytes):
+    with no_file_beyond(size_bytes):
         if phase == "run.json":
             with pytest.raises(StorageError, match=r"run\.json can't be written"):
                 work(directory)
@@ -97,7 +86,7 @@ def test_a_disk_that_is_full_before_anything_is_sent_leaves_nothing(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:
     config = make_config(prompts(3))
-    with no_file_above(1000), pytest.raises(ConfigError, match="can't be written"):
+    with no_file_beyond(1000), pytest.raises(ConfigError, match="can't be written"):
         prepare_run(make_plan(config))
     assert hidden(Path(config.output)) == []
     assert simulator.counters.requests == 0

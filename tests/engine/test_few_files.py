@@ -6,7 +6,6 @@ import logging
 import os
 import resource
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import soundfile
 from omni_batch.simulator import Simulator
 from omni_batch.store import SpeechFile
 from omni_batch.store.disk import when_files_are_free
-from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
+from tests.conftest import KEY, KEY_ENV, read_table
+from tests.support.limited import omni_batch_within, write_spoken_rows
 
 ROWS, IN_FLIGHT, FEW = 40, 30, 64
 RUN = "run", "config.yaml", "--no-prefect", "--run-id", "a"
@@ -28,25 +28,11 @@ HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 def project(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Rows that are answered with speech, more of them at once than a small limit has room for."""
     monkeypatch.setenv(KEY_ENV, KEY)
-    write_csv(tmp_path / "rows.csv", prompts(ROWS))
-    (tmp_path / "config.yaml").write_text(
-        f"manifest: {{path: rows.csv}}\noutput: runs\n"
-        f"quota: {{max_in_flight: {IN_FLIGHT}, requests_per_minute: 1e9, tokens_per_minute: 1e12}}"
-        "\nrequest: {modalities: [text, audio], voice: Cherry}\n"
-        f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
-    )
-    return tmp_path
+    return write_spoken_rows(tmp_path, simulator, ROWS, IN_FLIGHT)
 
 
 def run(project: Path, soft: int, hard: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "omni_batch", *RUN],
-        cwd=project,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return omni_batch_within(project, resource.RLIMIT_NOFILE, soft, hard, *RUN)
 
 
 @pytest.mark.parametrize(("hard", "lowered"), [(HARD, False), (FEW, True)])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from omni_batch.simulator import Simulator
-from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
+from tests.conftest import KEY, KEY_ENV, read_table
+from tests.support.limited import omni_batch_within, write_spoken_rows
 
 ROWS, IN_FLIGHT, MB = 30, 200, 10**6
 TOO_LITTLE, LITTLE = 400 * MB, 760 * MB
@@ -20,25 +21,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is no
 def project(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Rows that are answered with speech, more at once than little memory has room for."""
     monkeypatch.setenv(KEY_ENV, KEY)
-    write_csv(tmp_path / "rows.csv", prompts(ROWS))
-    (tmp_path / "config.yaml").write_text(
-        f"manifest: {{path: rows.csv}}\noutput: runs\n"
-        f"quota: {{max_in_flight: {IN_FLIGHT}, requests_per_minute: 1e9, tokens_per_minute: 1e12}}"
-        "\nrequest: {modalities: [text, audio], voice: Cherry}\n"
-        f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
-    )
-    return tmp_path
+    return write_spoken_rows(tmp_path, simulator, ROWS, IN_FLIGHT)
 
 
 def start(project: Path, limit_bytes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "omni_batch", *arguments],
-        cwd=project,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return omni_batch_within(project, resource.RLIMIT_AS, limit_bytes, limit_bytes, *arguments)
 
 
 def test_with_little_memory_less_is_in_flight_and_the_limit_is_named(
