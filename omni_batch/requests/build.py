@@ -28,8 +28,7 @@ def build_request(
         instruction: what every answer has to be, below the system message: so all requests begin
             alike, which a context cache takes at a discount.
     """
-    system = item.system if item.system is not None else config.system
-    system = "\n\n".join(filter(None, (system, instruction)))
+    system = system_message(item, config.system, instruction)
     asks = config.spoken_rows == "all" or item.voice is not None
     wants_audio = config.wants_audio and asks
     turns = (*([Message("system", (system,))] if system else []), *messages)
@@ -48,6 +47,12 @@ def build_request(
         options=_given(config, beside_media=False) | _extra(config, beside_media=False),
         media_options=_given(config, beside_media=True) | _extra(config, beside_media=True),
     )
+
+
+def system_message(item: Item, configured: str | None, instruction: str | None) -> str:
+    """The row's own or the config's, and below it what every answer has to be; "" for none."""
+    system = item.system if item.system is not None else configured
+    return "\n\n".join(filter(None, (system, instruction)))
 
 
 def request_of_config(config: RequestConfig, model_name: str, model: Model | None) -> Request:

@@ -20,10 +20,7 @@ def write_jsonl(reader: RunReader, split: str | None, file: BinaryIO) -> None:
 
 def write_csv(reader: RunReader, split: str | None, file: BinaryIO) -> None:
     """A cell for each member of the annotation, as `annotation.label`; lists are JSON."""
-    empty = reader.columns.empty_table().to_batches() or [
-        pa.RecordBatch.from_pylist([], schema=reader.columns)
-    ]
-    columns = _flat(empty[0]).schema
+    columns = _flat(pa.RecordBatch.from_pylist([], schema=reader.columns)).schema
     batches = (_flat(batch) for batch in reader.batches(split))
     table_files.write_csv(pa.RecordBatchReader.from_batches(columns, batches), file)
 

@@ -7,7 +7,7 @@ LLaMA-Factory, `data/README.md`, OpenAI format. The last turn is the assistant's
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from omni_batch.analytics.export.rows import ExportRow, RunReader, encode_row
@@ -15,6 +15,7 @@ from omni_batch.annotation.instructions import schema_instruction
 from omni_batch.annotation.schema import AnnotationSchema, read_schema
 from omni_batch.annotation.shape import Shape
 from omni_batch.errors import MediaError
+from omni_batch.requests.build import system_message
 from omni_batch.requests.media import LARGEST_FILE_BYTES
 from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.requests.messages import messages_of
@@ -33,9 +34,8 @@ def write_messages(reader: RunReader, split: str | None, file: BinaryIO) -> None
     unclear = 0
     for row in reader.rows(split, whole=True):
         turns = (*_asked(reader, row, schema), Message("assistant", (_answer(row, schema),)))
-        media = list(_media(turns))
-        signs = _signs(turns)
-        if any(signs[kind] not in (0, count) for kind, count in _counts(media, signs)):
+        signs, media = _signs(turns), Counter(medium.kind for medium in _media(turns))
+        if any(found not in (0, media[kind]) for kind, found in signs.items()):
             unclear += 1
             reader.counts.add(-1, split)
             continue
@@ -52,9 +52,8 @@ def _asked(reader: RunReader, row: ExportRow, schema: AnnotationSchema | None) -
     """The turns before the answer, with what the model was told of the schema."""
     item = to_item(row.item)
     request = reader.record.config.get("request") or {}
-    system = item.system if item.system is not None else request.get("system")
     told = schema_instruction(schema) if schema else None
-    if said := "\n\n".join(filter(None, (system, told))):
+    if said := system_message(item, request.get("system"), told):
         yield Message("system", (said,))
     yield from messages_of(item, row.values["prompt"])
 
@@ -87,9 +86,8 @@ def as_json(value: Any, shape: Shape) -> Any:
 
 
 def _example(
-    reader: RunReader, row: ExportRow, turns: Iterable[Message], signs: Mapping[MediaKind, int]
+    reader: RunReader, row: ExportRow, turns: Sequence[Message], signs: Mapping[MediaKind, int]
 ) -> dict[str, Any]:
-    turns = tuple(turns)
     media: dict[str, list[str]] = {name: [] for name in _LISTS.values()}
     for medium in _media(turns):
         media[_LISTS[medium.kind]].append(_address(reader, medium))
@@ -133,14 +131,6 @@ def _signs(turns: Iterable[Message]) -> Counter[MediaKind]:
             if isinstance(part, str):
                 found.update({kind: part.count(sign) for kind, sign in _SIGNS.items()})
     return found
-
-
-def _counts(
-    media: Iterable[Media], signs: Mapping[MediaKind, int]
-) -> Iterator[tuple[MediaKind, int]]:
-    counts = Counter(medium.kind for medium in media)
-    for kind in signs:
-        yield kind, counts[kind]
 
 
 def _address(reader: RunReader, medium: Media) -> str:

@@ -99,7 +99,7 @@ def quality_report(found: Quality) -> Iterator[RenderableType]:
     left_out = (
         f"{found.without_answer:,} without an answer, {found.without_truth:,} without a truth"
     )
-    yield Text(f"{found.field}: {found.items:,} items compared; {left_out}")
+    yield Text(f"{found.field}: {found.items:,} compared; {left_out}")
     if found.accuracy is not None:
         yield Text(f"accuracy {found.accuracy:.1%}, kappa {_figure(found.kappa)}")
     if found.mean_error is not None:
