@@ -28,7 +28,8 @@ class Item:
 
     item_id: str
     row_number: int
-    """Position in the manifest, from 0; orders the results."""
+    """Position in the run, from 0; orders the results. That in the manifest, where each of its rows
+    is asked once."""
     prompt: str | None = None
     system: str | None = None
     voice: str | None = None
@@ -40,6 +41,10 @@ class Item:
     """Earlier turns as JSON text."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """The row's other columns, free for templates, carried into the results."""
+    variant: str | None = None
+    """Which of the config's `variants` asks."""
+    sample: int | None = None
+    """Which of several answers to the same question, from 1."""
 
     def media_cells(self) -> dict[Modality, tuple[str, ...]]:
         """References of the row's own media by column, in the order they are sent.

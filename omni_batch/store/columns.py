@@ -57,7 +57,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 RESULT_COLUMNS = (
     Column("run_id", _STRING, "id of the run", "facts.run_id"),
     Column("item_id", _STRING, "id from the manifest", "item.item_id"),
-    Column("row_number", _INT, "row in the manifest, from 0", "item.row_number"),
+    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples", "item.row_number"),
     Column("status", _STRING, "succeeded or failed", "status"),
     Column("text", _STRING, "the answer", "response.text"),
     Column("reasoning", _STRING, "the thinking before the answer", "response.reasoning"),
@@ -100,13 +100,15 @@ RESULT_COLUMNS = (
     Column("warnings", _STRINGS, "what to check although the item succeeded, each as rule: message", "warnings"),
     Column("fingerprint", _STRING, "hash of everything that decides the answer", "result.fingerprint", "hex"),
     Column("reused_from", _STRING, "earlier run that paid for the answer; null if this run did", "result.reused_from"),
+    Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
+    Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
     Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
 )
 
 ATTEMPT_COLUMNS = (
     Column("run_id", _STRING, "id of the run", "facts.run_id"),
     Column("item_id", _STRING, "id from the manifest", "item.item_id"),
-    Column("row_number", _INT, "row in the manifest, from 0", "item.row_number"),
+    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples", "item.row_number"),
     Column("number", _INT, "which attempt of the item, from 1", "attempt.number"),
     Column("model", _STRING, "model requested", "facts.model"),
     Column("endpoint", _STRING, "endpoint of the attempt", "endpoint"),
@@ -128,6 +130,8 @@ ATTEMPT_COLUMNS = (
     Column("estimated_tokens", _INT, "prompt and what had arrived, if it was cut before the usage came; at most, if it is in doubt", "attempt.estimated_tokens", "tokens"),
     Column("estimated_cost", _FLOAT, "money by that estimate", "estimated_cost.amount", "see currency"),
     Column("currency", _STRING, "of both costs: ISO 4217", "currency"),
+    Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
+    Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
 )
 # fmt: on
 
@@ -251,6 +255,8 @@ def in_doubt_row(facts: RunFacts, item: Item, sent: Sent) -> dict[str, Any]:
     return {
         "run_id": facts.run_id,
         "item_id": item.item_id,
+        "variant": item.variant,
+        "sample": item.sample,
         "row_number": item.row_number,
         "number": sent.number,
         "model": facts.model,

@@ -22,7 +22,11 @@ GROUP_ROWS = 500
 _MOST_SHARDS = 2000  # Prefect loses records of larger bursts of task runs (measured)
 _GROUP_CHARS = 64 * 2**20  # of one row group, where the shard size is ours to choose
 _LISTS = ("image", "frames")
-_TYPES = {"row_number": pa.int64(), **dict.fromkeys(_LISTS, pa.list_(pa.string()))}
+_TYPES = {
+    "row_number": pa.int64(),
+    "sample": pa.int64(),
+    **dict.fromkeys(_LISTS, pa.list_(pa.string())),
+}
 _SCHEMA = pa.schema([(f.name, _TYPES.get(f.name, pa.string())) for f in fields(Item)])
 """A column for each field of an item; `source` is JSON."""
 

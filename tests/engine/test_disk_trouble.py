@@ -59,7 +59,7 @@ def finish(directory: RunDir) -> None:
         ("run.json", {}, 300),
         ("journal", {}, 9000),
         ("wav", SPEECH, 20_000),
-        ("parts", {}, 6000),
+        ("parts", {}, 7000),
     ],
 )
 def test_a_full_disk_stops_the_run_and_it_goes_on_later(

@@ -44,7 +44,12 @@ IMAGE = Media("image", "a.png", sha256="1")
 UNSENT = Item("bare", 1, prompt="Why?", image=("b.png",), audio="data:" + "B" * 99)
 FAILED = Result(UNSENT, WHEN, 0.5, error=ValueError("boom"))
 FULL = Result(
-    item=Item("full", 0, source={"lang": "de", "n": 1, "when": WHEN, "nothing": None}),
+    item=Item(
+        *("full", 0),
+        source={"lang": "de", "n": 1, "when": WHEN, "nothing": None},
+        variant="terse",
+        sample=2,
+    ),
     started_at=WHEN,
     latency_s=3.0,
     attempts=(
@@ -114,7 +119,8 @@ completion_tokens total_tokens prompt_text_tokens prompt_audio_tokens prompt_ima
 prompt_video_tokens completion_text_tokens completion_audio_tokens reasoning_tokens cached_tokens
 cache_creation_tokens
 estimated_prompt_tokens cost currency attempts error_kind error_code error_message http_status
-request_id started_at first_chunk_s latency_s warnings fingerprint reused_from source
+request_id started_at first_chunk_s latency_s warnings fingerprint reused_from
+variant sample source
 """
 
 
@@ -201,6 +207,7 @@ def test_each_attempt_is_a_row() -> None:
     first, second = attempt_rows(FACTS, FULL)
     shared = {"run_id": "run-1", "item_id": "full", "row_number": 0, "started_at": WHEN}
     shared |= {"model": "qwen3-omni-flash", "endpoint": "dashscope-beijing"}
+    shared |= {"variant": "terse", "sample": 2}
     assert first == dict.fromkeys(schema(ATTEMPT_COLUMNS).names) | shared | {
         "number": 1,
         "latency_s": 1.0,
