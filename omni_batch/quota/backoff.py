@@ -46,6 +46,11 @@ class Backoff:
         """Whether a request that started then was too early to know of the last refusal."""
         return started_s < self._refused_at_s
 
+    @property
+    def last_s(self) -> float:
+        """How long the last pause was."""
+        return self._until_s - self._refused_at_s
+
     def hold(self, now_s: float, pause_s: float) -> None:
         """Wait a moment after a refusal that calls for nothing more."""
         self._refused_at_s = now_s
@@ -58,13 +63,13 @@ class Backoff:
         return pending
 
     def refused(
-        self, now_s: float, started_s: float, retry_after_s: float | None, *, again: bool
+        self, now_s: float, started_s: float, pause_s: float | None, *, again: bool
     ) -> Cause:
         """Backoff because of a request that was refused.
 
         Args:
             started_s: when it started.
-            retry_after_s: what the service said.
+            pause_s: how long, where that is known; else it is longer each time.
             again: it was the first one after the pause before.
 
         Returns:
@@ -72,14 +77,15 @@ class Backoff:
             pause was too short. first: anything else.
         """
         if self.is_answered(started_s):
-            if retry_after_s is not None:
-                self.until(now_s + retry_after_s, refused=True)
+            if pause_s is not None:
+                self.until(now_s + pause_s, refused=True)
             return "duplicate"
         self._refused_at_s = now_s
         if not again:
             self._started_at_s, self._next_s = now_s, _FIRST_S
-        pause_s = self._next_s if retry_after_s is None else retry_after_s
+        if pause_s is None:
+            pause_s = self._next_s
+            most_s = _USUAL_MOST_S if now_s - self._started_at_s < _MINUTE_S else _LONGEST_S
+            self._next_s = min(2 * self._next_s, most_s)
         self.until(now_s + max(pause_s, _LEAST_S), refused=True)
-        most_s = _USUAL_MOST_S if now_s - self._started_at_s < _MINUTE_S else _LONGEST_S
-        self._next_s = min(2 * self._next_s, most_s)
         return "repeat" if again else "first"

@@ -6,7 +6,7 @@ from what the service did.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omni_batch.config import QuotaConfig
@@ -16,16 +16,18 @@ from omni_batch.quota.backoff import Backoff
 from omni_batch.quota.circuit_breaker import CircuitBreaker
 from omni_batch.quota.concurrency import ConcurrencyLimit
 from omni_batch.quota.pacer import Pacer
-from omni_batch.quota.rate import SLACKS, TOKEN_SLACKS, Lately, Rate
+from omni_batch.quota.rate import REQUESTS, TOKENS, Edge, Lately, Rate
 from omni_batch.quota.recent import LastSecond, Recent
 from omni_batch.quota.sharing.turns import turn_s
 from omni_batch.quota.slow_start import SlowStart
 
 _REQUESTS_TOLERANCE_S = 0.25  # lateness of a busy event loop
-_TOLERANCE_OF_MANY_S = SLACKS[0] / 2  # half of what a second spares
+_TOLERANCE_OF_MANY_S = REQUESTS.first_slack / 2  # half of what a second spares
 _COUNTED_PER_S = 1000.0
 """Up to so many starts a second are counted one by one."""
-_TOKENS_TOLERANCE_S = 60 * SLACKS[0]  # what a minute spares: small requests make up for large ones
+_TOKENS_TOLERANCE_S = (
+    60 * TOKENS.first_slack
+)  # what a minute spares: small requests make up for large ones
 _TIMERS_PER_S = 50.0
 """Up to so many starts a second, each can have a moment of its own."""
 _GROWS_EACH_S = 1.0
@@ -34,7 +36,7 @@ _LATE_SMOOTHING = 1 / 16
 _FIRST_GUESS_S = 1.0  # of a latency
 _IN_FLIGHT = 16
 _HELD_S = 30  # of a surge, by the service (3 to 120 are known to be sensible)
-_EDGE_PAUSE_S = 1.0
+_EDGE_PAUSE_S = _A_SECOND_S = 1.0
 _DOWN = (None, 502, 503, 504)
 
 
@@ -63,9 +65,7 @@ class LimiterPolicy:
         known = self._known = learned or Learned()
         self._adaptive, self._config = config.adaptive, config
         self._request_rate = _rate(config, config.requests_per_minute, known.requests_per_minute)
-        self._token_rate = _rate(
-            config, config.tokens_per_minute, known.tokens_per_minute, TOKEN_SLACKS
-        )
+        self._token_rate = _rate(config, config.tokens_per_minute, known.tokens_per_minute, TOKENS)
         self._requests, self._tokens = Pacer(), Pacer(saves=True)
         self._apply_rates(0.0)
         self._slow_start = SlowStart(self._request_rate.per_s, known.burst_doubling_s)
@@ -267,6 +267,10 @@ class LimiterPolicy:
             self._apply_rates(now_s)
 
     def _throttle(self, start: Start, error: RateLimited, now_s: float) -> None:
+        self._react(start, error, now_s)
+        self._requests.begin(now_s + self._backoff.wait_s(now_s))  # nothing to make up for
+
+    def _react(self, start: Start, error: RateLimited, now_s: float) -> None:
         passed = self._recent.passed
         self._rate_limited[error.limit] += 1
         self._request_rate.accepted(-1)
@@ -277,17 +281,25 @@ class LimiterPolicy:
         # Requests in flight use tokens for as long as they take.
         lag_s = self._recent.usual_latency_s
         lags = error.limit == "tokens" and self._token_rate.settling(now_s, lag_s)
-        pause_s = _LAG_PAUSE_S if lags and error.retry_after_s is None else error.retry_after_s
-        again = start.first_after_pause
+        again, waited_s = start.first_after_pause, self._backoff.last_s
+        pause_s = error.retry_after_s
+        if pause_s is None:
+            pause_s = _LAG_PAUSE_S if lags else self._short_pause_s(error, now_s, again=again)
         cause = self._backoff.refused(now_s, start.at_s, pause_s, again=again)
-        if cause == "repeat" and error.limit == "requests":
-            self._request_rate.refused_after_pause()
+        if cause == "repeat" and waited_s >= _A_SECOND_S:
+            self._rate_of(error).refused_after_pause()
         if cause == "first" and not lags:
             self._slow_down(error, now_s)
 
+    def _short_pause_s(self, error: RateLimited, now_s: float, *, again: bool) -> float | None:
+        """A pause for a service that counts by seconds; None for any other."""
+        if again or error.limit not in ("requests", "tokens"):
+            return None
+        return self._rate_of(error).strict_pause_s(self._lately(error, now_s))
+
     def _at_edge(self, start: Start, error: RateLimited, passed: int, now_s: float) -> bool:
         """Whether it was a matter of milliseconds; then only the spacing changes."""
-        rate = self._token_rate if error.limit == "tokens" else self._request_rate
+        rate = self._rate_of(error)
         if error.limit not in ("requests", "tokens") or self._backoff.is_answered(start.at_s):
             return False
         if start.first_after_pause or rate.per_s is None or not rate.at_edge(now_s, passed):
@@ -296,6 +308,9 @@ class LimiterPolicy:
         self._backoff.hold(now_s, error.retry_after_s or pause_s)
         self._apply_rates(now_s)
         return True
+
+    def _rate_of(self, error: RateLimited) -> Rate:
+        return self._token_rate if error.limit == "tokens" else self._request_rate
 
     def _slow_down(self, error: RateLimited, now_s: float) -> None:
         requests_per_s, tokens_per_s = self._recent.lately_per_s(now_s)
@@ -308,9 +323,10 @@ class LimiterPolicy:
             case "tokens":
                 rate = self._token_rate
                 rate.seed(tokens_per_s)
+                lately = self._lately(error, now_s)
             case "requests":
                 rate.seed(requests_per_s)
-                lately = Lately(*self._recent.seconds(now_s))
+                lately = self._lately(error, now_s)
             case "unknown":
                 pass  # perhaps there are too many at once
         rate.refused(now_s, lately)
@@ -319,6 +335,12 @@ class LimiterPolicy:
         else:
             self._concurrency.lift()
         self._apply_rates(now_s)
+
+    def _lately(self, error: RateLimited, now_s: float) -> Lately:
+        """What was let through of what was refused."""
+        if error.limit == "tokens":
+            return Lately(self._token_second.tokens(now_s), self._token_second.busiest)
+        return Lately(*self._recent.seconds(now_s))
 
     def _apply_rates(self, now_s: float) -> None:
         for pacer, rate, tolerance_s in (
@@ -345,7 +367,7 @@ def _lateness_s(rate: Rate) -> float:
     """How much of it may be made up for."""
     if (rate.per_s or 0.0) > _COUNTED_PER_S:
         return _TOLERANCE_OF_MANY_S
-    if rate.by_each:
+    if rate.tightened:  # perhaps each start counts for itself, not those of a second
         return 0.0 if (rate.per_s or 0.0) < _TIMERS_PER_S else _TOLERANCE_OF_MANY_S
     return _REQUESTS_TOLERANCE_S
 
@@ -354,14 +376,14 @@ def _rate(
     config: QuotaConfig,
     per_minute: float | None,
     learned: float | None,
-    slacks: Sequence[float] = SLACKS,
+    edge: Edge = REQUESTS,
 ) -> Rate:
     return Rate(
         per_minute / 60 if per_minute else None,
         learned / 60 if learned else None,
         adaptive=config.adaptive,
         explore=config.explore,
-        slacks=slacks,
+        edge=edge,
     )
 
 

@@ -7,17 +7,36 @@ from there within three minutes, so that nothing that was learned is for ever.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-SLACKS = (0.008, 0.025, 0.04, 0.06)
-"""By which share starts are further apart than the rate asks for; the next one after a refusal."""
-TOKEN_SLACKS = (SLACKS[0], 0.015, 0.025)
-"""The same for tokens, of which the last second is counted after a first refusal."""
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What is done about refusals right at the limit."""
+
+    slacks: tuple[float, ...]
+    """By which share starts are further apart than the rate asks for, one after the other."""
+    least_quiet_s: float = 0.0
+    """A refusal so soon after another one is no matter of milliseconds."""
+    overdrawn: bool = False
+    """A second may hold more than its limit, as answers end when they end: what it held when a
+    request was refused is about the limit."""
+
+    @property
+    def first_slack(self) -> float:
+        """Before anything is refused."""
+        return self.slacks[0]
+
+
+REQUESTS = Edge((0.008, 0.025, 0.04, 0.06, 0.09))
+TOKENS = Edge((0.008, 0.015, 0.025), least_quiet_s=3.0, overdrawn=True)
+"""Of which the last second is counted after a first refusal."""
 _AMONG = 2
 """Requests between two refusals, at least, if they are due to milliseconds."""
-_RARE_S = 10.0
-"""With the widest distance, refusals so far apart are put up with."""
+_AMONG_WIDEST = 20
+"""The same with the widest distance, which leaves little to milliseconds."""
+_RARE = 100
+"""Requests between two refusals that are put up with: more distance would cost more."""
 _SLACK_FOR_S = 180.0
 _FIRST_HOLD_S = 10.0
 _LONGEST_HOLD_S = 100.0
@@ -27,13 +46,18 @@ _FAST_GROWTH_PER_S = 0.025
 _SLOW_GROWTH_S = 20.0
 _SAFE = 0.98
 """Share of a measured rate that is used: a client exactly as fast is refused by chance."""
-_CUT = 0.75
-_SMALL_CUT = 0.9
-_QUICK_CUT = 0.85
-_EDGE_CUT = 0.96
+_CUT, _QUICK_CUT, _SMALL_CUT = 0.75, 0.85, 0.9
+"""Shares that refusals leave where little is known: the first, one soon after it, later ones."""
 _QUICK_S = 3.0
-"""What a refusal leaves: the first; one soon after it; one that came after a while."""
+_EDGE_CUT = 0.96
+"""The same where the limit was found."""
+_RARE_CUT, _OFTEN_S = 0.99, 10.0
+"""Of tokens that are counted by seconds: refusals that far apart are more likely due to chance."""
 _DEEPEST_CUT = 0.6
+_NEAR = 1.02
+"""How near the rate from which growing began a strict limit is taken to be."""
+_OVERDRAWN_PAUSE_S = 0.6
+"""Until most of a second's tokens are no longer counted."""
 _SHORTEST_MEASURE_S = 6.0
 _LONGEST_MEASURE_S = 75.0
 """A window of the service and a little. Over a longer peace, too little was asked for."""
@@ -68,7 +92,6 @@ class Rate:
         learned_per_s: what an earlier run has learned.
         adaptive: False keeps to what is stated.
         explore: more than what is stated is tried when that binds.
-        slacks: distances to be kept, one after the other.
     """
 
     def __init__(
@@ -78,9 +101,9 @@ class Rate:
         *,
         adaptive: bool = True,
         explore: bool = False,
-        slacks: Sequence[float] = SLACKS,
+        edge: Edge = REQUESTS,
     ) -> None:
-        self._adaptive, self._explore, self._slacks = adaptive, explore, slacks
+        self._adaptive, self._explore, self._edge = adaptive, explore, edge
         self.stated_per_s = stated_per_s
         self._handed_on = learned_per_s if adaptive else None
         if self._handed_on and stated_per_s and not explore:
@@ -90,8 +113,6 @@ class Rate:
         self.was_refused = False
         self.tightened = False
         """The service has refused what was no more than the stated number."""
-        self.by_each = False
-        """And again with more distance: each start counts for itself, not those of a second."""
         self._slack = 0
         self._since_s: float | None = 0.0 if self._handed_on else None
         self._refused_at_s = self._lowered_at_s = -math.inf
@@ -99,6 +120,7 @@ class Rate:
         self._paused_s = 0.0
         self._hold_s = _LONGEST_HOLD_S if self._handed_on else _FIRST_HOLD_S
         self._grown_at_s = 0.0
+        self._held_per_s = math.inf
         self._proved_per_s = 0.0
         self._told = 0.0
         self._limit_per_s = self._handed_on
@@ -108,7 +130,7 @@ class Rate:
     @property
     def slack(self) -> float:
         """Share by which starts are further apart than the rate asks for."""
-        return self._slacks[self._slack]
+        return self._edge.slacks[self._slack]
 
     @property
     def learned_per_s(self) -> float | None:
@@ -147,6 +169,14 @@ class Rate:
     def refused_after_pause(self) -> None:
         """A second without a request was not enough: the service counts by more than seconds."""
         self._by_seconds = False
+
+    def strict_pause_s(self, lately: Lately) -> float | None:
+        """How long to wait where the service seems to count by seconds: until it has room for one.
+        None where it counts otherwise."""
+        by_seconds = lately.strict if self._by_seconds is None else self._by_seconds
+        if not (by_seconds and self.per_s and self._adaptive):
+            return None
+        return _OVERDRAWN_PAUSE_S if self._edge.overdrawn else 1 / self.per_s
 
     def seed(self, per_s: float) -> None:
         """Begin with what was used lately, where nothing else is known."""
@@ -209,13 +239,13 @@ class Rate:
             passed: requests that were let through since the last refusal.
         """
         stated = self.per_s is not None and self.per_s == self.stated_per_s
-        if not (self._adaptive and stated) or (self._slack and passed < _AMONG):
+        widest = self._slack + 1 == len(self._edge.slacks)
+        least = 0 if not self._slack else _AMONG_WIDEST if widest else _AMONG
+        soon = self._slack and now_s - self._refused_at_s < self._edge.least_quiet_s
+        if not (self._adaptive and stated) or soon or passed < least:
             return False
-        widest = self._slack + 1 == len(self._slacks)
-        if widest and now_s - self._refused_at_s < _RARE_S:
-            return False
-        self._slack += not widest
-        self.tightened, self.by_each = True, self.by_each or self._slack > 1
+        self._slack += not widest and (not self._slack or passed < _RARE)
+        self.tightened = True
         self._refused_at_s = now_s
         return True
 
@@ -226,39 +256,53 @@ class Rate:
         if not self._adaptive:
             return
         quiet_s = now_s - self._refused_at_s
+        grew = self.was_refused and quiet_s > self._hold_s
         if self._by_seconds is None:
             self._by_seconds = lately.strict
         measured_per_s = self._measure(now_s)
         if self.per_s is None:
             self.per_s = measured_per_s
         else:
-            share = self._left_of(self.per_s, measured_per_s, lately, quiet_s)
-            self.per_s *= share
-        grew = self.was_refused and quiet_s > self._hold_s
+            self.per_s *= self._left_of(self.per_s, measured_per_s, lately, quiet_s, grew=grew)
         self._hold_s = min(2 * self._hold_s, _LONGEST_HOLD_S) if grew else self._hold_s
         self._refused_at_s = self._lowered_at_s = now_s
         self._slack, self.was_refused = 0, True
 
     def _left_of(
-        self, per_s: float, measured_per_s: float | None, lately: Lately, quiet_s: float
+        self,
+        per_s: float,
+        measured_per_s: float | None,
+        lately: Lately,
+        quiet_s: float,
+        *,
+        grew: bool,
     ) -> float:
         """Which share of a rate is kept."""
-        before = self._told
         if self._by_seconds:
-            if self.was_refused and quiet_s > _QUICK_S:
-                self._limit_per_s = _SAFE * per_s
-                return _EDGE_CUT
-            if self._limit_per_s is not None:
-                return _EDGE_CUT
-            told, self._told = lately.last_second, lately.last_second
-            if abs(told - before) <= 1 and told >= per_s / 2:
-                return min(told / per_s, _SMALL_CUT)  # twice the same number: that is the limit
-            return _QUICK_CUT if self.was_refused else _CUT
+            share = self._left_of_seconds(per_s, lately, quiet_s)
+            near = _NEAR * self._held_per_s / per_s
+            self._held_per_s = share * per_s if share >= _SMALL_CUT else math.inf
+            return min(share, max(near, _QUICK_CUT)) if grew else share
         if measured_per_s is not None:
             return min(max(_SAFE * measured_per_s / per_s, _DEEPEST_CUT), _SAFE)
         if self._limit_per_s is not None:
             return _EDGE_CUT
         return _SMALL_CUT if self.was_refused else _CUT
+
+    def _left_of_seconds(self, per_s: float, lately: Lately, quiet_s: float) -> float:
+        """The same where the service counts by seconds."""
+        if self._edge.overdrawn:
+            most = _RARE_CUT if quiet_s > _OFTEN_S else _EDGE_CUT
+            return min(max(_SAFE * lately.last_second / per_s, _DEEPEST_CUT), most)
+        if self.was_refused and quiet_s > _QUICK_S:
+            self._limit_per_s = _SAFE * per_s
+            return _EDGE_CUT
+        if self._limit_per_s is not None:
+            return _EDGE_CUT
+        before, self._told = self._told, lately.last_second
+        if abs(self._told - before) <= 1 and self._told >= per_s / 2:
+            return min(self._told / per_s, _SMALL_CUT)  # twice the same number: that is the limit
+        return _QUICK_CUT if self.was_refused else _CUT
 
     def _measure(self, now_s: float) -> float | None:
         """What was let through between two refusals, at both of which nothing was left; of a strict

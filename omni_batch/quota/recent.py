@@ -15,12 +15,19 @@ class LastSecond:
     def __init__(self) -> None:
         self._known: deque[tuple[float, float]] = deque()
         self._tokens = 0.0
+        self.busiest = 0.0
+        """Of the busiest second in which something was let through."""
 
     def add(self, tokens: float, now_s: float) -> None:
         """So many more are known."""
-        self._forget(now_s)
+        self.busiest = max(self.busiest, self.tokens(now_s))
         self._known.append((now_s, tokens))
         self._tokens += tokens
+
+    def tokens(self, now_s: float) -> float:
+        """Of the last second."""
+        self._forget(now_s)
+        return self._tokens
 
     def wait_s(self, most: float, now_s: float) -> float:
         """Seconds until fewer than so many were used within a second."""

@@ -256,7 +256,7 @@ def _odd(name: str, targets: Targets, **terms: Any) -> Case:
 
 
 def _cases() -> list[Case]:
-    double = _wrong("double", 2.0, 1200, _FOUND_OUT)
+    double = _wrong("double", 2.0, 1200, {**_FOUND_OUT, "ratio": 1.10})
     outage = {"failed": 0, "back_after_s": 10, "first_second": 2, "busiest_second_after": 2}
     faults = {"failed": 0, "extra_per_fault": 1.2, "late_per_stall": 1, "refused_share": 0.02}
     surge = {"ratio": 1.15, "refused_share": 0.02, "failed": 0}

@@ -52,7 +52,8 @@ def test_refusals_get_rarer_the_longer_a_service_is_known() -> None:
     first, last = (
         sum(begin <= at_s < begin + 600 for at_s in service.refused_s) for begin in (0, 1800)
     )
-    assert last <= max(2, first / 2)
+    assert last < first
+    assert last <= 0.003 * 10 * 600
     assert sum(at_s >= 1800 for at_s in service.served_s) >= 0.9 * 10 * 600
 
 
