@@ -14,16 +14,16 @@ from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.earlier_answers import load_answers
 from omni_batch.planning.editions import OtherEditions, free_quota_doubts
+from omni_batch.planning.fitness.config import said_of
 from omni_batch.planning.forecast import Forecast, budget_doubts, forecast
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepared_item import PreparedItem, prepare_item
+from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.spending.workload import Group, Workload
 from omni_batch.quota.loop_clock import pauses_left_out
-from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.store.items import UniqueIds
-from omni_batch.types import Item
+from omni_batch.types import Item, row_name
 
 _AT_ONCE = 64
 _Groups = dict[Group, Workload]
@@ -38,6 +38,13 @@ class Refused:
     error_kind: str
     rule: str | None
     message: str
+    variant: str | None = None
+    sample: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As of `Item.name`."""
+        return row_name(self.item_id, self.variant, self.sample)
 
 
 @dataclass(slots=True)
@@ -85,7 +92,8 @@ async def check_manifest(
 
 async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    groups, editions = _Groups(), OtherEditions(plan)
+    groups = _Groups()
+    editions = {name: OtherEditions(asked) for name, asked in plan.by_variant().items()}
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
@@ -95,12 +103,12 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
-            elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
+            elif earlier and fingerprint_of(plan, outcome) in earlier:
                 report.reused_items += 1
             else:
                 _accept(report, groups, outcome)
-                editions.add(outcome)
-                doubts.add_row(item.item_id, outcome.doubts)
+                editions[item.variant].add(outcome)
+                doubts.add_row(item.name, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
     doubts.add_run(checked.doubts())
@@ -108,15 +116,16 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     doubts.add_run(budget_doubts(plan.config.budget, expected))
-    doubts.add_run(editions.doubts())
+    doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))
     if report.cost:
-        doubts.add_run(free_quota_doubts(plan))
+        for asked in plan.by_variant().values():
+            doubts.add_run(free_quota_doubts(asked))
     report.warnings = doubts.all()
     return report
 
 
 def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:
-    items, ids = iter(checked), UniqueIds()
+    items, ids = iter(checked), UniqueIds(plan.times)
     while batch := list(islice(items, _AT_ONCE)):
         for item in batch:
             ids.add(item.item_id)
@@ -135,7 +144,7 @@ async def _outcomes(
 
 async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:
     try:
-        return await prepare_item(plan, source, item)
+        return await prepare_item(plan.asking(item), source, item)
     except OmniBatchError as exc:
         return exc
 
@@ -146,7 +155,8 @@ def _refuse(report: CheckReport, item: Item, error: OmniBatchError) -> None:
     if isinstance(error, InvalidRequest):
         reasons = [(broken.rule, broken.message) for broken in error.broken]
     for reason in reasons:
-        report.refused.append(Refused(item.item_id, item.row_number, error.kind, *reason))
+        where = item.item_id, item.row_number, error.kind
+        report.refused.append(Refused(*where, *reason, item.variant, item.sample))
 
 
 def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> None:

@@ -62,7 +62,8 @@ def _asks_the_same(record: RunRecord, config: Config) -> bool:
     if record.config.get("name") != config.name or record.config.get("model") != config.model:
         return False
     with suppress(OmniBatchError):
-        return parse_config(record.config).request == config.request
+        earlier = parse_config(record.config)
+        return (earlier.request, earlier.variants) == (config.request, config.variants)
     return False
 
 

@@ -44,12 +44,15 @@ def forecast(
     estimates = TokenEstimates(bills)
     items, guessed = 0, 0
     tokens, completion, cost = Range(), Range(), Range()
+    of_model: dict[str, _Load] = {}
     for group, work in groups.items():
         known = answers_like(bills, work.items, spoken=group[1])
         answers = known or work.answers
         group_tokens, group_cost = _bill(plan, estimates, group, work, answers)
         tokens, cost, completion = tokens + group_tokens, cost + group_cost, completion + answers
         items, guessed = items + work.items, guessed + (0 if known else work.items)
+        model = plan.endpoint(group[0]).config.model
+        of_model[model] = of_model.get(model, _Load()).plus(work.items, group_tokens.likely)
     priced = bool(groups) and len(plan.currencies) == 1 and _all_priced(plan, groups)
     return Forecast(
         items=items,
@@ -58,7 +61,7 @@ def forecast(
         cost=cost if priced else None,
         currency=plan.currencies[0] if priced else None,
         estimated_by=_basis(earlier, items, guessed),
-        shortest_time_s=_shortest_time_s(plan, items, tokens.likely),
+        shortest_time_s=_shortest_time_s(plan, of_model),
     )
 
 
@@ -125,12 +128,24 @@ def _basis(earlier: EarlierAnswers | None, items: int, guessed: int) -> str:
     return f"{known}; {guessed:,} rows are a guess" if guessed else known
 
 
-def _shortest_time_s(plan: Plan, items: int, tokens: float) -> float | None:
-    quotas = [endpoint.quota for endpoint in plan.endpoints]
-    bounds_s = (
-        *_shortest_times_s(items, [quota.requests_per_minute for quota in quotas]),
-        *_shortest_times_s(tokens, [quota.tokens_per_minute for quota in quotas]),
-    )
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one model has to answer."""
+
+    items: int = 0
+    tokens: float = 0.0
+
+    def plus(self, items: int, tokens: float) -> "_Load":
+        return _Load(self.items + items, self.tokens + tokens)
+
+
+def _shortest_time_s(plan: Plan, loads: Mapping[str, _Load]) -> float | None:
+    """Until the last model has answered; each has limits of its own."""
+    bounds_s: list[float] = []
+    for model, load in loads.items():
+        quotas = [each.quota for each in plan.endpoints if each.config.model == model]
+        bounds_s += _shortest_times_s(load.items, [each.requests_per_minute for each in quotas])
+        bounds_s += _shortest_times_s(load.tokens, [each.tokens_per_minute for each in quotas])
     return max(bounds_s, default=None)
 
 

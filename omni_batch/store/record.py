@@ -78,8 +78,20 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return sum(endpoint.in_flight for endpoint in self.endpoints)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are asked, those of variants included."""
+        own, variants = self.config.get("model"), self.config.get("variants") or {}
+        asked = [variant.get("model") or own for variant in variants.values()] or [own]
+        return tuple(model for model in dict.fromkeys(asked) if model)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the config's variants."""
+        return tuple(self.config.get("variants") or ())
+
+    @property
     def endpoint_names(self) -> str:
-        """Names of all endpoints, as they appear in the tables."""
+        """Names of all endpoints."""
         entries = self.config.get("endpoints") or [self.config.get("endpoint") or {}]
         return "+".join(entry.get("label") or entry.get("name") or "unknown" for entry in entries)
 

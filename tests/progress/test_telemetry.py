@@ -99,6 +99,9 @@ async def test_a_run_is_measured(
     assert {"prompt_text", "completion_text"} <= kinds
 
 
+SERVED = {"simulator": ("qwen3-omni-flash", "dashscope")}
+
+
 def _of(found: Measured, name: str) -> list[tuple[dict[str, Any], Any]]:
     return found[f"gen_ai.client.{name}"]
 
@@ -241,9 +244,9 @@ def test_nothing_is_imported_where_nobody_asked(tmp_path: Path) -> None:
 
 
 def test_the_standard_switch_turns_it_off(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is not None
+    assert open_telemetry("run-1", SERVED) is not None
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is None
+    assert open_telemetry("run-1", SERVED) is None
 
 
 def test_a_missing_extra_is_named_and_stops_nothing(
@@ -251,7 +254,7 @@ def test_a_missing_extra_is_named_and_stops_nothing(
 ) -> None:
     monkeypatch.setenv(SWITCHES[0], "http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is None
+    assert open_telemetry("run-1", SERVED) is None
     assert "pip install omni-batch[telemetry]" in caplog.text
 
 
