@@ -41,9 +41,9 @@ RUN_COLUMNS = pa.schema([
         ("run_id", _TEXT, "id of the run"),
         ("path", _TEXT, "the run directory"),
         ("state", _TEXT, "prepared, running, finished, interrupted or stopped"),
-        ("model", _TEXT, "model asked"),
+        ("model", _TEXT, "model asked; of variants with several, their names joined by +"),
         ("endpoint", _TEXT, "names of all endpoints, joined by +"),
-        ("items", _WHOLE, "rows of the manifest"),
+        ("items", _WHOLE, "rows of the manifest, times variants and samples"),
         ("succeeded", _WHOLE, "items with an answer, reused ones included"),
         ("failed", _WHOLE, "items without an answer"),
         ("reused", _WHOLE, "items whose answer an earlier run has paid for"),
@@ -177,12 +177,21 @@ class RunDatabase(ExitStack):
         rows = {row["run_id"]: row["rows"] for row in counted}
         return [(record, rows.get(record.run_id, 0)) for record in records]
 
-    def part(self, prefix: str, of: str, variant: str) -> None:
-        """Make the views `results` and `attempts` of one variant, of those that were added."""
-        for name in ("results", "attempts"):
+    def add_side(self, prefix: str, of: str, variant: str | None = None) -> None:
+        """Make views over `results` and `attempts` of runs that were added, for comparisons.
+
+        Their column `name` is what the rows of two sides are matched by.
+
+        Args:
+            of: the prefix of the runs' own views.
+            variant: its rows alone, whose names don't have it.
+        """
+        named = "item_id, sample" if variant else "item_id, variant, sample"
+        chosen = f"where variant = {_quoted(variant)}" if variant else ""
+        for table in ("results", "attempts"):
             self._connection.execute(
-                f"create view {prefix}{name} as "
-                f"select * from {of}{name} where variant = {_quoted(variant)}"
+                f"create view {prefix}{table} as "
+                f"select *, concat_ws('.', {named}) as name from {of}{table} {chosen}"
             )
 
     def _results(self, prefix: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
@@ -324,7 +333,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
         "in_doubt_cost": counts.in_doubt_cost.get(currency, 0.0) if currency else None,
         "failures": list(counts.failures.items()),
         "path": str(run.root),
-        "model": record.config.get("model"),
+        "model": "+".join(record.models) or None,
         "endpoint": record.endpoint_names,
         "warnings": list(record.warnings),
         "config": msgspec.json.encode(record.config).decode(),

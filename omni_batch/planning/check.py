@@ -1,10 +1,10 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.checked_items import CheckedItems
-from omni_batch.planning.earlier_answers import load_answers
+from omni_batch.planning.earlier_answers import EarlierAnswers, load_answers
 from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.fitness.config import said_of
 from omni_batch.planning.forecast import Forecast, budget_doubts, forecast
@@ -70,12 +70,31 @@ class CheckReport:
     """What the lengths of answers are estimated by: earlier answers, or a guess."""
     shortest_time_s: float | None = None
     """Under the quota."""
+    variants: list["VariantEstimate"] = field(default_factory=list)
+    """Their shares of all this; empty without variants."""
     warnings: list[DoubtGroup] = field(default_factory=list)
     """What is doubted about the run and about rows, by rule."""
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class VariantEstimate:
+    """What the rows of one variant would take; refused and reused ones take nothing."""
+
+    variant: str
+    model: str
+    items: int
+    """That would be sent."""
+    prompt_tokens: int
+    completion_tokens_low: int
+    completion_tokens_high: int
+    cost_low: float | None
+    """None without a price, or with several currencies."""
+    cost_high: float | None
+    currency: str | None
 
 
 async def check_manifest(
@@ -92,7 +111,7 @@ async def check_manifest(
 
 async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    groups = _Groups()
+    groups: dict[str | None, _Groups] = {name: {} for name in plan.by_variant()}
     editions = {name: OtherEditions(asked) for name, asked in plan.by_variant().items()}
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
@@ -106,15 +125,16 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             elif earlier and fingerprint_of(plan, outcome) in earlier:
                 report.reused_items += 1
             else:
-                _accept(report, groups, outcome)
+                _accept(report, groups[item.variant], outcome)
                 editions[item.variant].add(outcome)
                 doubts.add_row(item.name, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
     doubts.add_run(checked.doubts())
     answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
-    expected = forecast(plan, groups, answers)
+    expected = forecast(plan, _together(groups.values()), answers)
     _take_in(report, expected)
+    report.variants = list(_estimates(plan, groups, answers))
     doubts.add_run(budget_doubts(plan.config.budget, expected))
     doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))
     if report.cost:
@@ -163,6 +183,34 @@ def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> Non
     report.prompt += prepared.estimate
     group = (prepared.endpoints[0], prepared.request.wants_audio)
     groups[group] = groups.get(group, Workload()) + prepared.work
+
+
+def _together(groups: Iterable[_Groups]) -> _Groups:
+    whole = _Groups()
+    for group, work in chain.from_iterable(each.items() for each in groups):
+        whole[group] = whole.get(group, Workload()) + work
+    return whole
+
+
+def _estimates(
+    plan: Plan, groups: Mapping[str | None, _Groups], answers: EarlierAnswers | None
+) -> Iterator[VariantEstimate]:
+    for name, asked in plan.by_variant().items():
+        if name is not None:
+            expected = forecast(asked, groups[name], answers)
+            work = sum(groups[name].values(), Workload())
+            cost = expected.cost
+            yield VariantEstimate(
+                variant=name,
+                model=asked.config.model,
+                items=expected.items,
+                prompt_tokens=work.prompt.total,
+                completion_tokens_low=round(expected.completion_tokens.low),
+                completion_tokens_high=round(expected.completion_tokens.high),
+                cost_low=cost.low if cost else None,
+                cost_high=cost.high if cost else None,
+                currency=expected.currency,
+            )
 
 
 def _take_in(report: CheckReport, expected: Forecast) -> None:

@@ -80,9 +80,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def models(self) -> tuple[str, ...]:
         """The models that are asked, those of variants included."""
-        own, variants = self.config.get("model"), self.config.get("variants") or {}
-        asked = [variant.get("model") or own for variant in variants.values()] or [own]
+        asked = map(self.model_of, self.variants or (None,))
         return tuple(model for model in dict.fromkeys(asked) if model)
+
+    def model_of(self, variant: str | None) -> str | None:
+        """The model that a variant asks; None: the one of the config."""
+        own = (self.config.get("variants") or {}).get(variant) or {}
+        return own.get("model") or self.config.get("model")
 
     @property
     def variants(self) -> tuple[str, ...]:

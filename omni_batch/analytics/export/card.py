@@ -56,7 +56,7 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
     facts = {
         "run": record.run_id,
         "begun": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
-        "model": record.config.get("model"),
+        "model": ", ".join(record.models),
         "endpoint": record.endpoint_names,
         "items here": f"{counts.items:,}",
         **{f"items of {split}": f"{items:,}" for split, items in counts.splits.items()},
