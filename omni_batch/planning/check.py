@@ -1,10 +1,10 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,17 @@ from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.earlier_answers import EarlierAnswers, load_answers
 from omni_batch.planning.editions import OtherEditions, free_quota_doubts
 from omni_batch.planning.fitness.config import said_of
-from omni_batch.planning.forecast import Forecast, budget_doubts, forecast
+from omni_batch.planning.forecast import Forecast, Groups, budget_doubts, forecast
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
-from omni_batch.progress.spending.workload import Group, Workload
+from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.store.items import UniqueIds
 from omni_batch.types import Item, row_name
 
 _AT_ONCE = 64
-_Groups = dict[Group, Workload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ async def check_manifest(
 
 async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    groups: dict[str | None, _Groups] = {name: {} for name in plan.by_variant()}
+    groups: dict[str | None, Groups] = {name: {} for name in plan.by_variant()}
     editions = {name: OtherEditions(asked) for name, asked in plan.by_variant().items()}
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
@@ -132,7 +131,7 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
         doubts.add_run(source.doubts())
     doubts.add_run(checked.doubts())
     answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
-    expected = forecast(plan, _together(groups.values()), answers)
+    expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     report.variants = list(_estimates(plan, groups, answers))
     doubts.add_run(budget_doubts(plan.config.budget, expected))
@@ -179,25 +178,18 @@ def _refuse(report: CheckReport, item: Item, error: OmniBatchError) -> None:
         report.refused.append(Refused(*where, *reason, item.variant, item.sample))
 
 
-def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> None:
+def _accept(report: CheckReport, groups: Groups, prepared: PreparedItem) -> None:
     report.prompt += prepared.estimate
     group = (prepared.endpoints[0], prepared.request.wants_audio)
     groups[group] = groups.get(group, Workload()) + prepared.work
 
 
-def _together(groups: Iterable[_Groups]) -> _Groups:
-    whole = _Groups()
-    for group, work in chain.from_iterable(each.items() for each in groups):
-        whole[group] = whole.get(group, Workload()) + work
-    return whole
-
-
 def _estimates(
-    plan: Plan, groups: Mapping[str | None, _Groups], answers: EarlierAnswers | None
+    plan: Plan, groups: Mapping[str | None, Groups], answers: EarlierAnswers | None
 ) -> Iterator[VariantEstimate]:
     for name, asked in plan.by_variant().items():
         if name is not None:
-            expected = forecast(asked, groups[name], answers)
+            expected = forecast(asked, {name: groups[name]}, answers)
             work = sum(groups[name].values(), Workload())
             cost = expected.cost
             yield VariantEstimate(

@@ -12,6 +12,7 @@ from omni_batch.planning.plan import Plan
 from omni_batch.progress.spending.estimates import TokenEstimates, answers_like, cost_of_work
 from omni_batch.progress.spending.workload import Group, Range, Workload
 
+Groups = dict[Group, Workload]
 _GUESS = "a guess: no earlier run of this config"
 
 
@@ -33,19 +34,20 @@ class Forecast:
 
 
 def forecast(
-    plan: Plan, groups: Mapping[Group, Workload], earlier: EarlierAnswers | None
+    plan: Plan, work_of: Mapping[str | None, Groups], earlier: EarlierAnswers | None
 ) -> Forecast:
-    """What all groups take together.
+    """What some variants take together, or a run without any.
 
     Args:
+        work_of: by variant.
         earlier: answers of runs with the same config.
     """
-    bills = earlier.bills if earlier else ()
-    estimates = TokenEstimates(bills)
+    estimates = TokenEstimates(earlier.bills if earlier else ())
     items, guessed = 0, 0
     tokens, completion, cost = Range(), Range(), Range()
     of_model: dict[str, _Load] = {}
-    for group, work in groups.items():
+    for variant, group, work in _flat(work_of):
+        bills = earlier.of(variant) if earlier else ()
         known = answers_like(bills, work.items, spoken=group[1])
         answers = known or work.answers
         group_tokens, group_cost = _bill(plan, estimates, group, work, answers)
@@ -53,7 +55,7 @@ def forecast(
         items, guessed = items + work.items, guessed + (0 if known else work.items)
         model = plan.endpoint(group[0]).config.model
         of_model[model] = of_model.get(model, _Load()).plus(work.items, group_tokens.likely)
-    priced = bool(groups) and len(plan.currencies) == 1 and _all_priced(plan, groups)
+    priced = bool(items) and len(plan.currencies) == 1 and _all_priced(plan, work_of)
     return Forecast(
         items=items,
         tokens=tokens,
@@ -115,9 +117,16 @@ def _passes(
         yield Doubt("estimate-may-pass-budget", message)
 
 
-def _all_priced(plan: Plan, groups: Mapping[Group, Workload]) -> bool:
+def _flat(work_of: Mapping[str | None, Groups]) -> Iterator[tuple[str | None, Group, Workload]]:
+    for variant, groups in work_of.items():
+        for group, work in groups.items():
+            yield variant, group, work
+
+
+def _all_priced(plan: Plan, work_of: Mapping[str | None, Groups]) -> bool:
     return all(
-        plan.pricing(endpoint, spoken=spoken).price is not None for endpoint, spoken in groups
+        plan.pricing(endpoint, spoken=spoken).price is not None
+        for _, (endpoint, spoken), _ in _flat(work_of)
     )
 
 

@@ -88,6 +88,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         own = (self.config.get("variants") or {}).get(variant) or {}
         return own.get("model") or self.config.get("model")
 
+    def request_of(self, variant: str | None) -> dict[str, Any]:
+        """The keys of `request` as a variant asks; None: as the config has them."""
+        own = (self.config.get("variants") or {}).get(variant) or {}
+        return {**(self.config.get("request") or {}), **own}
+
     @property
     def variants(self) -> tuple[str, ...]:
         """Names of the config's variants."""
