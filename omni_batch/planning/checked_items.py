@@ -155,11 +155,12 @@ class _Overruled:
         """At the end: one for each such column."""
         for key, rows in self._rows.items():
             variants = self._variants[key]
+            whose = f"row has a {key} of its" if rows == 1 else f"rows have a {key} of their"
             yield Doubt(
                 "variant-without-effect",
-                f"{rows:,} {'row has' if rows == 1 else 'rows have'} a {key} of their own, which "
-                f"stands in the place of the {key} of {named(variants)}: leave it out of the "
-                "manifest, or name its column in manifest.free_columns",
+                f"{rows:,} {whose} own, which stands in the place of the {key} of "
+                f"{named(variants)}: leave it out of the manifest, or name its column in "
+                "manifest.free_columns",
             )
 
 

@@ -83,15 +83,6 @@ class Plan:
         return firsts or {None: self}
 
     @property
-    def takes_seed(self) -> bool:
-        """Whether every endpoint reads a seed."""
-        servers = [endpoint.dialect for endpoint in self.endpoints]
-        return all(
-            server.parameters is None or "seed" in server.parameters - server.doubted_parameters
-            for server in servers
-        )
-
-    @property
     def model(self) -> Model | None:
         """The model's entry in the catalogue; None where it is unknown."""
         return self.catalogue.model(self.config.model)
@@ -225,25 +216,29 @@ def _with_asks(plan: Plan) -> Plan:
     asks = {
         (name, sample): _of_sample(variant, sample)
         for name, config in plan.config.by_variant().items()
-        for variant in [_of_variant(plan, config)]
+        for variant in [_of_variant(plan, name, config)]
         for sample in samples
     }
     return plan if asks.keys() == {(None, None)} else replace(plan, asks=asks)
 
 
-def _of_variant(plan: Plan, config: Config) -> Plan:
+def _of_variant(plan: Plan, name: str | None, config: Config) -> Plan:
+    try:
+        template = _template(config)
+    except ConfigError as exc:
+        raise ConfigError(f"variant {name}: {exc}" if name else str(exc)) from None
     endpoints = [each for each in plan.endpoints if each.config.model == config.model]
     return replace(
         plan,
         config=config,
         endpoints=tuple(replace(endpoint, config=config) for endpoint in endpoints),
-        template=_template(config),
+        template=template,
     )
 
 
 def _of_sample(plan: Plan, sample: int | None) -> Plan:
-    """Each sample has a seed of its own, where every endpoint reads one."""
-    if sample is None or not plan.takes_seed:
+    """Each sample has a seed of its own."""
+    if sample is None:
         return plan
     first = plan.config.request.seed
     seed = (_FIRST_SEED if first is None else first) + sample - 1

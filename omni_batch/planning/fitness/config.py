@@ -190,11 +190,6 @@ def _doubts_of(plan: "Plan", verdict: Verdict) -> Iterator[Doubt]:
         hint = f"; did you mean {near}?" if near else ""
         message = f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
         yield Doubt("model-not-listed", message)
-    if (plan.config.samples or 1) > 1 and not plan.takes_seed:
-        yield Doubt(
-            "samples-without-seed",
-            f"{plan.endpoint_names} reads no seed: only chance makes the samples of a row differ",
-        )
     for endpoint in plan.endpoints:
         yield from endpoint_doubts(endpoint)
     yield from verdict.doubts
