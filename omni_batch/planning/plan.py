@@ -52,6 +52,7 @@ class Plan:
     """The endpoints, at least one; with several models, one for each model of an endpoint."""
     catalogue: Catalogue
     template: PromptTemplate | None
+    """Of the prompt; None also where only variants ask."""
     base_folder: Path
     """Where relative references of the manifest start."""
     room: Room
@@ -177,7 +178,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             config,
             endpoints,
             known,
-            _template(config),
+            None,
             base_folder or manifest_folder(config.manifest.path),
             room,
             load_annotation(config.annotation),
@@ -211,7 +212,7 @@ def _template(config: Config) -> PromptTemplate | None:
 
 
 def _with_asks(plan: Plan) -> Plan:
-    """The plan with those of its variants and samples, if it has any."""
+    """The plan with those of its variants and samples; without any, the only one."""
     samples = range(1, plan.config.samples + 1) if plan.config.samples else (None,)
     asks = {
         (name, sample): _of_sample(variant, sample)
@@ -219,7 +220,7 @@ def _with_asks(plan: Plan) -> Plan:
         for variant in [_of_variant(plan, name, config)]
         for sample in samples
     }
-    return plan if asks.keys() == {(None, None)} else replace(plan, asks=asks)
+    return asks[None, None] if asks.keys() == {(None, None)} else replace(plan, asks=asks)
 
 
 def _of_variant(plan: Plan, name: str | None, config: Config) -> Plan:
