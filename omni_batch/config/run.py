@@ -56,7 +56,7 @@ class Config(Frozen):
     endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
-    variants: dict[str, VariantConfig] = Field(default_factory=dict)
+    variants: dict[str, VariantConfig] = Field(default_factory=dict, max_length=100)
     """Ways to ask, by name: each row of the manifest is asked once by each of them."""
     samples: int | None = Field(default=None, ge=1, le=100)
     """How often each question is asked; the rows of the results count them from 1."""

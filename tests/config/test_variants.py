@@ -76,6 +76,7 @@ def test_endpoints_have_the_model_in_their_names_where_several_are_asked() -> No
             },
             "variants.long, over request: thinking_budget and reasoning_effort exclude each other",
         ),
+        ({"variants": {f"v{number}": {} for number in range(101)}}, "at most 100 items"),
         ({"samples": 0}, "samples = 0"),
         ({"samples": 101}, "samples = 101"),
         ({"samples": 2.5}, "samples = 2.5"),

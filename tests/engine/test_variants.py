@@ -173,7 +173,7 @@ async def test_an_interrupted_run_is_resumed_row_by_row(
         for row in results.to_pylist()
     }
     assert 0 < len(kept) == record.counts.done < 12
-    change_run(directory, [])
+    change_run(directory, ["quota.requests_per_minute=1e8"])
     record = await execute(directory)
     assert (record.state, record.counts.succeeded) == ("finished", 12)
     rows = read_table(directory.root)
