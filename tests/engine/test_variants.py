@@ -5,6 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import omni_batch
 from omni_batch import Config, RunHandle
 from omni_batch.analytics.results import doubt_groups, failure_groups
 from omni_batch.analytics.verify import verify_run
+from omni_batch.config import EndpointConfig
 from omni_batch.engine.pipeline import execute
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
@@ -234,6 +236,37 @@ def test_logs_and_warnings_name_the_row(
     )
     (group,) = doubt_groups(RunDir(run.path))
     assert (group.rule, group.item_id) == ("voice-without-speech", "cup.quiet.1")
+
+
+def test_rows_go_to_endpoints_of_their_model_only(make_config: MakeConfig) -> None:
+    endpoints = tuple(EndpointConfig(name="simulator", label=label) for label in ("left", "right"))
+    variants = {"flash": {}, "plus": {"model": "qwen3.5-omni-plus"}}
+    config = make_config(ROWS, request=TEMPLATE, variants=variants, samples=10)
+    config = config.model_copy(update={"endpoint": EndpointConfig(), "endpoints": endpoints})
+    run = run_batch(config)
+    rows = read_table(run.path)
+    assert {row["status"] for row in rows} == {"succeeded"}
+    assert {row["endpoint"].partition("/")[2] == row["model"] for row in rows} == {True}
+    assert {row["endpoint"] for row in rows} == {
+        f"{label}/{model}"
+        for label in ("left", "right")
+        for model in ("qwen3-omni-flash", "qwen3.5-omni-plus")
+    }
+
+
+def test_an_exported_chat_is_the_one_that_the_variant_had(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    variants = {"plain": {}, "pirate": {"system": "Speak like a pirate."}}
+    run = run_batch(make_config(ROWS[:1], request=TEMPLATE, variants=variants))
+    run.export("messages", tmp_path / "chats.jsonl")
+    plain, pirate = map(json.loads, (tmp_path / "chats.jsonl").read_text().splitlines())
+    assert (plain["variant"], [turn["role"] for turn in plain["messages"]]) == (
+        "plain",
+        ["user", "assistant"],
+    )
+    assert pirate["messages"][0] == {"role": "system", "content": "Speak like a pirate."}
+    assert "sample" not in pirate
 
 
 def test_a_run_is_the_same_as_before_without_variants_and_samples(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from omni_batch import run_batch
 from omni_batch.errors import ConfigError, ManifestError
 from omni_batch.planning.check import CheckReport, check_manifest
 from omni_batch.planning.checked_items import CheckedItems
@@ -82,6 +83,22 @@ async def test_costs_of_one_currency_add_up(make_config: MakeConfig) -> None:
     assert report.cost == pytest.approx(2 * (alone.cost or 0))
     assert sum(each.cost_low or 0 for each in report.variants) == pytest.approx(report.cost_low)
     assert alone.variants == []
+
+
+async def test_each_variant_is_estimated_by_its_own_earlier_answers(
+    make_config: MakeConfig,
+) -> None:
+    """The simulator says again what it was told."""
+    rows = [{"item_id": str(number)} for number in range(10)]
+    variants = {"short": {"prompt": "{{ item_id }}"}, "long": {"prompt": "{{ item_id }} " * 200}}
+    run = await run_batch(make_config(rows, endpoint=HERE, request=TEMPLATE, variants=variants))
+    report = await check(make_config, rows, variants=variants)
+    short, long = report.variants
+    assert report.estimated_by == f"by 20 answers up to run {run.run_id}"
+    assert short.completion_tokens_high < long.completion_tokens_low
+    assert report.completion_tokens == pytest.approx(run.counts.completion_tokens, rel=0.01)
+    changed = await check(make_config, rows, variants={**variants, "long": {"prompt": "Why?"}})
+    assert changed.estimated_by.startswith("a guess")
 
 
 @pytest.mark.parametrize(
