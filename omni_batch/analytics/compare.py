@@ -198,7 +198,10 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
             check_numbers(directory, record)
         database.add_side("a_", "left_")
         database.add_side("b_", "right_")
-        sides = _side(database, "a", left, before), _side(database, "b", right, after)
+        sides = (
+            _side(database, "a", left, before, before.counts),
+            _side(database, "b", right, after, after.counts),
+        )
         return _comparison(database, sides, (before, after), limit)
 
 
@@ -225,13 +228,12 @@ def compare_variants(directory: RunDir, limit: int = 10) -> VariantComparison:
         sides: dict[str, Side] = {}
         for number, variant in enumerate(record.variants):
             database.add_side(f"v{number}_", "whole_", variant)
-            sides[variant] = _side(
-                database, f"v{number}", directory, record, variant, counts[variant]
+            sides[f"v{number}"] = _side(
+                database, f"v{number}", directory, record, counts[variant], variant
             )
         pairs = [
-            _comparison(database, pair, (record, record), limit, (f"v{a}", f"v{b}"))
-            for (a, one), (b, other) in combinations(enumerate(sides.values()), 2)
-            for pair in [(one, other)]
+            _comparison(database, (sides[a], sides[b]), (record, record), limit, (a, b))
+            for a, b in combinations(sides, 2)
         ]
         return VariantComparison(list(sides.values()), pairs)
 
@@ -243,7 +245,7 @@ def _refuse_other_rows(left: RunRecord, right: RunRecord) -> None:
             raise ConfigError(
                 f"run {one.run_id} has the variants {', '.join(one.variants)}, and run "
                 f"{other.run_id} has {', '.join(other.variants) or 'none'}: no rows match. "
-                f"omni-batch compare RUN --by variant compares the variants of one run"
+                "omni-batch compare RUN --by variant compares the variants of one run"
             )
         if one.config.get("samples") and not other.config.get("samples"):
             raise ConfigError(
@@ -283,11 +285,9 @@ def _side(
     side: str,
     directory: RunDir,
     record: RunRecord,
+    counts: Counts,
     variant: str | None = None,
-    counts: Counts | None = None,
 ) -> Side:
-    """Args: counts: where they are not those of the whole run."""
-    counts = counts or record.counts
     waits = ITEM_WAITS.format(prefix=f"{side}_")
     (medians,) = database.rows(_SIDE.format(side=side, waits=waits))
     if len(counts.cost) > 1:

@@ -85,13 +85,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def model_of(self, variant: str | None) -> str | None:
         """The model that a variant asks; None: the one of the config."""
-        own = (self.config.get("variants") or {}).get(variant) or {}
-        return own.get("model") or self.config.get("model")
+        return self._own_keys(variant).get("model") or self.config.get("model")
 
     def request_of(self, variant: str | None) -> dict[str, Any]:
         """The keys of `request` as a variant asks; None: as the config has them."""
-        own = (self.config.get("variants") or {}).get(variant) or {}
-        return {**(self.config.get("request") or {}), **own}
+        return {**(self.config.get("request") or {}), **self._own_keys(variant)}
+
+    def _own_keys(self, variant: str | None) -> dict[str, Any]:
+        return (self.config.get("variants") or {}).get(variant) or {}
 
     @property
     def variants(self) -> tuple[str, ...]:
