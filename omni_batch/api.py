@@ -68,7 +68,7 @@ class RunHandle:
         return read_results(self.path)
 
     def sql(self, query: str) -> "pandas.DataFrame":
-        """Query the views `results`, `attempts`, `items` and `runs` with DuckDB's SQL.
+        """Query the views `results`, `attempts`, `items`, `runs` and `majority` by DuckDB's SQL.
 
         Raises:
             QueryError: the query is wrong, or does more than read.

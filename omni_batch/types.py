@@ -46,6 +46,11 @@ class Item:
     sample: int | None = None
     """Which of several answers to the same question, from 1."""
 
+    @property
+    def name(self) -> str:
+        """What the item is called where there may be others of the same manifest row."""
+        return row_name(self.item_id, self.variant, self.sample)
+
     def media_cells(self) -> dict[Modality, tuple[str, ...]]:
         """References of the row's own media by column, in the order they are sent.
 
@@ -61,6 +66,11 @@ class Item:
     def modality(self) -> Modality:
         """The first kind of input, besides text, of the row's own columns."""
         return next(iter(self.media_cells()), "text")
+
+
+def row_name(item_id: str, variant: str | None, sample: int | None) -> str:
+    """A name that no other row of the run has: `cat-1.terse.2`; the id alone, where that is one."""
+    return ".".join(str(part) for part in (item_id, variant, sample) if part is not None)
 
 
 PartOptions = tuple[tuple[str, str | int | float], ...]

@@ -19,6 +19,7 @@ import pyarrow as pa
 import typer
 
 from omni_batch import simulator
+from omni_batch.analytics.majority import MAJORITY_COLUMNS
 from omni_batch.analytics.sql import RUN_COLUMNS
 from omni_batch.catalogue import Model, catalogue
 from omni_batch.catalogue.describe import (
@@ -94,11 +95,11 @@ def _unit(column: Column) -> str:
     return f" ({column.unit})" if column.unit and column.unit not in column.description else ""
 
 
-def runs() -> str:
-    """The columns of the view `runs`."""
+def view(fields: pa.Schema) -> str:
+    """The columns of a view."""
     rows = (
         [f"`{field.name}`", _TYPES.get(str(field.type), str(field.type)), _description(field)]
-        for field in RUN_COLUMNS
+        for field in fields
     )
     return markdown(["column", "type", "holds"], rows)
 
@@ -397,7 +398,8 @@ _GROUPS = ("manifest", "endpoint", "request", "media", "quota", "retry", "budget
 TABLES: dict[str, Callable[[], str]] = {
     "columns:results": partial(columns, RESULT_COLUMNS),
     "columns:attempts": partial(columns, ATTEMPT_COLUMNS),
-    "columns:runs": runs,
+    "columns:runs": partial(view, RUN_COLUMNS),
+    "columns:majority": partial(view, MAJORITY_COLUMNS),
     "commands": commands,
     "config:top": partial(config, ""),
     **{f"config:{group}": partial(config, group) for group in _GROUPS},

@@ -1,37 +1,44 @@
-"""Two runs over the same items: what changed between them. DuckDB joins, nothing is held."""
+"""Two runs over the same items, or two variants of one: what changed. DuckDB joins.
+
+Rows are matched by the name of their item: its id, with variant and sample where a run has them.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import combinations
 from typing import Any, Literal
 
 import msgspec
+import pyarrow.compute as pc
 
 from omni_batch.analytics.agreement import Agreement, Comparer
 from omni_batch.analytics.sql import ITEM_WAITS, RunDatabase
 from omni_batch.annotation.shape import read_shape
 from omni_batch.counts import Counts
+from omni_batch.errors import ConfigError
+from omni_batch.progress.counters import of_tables
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.read import check_numbers
+from omni_batch.store.read import check_numbers, read_tables
 
 # Distinct words that one text only has, as a share of all distinct words of both.
 _CHANGE = """
     with pairs as (
-        select item_id, a.text as left_text, b.text as right_text,
+        select name, a.text as left_text, b.text as right_text,
                list_distinct(regexp_extract_all(lower(a.text), {words})) as left_words,
                list_distinct(regexp_extract_all(lower(b.text), {words})) as right_words
-        from a_results a join b_results b using (item_id)
+        from {a}_results a join {b}_results b using (name)
         where a.status = 'succeeded' and b.status = 'succeeded' and a.text <> b.text
     ), shared as (
         select *, len(list_intersect(left_words, right_words)) as same,
                len(left_words) + len(right_words) as words
         from pairs
     )
-    select item_id, left_text, right_text,
+    select name as item_id, left_text, right_text,
            case when words = same then 0 else 1 - same / (words - same) end as change
     from shared
-    order by change desc, item_id
+    order by change desc, name
     limit {limit}
 """
 _WORDS = r"'\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Hangul}|[\p{L}\p{N}]+'"
@@ -48,29 +55,29 @@ _SIDE = """
           from ({waits})) wait
 """
 _OVERLAP = """
-    select count(*) filter (where b.item_id is null) as only_left,
-           count(*) filter (where a.item_id is null) as only_right,
+    select count(*) filter (where b.name is null) as only_left,
+           count(*) filter (where a.name is null) as only_right,
            count(*) filter (where a.status = b.status) +
            count(*) filter (where a.status <> b.status) as both,
            count(*) filter (where a.status <> b.status) as status_changed,
            count(*) filter (where a.status = 'succeeded' and b.status = 'succeeded'
                             and a.text <> b.text) as text_changed
-    from (select item_id, status, text from a_results) a
-    full join (select item_id, status, text from b_results) b using (item_id)
+    from (select name, status, text from {a}_results) a
+    full join (select name, status, text from {b}_results) b using (name)
 """
 _ONLY = """
-    select item_id from {here}_results anti join (select item_id from {there}_results)
-    using (item_id) order by row_number limit {limit}
+    select name as item_id from {here}_results anti join (select name from {there}_results)
+    using (name) order by row_number limit {limit}
 """
 _STATUS = """
-    select item_id, a.status as left_status, b.status as right_status,
+    select name as item_id, a.status as left_status, b.status as right_status,
            coalesce(b.error_message, a.error_message) as error_message
-    from a_results a join b_results b using (item_id)
+    from {a}_results a join {b}_results b using (name)
     where a.status <> b.status order by a.row_number limit {limit}
 """
 _ANNOTATIONS = """
     select to_json(a.annotation)::varchar as left_json, to_json(b.annotation)::varchar as right_json
-    from a_results a join b_results b using (item_id)
+    from {a}_results a join {b}_results b using (name)
     where a.annotation is not null and b.annotation is not null
 """
 
@@ -91,10 +98,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One run as a whole. None where nothing is known."""
+    """One run as a whole, or one variant of it. None where nothing is known."""
 
     path: str
     run_id: str
+    variant: str | None
+    """None: all of the run."""
     state: str
     model: str | None
     endpoint: str
@@ -111,12 +120,18 @@ class Side:
     """Of items, for quota, media and retries."""
     wait_s_p95: float | None
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.run_id}, {self.variant}" if self.variant else self.run_id
+
 
 @dataclass(frozen=True, slots=True)
 class TextChange:
     """An item that was answered in two ways."""
 
     item_id: str
+    """Its name, as `Item.name`; that of the variant is out where variants are compared."""
     change: float
     """Share of distinct words that one text only has, 0 to 1."""
     left_text: str
@@ -155,6 +170,15 @@ class Comparison:
     """Of the fields of `annotation`."""
 
 
+@dataclass(frozen=True, slots=True)
+class VariantComparison:
+    """The variants of one run, and each two of them."""
+
+    variants: list[Side]
+    pairs: list[Comparison]
+    """In the order of the config: the first with all others, the second with those after it …"""
+
+
 def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
     """Compare the results there are so far, item by item.
 
@@ -164,44 +188,131 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         limit: how many items each list holds at most.
 
     Raises:
-        ConfigError: one of them is not a run directory.
+        ConfigError: one of them is not a run directory, or only one has variants or samples.
         StorageError: a table can't be read.
     """
     with RunDatabase() as database:
-        records = *database.add([left], "a_"), *database.add([right], "b_")
-        for directory, record in zip((left, right), records, strict=True):
+        (before,), (after,) = database.add([left], "left_"), database.add([right], "right_")
+        _refuse_other_rows(before, after)
+        for directory, record in ((left, before), (right, after)):
             check_numbers(directory, record)
-
-        def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
-            return database.rows(query.format(limit=limit, **values))
-
-        (overlap,) = ask(_OVERLAP)
-        return Comparison(
-            left=_side(database, "a", left, records[0]),
-            right=_side(database, "b", right, records[1]),
-            **overlap,
-            only_left_items=[row["item_id"] for row in ask(_ONLY, here="a", there="b")],
-            only_right_items=[row["item_id"] for row in ask(_ONLY, here="b", there="a")],
-            status_changes=[StatusChange(**row) for row in ask(_STATUS)],
-            text_changes=[_text_change(row) for row in ask(_CHANGE, words=_WORDS)],
-            agreement=_agreement(ask(_ANNOTATIONS), records),
+        database.add_side("a_", "left_")
+        database.add_side("b_", "right_")
+        sides = (
+            _side(database, "a", left, before, before.counts),
+            _side(database, "b", right, after, after.counts),
         )
+        return _comparison(database, sides, (before, after), limit)
 
 
-def _side(database: RunDatabase, side: str, directory: RunDir, record: RunRecord) -> Side:
+def compare_variants(directory: RunDir, limit: int = 10) -> VariantComparison:
+    """Compare each two variants of a run by the results there are so far, item by item.
+
+    Args:
+        limit: how many items each list of a pair holds at most.
+
+    Raises:
+        ConfigError: it is not a run directory, or has less than two variants.
+        StorageError: a table can't be read.
+    """
+    with RunDatabase() as database:
+        (record,) = database.add([directory], "whole_")
+        if len(record.variants) < 2:
+            found = ", ".join(record.variants) or "none"
+            raise ConfigError(
+                f"run {directory.root} has no two variants to compare ({found}); two runs are "
+                "compared with: omni-batch compare RUN_A RUN_B"
+            )
+        check_numbers(directory, record)
+        counts = _counts_by_variant(directory, record)
+        sides: dict[str, Side] = {}
+        for number, variant in enumerate(record.variants):
+            database.add_side(f"v{number}_", "whole_", variant)
+            sides[f"v{number}"] = _side(
+                database, f"v{number}", directory, record, counts[variant], variant
+            )
+        pairs = [
+            _comparison(database, (sides[a], sides[b]), (record, record), limit, (a, b))
+            for a, b in combinations(sides, 2)
+        ]
+        return VariantComparison(list(sides.values()), pairs)
+
+
+def _refuse_other_rows(left: RunRecord, right: RunRecord) -> None:
+    """Runs whose rows have other names."""
+    for one, other in ((left, right), (right, left)):
+        if one.variants and not set(one.variants) & set(other.variants):
+            raise ConfigError(
+                f"run {one.run_id} has the variants {', '.join(one.variants)}, and run "
+                f"{other.run_id} has {', '.join(other.variants) or 'none'}: no rows match. "
+                "omni-batch compare RUN --by variant compares the variants of one run"
+            )
+        if one.config.get("samples") and not other.config.get("samples"):
+            raise ConfigError(
+                f"run {one.run_id} has {one.config['samples']} samples of each row, and run "
+                f"{other.run_id} has none: no rows match. The view majority of omni-batch sql has "
+                "one row for each item"
+            )
+
+
+def _comparison(
+    database: RunDatabase,
+    sides: tuple[Side, Side],
+    records: tuple[RunRecord, RunRecord],
+    limit: int,
+    views: tuple[str, str] = ("a", "b"),
+) -> Comparison:
+    a, b = views
+
+    def ask(query: str, **values: Any) -> Iterator[dict[str, Any]]:
+        return database.rows(query.format(a=a, b=b, limit=limit, **values))
+
+    (overlap,) = ask(_OVERLAP)
+    return Comparison(
+        left=sides[0],
+        right=sides[1],
+        **overlap,
+        only_left_items=[row["item_id"] for row in ask(_ONLY, here=a, there=b)],
+        only_right_items=[row["item_id"] for row in ask(_ONLY, here=b, there=a)],
+        status_changes=[StatusChange(**row) for row in ask(_STATUS)],
+        text_changes=[_text_change(row) for row in ask(_CHANGE, words=_WORDS)],
+        agreement=_agreement(ask(_ANNOTATIONS), records),
+    )
+
+
+def _side(
+    database: RunDatabase,
+    side: str,
+    directory: RunDir,
+    record: RunRecord,
+    counts: Counts,
+    variant: str | None = None,
+) -> Side:
     waits = ITEM_WAITS.format(prefix=f"{side}_")
     (medians,) = database.rows(_SIDE.format(side=side, waits=waits))
-    if len(record.counts.cost) > 1:
+    if len(counts.cost) > 1:
         medians["cost_median"] = None
     return Side(
         path=str(directory.root),
         run_id=record.run_id,
+        variant=variant,
         state=record.state,
-        model=record.config.get("model"),
+        model=record.model_of(variant) if variant else "+".join(record.models) or None,
         endpoint=record.endpoint_names,
-        counts=record.counts,
+        counts=counts,
         **medians,
     )
+
+
+def _counts_by_variant(directory: RunDir, record: RunRecord) -> dict[str, Counts]:
+    """Of each variant; the working time is that of all together."""
+    start = Counts(elapsed_s=record.counts.elapsed_s)
+    counts = dict.fromkeys(record.variants, start)
+    for tables in read_tables(directory, record):
+        for variant in counts:
+            own = (table.filter(pc.field("variant") == variant) for table in tables)
+            counts[variant] += of_tables(*own)
+    return counts
 
 
 def _text_change(row: dict[str, Any]) -> TextChange:

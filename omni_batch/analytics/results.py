@@ -1,8 +1,9 @@
 """What a run's tables say. Reads Parquet (and the journal of a run in progress), writes nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +15,19 @@ from omni_batch.store.columns import result_columns, schema
 from omni_batch.store.read import read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
+from omni_batch.types import row_name
 
 if TYPE_CHECKING:
     import pandas
+
+
+NAMING = ("item_id", "variant", "sample")
+"""Columns of `results` that make up the name of a row."""
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The name of a row of `results`, as `Item.name`."""
+    return row_name(*(row[name] for name in NAMING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,7 @@ class FailureGroup:
     error_kind: str
     items: int
     example_item_id: str
+    """Its name, as `Item.name`."""
     example_message: str
 
 
@@ -68,22 +80,31 @@ def input_files(
 
 def failure_groups(directory: RunDir) -> list[FailureGroup]:
     """Failures by kind, the most frequent first, each with an example."""
-    failed = results_table(directory, ["error_kind", "item_id", "error_message"]).filter(
+    failed = results_table(directory, [*NAMING, "error_kind", "error_message"]).filter(
         pc.is_valid(pc.field("error_kind"))
     )
+    # The place of a row in the table stands for its name, which may be null in parts.
+    failed = failed.append_column("place", pa.array(range(failed.num_rows)))
     groups = failed.group_by("error_kind", use_threads=False).aggregate(
-        [("item_id", "count"), ("item_id", "first"), ("error_message", "first")]
+        [("place", "count"), ("place", "first")]
     )
-    by_size = groups.sort_by([("item_id_count", "descending"), ("error_kind", "ascending")])
-    return [FailureGroup(*row.values()) for row in by_size.to_pylist()]
+    by_size = groups.sort_by([("place_count", "descending"), ("error_kind", "ascending")])
+    return [_failure_group(failed, **row) for row in by_size.to_pylist()]
+
+
+def _failure_group(
+    failed: pa.Table, error_kind: str, place_count: int, place_first: int
+) -> FailureGroup:
+    (example,) = failed.slice(place_first, 1).to_pylist()
+    return FailureGroup(error_kind, place_count, name_of(example), example["error_message"])
 
 
 def doubt_groups(directory: RunDir) -> list[DoubtGroup]:
     """What is doubted about rows, by rule, the one with most rows first."""
-    doubted = results_table(directory, ["item_id", "warnings"]).filter(
+    doubted = results_table(directory, [*NAMING, "warnings"]).filter(
         pc.greater(pc.list_value_length(pc.field("warnings")), 0)
     )
     groups = DoubtGroups()
     for row in doubted.to_pylist():
-        groups.add_row(row["item_id"], map(Doubt.read, row["warnings"]))
+        groups.add_row(name_of(row), map(Doubt.read, row["warnings"]))
     return sorted(groups.all(), key=lambda group: -group.rows)

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
+from omni_batch.analytics.majority import MACRO, MAJORITY_COLUMNS, majority_query
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.quota.room import memory_limit_bytes
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, result_columns, schema
+from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import Shard, list_runs, written_shards
 
@@ -40,9 +41,9 @@ RUN_COLUMNS = pa.schema([
         ("run_id", _TEXT, "id of the run"),
         ("path", _TEXT, "the run directory"),
         ("state", _TEXT, "prepared, running, finished, interrupted or stopped"),
-        ("model", _TEXT, "model asked"),
+        ("model", _TEXT, "model asked; of variants with several, their names joined by +"),
         ("endpoint", _TEXT, "names of all endpoints, joined by +"),
-        ("items", _WHOLE, "rows of the manifest"),
+        ("items", _WHOLE, "rows of the manifest, times variants and samples"),
         ("succeeded", _WHOLE, "items with an answer, reused ones included"),
         ("failed", _WHOLE, "items without an answer"),
         ("reused", _WHOLE, "items whose answer an earlier run has paid for"),
@@ -122,7 +123,7 @@ def _runs_in(place: Path) -> list[RunDir]:
 
 
 class RunDatabase(ExitStack):
-    """The views `results`, `attempts`, `items` and `runs` over some runs.
+    """The views `results`, `attempts`, `items`, `runs` and `majority` over some runs.
 
     A run in progress shows what it has written so far, its journal included, as it stood when it
     was added. Sorting and joining more than fits in memory goes through temporary files.
@@ -141,6 +142,7 @@ class RunDatabase(ExitStack):
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
         self._worker = self.enter_context(ThreadPoolExecutor(1, "omni-batch-sql"))
         self._connection.execute("set TimeZone = 'UTC'")
+        self._connection.execute(MACRO)
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 
@@ -159,12 +161,12 @@ class RunDatabase(ExitStack):
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
         written = [(record, list(written_shards(run, record))) for run, record in pairs]
-        self._results(f"{prefix}results", written)
+        self._results(prefix, written)
         attempts = [shard.attempts for _, shards in written for shard in shards]
-        self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), [("*", attempts)])
+        self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), attempts)
         rows = [_run_row(run, record) for run, record in pairs]
         table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
-        self._view(f"{prefix}runs", RUN_COLUMNS, [("*", [table])])
+        self._view(f"{prefix}runs", RUN_COLUMNS, [table])
         items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
         self._union(f"{prefix}items", items)
         return records
@@ -175,42 +177,66 @@ class RunDatabase(ExitStack):
         rows = {row["run_id"]: row["rows"] for row in counted}
         return [(record, rows.get(record.run_id, 0)) for record in records]
 
-    def _results(self, name: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
+    def add_side(self, prefix: str, of: str, variant: str | None = None) -> None:
+        """Make views over `results` and `attempts` of runs that were added, for comparisons.
+
+        Their column `name` is what the rows of two sides are matched by.
+
+        Args:
+            of: the prefix of the runs' own views.
+            variant: its rows alone, whose names don't have it.
+        """
+        named = "item_id, sample" if variant else "item_id, variant, sample"
+        chosen = f"where variant = {_quoted(variant)}" if variant else ""
+        for table in ("results", "attempts"):
+            self._connection.execute(
+                f"create view {prefix}{table} as "
+                f"select *, concat_ws('.', {named}) as name from {of}{table} {chosen}"
+            )
+
+    def _results(self, prefix: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
         """Typed answers keep their type; those of several types meet as JSON."""
         by_type: dict[str, tuple[pa.Schema, list[Path | pa.Table]]] = {}
         for record, shards in written:
             columns = schema(result_columns(record.annotation_schema))
             _, tables = by_type.setdefault(str(columns.field("annotation").type), (columns, []))
             tables += [shard.results for shard in shards]
-        if len(by_type) == 1:
-            ((columns, tables),) = by_type.values()
-            self._view(name, columns, [("*", tables)])
-        else:
-            groups = [(_ANNOTATION_AS_JSON, tables) for _, tables in by_type.values()]
-            self._view(name, schema(RESULT_COLUMNS), groups)
+        results, majorities = [], []
+        shown = "*" if len(by_type) == 1 else _ANNOTATION_AS_JSON
+        for number, (columns, tables) in enumerate(by_type.values()):
+            source = f"_{prefix}results_of_{number}"
+            self._view(source, columns, tables)
+            results.append(f"select {shown} from {source}")
+            majority = majority_query(source, columns.field("annotation").type)
+            majorities.append(f"select {shown} from ({majority})")
+        self._create(f"{prefix}results", results, columns)
+        self._create(f"{prefix}majority", majorities, MAJORITY_COLUMNS)
 
-    def _view(
-        self, name: str, columns: pa.Schema, groups: list[tuple[str, list[Path | pa.Table]]]
-    ) -> None:
-        """A view over groups of tables, with what to select of each group."""
+    def _view(self, name: str, columns: pa.Schema, tables: list[Path | pa.Table]) -> None:
+        """A view over parts and journals."""
+        parts = [table for table in tables if isinstance(table, Path)]
+        journaled = [table for table in tables if not isinstance(table, Path)]
         sources: list[tuple[str, Any]] = [("*", columns.empty_table())]
-        for selected, tables in groups:
-            parts = [table for table in tables if isinstance(table, Path)]
-            journaled = [table for table in tables if not isinstance(table, Path)]
-            sources += [(selected, _dataset(parts))] if parts else []
-            sources += [(selected, pa.concat_tables(journaled))] if journaled else []
-        self._union(name, sources)
+        sources += [("*", _dataset(parts))] if parts else []
+        sources += [("*", pa.concat_tables(journaled))] if journaled else []
+        self._union(name, sources, columns)
+
+    def _union(
+        self, name: str, sources: Iterable[tuple[str, Any]], columns: Iterable[pa.Field] = ()
+    ) -> None:
+        """A view over (columns to select, table or dataset) pairs."""
+        selects = []
+        for number, (selected, source) in enumerate(sources):
+            self._connection.register(f"_{name}_{number}", source)
+            selects.append(f"select {selected} from _{name}_{number}")
+        self._create(name, selects, columns)
+
+    def _create(self, name: str, selects: Iterable[str], columns: Iterable[pa.Field]) -> None:
+        """A view over all that some SELECTs give, with the descriptions of its columns."""
+        self._connection.execute(f"create view {name} as {' union all by name '.join(selects)}")
         for field in columns:
             description = _quoted(field.metadata[b"description"].decode())
             self._connection.execute(f"comment on column {name}.{field.name} is {description}")
-
-    def _union(self, name: str, sources: Iterable[tuple[str, Any]]) -> None:
-        """A view over (columns to select, table or dataset) pairs."""
-        selects = []
-        for number, (columns, source) in enumerate(sources):
-            self._connection.register(f"_{name}_{number}", source)
-            selects.append(f"select {columns} from _{name}_{number}")
-        self._connection.execute(f"create view {name} as {' union all by name '.join(selects)}")
 
     def ask(self, statement: str) -> pa.RecordBatchReader:
         """Run one query; its rows come as they are asked for, once.
@@ -307,7 +333,7 @@ def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:
         "in_doubt_cost": counts.in_doubt_cost.get(currency, 0.0) if currency else None,
         "failures": list(counts.failures.items()),
         "path": str(run.root),
-        "model": record.config.get("model"),
+        "model": "+".join(record.models) or None,
         "endpoint": record.endpoint_names,
         "warnings": list(record.warnings),
         "config": msgspec.json.encode(record.config).decode(),

@@ -1,6 +1,7 @@
 """Typed answers of a run against a table of what is true."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Quality:
 
     field: str
     items: int
-    """With an answer and a truth."""
+    """With an answer and a truth; each sample is one."""
     without_answer: int
     """With a truth, and no row or no value for it."""
     without_truth: int
@@ -47,35 +48,41 @@ class Quality:
 
 
 def compare_with_truth(
-    directory: RunDir, truth: Path, name: str, column: str | None = None
+    directory: RunDir,
+    truth: Path,
+    name: str,
+    column: str | None = None,
+    variant: str | None = None,
 ) -> Quality:
     """Hold the answers of a run against a CSV file with item_id and a column of truths.
+
+    Each sample of an item counts as an answer.
 
     Args:
         name: field of `annotation`; members of objects as box.w.
         column: of the file, if it has another name.
+        variant: whose answers; None: of a run without variants.
 
     Raises:
         ConfigError: no such field or column, no item in common, or an item twice with two truths.
     """
     shape = _field(directory, name)
     truths = _read_truth(truth, column or name, shape)
-    answers = dict(_answers(directory, tuple(name.split("."))))
-    common = truths.keys() & answers.keys()
-    if not common:
+    tally, counted = tally_of(shape), Counter[tuple[bool, bool]]()
+    missing = set(truths)
+    for item, value in _answers(directory, tuple(name.split(".")), variant):
+        missing.discard(item)
+        counted[item in truths, value is not None] += 1
+        if tally is not None and item in truths and value is not None:
+            tally.add(truths[item], value)
+    if len(missing) == len(truths):
         raise ConfigError(f"{truth} and {directory.root} have no item_id in common")
-    tally = tally_of(shape)
-    both = [item for item in truths if answers.get(item) is not None]
-    for item in both:
-        if tally is not None:
-            tally.add(truths[item], answers[item])
-    figures = _figures(tally, name)
     return Quality(
         name,
-        len(both),
-        without_answer=len(truths) - len(both),
-        without_truth=sum(each is not None for each in answers.values()) - len(both),
-        **figures,
+        counted[True, True],
+        without_answer=counted[True, False] + len(missing),
+        without_truth=counted[False, True],
+        **_figures(tally, name),
     )
 
 
@@ -89,11 +96,14 @@ def _field(directory: RunDir, name: str) -> Shape:
     return fields[name]
 
 
-def _answers(directory: RunDir, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _answers(
+    directory: RunDir, path: tuple[str, ...], variant: str | None
+) -> Iterator[tuple[str, Any]]:
     record = read_record(directory.record)
     for results, _ in read_tables(directory, record):
-        for row in results.select(["item_id", "annotation"]).to_pylist():
-            yield row["item_id"], value_at(row["annotation"], path)
+        for row in results.select(["item_id", "variant", "annotation"]).to_pylist():
+            if row["variant"] == variant:
+                yield row["item_id"], value_at(row["annotation"], path)
 
 
 def _read_truth(path: Path, column: str, shape: Shape) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -19,13 +19,14 @@ from omni_batch.store.census import gap_of, refuse_other_manifest, speech_fault
 from omni_batch.store.read import part_batches, read_results, read_shard
 from omni_batch.store.record import write_record
 from omni_batch.store.reopen import reopen
+from omni_batch.types import row_name
 
 _LISTED = 50
 _BATCH_ROWS = 2000
 _READERS = 8  # files of speech read side by side: disks are faster so
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 _SUMS = ("succeeded", "failed", "reused", "requests", "prompt_tokens", "completion_tokens")
-_ROW = ["row_number", "item_id", "fingerprint", "audio_path", "audio_s"]
+_ROW = ["row_number", "item_id", "variant", "sample", "fingerprint", "audio_path", "audio_s"]
 _ROW += ["audio_sample_rate_hz", "audio_sha256"]
 
 
@@ -35,7 +36,7 @@ class Verification:
 
     state: str
     items: int
-    """Rows of the manifest."""
+    """Rows of the manifest, times variants and samples."""
     rows: int = 0
     """Results that are there, whole or not."""
     speech_files: int = 0
@@ -66,7 +67,7 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
     with directory.owned_record() as record:
         refuse_other_manifest(directory, record)
         found = Verification(record.state, record.items)
-        ids = _item_ids(directory)
+        ids = _item_names(directory)
         counts = Counts(elapsed_s=record.counts.elapsed_s)
         for number in range(record.shards):
             wanted = dict(islice(ids, len(record.shard_rows(number))))
@@ -77,9 +78,14 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
     return found
 
 
-def _item_ids(directory: RunDir) -> Iterator[tuple[int, str]]:
-    for batch in part_batches(directory.items, _BATCH_ROWS, ["row_number", "item_id"]):
-        yield from zip(batch["row_number"].to_pylist(), batch["item_id"].to_pylist(), strict=True)
+def _item_names(directory: RunDir) -> Iterator[tuple[int, str]]:
+    named = ["row_number", "item_id", "variant", "sample"]
+    for batch in part_batches(directory.items, _BATCH_ROWS, named):
+        yield from ((row["row_number"], _name(row)) for row in batch.to_pylist())
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return row_name(row["item_id"], row.get("variant"), row.get("sample"))
 
 
 def _verify_shard(
@@ -126,7 +132,7 @@ def _row_faults(
     faults = {}
     rows = results.select(_ROW).to_pylist()
     for row in rows:
-        number, name = row["row_number"], row["item_id"]
+        number, name = row["row_number"], _name(row)
         if wanted.get(number) != name:
             faults[number] = f"row {number} is of item {name!r}, which the manifest has not there"
         elif row["fingerprint"] and not _FINGERPRINT.fullmatch(row["fingerprint"]):

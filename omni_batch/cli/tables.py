@@ -38,6 +38,12 @@ class Format(StrEnum):
     label_studio, messages = "label-studio", "messages"
 
 
+class Side(StrEnum):
+    """What `compare` compares of one run."""
+
+    variant = "variant"
+
+
 class Shape(StrEnum):
     """How `sql` writes its rows."""
 
@@ -54,8 +60,9 @@ def sql(
 ) -> None:
     """Query the tables of one or many runs with DuckDB's SQL; reads only.
 
-    Views: results, attempts and items, one row each, and runs with one row
-    per run. A run in progress shows its rows so far. In CSV, cells that a
+    Views: results, attempts and items, one row each; runs with one row per
+    run; majority with what most samples of an item say. A run in progress
+    shows its rows so far. In CSV, cells that a
     spreadsheet would run as a formula are prefixed with an apostrophe. Exits
     with 2 when the query is wrong.
     """
@@ -267,6 +274,9 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
 def compare(
     left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
     right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
+    by: Annotated[
+        Side | None, typer.Option("--by", help="The variants of one run, in place of two runs.")
+    ] = None,
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV with item_id and what is true.")
     ] = None,
@@ -287,18 +297,47 @@ def compare(
 
     Items in only one of them, changes of status, the words of the texts that
     changed most; cost, tokens and time of both; how far the fields of
-    `annotation` agree. With --truth and --field: how right one run is.
+    `annotation` agree. With --by variant: the same for each two variants of
+    one run. With --truth and --field: how right one run is, or each variant
+    of it.
     """
+    if (right is None) == (by is None and truth is None):
+        raise ConfigError(
+            "compare needs two runs, or one run with --by variant, or with --truth FILE and "
+            "--field NAME"
+        )
+    if truth is not None:
+        _compare_with_truth(left, truth, field, column, as_json=as_json)
+    elif right is not None:
+        from omni_batch.analytics.compare import compare_runs
+        from omni_batch.store import RunDir
+
+        _show_comparison(compare_runs(RunDir(left), RunDir(right), limit), html, as_json=as_json)
+    else:
+        _compare_variants(left, limit, html, as_json=as_json)
+
+
+def _compare_variants(run: Path, limit: int, html: Path | None, *, as_json: bool) -> None:
+    from omni_batch.analytics.compare import compare_variants
+    from omni_batch.cli.render.compare import variants_report
+    from omni_batch.cli.render.console import out
     from omni_batch.store import RunDir
 
-    if truth is not None or right is None:
-        _compare_with_truth(left, right, truth, field, column, as_json=as_json)
-        return
-    from omni_batch.analytics.compare import compare_runs
+    found = compare_variants(RunDir(run), limit)
+    if len(found.pairs) == 1:
+        _show_comparison(found.pairs[0], html, as_json=as_json)
+    elif html is not None:
+        raise ConfigError(f"--html shows two variants; run {run} has {len(found.variants)}")
+    elif as_json:
+        print_json(found)
+    else:
+        out.print(variants_report(found))
+
+
+def _show_comparison(comparison: "Comparison", html: Path | None, *, as_json: bool) -> None:
     from omni_batch.cli.render.compare import comparison_report
     from omni_batch.cli.render.console import out
 
-    comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
         _write_page(html, comparison)
     if as_json:
@@ -310,26 +349,26 @@ def compare(
 
 
 def _compare_with_truth(
-    run: Path,
-    other: Path | None,
-    truth: Path | None,
-    field: str | None,
-    column: str | None,
-    *,
-    as_json: bool,
+    run: Path, truth: Path, field: str | None, column: str | None, *, as_json: bool
 ) -> None:
     from omni_batch.analytics.truth import compare_with_truth
     from omni_batch.cli.render.compare import quality_report
     from omni_batch.cli.render.console import out
     from omni_batch.store import RunDir
+    from omni_batch.store.record import read_record
 
-    if other is not None or truth is None or field is None:
-        raise ConfigError("compare needs two runs, or one run with --truth FILE and --field NAME")
-    found = compare_with_truth(RunDir(run), truth, field, column)
+    if field is None:
+        raise ConfigError("--truth FILE needs --field NAME, a field of annotation")
+    directory = RunDir(run)
+    found = {
+        variant: compare_with_truth(directory, truth, field, column, variant)
+        for variant in read_record(directory.record).variants or (None,)
+    }
     if as_json:
-        print_json(found)
-    else:
-        out.print(quality_report(found))
+        print_json(found.get(None) or {"variants": found})
+        return
+    for variant, quality in found.items():
+        out.print(quality_report(quality, variant))
 
 
 def _write_page(path: Path, comparison: "Comparison") -> None:

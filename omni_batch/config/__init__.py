@@ -8,7 +8,7 @@ from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.reading import check_request, load_config, override_tree, parse_config
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
-from omni_batch.config.run import Config
+from omni_batch.config.run import Config, VariantConfig
 
 __all__ = [
     "AnnotationConfig",
@@ -22,6 +22,7 @@ __all__ = [
     "RequestConfig",
     "RetryConfig",
     "Target",
+    "VariantConfig",
     "check_request",
     "load_config",
     "override_tree",

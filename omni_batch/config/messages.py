@@ -1,6 +1,6 @@
 """What is wrong with a configuration, in words for its author."""
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -40,9 +40,11 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
 
 
 def _nearest_key(model: type[BaseModel], parents: list[str], leaf: str) -> str:
-    for parent in parents:
-        if not parent.isdigit():  # a number is one of a list of groups
-            annotation = model.model_fields[parent].annotation
-            kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-            model = next(kind for kind in kinds if issubclass(kind, BaseModel))
+    names = iter(parents)
+    for parent in names:
+        annotation = model.model_fields[parent].annotation
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        model = next(kind for kind in kinds if issubclass(kind, BaseModel))
+        if get_origin(annotation) in (tuple, dict):  # a number or name: which of several groups
+            next(names)
     return did_you_mean(leaf, model.model_fields, "known keys")

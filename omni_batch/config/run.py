@@ -1,8 +1,17 @@
 """The whole configuration of a run."""
 
+import re
+from collections.abc import Iterator
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from omni_batch.config.budget import BudgetConfig
 from omni_batch.config.endpoint import EndpointConfig
@@ -12,6 +21,26 @@ from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
+
+_VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""No dot: the name of a row of the results is made of its parts with dots between them."""
+_MOST_SEED = 2**31 - 1
+
+
+class VariantConfig(RequestConfig):
+    """What one variant asks in another way: keys of `request`, and `model`."""
+
+    model: str | None = None
+    """null: the config's."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_differs(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+    def over(self, request: RequestConfig) -> RequestConfig:
+        """The whole request; ValidationError where both together are none."""
+        own = {key: getattr(self, key) for key in self.model_fields_set - {"model"}}
+        return RequestConfig.model_validate({**request.model_dump(), **own})
 
 
 class Config(Frozen):
@@ -27,6 +56,10 @@ class Config(Frozen):
     endpoints: tuple[EndpointConfig, ...] = ()
     """Several at once, in place of `endpoint`."""
     request: RequestConfig = RequestConfig()
+    variants: dict[str, VariantConfig] = Field(default_factory=dict, max_length=100)
+    """Ways to ask, by name: each row of the manifest is asked once by each of them."""
+    samples: int | None = Field(default=None, ge=1, le=100)
+    """How often each question is asked; the rows of the results count them from 1."""
     annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
     quota: QuotaConfig = QuotaConfig()
@@ -53,6 +86,71 @@ class Config(Frozen):
                 f"endpoints contains {doubled[0]} more than once; give each its own label"
             )
         return self
+
+    @field_validator("variants")
+    @classmethod
+    def _names_of_variants(cls, value: dict[str, VariantConfig]) -> dict[str, VariantConfig]:
+        for name in value:
+            if not _VARIANT_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r:.80} is no name for a variant: use letters, digits, _ and -, 64 at "
+                    "most, a letter or digit first"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _variants_and_samples_can_be_asked(self) -> Self:
+        for name, asked in self._requests():
+            if self.samples and (asked.seed or 0) + self.samples - 1 > _MOST_SEED:
+                where = f"variants.{name}.seed" if name else "request.seed"
+                raise ValueError(
+                    f"{where} = {asked.seed} leaves no room for a seed of each of {self.samples} "
+                    "samples; lower it"
+                )
+        return self
+
+    def _requests(self) -> Iterator[tuple[str | None, RequestConfig]]:
+        """What each variant asks; ValueError names the one that can't."""
+        if not self.variants:
+            yield None, self.request
+        for name, variant in self.variants.items():
+            try:
+                yield name, variant.over(self.request)
+            except ValidationError as exc:
+                reason = exc.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"variants.{name}, over request: {reason}") from None
+
+    def by_variant(self) -> dict[str | None, "Config"]:
+        """What each variant is as a configuration of its own; without variants, this one."""
+        if not self.variants:
+            return {None: self}
+        return {
+            name: self.model_copy(
+                update={
+                    "variants": {},
+                    "request": request,
+                    "model": self.variants[name or ""].model or self.model,
+                }
+            )
+            for name, request in self._requests()
+        }
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are asked, each once."""
+        own = (variant.model or self.model for variant in self.variants.values())
+        return tuple(dict.fromkeys(own)) or (self.model,)
+
+    @property
+    def targets(self) -> dict[str, tuple[EndpointConfig, str]]:
+        """Where requests go: an endpoint and a model of it, by their name in the tables."""
+        several = len(self.models) > 1
+        return {
+            f"{name}/{model}" if several else name: (entry, model)
+            for entry in self.all_endpoints
+            for model in self.models
+            for name in [entry.label or entry.name]
+        }
 
     @property
     def all_endpoints(self) -> tuple[EndpointConfig, ...]:

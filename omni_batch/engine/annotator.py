@@ -45,7 +45,9 @@ class Annotator:
         self, prepared: PreparedItem, answer: Answer, wrong: AnnotationError
     ) -> PreparedItem:
         """The same question in the same conversation, with what is wrong with its answer."""
-        return asked_again(self.plan, prepared, answer.response.text, str(wrong))
+        return asked_again(
+            self.plan.asking(prepared.item), prepared, answer.response.text, str(wrong)
+        )
 
 
 def annotator_of(plan: Plan) -> Annotator | None:

@@ -12,10 +12,9 @@ from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
 from omni_batch.engine.sending.send import History
 from omni_batch.errors import AnnotationError, OmniBatchError, out_of_memory
-from omni_batch.planning.prepared_item import PreparedItem, prepare_item
+from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts
-from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.store.disk import when_files_are_free
 from omni_batch.types import Answer, Cost, Item, Result
 
@@ -41,7 +40,7 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
     except Exception as exc:  # a bug of ours costs a row, not the batch
         if (lack := out_of_memory(exc)) is not None:
             raise lack from exc
-        log.exception("item %s", item.item_id)
+        log.exception("item %s", item.name)
         draft.error = exc
     return draft.result()
 
@@ -49,10 +48,10 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
 async def _answer(run: Run, draft: "_Draft") -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
     draft.prepared = prepared = await when_files_are_free(
-        lambda: prepare_item(run.plan, run.media_source, draft.item)
+        lambda: prepare_item(run.plan.asking(draft.item), run.media_source, draft.item)
     )
-    draft.fingerprint = fingerprint(prepared.request, run.plan.endpoint_names)
-    draft.reused = await _reused(run, draft.fingerprint, draft.item.item_id)
+    draft.fingerprint = fingerprint_of(run.plan, prepared)
+    draft.reused = await _reused(run, draft.fingerprint, draft.item.name)
     if draft.reused:
         answer = draft.take(run, draft.reused.answer, prepared)
     else:
@@ -61,9 +60,9 @@ async def _answer(run: Run, draft: "_Draft") -> None:
         draft.annotation = await _annotated(run, run.annotator, draft, prepared, answer)
 
 
-async def _reused(run: Run, fingerprint: str, item_id: str) -> Reused | None:
+async def _reused(run: Run, fingerprint: str, name: str) -> Reused | None:
     """An earlier answer that is still one: what is asked of it may have changed since."""
-    found = await reuse(run.reuse_index, fingerprint, run.directory, item_id)
+    found = await reuse(run.reuse_index, fingerprint, run.directory, name)
     if found and run.annotator and not run.annotator.accepts(found.answer):
         return None
     return found
@@ -90,7 +89,7 @@ async def _annotated(
 def _cost(run: Run, prepared: PreparedItem, answer: Answer, draft: "_Draft") -> Cost | None:
     attempts = draft.history.attempts
     endpoint = attempts[-1].endpoint if attempts else None
-    pricing = run.plan.pricing(endpoint, spoken=prepared.request.wants_audio)
+    pricing = run.plan.asking(draft.item).pricing(endpoint, spoken=prepared.request.wants_audio)
     cost = pricing.cost(answer.response.usage)
     return replace(cost, amount=0.0) if cost and draft.reused else cost
 

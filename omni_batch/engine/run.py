@@ -43,6 +43,7 @@ from omni_batch.store.parts import drop_leftovers
 from omni_batch.store.read import read_tables
 from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
+from omni_batch.types import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,12 @@ class Run:
         """Its endpoints."""
         return self.sender.router
 
-    @property
-    def facts(self) -> RunFacts:
-        """What all rows share."""
+    def facts(self, item: Item) -> RunFacts:
+        """What an item's rows share with those of all that are asked alike."""
         # By the record: a directory may have been moved, or be reached by another name.
-        endpoints = self.plan.endpoints
-        only = endpoints[0].name if len(endpoints) == 1 else None
-        return RunFacts(self.record.run_id, self.config.model, only)
+        asked = self.plan.asking(item)
+        only = asked.endpoints[0].name if len(asked.endpoints) == 1 else None
+        return RunFacts(self.record.run_id, asked.config.model, only)
 
     def stop(self, reason: OmniBatchError) -> None:
         """Start no more items. The first reason counts."""
@@ -139,8 +139,10 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
 
 
 async def _observers(plan: Plan, run_id: str, stack: AsyncExitStack) -> Observers:
-    dialects = {endpoint.name: endpoint.dialect.name for endpoint in plan.endpoints}
-    telemetry = await asyncio.to_thread(open_telemetry, run_id, plan.config.model, dialects)
+    served = {
+        endpoint.name: (endpoint.config.model, endpoint.dialect.name) for endpoint in plan.endpoints
+    }
+    telemetry = await asyncio.to_thread(open_telemetry, run_id, served)
     if telemetry is None:
         return (RunLog(run_id),)
     stack.push_async_callback(asyncio.to_thread, telemetry.close)

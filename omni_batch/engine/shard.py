@@ -1,6 +1,7 @@
 """A shard: its items side by side, each kept as soon as it ends, then its part of both tables."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,15 +47,15 @@ class _ShardLog:
     """Results and attempts as lines of a shard's journal."""
 
     journal: Journal
-    facts: RunFacts
+    facts: Callable[[Item], RunFacts]
 
     async def finished(self, result: Result) -> None:
-        rows = result_row(self.facts, result), attempt_rows(self.facts, result)
-        self.journal.append(Entry(*rows))
+        facts = self.facts(result.item)
+        self.journal.append(Entry(result_row(facts, result), attempt_rows(facts, result)))
         await self.journal.sync()
 
     def unfinished(self, result: Result) -> None:
-        self.journal.append(Entry(None, attempt_rows(self.facts, result)))
+        self.journal.append(Entry(None, attempt_rows(self.facts(result.item), result)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class _ItemLog:
     item: Item
 
     def sent(self, sent: Sent) -> None:
-        row = in_doubt_row(self.shard.facts, self.item, sent)
+        row = in_doubt_row(self.shard.facts(self.item), self.item, sent)
         self.shard.journal.append(Entry(None, [row]))
 
     def ended(self, attempt: Attempt) -> None:

@@ -1,7 +1,7 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -12,21 +12,20 @@ from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
 from omni_batch.planning.checked_items import CheckedItems
-from omni_batch.planning.earlier_answers import load_answers
+from omni_batch.planning.earlier_answers import EarlierAnswers, load_answers
 from omni_batch.planning.editions import OtherEditions, free_quota_doubts
-from omni_batch.planning.forecast import Forecast, budget_doubts, forecast
+from omni_batch.planning.fitness.config import said_of
+from omni_batch.planning.forecast import Forecast, Groups, budget_doubts, forecast
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
-from omni_batch.planning.prepared_item import PreparedItem, prepare_item
+from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
-from omni_batch.progress.spending.workload import Group, Workload
+from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
-from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.store.items import UniqueIds
-from omni_batch.types import Item
+from omni_batch.types import Item, row_name
 
 _AT_ONCE = 64
-_Groups = dict[Group, Workload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,13 @@ class Refused:
     error_kind: str
     rule: str | None
     message: str
+    variant: str | None = None
+    sample: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As of `Item.name`."""
+        return row_name(self.item_id, self.variant, self.sample)
 
 
 @dataclass(slots=True)
@@ -63,12 +69,31 @@ class CheckReport:
     """What the lengths of answers are estimated by: earlier answers, or a guess."""
     shortest_time_s: float | None = None
     """Under the quota."""
+    variants: list["VariantEstimate"] = field(default_factory=list)
+    """Their shares of all this; empty without variants."""
     warnings: list[DoubtGroup] = field(default_factory=list)
     """What is doubted about the run and about rows, by rule."""
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class VariantEstimate:
+    """What the rows of one variant would take; refused and reused ones take nothing."""
+
+    variant: str
+    model: str
+    items: int
+    """That would be sent."""
+    prompt_tokens: int
+    completion_tokens_low: int
+    completion_tokens_high: int
+    cost_low: float | None
+    """None without a price, or with several currencies."""
+    cost_high: float | None
+    currency: str | None
 
 
 async def check_manifest(
@@ -85,7 +110,8 @@ async def check_manifest(
 
 async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     report, doubts = CheckReport(), DoubtGroups(plan.doubts)
-    groups, editions = _Groups(), OtherEditions(plan)
+    groups: dict[str | None, Groups] = {name: {} for name in plan.by_variant()}
+    editions = {name: OtherEditions(asked) for name, asked in plan.by_variant().items()}
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
@@ -95,28 +121,30 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
-            elif earlier and fingerprint(outcome.request, plan.endpoint_names) in earlier:
+            elif earlier and fingerprint_of(plan, outcome) in earlier:
                 report.reused_items += 1
             else:
-                _accept(report, groups, outcome)
-                editions.add(outcome)
-                doubts.add_row(item.item_id, outcome.doubts)
+                _accept(report, groups[item.variant], outcome)
+                editions[item.variant].add(outcome)
+                doubts.add_row(item.name, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
     doubts.add_run(checked.doubts())
     answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
+    report.variants = list(_estimates(plan, groups, answers))
     doubts.add_run(budget_doubts(plan.config.budget, expected))
-    doubts.add_run(editions.doubts())
+    doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))
     if report.cost:
-        doubts.add_run(free_quota_doubts(plan))
+        for asked in plan.by_variant().values():
+            doubts.add_run(free_quota_doubts(asked))
     report.warnings = doubts.all()
     return report
 
 
 def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:
-    items, ids = iter(checked), UniqueIds()
+    items, ids = iter(checked), UniqueIds(plan.times)
     while batch := list(islice(items, _AT_ONCE)):
         for item in batch:
             ids.add(item.item_id)
@@ -135,7 +163,7 @@ async def _outcomes(
 
 async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:
     try:
-        return await prepare_item(plan, source, item)
+        return await prepare_item(plan.asking(item), source, item)
     except OmniBatchError as exc:
         return exc
 
@@ -146,13 +174,35 @@ def _refuse(report: CheckReport, item: Item, error: OmniBatchError) -> None:
     if isinstance(error, InvalidRequest):
         reasons = [(broken.rule, broken.message) for broken in error.broken]
     for reason in reasons:
-        report.refused.append(Refused(item.item_id, item.row_number, error.kind, *reason))
+        where = item.item_id, item.row_number, error.kind
+        report.refused.append(Refused(*where, *reason, item.variant, item.sample))
 
 
-def _accept(report: CheckReport, groups: _Groups, prepared: PreparedItem) -> None:
+def _accept(report: CheckReport, groups: Groups, prepared: PreparedItem) -> None:
     report.prompt += prepared.estimate
     group = (prepared.endpoints[0], prepared.request.wants_audio)
     groups[group] = groups.get(group, Workload()) + prepared.work
+
+
+def _estimates(
+    plan: Plan, groups: Mapping[str | None, Groups], answers: EarlierAnswers | None
+) -> Iterator[VariantEstimate]:
+    for name, asked in plan.by_variant().items():
+        if name is not None:
+            expected = forecast(asked, {name: groups[name]}, answers)
+            work = sum(groups[name].values(), Workload())
+            cost = expected.cost
+            yield VariantEstimate(
+                variant=name,
+                model=asked.config.model,
+                items=expected.items,
+                prompt_tokens=work.prompt.total,
+                completion_tokens_low=round(expected.completion_tokens.low),
+                completion_tokens_high=round(expected.completion_tokens.high),
+                cost_low=cost.low if cost else None,
+                cost_high=cost.high if cost else None,
+                currency=expected.currency,
+            )
 
 
 def _take_in(report: CheckReport, expected: Forecast) -> None:

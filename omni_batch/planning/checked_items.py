@@ -1,11 +1,16 @@
-"""CheckedItems: the rows of a manifest, each known to be a question, or all of them refused."""
+"""CheckedItems: the rows of a manifest, each known to be a question, or all of them refused.
 
+A row becomes an item for each variant and sample, next to each other.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
+from omni_batch.planning.fitness.config import named, said_of
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import fill_in
 from omni_batch.requests.manifest import TARGETS, Manifest, ManifestRow
@@ -26,19 +31,21 @@ class CheckedItems:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        variables = plan.template.variables if plan.template else frozenset[str]()
+        self._plan, self._asked = plan, plan.by_variant()
+        templates = [asked.template for asked in self._asked.values() if asked.template]
+        variables = frozenset[str]().union(*(template.variables for template in templates))
         self._manifest = Manifest(plan.config.manifest, plan.base_folder, variables)
-        self._columns: tuple[str, ...] = ()
+        self._columns: dict[str | None, tuple[str, ...]] = {}
         self._problems = _Problems()
-        self._questions = _Questions(plan)
+        self._questions = {name: _Questions(asked) for name, asked in self._asked.items()}
+        self._overruled = _Overruled(plan)
 
     def __iter__(self) -> Iterator[Item]:
         config, number = self._plan.config, -1
         for number, row in enumerate(islice(self._manifest.rows(), config.limit)):
             item = self._checked(row, number)
             if item is not None and not self._problems:
-                yield item
+                yield from self._plan.items_of(item)
         if refusals := self._manifest.refusals():
             raise ManifestError("; ".join([*refusals, *self._problems.texts()]))
         self._problems.refuse()
@@ -47,28 +54,41 @@ class CheckedItems:
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What was decided for the user in the rows read so far."""
-        return (*self._manifest.doubts(), *self._questions.doubts())
+        questions = said_of({name: asked.doubts() for name, asked in self._questions.items()})
+        return (*self._manifest.doubts(), *questions, *self._overruled.doubts())
 
     def _checked(self, row: ManifestRow, number: int) -> Item | None:
         try:
             item, suspects = self._manifest.read(row, number)
-            if self._plan.template is not None and item.prompt is None:
-                self._check_columns(tuple(row.cells))
-            turns = messages_of(item, self._plan.config.request.prompt)
+            turns, *_ = [self._turns(item, row, name) for name in self._asked]
         except (ConfigError, ManifestError) as exc:
             self._problems.add(row.where, exc)
             return None
-        self._questions.see(item, turns)
+        for questions in self._questions.values():
+            questions.see(item, turns)
+        self._overruled.see(item)
         if suspects and not self._manifest.judge(row, suspects, _given(item, turns)):
             return None
         return item
 
-    def _check_columns(self, columns: tuple[str, ...]) -> None:
+    def _turns(self, item: Item, row: ManifestRow, variant: str | None) -> tuple[Message, ...]:
+        """What a variant asks, before its prompt is filled in."""
+        try:
+            if item.prompt is None:
+                self._check_columns(variant, tuple(row.cells))
+            return messages_of(item, self._asked[variant].config.request.prompt)
+        except (ConfigError, ManifestError) as exc:
+            if len(self._asked) == 1:
+                raise
+            raise type(exc)(f"variant {variant}: {exc}") from None
+
+    def _check_columns(self, variant: str | None, columns: tuple[str, ...]) -> None:
         """Rows of most formats have the same columns: what was right once is right."""
-        if self._plan.template is not None and columns != self._columns:
-            named = self._plan.config.manifest.columns
-            self._plan.template.check_columns({*columns, *named, "item_id"})
-            self._columns = columns
+        template = self._asked[variant].template
+        if template is not None and columns != self._columns.get(variant):
+            renamed = self._plan.config.manifest.columns
+            template.check_columns({*columns, *renamed, "item_id"})
+            self._columns[variant] = columns
 
 
 def _given(item: Item, turns: Sequence[Message]) -> set[str]:
@@ -112,6 +132,35 @@ class _Questions:
                 "same-question",
                 f"all {self._rows:,} rows ask the very same question, without media: do columns of "
                 "the manifest have other names than you think, or does request.prompt use none?",
+            )
+
+
+class _Overruled:
+    """Counts the rows whose own cells stand in the place of what variants ask."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._variants = {
+            key: [name for name, own in plan.config.variants.items() if key in own.model_fields_set]
+            for key in ("prompt", "system", "voice")
+        }
+        self._rows = Counter[str]()
+
+    def see(self, item: Item) -> None:
+        """Take in a row."""
+        for key, variants in self._variants.items():
+            if variants and getattr(item, key) is not None:
+                self._rows[key] += 1
+
+    def doubts(self) -> Iterator[Doubt]:
+        """At the end: one for each such column."""
+        for key, rows in self._rows.items():
+            variants = self._variants[key]
+            whose = f"row has a {key} of its" if rows == 1 else f"rows have a {key} of their"
+            yield Doubt(
+                "variant-without-effect",
+                f"{rows:,} {whose} own, which stands in the place of the {key} of "
+                f"{named(variants)}: leave it out of the manifest, or name its column in "
+                "manifest.free_columns",
             )
 
 

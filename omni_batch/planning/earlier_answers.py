@@ -19,17 +19,27 @@ from omni_batch.store.read import list_runs, read_results
 _RUNS_LOOKED_AT = 100
 _SHARDS_READ = 20
 _ENOUGH_ANSWERS = 1000
-_NAMES = ("status", "reused_from", "audio_path", "completion_tokens", "completion_audio_tokens")
+_BILLED = ("audio_path", "completion_tokens", "completion_audio_tokens")
+_NAMES = ("status", "reused_from", "variant", *_BILLED)
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierAnswers:
     """What is known of earlier answers, at least of one."""
 
-    bills: tuple[AnswerBill, ...]
-    """Those of the newest run last."""
+    found: tuple[tuple[str | None, AnswerBill], ...]
+    """Each with the variant that asked; those of the newest run last."""
     run_id: str
     """The newest run that has some."""
+
+    @property
+    def bills(self) -> tuple[AnswerBill, ...]:
+        """All of them."""
+        return tuple(bill for _, bill in self.found)
+
+    def of(self, variant: str | None) -> tuple[AnswerBill, ...]:
+        """Those to one variant."""
+        return tuple(bill for name, bill in self.found if name == variant)
 
 
 def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
@@ -37,7 +47,7 @@ def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
 
     A run that goes on finds its own.
     """
-    bills: list[AnswerBill] = []
+    bills: list[tuple[str | None, AnswerBill]] = []
     named: str | None = None
     shards = islice(_shards(plan.config, output), _SHARDS_READ)
     for directory, record, shard_number in shards:
@@ -62,13 +72,17 @@ def _asks_the_same(record: RunRecord, config: Config) -> bool:
     if record.config.get("name") != config.name or record.config.get("model") != config.model:
         return False
     with suppress(OmniBatchError):
-        return parse_config(record.config).request == config.request
+        earlier = parse_config(record.config)
+        return (earlier.request, earlier.variants) == (config.request, config.variants)
     return False
 
 
-def _bills(results: pa.Table, most: int) -> list[AnswerBill]:
+def _bills(results: pa.Table, most: int) -> list[tuple[str | None, AnswerBill]]:
     paid = pc.and_(pc.equal(results["status"], "succeeded"), pc.is_null(results["reused_from"]))
     billed = results.filter(pc.and_(paid, pc.is_valid(results["completion_tokens"])))
     billed = billed.slice(0, most)
-    rows = zip(*(billed[name].to_pylist() for name in _NAMES[2:]), strict=True)
-    return [AnswerBill(tokens, audio, path is not None) for path, tokens, audio in rows]
+    rows = zip(*(billed[name].to_pylist() for name in ("variant", *_BILLED)), strict=True)
+    return [
+        (variant, AnswerBill(tokens, audio, path is not None))
+        for variant, path, tokens, audio in rows
+    ]

@@ -12,6 +12,7 @@ from omni_batch.planning.plan import Plan
 from omni_batch.progress.spending.estimates import TokenEstimates, answers_like, cost_of_work
 from omni_batch.progress.spending.workload import Group, Range, Workload
 
+Groups = dict[Group, Workload]
 _GUESS = "a guess: no earlier run of this config"
 
 
@@ -33,24 +34,28 @@ class Forecast:
 
 
 def forecast(
-    plan: Plan, groups: Mapping[Group, Workload], earlier: EarlierAnswers | None
+    plan: Plan, work_of: Mapping[str | None, Groups], earlier: EarlierAnswers | None
 ) -> Forecast:
-    """What all groups take together.
+    """What some variants take together, or a run without any.
 
     Args:
+        work_of: by variant.
         earlier: answers of runs with the same config.
     """
-    bills = earlier.bills if earlier else ()
-    estimates = TokenEstimates(bills)
+    estimates = TokenEstimates(earlier.bills if earlier else ())
     items, guessed = 0, 0
     tokens, completion, cost = Range(), Range(), Range()
-    for group, work in groups.items():
+    of_model: dict[str, _Load] = {}
+    for variant, group, work in _flat(work_of):
+        bills = earlier.of(variant) if earlier else ()
         known = answers_like(bills, work.items, spoken=group[1])
         answers = known or work.answers
         group_tokens, group_cost = _bill(plan, estimates, group, work, answers)
         tokens, cost, completion = tokens + group_tokens, cost + group_cost, completion + answers
         items, guessed = items + work.items, guessed + (0 if known else work.items)
-    priced = bool(groups) and len(plan.currencies) == 1 and _all_priced(plan, groups)
+        model = plan.endpoint(group[0]).config.model
+        of_model[model] = of_model.get(model, _Load()).plus(work.items, group_tokens.likely)
+    priced = bool(items) and len(plan.currencies) == 1 and _all_priced(plan, work_of)
     return Forecast(
         items=items,
         tokens=tokens,
@@ -58,7 +63,7 @@ def forecast(
         cost=cost if priced else None,
         currency=plan.currencies[0] if priced else None,
         estimated_by=_basis(earlier, items, guessed),
-        shortest_time_s=_shortest_time_s(plan, items, tokens.likely),
+        shortest_time_s=_shortest_time_s(plan, of_model),
     )
 
 
@@ -112,9 +117,16 @@ def _passes(
         yield Doubt("estimate-may-pass-budget", message)
 
 
-def _all_priced(plan: Plan, groups: Mapping[Group, Workload]) -> bool:
+def _flat(work_of: Mapping[str | None, Groups]) -> Iterator[tuple[str | None, Group, Workload]]:
+    for variant, groups in work_of.items():
+        for group, work in groups.items():
+            yield variant, group, work
+
+
+def _all_priced(plan: Plan, work_of: Mapping[str | None, Groups]) -> bool:
     return all(
-        plan.pricing(endpoint, spoken=spoken).price is not None for endpoint, spoken in groups
+        plan.pricing(endpoint, spoken=spoken).price is not None
+        for _, (endpoint, spoken), _ in _flat(work_of)
     )
 
 
@@ -125,12 +137,24 @@ def _basis(earlier: EarlierAnswers | None, items: int, guessed: int) -> str:
     return f"{known}; {guessed:,} rows are a guess" if guessed else known
 
 
-def _shortest_time_s(plan: Plan, items: int, tokens: float) -> float | None:
-    quotas = [endpoint.quota for endpoint in plan.endpoints]
-    bounds_s = (
-        *_shortest_times_s(items, [quota.requests_per_minute for quota in quotas]),
-        *_shortest_times_s(tokens, [quota.tokens_per_minute for quota in quotas]),
-    )
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What one model has to answer."""
+
+    items: int = 0
+    tokens: float = 0.0
+
+    def plus(self, items: int, tokens: float) -> "_Load":
+        return _Load(self.items + items, self.tokens + tokens)
+
+
+def _shortest_time_s(plan: Plan, loads: Mapping[str, _Load]) -> float | None:
+    """Until the last model has answered; each has limits of its own."""
+    bounds_s: list[float] = []
+    for model, load in loads.items():
+        quotas = [each.quota for each in plan.endpoints if each.config.model == model]
+        bounds_s += _shortest_times_s(load.items, [each.requests_per_minute for each in quotas])
+        bounds_s += _shortest_times_s(load.tokens, [each.tokens_per_minute for each in quotas])
     return max(bounds_s, default=None)
 
 

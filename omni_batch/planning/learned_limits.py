@@ -42,8 +42,8 @@ def carry_over(record: RunRecord, changed: Mapping[str, Any]) -> tuple[EndpointS
     """What a run that goes on with a changed configuration knows of its endpoints' limits."""
     before, now = parse_config(record.config), parse_config(changed)
     quotas = {
-        one.label or one.name: (one.quota or before.quota, other.quota or now.quota)
-        for one, other in zip(before.all_endpoints, now.all_endpoints, strict=True)
+        name: (one.quota or before.quota, now.targets[name][0].quota or now.quota)
+        for name, (one, _) in before.targets.items()
     }
     return tuple(
         replace(endpoint, learned=_unless_restated(endpoint.learned, *quotas[endpoint.name]))
@@ -55,9 +55,9 @@ def _latest(endpoint: ResolvedEndpoint, output: Path) -> Learned | None:
     """By the newest run that asked the same endpoint for the same model."""
     stated = endpoint.entry.quota or endpoint.config.quota
     for record, config in _earlier_runs(endpoint.config.model, output):
-        for entry in config.all_endpoints:
-            if _same(entry, endpoint.entry):
-                name, quota = entry.label or entry.name, entry.quota or config.quota
+        for name, (entry, model) in config.targets.items():
+            if model == endpoint.config.model and _same(entry, endpoint.entry):
+                quota = entry.quota or config.quota
                 learned = next((s.learned for s in record.endpoints if s.name == name), None)
                 return learned and fresh(_unless_restated(learned, quota, stated))
     return None
@@ -76,7 +76,7 @@ def _earlier_runs(model: str, output: Path) -> Iterator[tuple[RunRecord, Config]
             return
         with suppress(ConfigError):  # written by another version
             config = parse_config(record.config)
-            if record.endpoints and config.model == model:
+            if record.endpoints and model in config.models:
                 yield record, config
 
 

@@ -1,9 +1,8 @@
 """Config → Plan: all that can be refused before a row is read is refused here."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.catalogue import (
@@ -15,36 +14,45 @@ from omni_batch.catalogue import (
     load_catalogue,
 )
 from omni_batch.catalogue.prices import Pricing
-from omni_batch.catalogue.tokens import PromptEstimate, rules_of
-from omni_batch.config import Config, CostLimit
+from omni_batch.catalogue.tokens import rules_of
+from omni_batch.config import Config, EndpointConfig
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
+from omni_batch.planning.fitness.config import judged
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, room_doubts
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted
 from omni_batch.providers.api_key import ApiKey
-from omni_batch.providers.environment import check_environment, is_loopback
-from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
+from omni_batch.providers.environment import check_environment
+from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
 from omni_batch.requests.annotation_schema import load_annotation
-from omni_batch.requests.build import request_of_config, thinks
+from omni_batch.requests.build import thinks
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
-from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
-from omni_batch.text import nearest
+from omni_batch.types import Item
+
+Ask = tuple[str | None, int | None]
+"""Variant and sample; None where a run has none."""
+_FIRST_SEED = 1
+"""Of the first sample, where the config names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A config that has been found fit to run."""
+    """A config that has been found fit to run.
+
+    What differs between variants and samples is their config: each of them has a plan of its own.
+    """
 
     config: Config
     endpoints: tuple[ResolvedEndpoint, ...]
-    """The endpoints, at least one."""
+    """The endpoints, at least one; with several models, one for each model of an endpoint."""
     catalogue: Catalogue
     template: PromptTemplate | None
+    """Of the prompt; None also where only variants ask."""
     base_folder: Path
     """Where relative references of the manifest start."""
     room: Room
@@ -52,6 +60,28 @@ class Plan:
     annotation: AnnotationSchema | None = None
     """What every answer has to be."""
     doubts: tuple[Doubt, ...] = ()
+    asks: Mapping[Ask, "Plan"] = field(default_factory=dict)
+    """How each row of the manifest is asked, in this order; empty: once, by this plan itself."""
+
+    @property
+    def times(self) -> int:
+        """How often each row of the manifest is asked."""
+        return len(self.asks) or 1
+
+    def items_of(self, row: Item) -> Iterator[Item]:
+        """A row of the manifest once for each way in which it is asked."""
+        for number, (variant, sample) in enumerate(self.asks or [(None, None)]):
+            place = row.row_number * self.times + number
+            yield replace(row, row_number=place, variant=variant, sample=sample)
+
+    def asking(self, item: Item) -> "Plan":
+        """By which plan an item is asked."""
+        return self.asks[item.variant, item.sample] if self.asks else self
+
+    def by_variant(self) -> Mapping[str | None, "Plan"]:
+        """The plan of each variant, of its first sample where there are samples."""
+        firsts = {name: plan for (name, sample), plan in self.asks.items() if sample in (None, 1)}
+        return firsts or {None: self}
 
     @property
     def model(self) -> Model | None:
@@ -61,7 +91,7 @@ class Plan:
     @property
     def endpoint_names(self) -> str:
         """Names of all endpoints."""
-        return "+".join(endpoint.name for endpoint in self.endpoints)
+        return "+".join(dict.fromkeys(endpoint.label for endpoint in self.endpoints))
 
     @property
     def currencies(self) -> tuple[str, ...]:
@@ -77,7 +107,7 @@ class Plan:
     @property
     def audio_tokens_per_s(self) -> float | None:
         """Of the model's speech; None where it is unknown."""
-        return self.model.tokens.audio_out_per_s if self.model else None
+        return self.endpoints[0].audio_tokens_per_s
 
     @property
     def thinks(self) -> bool:
@@ -124,7 +154,7 @@ class Plan:
     def pricing(self, endpoint: str | None, *, spoken: bool) -> Pricing:
         """What a request is paid by; without an endpoint, at the first one that would take it."""
         paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
-        return Pricing(paid.price, spoken, self.audio_tokens_per_s)
+        return Pricing(paid.price, spoken, paid.audio_tokens_per_s)
 
 
 def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
@@ -133,35 +163,88 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     Raises:
         ConfigError: names what is wrong; also when the key is missing.
     """
-    if is_realtime(config.model):
+    for name in filter(is_realtime, config.models):
         raise ConfigError(
-            f"model = {config.model!r} talks over WebSocket only; use the model without -realtime"
+            f"model = {name!r} talks over WebSocket only; use the model without -realtime"
         )
-    profiles = [resolve_profile(entry) for entry in config.all_endpoints]
+    profiles = {entry: resolve_profile(entry) for entry in config.all_endpoints}
     if needs_key:
-        _check_keys(profiles)
-    check_environment(profile.base_url for profile in profiles)
+        _check_keys(tuple(profiles.values()))
+    check_environment(profile.base_url for profile in profiles.values())
     known = _catalogue(config.catalogue)
-    model, pairs = known.model(config.model), zip(config.all_endpoints, profiles, strict=True)
-    endpoints, room = fitted(
-        [ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs]
-    )
-    plan = Plan(
-        config,
-        endpoints,
-        known,
-        PromptTemplate(config.request.prompt) if config.request.prompt else None,
-        base_folder or manifest_folder(config.manifest.path),
-        room,
-        load_annotation(config.annotation),
+    endpoints, room = fitted(_endpoints(config, profiles, known))
+    plan = _with_asks(
+        Plan(
+            config,
+            endpoints,
+            known,
+            None,
+            base_folder or manifest_folder(config.manifest.path),
+            room,
+            load_annotation(config.annotation),
+        )
     )
     plan.loader()
-    verdict = _judge(plan)
-    problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
-    if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
-    doubts = tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts)))
-    return replace(plan, config=_with_currency(plan), doubts=doubts)
+    found = judged(plan)
+    if found.problems:
+        raise ConfigError("; ".join(found.problems))
+    return replace(plan, config=_with_currency(plan), doubts=found.doubts)
+
+
+def _endpoints(
+    config: Config, profiles: Mapping[EndpointConfig, Profile], known: Catalogue
+) -> list[ResolvedEndpoint]:
+    """Each endpoint with each model, by the config of the variant that it has to be most patient
+    with."""
+    asked = tuple(config.by_variant().values())
+    found = []
+    for name, (entry, model_name) in config.targets.items():
+        model = known.model(model_name)
+        configs = [each for each in asked if each.model == model_name]
+        thinking = (each for each in configs if thinks(each.request, model))
+        config = next(thinking, configs[0])
+        found.append(ResolvedEndpoint(entry, profiles[entry], config, model, name=name))
+    return found
+
+
+def _template(config: Config) -> PromptTemplate | None:
+    return PromptTemplate(config.request.prompt) if config.request.prompt else None
+
+
+def _with_asks(plan: Plan) -> Plan:
+    """The plan with those of its variants and samples; without any, the only one."""
+    samples = range(1, plan.config.samples + 1) if plan.config.samples else (None,)
+    asks = {
+        (name, sample): _of_sample(variant, sample)
+        for name, config in plan.config.by_variant().items()
+        for variant in [_of_variant(plan, name, config)]
+        for sample in samples
+    }
+    return asks[None, None] if asks.keys() == {(None, None)} else replace(plan, asks=asks)
+
+
+def _of_variant(plan: Plan, name: str | None, config: Config) -> Plan:
+    try:
+        template = _template(config)
+    except ConfigError as exc:
+        raise ConfigError(f"variant {name}: {exc}" if name else str(exc)) from None
+    endpoints = [each for each in plan.endpoints if each.config.model == config.model]
+    return replace(
+        plan,
+        config=config,
+        endpoints=tuple(replace(endpoint, config=config) for endpoint in endpoints),
+        template=template,
+    )
+
+
+def _of_sample(plan: Plan, sample: int | None) -> Plan:
+    """Each sample has a seed of its own."""
+    if sample is None:
+        return plan
+    first = plan.config.request.seed
+    seed = (_FIRST_SEED if first is None else first) + sample - 1
+    request = plan.config.request.model_copy(update={"seed": seed})
+    return replace(plan, config=plan.config.model_copy(update={"request": request}))
 
 
 def _check_keys(profiles: Sequence[Profile]) -> None:
@@ -194,54 +277,6 @@ def _catalogue(overlay: str | None) -> Catalogue:
         raise ConfigError(f"catalogue {overlay}: {exc}") from None
 
 
-def _judge(plan: Plan) -> Verdict:
-    """What all rows ask for, at each endpoint, before any row is read."""
-    asked = request_of_config(plan.config.request, plan.config.model, plan.model)
-    verdicts = []
-    for endpoint in plan.endpoints:
-        silenced = asked.wants_audio and not endpoint.speaks  # it gets the rows without speech
-        request = replace(asked, wants_audio=False, voice=None) if silenced else asked
-        verdicts.append(endpoint.judge(request, PromptEstimate(), RULES_OF_CONFIG))
-    return Verdict(
-        tuple(broken for verdict in verdicts for broken in verdict.violations),
-        tuple(doubt for verdict in verdicts for doubt in verdict.doubts),
-    )
-
-
-def _problems(plan: Plan) -> Iterator[str]:
-    yield from _row_problems(plan)
-    if plan.annotation is not None and plan.config.request.wants_audio:
-        yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
-    if plan.config.budget.max_cost is not None:
-        yield from _cost_problems(plan, plan.config.budget.max_cost)
-    for endpoint in plan.endpoints:
-        yield from _endpoint_problems(endpoint)
-        if clear := _key_in_clear(endpoint):
-            yield (
-                f"{clear}: write https://, or set endpoint.insecure: true where nobody else is on "
-                "the way"
-            )
-    yield from _key_problems(plan)
-
-
-def _cost_problems(plan: Plan, limit: CostLimit) -> Iterator[str]:
-    """Why a limit of cost could not be kept."""
-    instead = (
-        "give prices of your own with catalogue (docs/models.md), or set budget.max_tokens instead"
-    )
-    for endpoint in plan.endpoints:
-        if lack := endpoint.price_lacks(spoken=plan.config.request.wants_audio):
-            yield f"budget.max_cost: {lack} is known; {instead}"
-    currencies = plan.currencies
-    if len(currencies) > 1:
-        yield f"budget.max_cost needs one currency, not {' and '.join(currencies)}; {instead}"
-    elif currencies and limit.currency not in (None, *currencies):
-        yield (
-            f"budget.max_cost is {limit}, but {plan.endpoint_names} is paid in {currencies[0]}; "
-            f"write it in {currencies[0]}"
-        )
-
-
 def _with_currency(plan: Plan) -> Config:
     """The config whose budget says what it is counted in."""
     budget = plan.config.budget
@@ -249,124 +284,3 @@ def _with_currency(plan: Plan) -> Config:
         return plan.config
     limit = replace(budget.max_cost, currency=plan.currencies[0])
     return plan.config.model_copy(update={"budget": budget.model_copy(update={"max_cost": limit})})
-
-
-def _endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
-    config, model, dialect = endpoint.config, endpoint.model, endpoint.dialect
-    served = dialect.omni_models
-    if served is not None and model is not None and model.needs_stream and model.name not in served:
-        yield (
-            f"endpoint {endpoint.name} does not serve {config.model}; of the omni models it has "
-            f"{', '.join(served)}"
-        )
-    if config.media.transport == "upload" and not dialect.uploads:
-        yield f"media.transport upload: endpoint {endpoint.name} has no temporary storage"
-    if endpoint.entry.rows == "spoken" and not dialect.speaks:
-        yield f"endpoint {endpoint.name} has rows: spoken, but does not speak; set rows: silent"
-    if endpoint.offers is False:
-        yield _not_offered(endpoint)
-
-
-def _not_offered(endpoint: ResolvedEndpoint) -> str:
-    regions = " and ".join(endpoint.model.regions) if endpoint.model else ""
-    return (
-        f"{endpoint.config.model} is offered in {regions}; endpoint {endpoint.name} is in "
-        f"{endpoint.profile.region}: use an endpoint in {regions}, or another model"
-    )
-
-
-def _key_problems(plan: Plan) -> Iterator[str]:
-    """A key is bound to one region (error-code pages, `invalid_api_key`)."""
-    by_variable: dict[str, dict[str, str]] = {}
-    for endpoint in plan.endpoints:
-        variable, region = endpoint.profile.api_key_env, endpoint.profile.key_region
-        if variable and region:
-            by_variable.setdefault(variable, {}).setdefault(region, endpoint.name)
-    for variable, names in by_variable.items():
-        if len(names) > 1:
-            yield (
-                f"{' and '.join(names.values())} both read {variable}, but a key is bound to one "
-                f"region, and they are in {' and '.join(names)}: set api_key_env for one of them"
-            )
-
-
-def _row_problems(plan: Plan) -> Iterator[str]:
-    """Rows of a kind that no endpoint takes."""
-    request = plan.config.request
-    mixed = request.spoken_rows == "with_voice"
-    if (mixed or not request.wants_audio) and not plan.endpoints_for(spoken=False):
-        yield "every endpoint has rows: spoken, but rows without speech need one too; add one"
-    if request.wants_audio and not plan.endpoints_for(spoken=True):
-        if any(endpoint.dialect.speaks for endpoint in plan.endpoints):
-            yield "every endpoint that speaks has rows: silent, but spoken rows need one; add one"
-            return
-        names = ", ".join(f"{e.name} ({e.dialect.name})" for e in plan.endpoints)
-        yield f"endpoint {names} does not speak; set request.modalities: [text]"
-
-
-def _doubts(plan: Plan) -> Iterator[Doubt]:
-    if plan.model is None:
-        near = nearest(plan.config.model, plan.catalogue.names())
-        hint = f"; did you mean {near}?" if near else ""
-        message = f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
-        yield Doubt("model-not-listed", message)
-    if len(plan.currencies) > 1:
-        yield Doubt(
-            "two-currencies",
-            f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
-            "and its cost can't be estimated",
-        )
-    yield from room_doubts(plan.endpoints, plan.room)
-    for endpoint in plan.endpoints:
-        yield from _endpoint_doubts(endpoint)
-
-
-def _key_in_clear(endpoint: ResolvedEndpoint, *, allowed: bool = False) -> str | None:
-    """That the key would leave this machine unencrypted; None where it does not."""
-    profile = endpoint.profile
-    url = urlsplit(profile.base_url or "")
-    host = (url.hostname or "").rstrip(".")
-    if url.scheme != "http" or not profile.api_key_env or is_loopback(host):
-        return None
-    if endpoint.entry.insecure is not allowed:
-        return None
-    return (
-        f"endpoint {endpoint.name}: the key in {profile.api_key_env} would travel in clear text to "
-        f"{host} (endpoint.base_url is http://)"
-    )
-
-
-def _key_goes_elsewhere(endpoint: ResolvedEndpoint) -> str | None:
-    """Where a variable that is meant for one service is sent to another host."""
-    profile, known = endpoint.profile, PROFILES[endpoint.profile.name]
-    host = urlsplit(profile.base_url or "").hostname or ""
-    if not endpoint.entry.base_url or not profile.api_key_env or is_loopback(host):
-        return None
-    own = urlsplit(known.base_url or "").hostname
-    is_vendors = profile.key_region is not None and profile.dialect.vendor_quota
-    chosen = endpoint.entry.api_key_env is not None and own is None
-    if host == own or is_vendors or chosen:
-        return None
-    instead = f", not to {own}" if own else ""
-    return f"endpoint {endpoint.name}: the key in {profile.api_key_env} goes to {host}{instead}"
-
-
-def _endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
-    if clear := _key_in_clear(endpoint, allowed=True):
-        yield Doubt("key-in-clear", clear)
-    if elsewhere := _key_goes_elsewhere(endpoint):
-        yield Doubt("key-goes-elsewhere", elsewhere)
-    model, name = endpoint.model, endpoint.config.model
-    if endpoint.offers is None:
-        message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"
-        yield Doubt("region-not-listed", message)
-    if model is not None and model.is_unverified("prices") and endpoint.price:
-        message = f"the prices of {name} are those of third parties: hold the first bill against it"
-        yield Doubt("prices-unverified", message)
-    if model is not None and model.ends and endpoint.profile.key_region and endpoint.limits:
-        remedy = f": use {model.successor}" if model.successor else ": try a few rows first"
-        yield Doubt(
-            "model-ends",
-            f"a notice of the vendor, known at second hand, ends {name} on {model.ends}, after "
-            f"which requests fail{remedy}",
-        )

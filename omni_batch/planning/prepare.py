@@ -175,7 +175,7 @@ def _read_manifest(
 ) -> RunRecord:
     wanted = plan.config.shard_size
     group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
-    with ItemsWriter(draft.items, group_rows, smaller=is_ours) as writer:
+    with ItemsWriter(draft.items, group_rows, smaller=is_ours, times=plan.times) as writer:
         checked = CheckedItems(plan)
         for item in checked:
             writer.add(item)

@@ -21,6 +21,7 @@ from omni_batch.progress.spending.first_guess import guess_answer
 from omni_batch.progress.spending.workload import Range, Workload
 from omni_batch.providers.transport import choose_transport
 from omni_batch.requests.build import build_request
+from omni_batch.requests.fingerprint import fingerprint
 from omni_batch.requests.manifest import TARGETS
 from omni_batch.requests.messages import messages_of
 from omni_batch.requests.placeholders import refuse_lost_media
@@ -83,6 +84,12 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
         raise refusals[0]
     answer = guess_answer(request, plan.audio_tokens_per_s, thinks=plan.thinks)
     return PreparedItem(item, request, estimate, tuple(doubts), answer, doubts)
+
+
+def fingerprint_of(plan: Plan, prepared: PreparedItem) -> str:
+    """The fingerprint of what an item asks: whoever has it asks the same."""
+    item = prepared.item
+    return fingerprint(prepared.request, plan.asking(item).endpoint_names, item.sample)
 
 
 def asked_again(plan: Plan, prepared: PreparedItem, answer: str, violation: str) -> PreparedItem:

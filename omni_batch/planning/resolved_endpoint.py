@@ -39,10 +39,12 @@ class ResolvedEndpoint:
     """The catalogue's entry; None where it is unknown."""
     most_in_flight: int | None = None
     """Requests that there is room for; None is no bound."""
+    name: str = ""
+    """As it appears in tables: `label`; with the model, where the run asks several."""
 
     @property
-    def name(self) -> str:
-        """As it appears in tables."""
+    def label(self) -> str:
+        """The endpoint's own name, whichever model it is asked for."""
         return self.entry.label or self.profile.name
 
     @property
@@ -77,13 +79,13 @@ class ResolvedEndpoint:
         model, profile = self.model, self.profile
         if model is None:
             return None
-        own = model.price_list(self.name) or model.price_list(profile.name)
+        own = model.price_list(self.label) or model.price_list(profile.name)
         price = model.price(profile.region) if profile.region else None
         return own or (scaled(price, profile.price_factor) if price else None)
 
     def price_lacks(self, *, spoken: bool) -> str | None:
         """What of its prices is unknown, such as "no price of …"; None where all are known."""
-        price, where = self.price, f"{self.config.model} at endpoint {self.name}"
+        price, where = self.price, f"{self.config.model} at endpoint {self.label}"
         if price is None:
             return f"no price of {where}"
         if price.text_in is None and price.audio_in is None and price.image_in is None:
@@ -93,6 +95,11 @@ class ResolvedEndpoint:
         if not spoken and price.text_out is None and price.text_out_media is None:
             return f"no price for the text of {where}"
         return None
+
+    @property
+    def audio_tokens_per_s(self) -> float | None:
+        """Of the model's speech; None where it is unknown."""
+        return self.model.tokens.audio_out_per_s if self.model else None
 
     @property
     def offers(self) -> bool | None:
@@ -199,7 +206,7 @@ class ResolvedEndpoint:
                 yield Violation(
                     "price-unknown",
                     f"the catalogue has no price for {kind} in the prompt of {self.config.model} "
-                    f"at endpoint {self.name}, so they cost nothing in the sums; add it there",
+                    f"at endpoint {self.label}, so they cost nothing in the sums; add it there",
                 )
 
     def _price_doubts(self, estimate: PromptEstimate) -> Iterator[Doubt]:

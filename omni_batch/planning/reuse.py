@@ -23,13 +23,16 @@ class Reused:
 
 def open_reuse_index(config: Config, own: RunDir | None = None) -> ReuseIndex | None:
     """The index over `reuse`; None where nothing is to be reused. Reads some 2 µs for each row."""
-    return ReuseIndex(config.reuse, config.model, own) if config.reuse else None
+    return ReuseIndex(config.reuse, config.models, own) if config.reuse else None
 
 
 async def reuse(
-    earlier: ReuseIndex | None, fingerprint: str, directory: RunDir, item_id: str
+    earlier: ReuseIndex | None, fingerprint: str, directory: RunDir, name: str
 ) -> Reused | None:
     """The earlier answer to a request, its speech linked into this run.
+
+    Args:
+        name: of the item in this run.
 
     Raises:
         StorageError: the speech can't be written.
@@ -40,8 +43,8 @@ async def reuse(
     run, row = found
     wav: WavFile | None = None
     if row["audio_path"] is not None:
-        target = directory.speech(item_id)
-        draft = directory.unfinished_speech(item_id)
+        target = directory.speech(name)
+        draft = directory.unfinished_speech(name)
         if not await asyncio.to_thread(link_speech, run, row, target, draft, directory.disk):
             return None
         wav = _wav(row, target.relative_to(directory.root))

@@ -84,7 +84,10 @@ class RunLog:
     ) -> None:
         item_id = item.item_id if item else None
         ids = {"event": event, "run_id": self._run_id, "item_id": item_id}
-        name = one_line(item_id) if item_id else self._run_id
+        name = one_line(item.name) if item else self._run_id
+        if item is not None:
+            of_item = {"variant": item.variant, "sample": item.sample}
+            fields |= {key: value for key, value in of_item.items() if value is not None}
         log.log(level, "%s: %s", name, message, extra={**ids, "fields": fields})
 
 

@@ -13,7 +13,7 @@ spans.
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -50,11 +50,11 @@ _Providers = tuple[Any, Any, list[Any]]
 """Traces, metrics, those of them that are ours to end."""
 
 
-def open_telemetry(run_id: str, model: str, dialects: Mapping[str, str]) -> "Telemetry | None":
+def open_telemetry(run_id: str, served: Mapping[str, tuple[str, str]]) -> "Telemetry | None":
     """An observer that measures; None where it was not asked for, or is not installed.
 
     Args:
-        dialects: the dialect of each endpoint by the endpoint's name.
+        served: the model and the dialect of each endpoint by the endpoint's name.
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
@@ -62,7 +62,7 @@ def open_telemetry(run_id: str, model: str, dialects: Mapping[str, str]) -> "Tel
     if switch is None and "opentelemetry.sdk" not in sys.modules:
         return None
     try:
-        return Telemetry(run_id, model, dialects, _providers(wanted=switch is not None))
+        return Telemetry(run_id, served, _providers(wanted=switch is not None))
     except ImportError as exc:
         log.warning("%s is set, but OpenTelemetry is not installed (%s): %s", switch, exc, _CURE)
         return None
@@ -115,10 +115,10 @@ class Telemetry:
     """An observer that measures and traces."""
 
     def __init__(
-        self, run_id: str, model: str, dialects: Mapping[str, str], providers: _Providers
+        self, run_id: str, served: Mapping[str, tuple[str, str]], providers: _Providers
     ) -> None:
         traces, meters, self._owned = providers
-        self._model = model
+        self._models = _joined(model for model, _ in served.values())
         self._meters = _Meters(meters.get_meter("omni_batch", __version__))
         self._spans = _Spans(traces.get_tracer("omni_batch", __version__), run_id)
         self._labels = {
@@ -128,7 +128,7 @@ class Telemetry:
                 "gen_ai.request.model": model,
                 "omni_batch.endpoint": name,
             }
-            for name, dialect in dialects.items()
+            for name, (model, dialect) in served.items()
         }
 
     def on_attempt_end(self, item: Item, attempt: Attempt) -> None:
@@ -137,7 +137,8 @@ class Telemetry:
 
     def on_item_end(self, result: Result) -> None:
         """Count one item, and trace it with its attempts."""
-        self._meters.item(result, {"gen_ai.request.model": self._model})
+        model = result.request.model if result.request else self._models
+        self._meters.item(result, {"gen_ai.request.model": model})
         self._spans.item(result, self._labels)
 
     def on_snapshot(self, before: RunRecord, now: RunRecord) -> None:
@@ -231,7 +232,7 @@ class _Spans:
         attributes = {
             "omni_batch.run_id": self._run_id,
             "omni_batch.items": record.items,
-            "gen_ai.request.model": record.config["model"],
+            "gen_ai.request.model": _joined(record.models),
         }
         self._run = self._tracer.start_span("run", attributes=attributes)
 
@@ -252,7 +253,7 @@ class _Spans:
         """An item that has just ended; its times are known."""
         attributes = {
             "omni_batch.run_id": self._run_id,
-            "omni_batch.item_id": result.item.item_id,
+            **_of_item(result.item),
             "omni_batch.row_number": result.item.row_number,
             "omni_batch.status": _status(result),
             "omni_batch.reused_from": result.reused_from,
@@ -269,7 +270,7 @@ class _Spans:
         usage = attempt.usage
         spoken = result.request is not None and result.request.wants_audio
         attributes = label | {
-            "omni_batch.item_id": result.item.item_id,
+            **_of_item(result.item),
             "omni_batch.attempt": attempt.number,
             "omni_batch.request_id": attempt.request_id,
             "gen_ai.request.stream": True,
@@ -293,6 +294,18 @@ class _Spans:
         if of.error is not None:
             span.set_status(self._trace.StatusCode.ERROR)
         span.end(_nanoseconds(of.started_at) + int(of.latency_s * 1e9))
+
+
+def _of_item(item: Item) -> _Attributes:
+    return {
+        "omni_batch.item_id": item.item_id,
+        "omni_batch.variant": item.variant,
+        "omni_batch.sample": item.sample,
+    }
+
+
+def _joined(models: Iterable[str]) -> str:
+    return "+".join(dict.fromkeys(models))
 
 
 def _failure(error: Exception | None) -> _Attributes:

@@ -8,8 +8,13 @@ import msgspec
 from omni_batch.types import Frames, Media, Part, Request
 
 
-def fingerprint(request: Request, endpoint: str) -> str:
-    """SHA-256 over model, endpoint, messages (files by content), sampling and voice."""
+def fingerprint(request: Request, endpoint: str, sample: int | None = None) -> str:
+    """SHA-256 over model, endpoint, messages (files by content), sampling and voice.
+
+    Args:
+        sample: which answer to the question it is, from 1. The second is not the first again, even
+            where nothing in the request tells them apart.
+    """
     tree = {
         "endpoint": endpoint,
         "model": request.model,
@@ -19,6 +24,7 @@ def fingerprint(request: Request, endpoint: str) -> str:
         "thinking": request.thinking,
         "options": request.options,
         "media_options": request.media_options,
+        **({"sample": sample} if sample and sample > 1 else {}),
     }
     return hashlib.sha256(msgspec.json.encode(tree, order="deterministic")).hexdigest()
 

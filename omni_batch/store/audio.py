@@ -102,4 +102,4 @@ class SpeechFile:
 def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:
     """Remove speech of items that have no result: their process died between file and row."""
     for item in items:
-        directory.disk.remove(directory.speech(item.item_id))
+        directory.disk.remove(directory.speech(item.name))

@@ -138,7 +138,7 @@ ATTEMPT_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What every row of a run shares."""
+    """What all rows share that are asked alike."""
 
     run_id: str
     model: str

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,28 +47,36 @@ def choose_group_rows(shard_size: int | str) -> int:
 
 
 class UniqueIds:
-    """Finds duplicate ids; keeps 8 bytes for each."""
+    """Finds duplicate ids; keeps 8 bytes for each row of the manifest.
 
-    def __init__(self) -> None:
+    Args:
+        times: how many items are made of each row, one after the other.
+    """
+
+    def __init__(self, times: int = 1) -> None:
         self._hashes = array("Q")
+        self._times, self._items = times, 0
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return self._items
 
     def add(self, item_id: str) -> None:
-        """Take the next id."""
-        self._hashes.append(int.from_bytes(_hash(item_id)))
+        """Take the id of the next item."""
+        if self._items % self._times == 0:
+            self._hashes.append(int.from_bytes(_hash(item_id)))
+        self._items += 1
 
     def refuse_duplicates(self, ids: Iterable[str]) -> None:
         """Raise ManifestError when an id appears twice.
 
         Args:
-            ids: the same ids in the same order; read only when a duplicate is suspected.
+            ids: those of all items in the same order; read only when a duplicate is suspected.
         """
         hashes, counts = np.unique(np.asarray(self._hashes), return_counts=True)
         suspects = set(hashes[counts > 1].tolist())
         seen: dict[str, int] = {}
-        for number, item_id in enumerate(ids if suspects else ()):
+        rows = islice(ids if suspects else (), 0, None, self._times)
+        for number, item_id in enumerate(rows):
             if int.from_bytes(_hash(item_id)) not in suspects:
                 continue
             if item_id in seen:
@@ -85,17 +94,20 @@ class ItemsWriter:
         group_rows: rows of one group; the most of them where the group may be `smaller`.
         smaller: make all groups as small as keeps the first one in bounds, where items have their
             media written out.
+        times: how many items are made of each row of the manifest, one after the other.
 
     Raises:
         ManifestError: on `close`, when an id appears twice.
     """
 
-    def __init__(self, path: Path, group_rows: int, *, smaller: bool = False) -> None:
+    def __init__(
+        self, path: Path, group_rows: int, *, smaller: bool = False, times: int = 1
+    ) -> None:
         self._path = path
         self.group_rows = group_rows
         self._is_open_to_less, self._chars = smaller, 0
         self._rows: list[dict[str, Any]] = []
-        self._ids = UniqueIds()
+        self._ids = UniqueIds(times)
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
     def add(self, item: Item) -> None:

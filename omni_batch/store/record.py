@@ -78,8 +78,30 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return sum(endpoint.in_flight for endpoint in self.endpoints)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are asked, those of variants included."""
+        asked = map(self.model_of, self.variants or (None,))
+        return tuple(model for model in dict.fromkeys(asked) if model)
+
+    def model_of(self, variant: str | None) -> str | None:
+        """The model that a variant asks; None: the one of the config."""
+        return self._own_keys(variant).get("model") or self.config.get("model")
+
+    def request_of(self, variant: str | None) -> dict[str, Any]:
+        """The keys of `request` as a variant asks; None: as the config has them."""
+        return {**(self.config.get("request") or {}), **self._own_keys(variant)}
+
+    def _own_keys(self, variant: str | None) -> dict[str, Any]:
+        return (self.config.get("variants") or {}).get(variant) or {}
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the config's variants."""
+        return tuple(self.config.get("variants") or ())
+
+    @property
     def endpoint_names(self) -> str:
-        """Names of all endpoints, as they appear in the tables."""
+        """Names of all endpoints."""
         entries = self.config.get("endpoints") or [self.config.get("endpoint") or {}]
         return "+".join(entry.get("label") or entry.get("name") or "unknown" for entry in entries)
 

@@ -48,11 +48,13 @@ class ReuseIndex:
 
     Args:
         globs: of run directories; other folders are skipped.
-        model: runs of other models are not read.
+        models: runs of none of them are not read.
         own: the present run, which is skipped.
     """
 
-    def __init__(self, globs: Iterable[str], model: str, own: RunDir | None = None) -> None:
+    def __init__(
+        self, globs: Iterable[str], models: Iterable[str], own: RunDir | None = None
+    ) -> None:
         self.doubts: list[Doubt] = []
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
@@ -60,9 +62,10 @@ class ReuseIndex:
         """First and second word of the fingerprint, place; in the order of the words."""
         self._parts: dict[tuple[int, int], Columns] = {}
         self._reading = asyncio.Lock()
+        wanted = frozenset(models)
         for directory in _directories(globs, own):
             try:
-                self._add_run(directory, model)
+                self._add_run(directory, wanted)
             except (OmniBatchError, OSError, ValueError, pa.ArrowException) as exc:
                 message = f"run {directory.root} can't be read: {exc}"
                 self.doubts.append(Doubt("reuse-run-unreadable", message))
@@ -114,9 +117,9 @@ class ReuseIndex:
             found = read_results(*self._runs[number], shard_number, _ANSWER).to_pydict()
         return found
 
-    def _add_run(self, directory: RunDir, model: str) -> None:
+    def _add_run(self, directory: RunDir, models: frozenset[str]) -> None:
         record = read_record(directory.record)
-        if record.config.get("model") != model:
+        if models.isdisjoint(record.models):
             return
         found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
         count = 0

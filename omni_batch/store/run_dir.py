@@ -68,13 +68,13 @@ class RunDir:
         """The finished shard: one row for each HTTP exchange."""
         return self.root / "attempts" / f"part-{shard_number:05d}.parquet"
 
-    def speech(self, item_id: str) -> Path:
-        """The WAV file of an item."""
-        return self.root / "audio" / f"{file_name(item_id)}.wav"
+    def speech(self, name: str) -> Path:
+        """The WAV file of an item, by the item's name."""
+        return self.root / "audio" / f"{file_name(name)}.wav"
 
-    def unfinished_speech(self, item_id: str) -> Path:
+    def unfinished_speech(self, name: str) -> Path:
         """The speech of an attempt until it is whole; another name each time."""
-        return draft_path(self.speech(item_id), self.journals)
+        return draft_path(self.speech(name), self.journals)
 
     def make_folders(self) -> None:
         """Create the folders of a run that are missing."""
@@ -133,14 +133,14 @@ class RunDir:
         return "another process"
 
 
-def file_name(item_id: str) -> str:
-    """A file name for any item id: safe everywhere and different for different ids.
+def file_name(name: str) -> str:
+    """A file name for any name of an item: safe everywhere and different for different names.
 
-    Plain lower-case ids stay as they are. All others are reduced to safe characters and get a hash
-    of the whole id, so that ids which differ by case only do not meet on any file system.
+    Plain lower-case names stay as they are. All others are reduced to safe characters and get a
+    hash of the whole name, so that such as differ by case only do not meet on any file system.
     """
-    hashed = _LOOKS_HASHED.fullmatch(item_id) or _RESERVED.fullmatch(item_id)
-    if _PLAIN_NAME.fullmatch(item_id) and not hashed:
-        return item_id
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", item_id)[:60].strip("-") or "item"
-    return f"{safe}-{hashlib.sha256(item_id.encode()).hexdigest()[:_HASH_DIGITS]}"
+    hashed = _LOOKS_HASHED.fullmatch(name) or _RESERVED.fullmatch(name)
+    if _PLAIN_NAME.fullmatch(name) and not hashed:
+        return name
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "item"
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]}"

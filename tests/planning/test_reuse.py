@@ -251,7 +251,7 @@ async def test_an_earlier_run_that_vanishes_costs_nothing_but_the_request(
 ) -> None:
     config = make_config(prompts(2))
     monday, _ = await finish(config, "monday")
-    earlier = ReuseIndex([f"{config.output}/*"], config.model)
+    earlier = ReuseIndex([f"{config.output}/*"], config.models)
     (row, _) = read_table(monday.root)
     assert row["fingerprint"] in earlier
     shutil.rmtree(monday.root)
@@ -314,7 +314,7 @@ def test_the_index_knows_all_of_them_and_the_newest_counts(
 ) -> None:
     import numpy as np
 
-    index = ReuseIndex([], "m")
+    index = ReuseIndex([], ["m"])
     newest: dict[str, int] = {}
     for night, marks in enumerate(nights):
         words = np.array([[int(m[:16], 16), int(m[16:32], 16)] for m in marks], np.uint64)

@@ -27,6 +27,8 @@ from omni_batch.progress.telemetry import SWITCHES, open_telemetry
 from omni_batch.simulator import Simulator, reply
 from tests.conftest import KEY, MakeConfig, prompts
 
+SERVED = {"simulator": ("qwen3-omni-flash", "dashscope")}
+"""Model and dialect by endpoint."""
 Measured = dict[str, list[tuple[dict[str, Any], Any]]]
 
 
@@ -132,6 +134,31 @@ async def test_an_item_is_a_trace_that_links_to_its_run(
     exported = "".join(span.to_json() for span in (run, *items, *chats))
     for text in (answer, "Say 0", "Say 1", "You said", KEY):
         assert text not in exported
+
+
+async def test_each_variant_is_told_with_the_model_that_it_asks(
+    make_config: MakeConfig, heard: Heard
+) -> None:
+    variants = {"flash": {}, "plus": {"model": "qwen3.5-omni-plus"}}
+    await run_batch(make_config(prompts(1), variants=variants, samples=2))
+    (run,), items, chats = heard.spans("run"), heard.spans("item"), heard.spans("chat")
+    assert known(run)["gen_ai.request.model"] == "qwen3-omni-flash+qwen3.5-omni-plus"
+    asked = {
+        (known(chat)["omni_batch.variant"], known(chat)["omni_batch.sample"]): chat.name
+        for chat in chats
+    }
+    assert asked == {
+        ("flash", 1): "chat qwen3-omni-flash",
+        ("flash", 2): "chat qwen3-omni-flash",
+        ("plus", 1): "chat qwen3.5-omni-plus",
+        ("plus", 2): "chat qwen3.5-omni-plus",
+    }
+    assert {known(item)["omni_batch.item_id"] for item in items} == {"row-0"}
+    counted = heard.measured()["omni_batch.items"]
+    assert {label["gen_ai.request.model"]: point.value for label, point in counted} == {
+        "qwen3-omni-flash": 2,
+        "qwen3.5-omni-plus": 2,
+    }
 
 
 async def test_what_is_in_flight_is_seen_while_the_run_goes_on(
@@ -241,9 +268,9 @@ def test_nothing_is_imported_where_nobody_asked(tmp_path: Path) -> None:
 
 
 def test_the_standard_switch_turns_it_off(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is not None
+    assert open_telemetry("run-1", SERVED) is not None
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is None
+    assert open_telemetry("run-1", SERVED) is None
 
 
 def test_a_missing_extra_is_named_and_stops_nothing(
@@ -251,7 +278,7 @@ def test_a_missing_extra_is_named_and_stops_nothing(
 ) -> None:
     monkeypatch.setenv(SWITCHES[0], "http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
-    assert open_telemetry("run-1", "qwen3-omni-flash", {"simulator": "dashscope"}) is None
+    assert open_telemetry("run-1", SERVED) is None
     assert "pip install omni-batch[telemetry]" in caplog.text
 
 

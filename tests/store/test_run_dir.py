@@ -12,6 +12,7 @@ from omni_batch.errors import ConfigError
 from omni_batch.store import Owner, RunDir, RunRecord
 from omni_batch.store.record import write_record
 from omni_batch.store.run_dir import file_name
+from omni_batch.types import row_name
 
 ANY_ID = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 NEAR_ID = st.text(st.sampled_from("aAé\uff45e-_. /\\0f"), min_size=1, max_size=12)
@@ -47,6 +48,22 @@ def test_different_ids_get_different_names_even_where_case_does_not_count(
     first: str, second: str
 ) -> None:
     assert (file_name(first).lower() == file_name(second).lower()) == (first == second)
+
+
+VARIANTS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,3}", fullmatch=True)
+ROWS = st.tuples(NEAR_ID, VARIANTS, st.integers(1, 12))
+
+
+@given(first=ROWS, second=ROWS)
+@example(("a", "b", 1), ("a.b", "b", 1))
+@example(("a.b", "c", 1), ("a", "b", 1))
+@example(("a", "B", 1), ("a", "b", 1))
+@example(("a", "b", 11), ("a", "b", 1))
+def test_each_variant_and_sample_of_an_item_has_a_file_name_of_its_own(
+    first: tuple[str, str, int], second: tuple[str, str, int]
+) -> None:
+    one, other = file_name(row_name(*first)), file_name(row_name(*second))
+    assert (one.lower() == other.lower()) == (first == second)
 
 
 @given(item_id=IDS)

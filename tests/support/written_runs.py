@@ -2,7 +2,7 @@
 
 import hashlib
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,17 +59,21 @@ def write_run(
     endpoints: tuple[EndpointStatus, ...] = (),
     elapsed_s: float = 0.0,
     schema: dict[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    times: int = 1,
 ) -> RunDir:
     """Write a whole run; the last `unfinished_shards` stay journals.
 
     Args:
         schema: of its annotations.
+        config: further keys, such as `variants`.
+        times: rows of one item, one after the other.
     """
     run = RunDir(root)
     run.make_folders()
     shards = -(-items // SHARD_SIZE)
     numbered = enumerate(rows)
-    with ItemsWriter(run.items, SHARD_SIZE) as manifest:
+    with ItemsWriter(run.items, SHARD_SIZE, times=times) as manifest:
         for shard_number in range(shards):
             with Journal(run.journal(shard_number)) as journal:
                 for number, row in _take(numbered, SHARD_SIZE):
@@ -97,6 +101,7 @@ def write_run(
                 "modalities": ["text", "audio"],
             },
             "media": {"roots": [*media_roots]},
+            **(config or {}),
         },
     )
     write_record(run.record, record)

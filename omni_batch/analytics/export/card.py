@@ -43,7 +43,7 @@ def dataset_card(reader: RunReader, columns: pa.Schema, licence: str | None) -> 
         f"Answers of a model to {counts.items:,} items, made by omni-batch.",
         _facts(record, counts, licence),
         "## Prompts",
-        *_asked(record.config.get("request") or {}),
+        *_asked(record),
         "## Columns",
         _columns(columns),
         "Videos and media of earlier turns are not embedded; `media` names them.",
@@ -56,7 +56,7 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
     facts = {
         "run": record.run_id,
         "begun": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
-        "model": record.config.get("model"),
+        "model": ", ".join(record.models),
         "endpoint": record.endpoint_names,
         "items here": f"{counts.items:,}",
         **{f"items of {split}": f"{items:,}" for split, items in counts.splits.items()},
@@ -69,9 +69,12 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
-def _asked(request: dict[str, Any]) -> list[str]:
-    shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
-    blocks = [f"{name}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
+def _asked(record: RunRecord) -> list[str]:
+    blocks = []
+    for variant in record.variants or (None,):
+        request, of = record.request_of(variant), f" of {variant}" if variant else ""
+        shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
+        blocks += [f"{name}{of}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
     return [*blocks, "A row's own prompt is in `prompt`, as it was sent."]
 
 

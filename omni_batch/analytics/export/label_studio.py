@@ -67,7 +67,7 @@ class _Tasks:
     def task(self, row: ExportRow) -> dict[str, Any]:
         own = {name: row.values[name] for name in self.reader.own_columns}
         shown = {key: self._shown(key, row) for key in self.keys}
-        data = {**own, "item_id": row.values["item_id"], **shown}
+        data = {**own, **row.names, **shown}
         answered = row.values["status"] == "succeeded"
         return {"data": data, "predictions": [self._prediction(row)] if answered else []}
 

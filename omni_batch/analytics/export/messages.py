@@ -51,7 +51,7 @@ def write_messages(reader: RunReader, split: str | None, file: BinaryIO) -> None
 def _asked(reader: RunReader, row: ExportRow, schema: AnnotationSchema | None) -> Iterator[Message]:
     """The turns before the answer, with what the model was told of the schema."""
     item = to_item(row.item)
-    request = reader.record.config.get("request") or {}
+    request = reader.record.request_of(row.values["variant"])
     told = schema_instruction(schema) if schema else None
     if said := system_message(item, request.get("system"), told):
         yield Message("system", (said,))
@@ -92,7 +92,7 @@ def _example(
     for medium in _media(turns):
         media[_LISTS[medium.kind]].append(_address(reader, medium))
     messages = [{"role": turn.role, "content": _content(turn.parts, signs)} for turn in turns]
-    return {"item_id": row.values["item_id"], "messages": messages, **media}
+    return {**row.names, "messages": messages, **media}
 
 
 def _content(parts: Iterable[Part], signs: Mapping[MediaKind, int]) -> str:

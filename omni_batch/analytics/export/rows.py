@@ -73,6 +73,13 @@ class ExportRow:
     item: Mapping[str, Any] = field(default_factory=dict)
     """Its row of the manifest, where that was asked for."""
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """The id of its item; which variant and which sample, in a run that has them."""
+        named = {name: self.values[name] for name in ("variant", "sample")}
+        given = {name: value for name, value in named.items() if value is not None}
+        return {"item_id": self.values["item_id"], **given}
+
     def media(self) -> tuple[Medium, ...]:
         """All of them."""
         single = tuple(medium for medium in (self.speech, self.input_audio) if medium)
@@ -265,8 +272,8 @@ class RunReader:
     @property
     def speech(self) -> bool:
         """Was speech requested?"""
-        request = self.record.config.get("request") or {}
-        return "audio" in (request.get("modalities") or ())
+        requests = map(self.record.request_of, self.record.variants or (None,))
+        return any("audio" in (request.get("modalities") or ()) for request in requests)
 
     def _input_batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
         return part_batches(self.directory.items, BATCH_ROWS, names)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omni_batch.analytics.agreement import ClassFigures
-from omni_batch.analytics.compare import Comparison, Side, TextChange
+from omni_batch.analytics.compare import Comparison, Side, TextChange, VariantComparison
 from omni_batch.analytics.truth import Quality
 from omni_batch.format import NOTHING, amount, count, duration, money, share
 
@@ -32,9 +32,14 @@ class Line:
 
 def comparison_lines(comparison: Comparison) -> list[Line]:
     """Totals of both runs as `status` shows them, and medians."""
-    a, b = comparison.left, comparison.right
+    return _lines_of(comparison.left, comparison.right)
+
+
+def _lines_of(a: Side, b: Side) -> list[Line]:
     named = [("run", a.run_id, b.run_id), ("model", a.model, b.model)]
     named.append(("endpoint", a.endpoint, b.endpoint))
+    if a.variant or b.variant:
+        named.insert(1, ("variant", a.variant, b.variant))
     words = [Line(name, str(x), str(y), "" if x == y else "changed") for name, x, y in named]
     x, y = a.counts, b.counts
     return [
@@ -58,10 +63,33 @@ def comparison_lines(comparison: Comparison) -> list[Line]:
 
 
 @group()
+def variants_report(found: VariantComparison) -> Iterator[RenderableType]:
+    """All variants side by side, and how far each two of them agree, for a person."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("")
+    for side in found.variants:
+        table.add_column(Text(side.variant or ""), justify="right", overflow="fold")
+    lines = [{line.label: line.left for line in _lines_of(side, side)} for side in found.variants]
+    for label in dict.fromkeys(label for of_side in lines for label in of_side):
+        figures = (Text(of_side.get(label, NOTHING)) for of_side in lines)
+        table.add_row(Text(label, style="dim"), *figures)
+    yield table
+    for pair in found.pairs:
+        yield Text()
+        yield Text(f"A is {pair.left.variant}, B is {pair.right.variant}", style="bold")
+        yield from _changes(pair)
+
+
+@group()
 def comparison_report(c: Comparison) -> Iterator[RenderableType]:
     """All of it, for a person."""
     yield _lines_table(c)
     yield Text()
+    yield from _changes(c)
+
+
+def _changes(c: Comparison) -> Iterator[RenderableType]:
+    """From item to item."""
     yield Text(
         f"{c.both:,} items in both, {c.only_left:,} only in A, {c.only_right:,} only in B; "
         f"{c.text_changed:,} texts changed, {c.status_changed:,} changed their status"
@@ -94,8 +122,10 @@ def _lines_table(comparison: Comparison) -> Table:
 
 
 @group()
-def quality_report(found: Quality) -> Iterator[RenderableType]:
-    """How right a run is on one field, for a person."""
+def quality_report(found: Quality, variant: str | None = None) -> Iterator[RenderableType]:
+    """How right a run, or one variant of it, is on one field, for a person."""
+    if variant is not None:
+        yield Text(f"variant {variant}", style="bold")
     left_out = (
         f"{found.without_answer:,} without an answer, {found.without_truth:,} without a truth"
     )

@@ -12,7 +12,7 @@ from omni_batch.analytics import results
 from omni_batch.catalogue import Catalogue, Model
 from omni_batch.catalogue.describe import STAR, describe
 from omni_batch.doubts import DoubtGroup
-from omni_batch.planning.check import CheckReport
+from omni_batch.planning.check import CheckReport, VariantEstimate
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.text import one_line
@@ -25,7 +25,7 @@ _MODALITIES = ("text", "image", "audio", "video")
 
 def results_table(directory: RunDir) -> RenderableType:
     """The first rows of a run, one line each."""
-    columns = ["item_id", "status", "text", "audio_s", "total_tokens", "error_message"]
+    columns = [*results.NAMING, "status", "text", "audio_s", "total_tokens", "error_message"]
     rows = results.results_table(directory, columns).slice(0, _ROWS_SHOWN).to_pylist()
     table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
     table.add_column("item", no_wrap=True)
@@ -35,7 +35,7 @@ def results_table(directory: RunDir) -> RenderableType:
     for row in rows:
         failed = row["status"] == "failed"
         table.add_row(
-            Text(one_line(row["item_id"])),
+            Text(one_line(results.name_of(row))),
             Text(one_line(row["error_message"] if failed else row["text"])),
             fmt.duration(row["audio_s"]) if row["audio_s"] else "",
             f"{row['total_tokens']:,}" if row["total_tokens"] else "",
@@ -88,13 +88,28 @@ def check_report(report: CheckReport) -> RenderableType:
         ]
     )
     refused = [
-        Text.assemble((f"{one_line(row.item_id)}: ", "red"), one_line(row.message))
+        Text.assemble((f"{one_line(row.name)}: ", "red"), one_line(row.message))
         for row in report.refused[:_ROWS_SHOWN]
     ]
     more = len(report.refused) - len(refused)
     rest = [Text(f"… and {more:,} more; --json lists them all")] if more else []
     warnings = [doubt_line(group) for group in report.warnings]
-    return Group(facts, *refused, *rest, *warnings)
+    variants = [_variants_table(report.variants)] if report.variants else []
+    return Group(facts, *variants, *refused, *rest, *warnings)
+
+
+def _variants_table(variants: Iterable[VariantEstimate]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("variant", "model", "items", "prompt tokens", "completion tokens", "cost"):
+        table.add_column(name, overflow="fold")
+    for each in variants:
+        tokens = fmt.estimate(each.completion_tokens_low, each.completion_tokens_high)
+        cost = "-"
+        if each.cost_low is not None and each.cost_high is not None:
+            cost = fmt.estimate(each.cost_low, each.cost_high, each.currency or "")
+        numbers = f"{each.items:,}", f"{each.prompt_tokens:,}", tokens, cost
+        table.add_row(each.variant, each.model, *numbers)
+    return table
 
 
 def doubt_line(group: DoubtGroup) -> Text:

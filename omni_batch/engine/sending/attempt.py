@@ -30,7 +30,7 @@ class OneAttempt:
     ) -> None:
         self.number, self.endpoint = number, handle.name
         self._handle, self._directory = handle, directory
-        self._item_id = prepared.item.item_id
+        self._item_name = prepared.item.name
         dialect, redactor = handle.client.dialect, handle.client.redactor
         self._voice = dialect.voice_of(prepared.request)
         self._assembler = Assembler(
@@ -42,7 +42,7 @@ class OneAttempt:
             words=redactor.text,
             answer_words=redactor.answer,
         )
-        temporary = directory.unfinished_speech(self._item_id)
+        temporary = directory.unfinished_speech(self._item_name)
         self._speech = SpeechFile(temporary, directory.disk)
         self._exchange: Exchange | None = None
         self._error: Exception | None = None
@@ -106,7 +106,7 @@ class OneAttempt:
     async def _save(self, response: Response) -> WavFile | None:
         if response.speech is None:
             return None
-        path = self._directory.speech(self._item_id)
+        path = self._directory.speech(self._item_name)
         sha256 = await self._speech.commit(path, response.speech.sample_rate_hz)
         relative = path.relative_to(self._directory.root).as_posix()
         return WavFile(relative, response.speech, sha256)

@@ -37,13 +37,15 @@ async def connect(
     """
     moving = asyncio.Semaphore(plan.room.moves)
     learned = {status.name: fresh(status.learned) for status in before}
-    reached = [stack.enter_context(_reached(endpoint.profile)) for endpoint in plan.endpoints]
-    redactor = KeyRedactor(place.key for place in reached)
+    profiles = {endpoint.label: endpoint.profile for endpoint in plan.endpoints}
+    reached = {name: stack.enter_context(_reached(each)) for name, each in profiles.items()}
+    redactor = KeyRedactor(place.key for place in reached.values())
     return tuple(
         _connect(
-            plan, endpoint, place, redactor, directory, learned.get(endpoint.name), moving, stack
+            *(plan, endpoint, reached[endpoint.label], redactor, directory),
+            *(learned.get(endpoint.name), moving, stack),
         )
-        for endpoint, place in zip(plan.endpoints, reached, strict=True)
+        for endpoint in plan.endpoints
     )
 
 
@@ -77,8 +79,8 @@ def _connect(
     )
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
-    uploader = Uploader(storage, key, plan.config.model, client.http, redactor=redactor)
-    turns = _turns(plan, endpoint, place)
+    uploader = Uploader(storage, key, endpoint.config.model, client.http, redactor=redactor)
+    turns = _turns(endpoint, place)
     limiter = RateLimiter(endpoint.quota, learned, turns, endpoint.default_limits)
     stack.push_async_callback(limiter.aclose)
     return EndpointHandle(
@@ -88,11 +90,11 @@ def _connect(
         limiter=limiter,
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,
-        audio_tokens_per_s=plan.model.tokens.audio_out_per_s if plan.model else None,
+        audio_tokens_per_s=endpoint.audio_tokens_per_s,
     )
 
 
-def _turns(plan: Plan, endpoint: ResolvedEndpoint, place: _Reached) -> MachineTurns | None:
+def _turns(endpoint: ResolvedEndpoint, place: _Reached) -> MachineTurns | None:
     """What runs on this machine share of the account; a simulator of one's own is not shared."""
     if endpoint.profile.embedded:
         return None
@@ -102,7 +104,7 @@ def _turns(plan: Plan, endpoint: ResolvedEndpoint, place: _Reached) -> MachineTu
         _log.warning("runs on this machine do not share the quota: %s", exc)
         return None
     key = place.key.value if place.key else None
-    return MachineTurns(account_id(place.base_url, key, plan.config.model), folder)
+    return MachineTurns(account_id(place.base_url, key, endpoint.config.model), folder)
 
 
 @contextmanager

@@ -51,8 +51,8 @@ def _caps(context: RuleContext) -> Iterator[Violation]:
 def _several_answers(context: RuleContext) -> Iterator[Violation]:
     for name, count in several_answers(context.request.options).items():
         message = (
-            f"request.extra.{name} is {count!r}, but a row holds one answer: remove it, and give "
-            "the row more than once for several"
+            f"request.extra.{name} is {count!r}, but a row holds one answer: remove it, and set "
+            "samples for several"
         )
         yield Violation("several-answers", message)
 

@@ -5,7 +5,7 @@ Far beyond what a run can be; whoever writes more means no run, or no good.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,6 +39,10 @@ class _Request(msgspec.Struct):
     modalities: list[str] | None = None
 
 
+class _Variant(_Request):
+    model: str | None = None
+
+
 class _Config(msgspec.Struct):
     """Keys of a configuration that are read without parsing it, which another version wrote."""
 
@@ -48,6 +52,8 @@ class _Config(msgspec.Struct):
     endpoints: list[_Endpoint] | None = None
     media: _Media | None = None
     request: _Request | None = None
+    variants: Annotated[dict[str, _Variant], msgspec.Meta(max_length=100)] | None = None
+    samples: int | None = None
     budget: dict[str, Any] | None = None
 
 

@@ -1,0 +1,1 @@
+"""What a config is refused for, or doubted, before any row is read."""
