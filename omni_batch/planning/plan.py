@@ -1,7 +1,7 @@
 """Config → Plan: all that can be refused before a row is read is refused here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,12 +15,17 @@ from omni_batch.catalogue import (
     load_catalogue,
 )
 from omni_batch.catalogue.prices import Pricing
-from omni_batch.catalogue.tokens import PromptEstimate, rules_of
+from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt, rules_of
 from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, room_doubts
+from omni_batch.planning.resolved_endpoint import (
+    ResolvedEndpoint,
+    fitted,
+    refused_by_all,
+    room_doubts,
+)
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment, is_loopback
 from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resolve_profile
@@ -29,11 +34,13 @@ from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
 from omni_batch.requests.annotation_schema import load_annotation
 from omni_batch.requests.build import request_of_config, thinks
+from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
+from omni_batch.types import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Plan:
     """What may be under way at once."""
     annotation: AnnotationSchema | None = None
     """What every answer has to be."""
+    examples: Examples = field(default_factory=Examples)
+    """What goes before each row's own turns."""
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -93,7 +102,7 @@ class Plan:
         """Finds the media of the manifest."""
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
-        return MediaLoader(self.base_folder, media.roots, largest)
+        return MediaLoader(self.base_folder, media.roots, largest, known=self.examples.media)
 
     def media_source(self, *, checking: bool) -> MediaSource:
         """Finds and probes the media of rows; to be closed. Where an event loop runs.
@@ -155,7 +164,8 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         room,
         load_annotation(config.annotation),
     )
-    plan.loader()
+    examples = read_examples(config, plan.template, plan.annotation, plan.loader())
+    plan = replace(plan, examples=examples)
     verdict = _judge(plan)
     problems = (*_problems(plan), *(broken.message for broken in verdict.violations))
     if problems:
@@ -210,6 +220,7 @@ def _judge(plan: Plan) -> Verdict:
 
 def _problems(plan: Plan) -> Iterator[str]:
     yield from _row_problems(plan)
+    yield from _example_problems(plan)
     if plan.annotation is not None and plan.config.request.wants_audio:
         yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
     if plan.config.budget.max_cost is not None:
@@ -222,6 +233,15 @@ def _problems(plan: Plan) -> Iterator[str]:
                 "the way"
             )
     yield from _key_problems(plan)
+
+
+def _example_problems(plan: Plan) -> Iterator[str]:
+    """Why no row could go out behind the examples."""
+    if plan.examples.turns:
+        asked = request_of_config(plan.config.request, plan.config.model, plan.model)
+        asked = replace(asked, messages=(*plan.examples.loaded(), Message("user", ("?",))))
+        if why := refused_by_all(plan.endpoints, asked, estimate_prompt(asked, plan.rules)):
+            yield f"request.examples: {why}"
 
 
 def _cost_problems(plan: Plan, limit: CostLimit) -> Iterator[str]:
@@ -316,6 +336,8 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
             f"endpoints are paid in {' and '.join(plan.currencies)}: the run has a total for each, "
             "and its cost can't be estimated",
         )
+    for medium in plan.examples.media.values():
+        yield from medium.doubts
     yield from room_doubts(plan.endpoints, plan.room)
     for endpoint in plan.endpoints:
         yield from _endpoint_doubts(endpoint)

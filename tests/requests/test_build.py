@@ -167,7 +167,8 @@ def test_thinking_is_said_only_where_it_differs_from_the_models_default(
 
 
 def test_every_option_is_in_the_table_once() -> None:
-    others = {"system", "prompt", "modalities", "voice", "spoken_rows", "thinking", "extra"}
+    others = {"system", "prompt", "examples", "modalities", "voice", "spoken_rows", "thinking"}
+    others |= {"extra"}
     keys = RequestConfig.model_fields.keys() - others
     only_extra = {"enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"}
     assert REQUEST_OPTIONS.keys() == keys | only_extra | {"detail"}  # of an image in `messages`

@@ -32,13 +32,14 @@ class PromptTemplate:
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise ConfigError when a variable is not a column of the manifest."""
-        missing = self.variables.difference(columns)
-        if not missing:
-            return
-        spellings = by_spelling(columns)
-        for name in sorted(missing.difference(spellings)):
-            hint = did_you_mean(name, sorted(spellings), "columns")
+        for name in self.missing(columns):
+            hint = did_you_mean(name, sorted(by_spelling(columns)), "columns")
             raise ConfigError(f"request.prompt: {{{{ {name} }}}} is not a column; {hint}")
+
+    def missing(self, columns: Iterable[str]) -> list[str]:
+        """The variables that no column stands for."""
+        missing = self.variables.difference(columns)
+        return sorted(missing.difference(by_spelling(columns))) if missing else []
 
     def render(self, row: Mapping[str, Any]) -> str:
         """Fill in one row; null becomes the empty text.
