@@ -170,6 +170,8 @@ class Request:
     """None leaves it to the model's default."""
     omni: bool = True
     """Whether the model knows `modalities`; a plain text model does not."""
+    response_format: Mapping[str, Any] | None = None
+    """What servers hold the answer to, where they are known to do so; None for nothing."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """temperature, top_p, max_tokens, …: wire names, only those that were set."""
     media_options: Mapping[str, float] = field(default_factory=dict)

@@ -129,9 +129,9 @@ class AnnotationConfig(Frozen):
     model: str | None = None
     """A pydantic model by its import path, `package.module:Name`, in place of a schema."""
     max_reasks: int = Field(default=1, ge=0)
-    response_format: Literal["auto", "on", "off"] = "auto"
-    """Whether the schema is sent as a member of the request as well. auto: to servers that are
-    known to take it."""
+    response_format: Literal["auto", "off"] = "auto"
+    """auto: the schema goes out as `response_format` as well, to servers that are known to hold
+    answers to it. off: it is told in the prompt only."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -1,8 +1,9 @@
 """Config → Plan: all that can be refused before a row is read is refused here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from omni_batch.annotation.schema import AnnotationSchema
@@ -32,7 +33,7 @@ from omni_batch.providers.profiles import PROFILES, Profile, read_api_key, resol
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
-from omni_batch.requests.annotation_schema import load_annotation
+from omni_batch.requests.annotation_schema import enforced, load_annotation
 from omni_batch.requests.build import request_of_config, thinks
 from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
@@ -92,6 +93,13 @@ class Plan:
     def thinks(self) -> bool:
         """Whether the model answers in thinking mode."""
         return thinks(self.config.request, self.model)
+
+    @property
+    def response_format(self) -> Mapping[str, Any] | None:
+        """What endpoints hold answers to while they are written, where one is known to."""
+        holds = any(endpoint.dialect.holds_to_schema for endpoint in self.endpoints)
+        form, _ = enforced(self.config.annotation, self.annotation, thinks=self.thinks)
+        return form if holds else None
 
     @property
     def max_in_flight(self) -> int:
@@ -338,6 +346,9 @@ def _doubts(plan: Plan) -> Iterator[Doubt]:
         )
     for medium in plan.examples.media.values():
         yield from medium.doubts
+    _, why_not = enforced(plan.config.annotation, plan.annotation, thinks=plan.thinks)
+    if why_not and any(endpoint.dialect.holds_to_schema for endpoint in plan.endpoints):
+        yield Doubt("schema-in-prompt-only", why_not)
     yield from room_doubts(plan.endpoints, plan.room)
     for endpoint in plan.endpoints:
         yield from _endpoint_doubts(endpoint)

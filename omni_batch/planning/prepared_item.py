@@ -71,7 +71,9 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config
     told = schema_instruction(plan.annotation) if plan.annotation else None
-    request = build_request(item, messages, config.request, config.model, plan.model, told)
+    request = build_request(
+        *(item, messages, config.request, config.model, plan.model, told, plan.response_format)
+    )
     estimate = estimate_prompt(request, plan.rules)
     refusals: list[OmniBatchError] = []
     doubts: dict[str, tuple[Doubt, ...]] = {}

@@ -20,6 +20,8 @@ def fingerprint(request: Request, endpoint: str) -> str:
         "options": request.options,
         "media_options": request.media_options,
     }
+    if request.response_format is not None:
+        tree["response_format"] = request.response_format
     return hashlib.sha256(msgspec.json.encode(tree, order="deterministic")).hexdigest()
 
 
