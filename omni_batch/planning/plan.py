@@ -163,14 +163,15 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
     endpoints, room = fitted(
         [ResolvedEndpoint(entry, profile, config, model) for entry, profile in pairs]
     )
+    annotation = load_annotation(config.annotation)
     plan = Plan(
         config,
         endpoints,
         known,
-        PromptTemplate(config.request.prompt) if config.request.prompt else None,
+        _template(config.request.prompt, annotation),
         base_folder or manifest_folder(config.manifest.path),
         room,
-        load_annotation(config.annotation),
+        annotation,
     )
     examples = read_examples(config, plan.template, plan.annotation, plan.loader())
     plan = replace(plan, examples=examples)
@@ -180,6 +181,13 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
         raise ConfigError("; ".join(dict.fromkeys(problems)))
     doubts = tuple(dict.fromkeys((*_doubts(plan), *verdict.doubts)))
     return replace(plan, config=_with_currency(plan), doubts=doubts)
+
+
+def _template(text: str | None, annotation: AnnotationSchema | None) -> PromptTemplate | None:
+    """The config's prompt; it may name the schema, so that labels have one home."""
+    if not text:
+        return None
+    return PromptTemplate(text, {"schema": annotation.json_schema} if annotation else None)
 
 
 def _check_keys(profiles: Sequence[Profile]) -> None:
