@@ -72,6 +72,8 @@ def _facts(record: RunRecord, counts: ExportCounts, licence: str | None) -> str:
 def _asked(request: dict[str, Any]) -> list[str]:
     shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
     blocks = [f"{name}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
+    if count := len(request.get("examples") or ()):
+        blocks.append(f"{count:,} examples with their answers went before each row.")
     return [*blocks, "A row's own prompt is in `prompt`, as it was sent."]
 
 
