@@ -129,6 +129,8 @@ class Message:
 
     role: Role
     parts: tuple[Part, ...]
+    is_example: bool = False
+    """Of the config, the same before each row; not the row's own."""
 
     def with_media(self, loaded: Mapping[Media, Media]) -> "Message":
         """The same turn with other media in place of its own."""
@@ -180,6 +182,10 @@ class Request:
     def media(self) -> tuple[Media, ...]:
         """All media in the order they are sent; a frame list counts as its images."""
         return media_of(self.messages)
+
+    def own_media(self) -> tuple[Media, ...]:
+        """Those of the row itself."""
+        return media_of(turn for turn in self.messages if not turn.is_example)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from omni_batch.annotation.convert import Violation
@@ -50,7 +50,8 @@ def read_examples(
         try:
             question = _question(example, template, config.manifest.columns)
             media |= {found: loader.load_now(found) for found in media_of(question)}
-            turns += (*question, Message("assistant", (_answer(example.answer, annotation),)))
+            said = Message("assistant", (_answer(example.answer, annotation),))
+            turns += (replace(turn, is_example=True) for turn in (*question, said))
         except (ConfigError, ManifestError, MediaError) as exc:
             raise ConfigError(f"request.examples, example {number}: {exc}") from None
     return Examples(tuple(turns), media)

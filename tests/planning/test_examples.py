@@ -188,7 +188,7 @@ async def test_the_simulator_bills_examples_as_they_are_estimated(
     run = await omni_batch.run_batch(make_config(prompts(1), request={"examples": examples}))
     (row,) = read_table(run.path)
     assert abs(row["estimated_prompt_tokens"] - row["prompt_tokens"]) <= 12
-    assert (row["prompt"], row["modality"]) == ("Say 0.", "text")
+    assert (row["prompt"], row["modality"], row["media"]) == ("Say 0.", "text", [])
 
 
 # --- what is refused ---

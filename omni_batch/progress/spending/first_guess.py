@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from omni_batch.catalogue.tokens import text_tokens
 from omni_batch.progress.spending.workload import Range
-from omni_batch.types import Request, media_of
+from omni_batch.types import Request
 
 _FREE = Range(20, 250, 1000)
 _FREE_SPOKEN = Range(10, 100, 400)  # of text; nobody is talked at for minutes
@@ -71,14 +71,11 @@ def _text(request: Request) -> str:
 
 
 def _as_long_as_given(_: re.Match[str], request: Request) -> Range:
-    """Something is repeated in other words: the sound of the last turn, or else its text.
-
-    Where the last turn has no media, it speaks of those before it.
-    """
-    last = request.messages[-1]
-    heard = media_of([last]) or request.media()
-    if heard_s := sum(medium.duration_s or 0.0 for medium in heard):
+    """Something is repeated in other words: the sound of the row, or else the text of its turn."""
+    heard_s = sum(medium.duration_s or 0.0 for medium in request.own_media())
+    if heard_s:
         return _HEARD_PER_S.times(heard_s)
+    last = request.messages[-1]
     given = sum(text_tokens(part) for part in last.parts if isinstance(part, str))
     return _AS_LONG.times(given) + _ASIDE
 
