@@ -39,14 +39,9 @@ class ExampleConfig(Frozen):
     def _sayable(cls, value: Any) -> Any:
         if value is None or (isinstance(value, str) and not value.strip()):
             raise ValueError("is empty; give a text, or a value that is written as JSON")
+        if why := next(unsendable(value, "answer"), None):
+            raise ValueError(why)
         return value
-
-    @model_validator(mode="after")
-    def _as_json_says_it(self) -> Self:
-        for name, value in {"answer": self.answer, **self.variables}.items():
-            if why := next(unsendable(value, name), None):
-                raise ValueError(why)
-        return self
 
     @property
     def variables(self) -> dict[str, Any]:

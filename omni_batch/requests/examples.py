@@ -9,6 +9,7 @@ from omni_batch.annotation.convert import Violation
 from omni_batch.annotation.read import read_annotation
 from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.config import Config, ExampleConfig, Target
+from omni_batch.config.plain import unsendable
 from omni_batch.errors import ConfigError, ManifestError, MediaError
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.messages import messages_of
@@ -53,7 +54,10 @@ def read_examples(
             said = Message("assistant", (_answer(example.answer, annotation),))
             turns += (replace(turn, is_example=True) for turn in (*question, said))
         except (ConfigError, ManifestError, MediaError) as exc:
-            raise ConfigError(f"request.examples, example {number}: {exc}") from None
+            why = str(exc)
+            if why.endswith(" the manifest"):  # where a reference of a row is to be corrected
+                why = why.removesuffix("manifest") + "config"
+            raise ConfigError(f"request.examples, example {number}: {why}") from None
     return Examples(tuple(turns), media)
 
 
@@ -94,12 +98,14 @@ def _given(example: ExampleConfig, columns: Mapping[Target, str]) -> Iterator[tu
 
 def _refuse_unknown(example: ExampleConfig, template: PromptTemplate | None) -> None:
     variables = template.variables if template else frozenset[str]()
-    for name in example.variables:
+    for name, value in example.variables.items():
+        if why := next(unsendable(value, name), None):
+            raise ConfigError(why)
         if name not in variables and spelling(name) not in variables:
             known = sorted(variables.union(ExampleConfig.model_fields))
-            why = "" if template else " (its prompt is no template)" if example.prompt else ""
+            own = " (its prompt is no template)" if example.prompt else ""
             raise ConfigError(
-                f"unknown member {name}{why}; {did_you_mean(name, known, 'known members')}"
+                f"unknown member {name}{own}; {did_you_mean(name, known, 'known members')}"
             )
 
 

@@ -194,7 +194,8 @@ async def test_the_simulator_bills_examples_as_they_are_estimated(
 # --- what is refused ---
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"image": "gone.png"}, "example 1: gone.png does not exist"),
+    ({"image": "gone.png"}, "example 1: gone.png does not exist; check the config"),
+    ({"image": "OWL.png"}, "there is owl.png: correct the config"),
     ({"image": "../up.png"}, "example 1: ../up.png lies outside media.roots"),
     ({"image": "notes.txt"}, "example 1: notes.txt"),
     ({"image": ["owl.png"], "audio": "a.wav"}, "request.examples: turn 1 contains image, audio"),
@@ -235,6 +236,12 @@ def test_the_example_at_fault_is_named_by_its_number(make_config: MakeConfig) ->
     examples = [{"prompt": "a", "answer": "b"}, {"prompt": "a", "image": "gone.png", "answer": "b"}]
     with pytest.raises(ConfigError, match=r"request\.examples, example 2: gone\.png"):
         make_plan(make_config(prompts(1), request={"examples": examples}))
+
+
+def test_a_variable_is_what_json_can_say(make_config: MakeConfig) -> None:
+    examples = [{"a": float("inf"), "answer": "x"}]
+    with pytest.raises(ConfigError, match="example 1: a is inf, which JSON has no number for"):
+        make_plan(make_config(prompts(1), request={"prompt": "{{ a }}", "examples": examples}))
 
 
 def test_a_variable_that_an_example_lacks_is_refused(make_config: MakeConfig) -> None:
