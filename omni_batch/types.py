@@ -139,6 +139,8 @@ class Message:
 
     role: Role
     parts: tuple[Part, ...]
+    is_example: bool = False
+    """Of the config, the same before each row; not the row's own."""
 
     def with_media(self, loaded: Mapping[Media, Media]) -> "Message":
         """The same turn with other media in place of its own."""
@@ -180,6 +182,8 @@ class Request:
     """None leaves it to the model's default."""
     omni: bool = True
     """Whether the model knows `modalities`; a plain text model does not."""
+    response_format: Mapping[str, Any] | None = None
+    """What servers hold the answer to, where they are known to do so; None for nothing."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """temperature, top_p, max_tokens, …: wire names, only those that were set."""
     media_options: Mapping[str, float] = field(default_factory=dict)
@@ -188,6 +192,10 @@ class Request:
     def media(self) -> tuple[Media, ...]:
         """All media in the order they are sent; a frame list counts as its images."""
         return media_of(self.messages)
+
+    def own_media(self) -> tuple[Media, ...]:
+        """Those of the row itself."""
+        return media_of(turn for turn in self.messages if not turn.is_example)
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def _endpoint(profile: Profile) -> list[str]:
 
 def options() -> str:
     """What becomes of each option at each kind of server."""
-    known = [*REQUEST_OPTIONS, "thinking", "voice"]
+    known = [*REQUEST_OPTIONS, "thinking", "voice", "response_format"]
     rows = [
         [f"`{name}`", *(_fate(name, dialect) for dialect in DIALECTS.values())] for name in known
     ]
@@ -237,6 +237,8 @@ def _fate(option: str, dialect: Dialect) -> str:
     places = {"thinking": dialect.thinking_switch, "voice": dialect.takes_voice}
     if option == "voice" and not dialect.speaks:
         return "-"
+    if option == "response_format":  # of `annotation`
+        return "sent" if dialect.holds_to_schema else "-"
     if option in places:
         return "sent" if places[option] else "refused"
     if option in dialect.doubted_parameters:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -31,6 +32,7 @@ ROWS: dict[str, list[Mapping[str, str]]] = {
     ],
     "labels": PHOTOS,
     "prompts": PHOTOS,
+    "few-shot": [{**row, "place": "in a kitchen"} for row in PHOTOS],
     "review": [
         {
             "item_id": "cup",
@@ -50,7 +52,7 @@ ROWS: dict[str, list[Mapping[str, str]]] = {
         }
     ],
 }
-TYPED = ("label-audio", "labels", "prompts", "review")
+TYPED = ("few-shot", "label-audio", "labels", "prompts", "review")
 """Those that ask for typed answers."""
 ASKED = {"prompts": 6}
 """How often they ask each row, where that is more than once."""
@@ -65,6 +67,7 @@ def test_every_config_is_tested() -> None:
 def test_a_config_runs_as_it_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "rows.csv", ROWS[name])
+    copytree(SAMPLE / "photos", tmp_path / "examples")
     run = ob.run(CONFIGS / f"{name}.yaml", overrides={"media.roots": [".", str(SAMPLE)]})
     assert run.record.reason is None
     assert run.counts.succeeded == len(ROWS[name]) * ASKED.get(name, 1)

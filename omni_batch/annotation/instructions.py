@@ -1,7 +1,9 @@
 """What the model is told: the schema beside the question, and what was wrong with its answer.
 
-Plain words that work without any JSON mode of a server.
+Plain words that work without any JSON mode of a server; where there is one, it gets the schema too.
 """
+
+from typing import Any
 
 from omni_batch.annotation.schema import AnnotationSchema
 
@@ -16,6 +18,17 @@ def schema_instruction(schema: AnnotationSchema) -> str:
         "no code fence, no member that the schema does not name.\n"
         f"{schema.text}"
     )
+
+
+def response_format(schema: AnnotationSchema) -> dict[str, Any]:
+    """The member of a request by which servers hold an answer to a schema (OpenAI's chat API).
+
+    Without `strict`, which is OpenAI's own and makes demands on the schema.
+    """
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "annotation", "schema": schema.json_schema},
+    }
 
 
 def reask_instruction(violation: str) -> str:

@@ -6,7 +6,7 @@ from omni_batch.config.manifest import ManifestConfig, Target
 from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.reading import check_request, load_config, override_tree, parse_config
-from omni_batch.config.request import AnnotationConfig, RequestConfig
+from omni_batch.config.request import AnnotationConfig, ExampleConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
 from omni_batch.config.run import Config, VariantConfig
 
@@ -16,6 +16,7 @@ __all__ = [
     "Config",
     "CostLimit",
     "EndpointConfig",
+    "ExampleConfig",
     "ManifestConfig",
     "MediaConfig",
     "QuotaConfig",

@@ -2,12 +2,51 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from omni_batch.config.frozen import Frozen
 from omni_batch.config.plain import unsendable
 
 _OWNED = frozenset({"model", "messages", "stream", "stream_options", "modalities", "audio"})
+
+
+class ExampleConfig(Frozen):
+    """One exchange that is shown to the model before each row: a row of its own, with its answer.
+
+    Any other member is a variable of `request.prompt`; planning refuses one that it does not name.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    prompt: str | None = Field(default=None, min_length=1)
+    """In place of `request.prompt`, filled in with the example's own members."""
+    image: tuple[str, ...] = ()
+    audio: str | None = None
+    video: str | None = None
+    frames: tuple[str, ...] = ()
+    answer: Any
+    """What the model should have said: a text, or a value that is written as JSON."""
+
+    @field_validator("image", "frames", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("answer")
+    @classmethod
+    def _sayable(cls, value: Any) -> Any:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise ValueError("is empty; give a text, or a value that is written as JSON")
+        if why := next(unsendable(value, "answer"), None):
+            raise ValueError(why)
+        return value
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Its members beside those that every example may have."""
+        return dict(self.model_extra or {})
 
 
 class RequestConfig(Frozen):
@@ -16,6 +55,8 @@ class RequestConfig(Frozen):
     system: str | None = None
     prompt: str | None = None
     """Jinja2 template over the row's columns; a row's own `prompt` takes its place."""
+    examples: tuple[ExampleConfig, ...] = ()
+    """Exchanges that go before each row's own turns."""
     modalities: tuple[Literal["text", "audio"], ...] = ("text",)
     voice: str | None = None
     spoken_rows: Literal["all", "with_voice"] = "all"
@@ -83,6 +124,9 @@ class AnnotationConfig(Frozen):
     model: str | None = None
     """A pydantic model by its import path, `package.module:Name`, in place of a schema."""
     max_reasks: int = Field(default=1, ge=0)
+    response_format: Literal["auto", "off"] = "auto"
+    """auto: the schema goes out as `response_format` as well, to servers that are known to hold
+    answers to it. off: it is told in the prompt only."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from omni_batch.annotation.schema import AnnotationSchema
 from omni_batch.catalogue import (
@@ -27,8 +28,9 @@ from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
-from omni_batch.requests.annotation_schema import load_annotation
+from omni_batch.requests.annotation_schema import enforced, load_annotation
 from omni_batch.requests.build import thinks
+from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
@@ -59,6 +61,8 @@ class Plan:
     """What may be under way at once."""
     annotation: AnnotationSchema | None = None
     """What every answer has to be."""
+    examples: Examples = field(default_factory=Examples)
+    """What goes before each row's own turns."""
     doubts: tuple[Doubt, ...] = ()
     asks: Mapping[Ask, "Plan"] = field(default_factory=dict)
     """How each row of the manifest is asked, in this order; empty: once, by this plan itself."""
@@ -119,11 +123,23 @@ class Plan:
         """Requests that may be in flight, at all endpoints together."""
         return sum(endpoint.max_in_flight for endpoint in self.endpoints)
 
+    @property
+    def response_format(self) -> Mapping[str, Any] | None:
+        """What endpoints hold answers to while they are written, where one is known to."""
+        holds = any(endpoint.dialect.holds_to_schema for endpoint in self.endpoints)
+        form, _ = enforced(self.config.annotation, self.annotation, thinks=self.thinks)
+        return form if holds else None
+
     def loader(self) -> MediaLoader:
         """Finds the media of the manifest."""
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
-        return MediaLoader(self.base_folder, media.roots, largest)
+        known = {
+            name: medium
+            for plan in (self, *self.asks.values())
+            for name, medium in plan.examples.media.items()
+        }
+        return MediaLoader(self.base_folder, media.roots, largest, known=known)
 
     def media_source(self, *, checking: bool) -> MediaSource:
         """Finds and probes the media of rows; to be closed. Where an event loop runs.
@@ -184,7 +200,6 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             load_annotation(config.annotation),
         )
     )
-    plan.loader()
     found = judged(plan)
     if found.problems:
         raise ConfigError("; ".join(found.problems))
@@ -207,8 +222,12 @@ def _endpoints(
     return found
 
 
-def _template(config: Config) -> PromptTemplate | None:
-    return PromptTemplate(config.request.prompt) if config.request.prompt else None
+def _template(config: Config, annotation: AnnotationSchema | None) -> PromptTemplate | None:
+    """The config's prompt; it may name the schema, so that labels have one home."""
+    text = config.request.prompt
+    if not text:
+        return None
+    return PromptTemplate(text, {"schema": annotation.json_schema} if annotation else None)
 
 
 def _with_asks(plan: Plan) -> Plan:
@@ -225,7 +244,8 @@ def _with_asks(plan: Plan) -> Plan:
 
 def _of_variant(plan: Plan, name: str | None, config: Config) -> Plan:
     try:
-        template = _template(config)
+        template = _template(config, plan.annotation)
+        examples = read_examples(config, template, plan.annotation, plan.loader())
     except ConfigError as exc:
         raise ConfigError(f"variant {name}: {exc}" if name else str(exc)) from None
     endpoints = [each for each in plan.endpoints if each.config.model == config.model]
@@ -234,6 +254,7 @@ def _of_variant(plan: Plan, name: str | None, config: Config) -> Plan:
         config=config,
         endpoints=tuple(replace(endpoint, config=config) for endpoint in endpoints),
         template=template,
+        examples=examples,
     )
 
 

@@ -65,13 +65,16 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
         MediaError: media are missing, broken or have no way to the endpoint; names all of them.
         InvalidRequest: the request breaks rules of the model or the endpoint; names all of them.
     """
-    turns = messages_of(item, fill_in(plan.template, item, plan.config.manifest.columns))
-    refuse_lost_media(turns)
+    own = messages_of(item, fill_in(plan.template, item, plan.config.manifest.columns))
+    refuse_lost_media(own)
+    turns = (*plan.examples.turns, *own)
     media = await _load_all(source, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
     config = plan.config
     told = schema_instruction(plan.annotation) if plan.annotation else None
-    request = build_request(item, messages, config.request, config.model, plan.model, told)
+    request = build_request(
+        *(item, messages, config.request, config.model, plan.model, told, plan.response_format)
+    )
     estimate = estimate_prompt(request, plan.rules)
     refusals: list[OmniBatchError] = []
     doubts: dict[str, tuple[Doubt, ...]] = {}

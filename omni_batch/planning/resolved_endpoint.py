@@ -9,14 +9,15 @@ from omni_batch.catalogue.prices import scaled
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.config import Config, EndpointConfig, QuotaConfig
 from omni_batch.doubts import Doubt
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, MediaError
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.profiles import Profile
+from omni_batch.providers.transport import choose_transport
 from omni_batch.quota.concurrency import needed_in_flight
 from omni_batch.quota.room import Room, files_of, room_for
 from omni_batch.requests.build import thinks
 from omni_batch.requests.rules.context import RuleContext, Violation
-from omni_batch.requests.validate import ALL_RULES, Rule, Verdict, judge
+from omni_batch.requests.validate import ALL_RULES, RULES_OF_TURNS, Rule, Verdict, judge
 from omni_batch.types import Request
 
 _THINKING_FIRST_BYTE_S = 300.0  # error-code pages, 2026; a field report of reads cut at 120 s
@@ -239,6 +240,26 @@ def fitted(
         replace(endpoint, most_in_flight=max(1, int(endpoint.max_in_flight * share)))
         for endpoint in endpoints
     ), room
+
+
+def refused_by_all(
+    endpoints: Sequence[ResolvedEndpoint], request: Request, estimate: PromptEstimate
+) -> str | None:
+    """Why the first endpoint refuses a request's turns, where none takes them."""
+    reasons = [next(_against_turns(endpoint, request, estimate), None) for endpoint in endpoints]
+    return reasons[0] if all(reasons) else None
+
+
+def _against_turns(
+    endpoint: ResolvedEndpoint, request: Request, estimate: PromptEstimate
+) -> Iterator[str]:
+    for broken in endpoint.judge(request, estimate, RULES_OF_TURNS).violations:
+        yield broken.message
+    for medium in request.media():
+        try:
+            choose_transport(medium, endpoint.config.media, endpoint.dialect)
+        except MediaError as exc:
+            yield str(exc)
 
 
 def room_doubts(endpoints: Sequence[ResolvedEndpoint], room: Room) -> Iterator[Doubt]:

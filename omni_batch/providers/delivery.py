@@ -53,7 +53,7 @@ class MediaDelivery:
                 at_hand = {medium: moved.get(medium, medium) for medium in media}
                 messages = tuple(turn.with_media(at_hand) for turn in request.messages)
                 request = replace(request, messages=messages)
-            body = self.dialect.encode(request)
+            body = self.dialect.body(request)
             yield replace(body, names_urls="url" in transports)
 
     async def _uploaded(self, media: Media) -> Media:

@@ -1,7 +1,7 @@
 """What differs between servers that call themselves OpenAI-compatible: data and a function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omni_batch.providers.body import Body
 from omni_batch.requests.rules.context import ServerCapabilities
@@ -43,3 +43,12 @@ class Dialect(ServerCapabilities):
     """Its chat template may open the tag of a thought, so that the text holds the closing one."""
     bill_proves_end: bool = False
     """A gateway that ends cut replies by itself, with a bill that names no kinds of input."""
+    holds_to_schema: bool = False
+    """Known to take a `response_format` with a JSON Schema, whatever model it serves."""
+
+    def body(self, request: Request) -> Body:
+        """The request as it is sent."""
+        if self.holds_to_schema and request.response_format is not None:
+            options = {**request.options, "response_format": request.response_format}
+            request = replace(request, options=options)
+        return self.encode(request)

@@ -2,9 +2,12 @@
 
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omni_batch.annotation.grammar import without_grammar
+from omni_batch.annotation.instructions import response_format
 from omni_batch.annotation.schema import AnnotationSchema, read_schema
 from omni_batch.config import AnnotationConfig
 from omni_batch.config.yaml_values import file_tree
@@ -24,6 +27,29 @@ def load_annotation(config: AnnotationConfig | None) -> AnnotationSchema | None:
     if isinstance(config.json_schema, str):
         return read_schema(schema_file(config.json_schema))
     return read_schema(config.json_schema)
+
+
+def enforced(
+    config: AnnotationConfig | None, schema: AnnotationSchema | None, *, thinks: bool
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """What servers hold answers to while they are written, or why they are not to.
+
+    Args:
+        thinks: whether the model answers in thinking mode: a server without a reasoning parser
+            would let it write nothing but the answer.
+
+    Returns:
+        A `response_format`, or None with a reason; None twice where nobody wants it.
+    """
+    if config is None or schema is None or config.response_format == "off":
+        return None, None
+    if thinks:
+        why = "the model thinks before it answers"
+    elif part := without_grammar(schema.json_schema):
+        why = f"the schema has {part}, for which a server may have no grammar"
+    else:
+        return response_format(schema), None
+    return None, f"{why}: the schema is told in the prompt only, without response_format"
 
 
 def schema_file(path: str) -> Any:

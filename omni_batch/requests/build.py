@@ -1,6 +1,6 @@
 """Item + Messages → Request. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from omni_batch.catalogue import Model
@@ -18,6 +18,7 @@ def build_request(
     model_name: str,
     model: Model | None,
     instruction: str | None = None,
+    response_format: Mapping[str, Any] | None = None,
 ) -> Request:
     """Put all together that decides the answer.
 
@@ -27,6 +28,8 @@ def build_request(
         model: its entry in the catalogue, None where it is unknown.
         instruction: what every answer has to be, below the system message: so all requests begin
             alike, which a context cache takes at a discount.
+        response_format: the same for servers that hold answers to it; one in `extra` is the
+            user's own word.
     """
     system = system_message(item, config.system, instruction)
     asks = config.spoken_rows == "all" or item.voice is not None
@@ -44,6 +47,7 @@ def build_request(
         role_as_turns=as_turns,
         thinking=_thinking(config.thinking, model),
         omni=model is None or model.omni,
+        response_format=None if "response_format" in config.extra else response_format,
         options=_given(config, beside_media=False) | _extra(config, beside_media=False),
         media_options=_given(config, beside_media=True) | _extra(config, beside_media=True),
     )

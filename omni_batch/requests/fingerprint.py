@@ -26,6 +26,8 @@ def fingerprint(request: Request, endpoint: str, sample: int | None = None) -> s
         "media_options": request.media_options,
         **({"sample": sample} if sample and sample > 1 else {}),
     }
+    if request.response_format is not None:
+        tree["response_format"] = request.response_format
     return hashlib.sha256(msgspec.json.encode(tree, order="deterministic")).hexdigest()
 
 

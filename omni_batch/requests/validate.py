@@ -13,10 +13,9 @@ from omni_batch.requests.rules import length, media, options, server, turns
 from omni_batch.requests.rules.context import Finding, RuleContext, Violation
 
 Rule = Callable[[RuleContext], Iterator[Finding]]
-ALL_RULES: tuple[Rule, ...] = (
-    *(*turns.RULES, *media.RULES, *length.RULES),
-    *(*options.RULES, *server.RULES),
-)
+RULES_OF_TURNS: tuple[Rule, ...] = (*turns.RULES, *media.RULES, *length.RULES)
+"""What can be judged by the turns alone."""
+ALL_RULES: tuple[Rule, ...] = (*RULES_OF_TURNS, *options.RULES, *server.RULES)
 RULES_OF_CONFIG: tuple[Rule, ...] = (*options.RULES_OF_CONFIG, *server.RULES_OF_CONFIG)
 """What can be judged before a row is read."""
 

@@ -71,7 +71,7 @@ RESULT_COLUMNS = (
     Column("endpoint", _STRING, "endpoint of the last attempt; null if several are configured and none was called", "endpoint"),
     Column("modality", _STRING, "what the last turn holds: text, image, audio, video or frames", "modality"),
     Column("prompt", _STRING, "text of the last turn as sent", "prompt"),
-    Column("media", _STRINGS, "references of all media sent", "media"),
+    Column("media", _STRINGS, "references of the row's media, in the order they are sent", "media"),
     Column("voice", _STRING, "voice as it was sent; null if the server chose one", "voice"),
     Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
     Column("completion_tokens", _INT, "billed output", "usage.completion_tokens", "tokens"),
@@ -159,7 +159,7 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
     item, request, answer = result.item, result.request, result.answer
     wav = answer.wav if answer else None
     last = result.attempts[-1] if result.attempts else _NO_ATTEMPT
-    references = [m.reference for m in request.media()] if request else item.references()
+    references = [m.reference for m in request.own_media()] if request else item.references()
     return SimpleNamespace(
         facts=facts,
         item=item,

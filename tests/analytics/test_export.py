@@ -135,6 +135,7 @@ def test_several_images_frames_and_recordings(tmp_path: Path) -> None:
 def test_the_card_says_what_it_is_and_injects_nothing(run: RunDir, tmp_path: Path) -> None:
     record = json.loads(run.record.read_text())
     record["config"]["request"]["prompt"] = "Describe.\n```\n# Not a heading"
+    record["config"]["request"]["examples"] = [{"prompt": "a", "answer": "b"}] * 3
     record["config"]["name"] = "a | b\n---\n<script>"
     run.record.write_text(json.dumps(record))
     export_run(run, "hf", tmp_path / "out", ExportOptions(licence="cc-by-4.0"))
@@ -144,7 +145,8 @@ def test_the_card_says_what_it_is_and_injects_nothing(run: RunDir, tmp_path: Pat
     assert parsed.data["pretty_name"] == "a | b\n---\n<script>"
     assert "````text\nDescribe.\n```\n# Not a heading\n````" in card
     assert "<script>" not in parsed.text.replace("\\<script\\>", "")
-    for fact in ("qwen3-omni-flash", "0.0050 USD", "| items here | 5 |", "left out | 1 |"):
+    facts = ("qwen3-omni-flash", "0.0050 USD", "| items here | 5 |", "left out | 1 |")
+    for fact in (*facts, "3 examples with their answers went before each row"):
         assert fact in card
 
 

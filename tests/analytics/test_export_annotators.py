@@ -331,6 +331,15 @@ def test_signs_in_a_text_are_the_place_of_a_medium_or_leave_the_item_out(tmp_pat
     assert counts.notes[0].startswith("2 items are left out: a text of theirs holds <image>")
 
 
+def test_examples_of_the_config_are_left_out_which_is_said(run: RunDir, tmp_path: Path) -> None:
+    record = json.loads(run.record.read_text())
+    record["config"]["request"]["examples"] = [{"prompt": "EXAMPLE", "answer": "b"}]
+    run.record.write_text(json.dumps(record))
+    counts = export_run(run, "messages", tmp_path / "out.jsonl")
+    assert "EXAMPLE" not in (tmp_path / "out.jsonl").read_text()
+    assert counts.notes[0].startswith("the examples of request.examples (1)")
+
+
 def test_media_that_are_gone_are_said(tmp_path: Path) -> None:
     row = Written("gone", columns={"image": ("photos/gone.jpg",), "prompt": "?"})
     run = write_run(tmp_path / "run", [row], items=1, base_folder=SAMPLE)

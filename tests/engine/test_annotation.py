@@ -29,7 +29,8 @@ from omni_batch.store import RunDir
 from omni_batch.store.journal import read_journal
 from omni_batch.store.parts import merged
 from omni_batch.store.record import read_record
-from tests.conftest import MakeConfig, prompts, read_table
+from tests.conftest import KEY_ENV, MakeConfig, prompts, read_table
+from tests.support.media_files import picture
 
 SCHEMA = {
     "type": "object",
@@ -123,6 +124,63 @@ def test_an_invalid_answer_is_asked_again_with_what_is_wrong_with_it(
     assert all(attempt["prompt_tokens"] for attempt in attempts)
     assert run.counts.requests == 2
     assert run.counts.prompt_tokens == sum(attempt["prompt_tokens"] for attempt in attempts)
+
+
+def test_media_of_a_question_asked_again_are_uploaded_once(
+    make_config: MakeConfig, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.change(policy_valid_s=20)  # so each upload gets a folder of its own
+    (tmp_path / "a.png").write_bytes(picture())
+    simulator.script(said(label="lion"), said(label="bear"), said(label="dog"))
+    config = make_config(
+        [{"item_id": "a", "image": "a.png", "prompt": "Which?"}],
+        annotation={**ANNOTATION, "max_reasks": 2},
+        media={"transport": "upload"},
+    )
+    (row,) = read_table(run_batch(config).path)
+    assert (row["annotation"]["label"], row["attempts"]) == ("dog", 3)
+    (key,) = simulator.files
+    asked = [messages[1]["content"][0] for messages in sent(simulator)]
+    assert asked == [{"type": "image_url", "image_url": {"url": f"oss://{key}"}}] * 3
+
+
+def test_media_behind_urls_are_named_again(make_config: MakeConfig, simulator: Simulator) -> None:
+    simulator.script(said(label="lion"), said(label="dog"))
+    url = "https://a.example/64x48.jpg"
+    run_batch(make_config([{"item_id": "a", "image": url}], annotation=ANNOTATION))
+    assert [messages[1]["content"][0]["image_url"]["url"] for messages in sent(simulator)] == [
+        url,
+        url,
+    ]
+
+
+@pytest.mark.parametrize("last", ["dog", "lion"])
+def test_each_question_is_on_the_bill_with_its_tokens_and_cost(
+    make_config: MakeConfig, simulator: Simulator, last: str
+) -> None:
+    """Whether the row succeeds or fails in the end, all of it was paid for."""
+    simulator.script(said(label="lion"), said(label="bear"), said(label=last))
+    priced = {"name": "dashscope-singapore", "base_url": simulator.base_url}
+    config = make_config(
+        prompts(1),
+        endpoint={**priced, "api_key_env": KEY_ENV},
+        annotation={**ANNOTATION, "max_reasks": 2},
+    )
+    run = run_batch(config)
+    (row,) = read_table(run.path)
+    attempts = read_table(run.path, "attempts")
+    assert [attempt["number"] for attempt in attempts] == [1, 2, 3]
+    assert [attempt["error_kind"] for attempt in attempts] == [None] * 3
+    prompt_tokens = [attempt["prompt_tokens"] for attempt in attempts]
+    assert prompt_tokens[0] < min(prompt_tokens[1:])  # which hold an answer and an objection
+    assert row["prompt_tokens"] == prompt_tokens[-1]
+    counts = run.counts
+    assert counts.requests == row["attempts"] == 3
+    assert counts.prompt_tokens == sum(prompt_tokens)
+    assert counts.completion_tokens == sum(attempt["completion_tokens"] for attempt in attempts)
+    cost = sum(attempt["cost"] for attempt in attempts)
+    assert counts.cost == {"USD": pytest.approx(cost)}
+    assert cost > row["cost"] > 0
 
 
 def test_an_answer_that_stays_invalid_fails_its_row_and_is_kept(

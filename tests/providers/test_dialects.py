@@ -34,7 +34,10 @@ def request(*parts: Part, **more: Any) -> Request:
 
 
 async def sent(name: str, asked: Request) -> dict[str, Any]:
-    body: Body = DIALECTS[name].encode(asked)
+    return await tree_of(DIALECTS[name].encode(asked))
+
+
+async def tree_of(body: Body) -> dict[str, Any]:
     content = b"".join([piece async for piece in body.stream()])
     assert len(content) == body.content_length
     tree: dict[str, Any] = msgspec.json.decode(content)
@@ -243,6 +246,15 @@ async def test_what_extra_holds_besides_goes_out_as_it_is() -> None:
     for name in SERVERS:
         asked = request("Hi", options={"min_p": 0.0625})
         assert await outcome(name, asked, "min_p", 0.0625) == "sent"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("own", [{}, {"response_format": {"type": "text"}}])
+async def test_a_schema_goes_to_who_holds_answers_to_it(name: str, own: dict[str, Any]) -> None:
+    asked = request("Hi", options=own, response_format=None if own else {"type": "json_schema"})
+    tree = await tree_of(DIALECTS[name].body(asked))
+    held = {"type": "json_schema"} if DIALECTS[name].holds_to_schema else None
+    assert tree.get("response_format") == (own.get("response_format") or held)
 
 
 async def test_options_of_one_medium_stand_beside_it_alone() -> None:

@@ -166,8 +166,19 @@ def test_thinking_is_said_only_where_it_differs_from_the_models_default(
     assert build(model=model, thinking=wanted).thinking is said
 
 
+def test_a_response_format_in_extra_is_the_user_s_own_word() -> None:
+    ours, own = {"type": "json_schema"}, {"type": "json_object"}
+    config = RequestConfig(extra={"response_format": own})
+    item, turns = Item("one", 0), (HELLO,)
+    plain = build_request(item, turns, RequestConfig(), "m", None, None, ours)
+    given = build_request(item, turns, config, "m", None, None, ours)
+    assert (plain.response_format, given.response_format) == (ours, None)
+    assert given.options == {"response_format": own}
+
+
 def test_every_option_is_in_the_table_once() -> None:
-    others = {"system", "prompt", "modalities", "voice", "spoken_rows", "thinking", "extra"}
+    others = {"system", "prompt", "examples", "modalities", "voice", "spoken_rows", "thinking"}
+    others |= {"extra"}
     keys = RequestConfig.model_fields.keys() - others
     only_extra = {"enable_thinking", "preserve_thinking", "search_options", "tools", "tool_choice"}
     assert REQUEST_OPTIONS.keys() == keys | only_extra | {"detail"}  # of an image in `messages`

@@ -51,6 +51,7 @@ def test_everything_that_decides_the_answer_is_in_it() -> None:
         of(thinking=False),
         of(options={"seed": 1}),
         of(options={"seed": 2}),
+        of(response_format={"type": "json_schema"}),
     ]
     assert len({of(), *different}) == 1 + len(different)
 

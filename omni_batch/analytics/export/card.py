@@ -75,6 +75,8 @@ def _asked(record: RunRecord) -> list[str]:
         request, of = record.request_of(variant), f" of {variant}" if variant else ""
         shown = {"System": request.get("system"), "Prompt": request.get("prompt")}
         blocks += [f"{name}{of}:\n\n{_fenced(text)}" for name, text in shown.items() if text]
+        if count := len(request.get("examples") or ()):
+            blocks.append(f"{count:,} examples with their answers went before each row{of}.")
     return [*blocks, "A row's own prompt is in `prompt`, as it was sent."]
 
 

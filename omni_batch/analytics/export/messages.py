@@ -40,6 +40,11 @@ def write_messages(reader: RunReader, split: str | None, file: BinaryIO) -> None
             reader.counts.add(-1, split)
             continue
         file.write(encode_row(_example(reader, row, turns, signs)) + b"\n")
+    if shown := len((reader.record.config.get("request") or {}).get("examples") or ()):
+        reader.counts.notes.append(
+            f"the examples of request.examples ({shown:,}), which went before each item, are left "
+            "out"
+        )
     if unclear:
         signs_named = ", ".join(_SIGNS.values())
         reader.counts.notes.append(

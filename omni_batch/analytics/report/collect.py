@@ -168,9 +168,16 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
         part = config.get(section)
         for name, value in part.items() if isinstance(part, dict) else ():
             if value not in (None, [], {}) and name != "extra":  # what is free may hold secrets
-                shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-                found[f"{section}.{name}"] = shown
+                found[f"{section}.{name}"] = _shown(value)
     return found
+
+
+def _shown(value: Any) -> str:
+    """A setting; of groups their number, for they are long and may name media by signed URLs."""
+    if not isinstance(value, list):
+        return str(value)
+    groups = any(isinstance(each, dict) for each in value)
+    return str(len(value)) if groups else ", ".join(map(str, value))
 
 
 def _learned(record: RunRecord) -> dict[str, str]:

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from omni_batch.catalogue.tokens import PromptEstimate
+from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.config import Config, CostLimit
 from omni_batch.doubts import Doubt
 from omni_batch.planning.fitness.endpoint import endpoint_doubts, endpoint_problems
-from omni_batch.planning.resolved_endpoint import room_doubts
+from omni_batch.planning.resolved_endpoint import refused_by_all, room_doubts
+from omni_batch.requests.annotation_schema import enforced
 from omni_batch.requests.build import request_of_config
 from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
 from omni_batch.text import nearest
+from omni_batch.types import Message
 
 if TYPE_CHECKING:
     from omni_batch.planning.plan import Plan
@@ -94,6 +96,16 @@ def _texts_of(plan: "Plan") -> Iterator[str]:
         yield from _price_problems(plan)
     for endpoint in plan.endpoints:
         yield from endpoint_problems(endpoint)
+    yield from _example_problems(plan)
+
+
+def _example_problems(plan: "Plan") -> Iterator[str]:
+    """Why no row could go out behind the examples."""
+    if plan.examples.turns:
+        asked = request_of_config(plan.config.request, plan.config.model, plan.model)
+        asked = replace(asked, messages=(*plan.examples.loaded(), Message("user", ("?",))))
+        if why := refused_by_all(plan.endpoints, asked, estimate_prompt(asked, plan.rules)):
+            yield f"request.examples: {why}"
 
 
 def _sample_problems(config: Config) -> Iterator[str]:
@@ -190,6 +202,11 @@ def _doubts_of(plan: "Plan", verdict: Verdict) -> Iterator[Doubt]:
         hint = f"; did you mean {near}?" if near else ""
         message = f"model {plan.config.model} is not in the catalogue: no limits, no prices{hint}"
         yield Doubt("model-not-listed", message)
+    for medium in plan.examples.media.values():
+        yield from medium.doubts
+    _, why_not = enforced(plan.config.annotation, plan.annotation, thinks=plan.thinks)
+    if why_not and any(endpoint.dialect.holds_to_schema for endpoint in plan.endpoints):
+        yield Doubt("schema-in-prompt-only", why_not)
     for endpoint in plan.endpoints:
         yield from endpoint_doubts(endpoint)
     yield from verdict.doubts

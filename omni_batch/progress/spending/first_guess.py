@@ -71,8 +71,8 @@ def _text(request: Request) -> str:
 
 
 def _as_long_as_given(_: re.Match[str], request: Request) -> Range:
-    """Something is repeated in other words: the sound of the last turn, or else its text."""
-    heard_s = sum(medium.duration_s or 0.0 for medium in request.media())
+    """Something is repeated in other words: the sound of the row, or else the text of its turn."""
+    heard_s = sum(medium.duration_s or 0.0 for medium in request.own_media())
     if heard_s:
         return _HEARD_PER_S.times(heard_s)
     last = request.messages[-1]

@@ -43,6 +43,8 @@ def part(found: Media | Frames) -> dict[str, Any]:
     raise refuse(found, DIALECT.name)
 
 
+# Its audio models answer 400 to a `response_format` with a schema ("Structured outputs: not
+# supported" on the page of gpt-audio), as older models do: `holds_to_schema` stays False.
 DIALECT = Dialect(
     name="openai",
     encode=encode,

@@ -56,5 +56,6 @@ DIALECT = Dialect(
         "preserve_thinking": "request.extra.chat_template_kwargs",
     },
     first_byte_timeout_s=300,
+    holds_to_schema=True,  # its structured outputs, by `response_format` (its docs, 2026)
     thinks_aloud=True,  # without a reasoning parser
 )

@@ -24,4 +24,7 @@ DIALECT = replace(
     encode=encode,
     docs="vllm-omni serving_chat, Dec 2025 to 2026",
     speaks=True,
+    # Of a chat request it hands some sampling parameters on to the stage that writes, and no
+    # `response_format` (serving_chat, 2026).
+    holds_to_schema=False,
 )

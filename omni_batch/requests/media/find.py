@@ -136,7 +136,7 @@ class FileFinder:
         if reference.lower().startswith(("www.", "//", "http:", "https:")):
             return "for a web address write https://"
         folder, name = os.path.split(os.path.join(self._base, written))  # noqa: PTH118
-        _, inside = self._locate(folder)
+        _, inside = self._folder(folder)
         near = self._names(folder).get(name.casefold()) if inside else None
         return f"there is {near}: correct the manifest" if near else "check the manifest"
 

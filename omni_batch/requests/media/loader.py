@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ class MediaLoader:
         roots: folders that files may lie in, relative to `base`.
         max_bytes: larger files are refused before a byte of them is read.
         keep_folders: as for `FileFinder`.
+        known: media that were found before; they are not looked at again.
 
     Raises:
         ConfigError: a root does not exist.
@@ -48,8 +49,9 @@ class MediaLoader:
         max_bytes: int = LARGEST_FILE_BYTES,
         *,
         keep_folders: bool = False,
+        known: Mapping[Media, Media] | None = None,
     ) -> None:
-        self._max_bytes = max_bytes
+        self._max_bytes, self._known = max_bytes, known or {}
         self._files = FileFinder(base, roots, keep_folders=keep_folders)
 
     async def load(self, ref: Media) -> Media:
@@ -58,11 +60,21 @@ class MediaLoader:
         Raises:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
+        if (known := self._known.get(ref)) is not None:
+            return known
+        if is_url(ref.reference):
+            return self.load_now(ref)
+        return await asyncio.to_thread(self.load_now, ref)
+
+    def load_now(self, ref: Media) -> Media:
+        """The same, in this thread.
+
+        Raises:
+            MediaError: as of `load`.
+        """
         if is_url(ref.reference):
             return _of_url(ref, ref.reference.strip(BLANKS))
-        if is_data_uri(ref.reference):
-            return await asyncio.to_thread(self._written_out, ref)
-        return await asyncio.to_thread(self._load_file, ref)
+        return self._written_out(ref) if is_data_uri(ref.reference) else self._load_file(ref)
 
     def find(self, reference: str) -> Path:
         """The file of a reference.

@@ -44,6 +44,29 @@ class _Environment(ImmutableSandboxedEnvironment):
         """Only Jinja2's own tools have attributes (`loop.index`)."""
         return isinstance(obj, _OWN_TOOLS) and super().is_safe_attribute(obj, attr, value)
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """A key of a cell comes first, also where Python has a method of its name (`items`)."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def _split(text: str | None, separator: str | None = None) -> list[str]:
+    """A list that a cell of CSV holds as text; as Python's `str.split`."""
+    return [] if text is None else text.split(separator)
+
+
+def _from_json(text: str) -> Any:
+    """What a cell holds as JSON text.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError) as exc:
+        raise ValueError(f"fromjson: {text!r:.60} is not JSON text ({exc})") from None
+
 
 _ENVIRONMENT = _Environment(
     undefined=StrictUndefined,
@@ -52,6 +75,7 @@ _ENVIRONMENT = _Environment(
     finalize=lambda value: "" if value is None else value,
 )
 _ENVIRONMENT.filters["tojson"] = partial(json.dumps, ensure_ascii=False)  # Jinja2's escapes HTML
+_ENVIRONMENT.filters |= {"fromjson": _from_json, "split": _split}
 del _ENVIRONMENT.filters["random"], _ENVIRONMENT.globals["lipsum"]  # another prompt each time
 
 

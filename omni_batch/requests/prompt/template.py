@@ -15,6 +15,9 @@ class PromptTemplate:
 
     One of names and conditions alone is filled in here; any other in a `TemplateProcess`.
 
+    Args:
+        constants: what it may name beside columns; a column of the same name comes first.
+
     Raises:
         ConfigError: the template has a syntax error, or takes more than its limits.
     """
@@ -22,23 +25,26 @@ class PromptTemplate:
     variables: frozenset[str]
     """Names that it takes from a row."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, constants: Mapping[str, Any] | None = None) -> None:
         try:
             filler = _Plain(text) if is_plain(text) else TemplateProcess(text)
         except TemplateError as exc:
             raise ConfigError(f"request.prompt{exc}") from None
-        self.variables = filler.variables
+        own = constants or {}
+        self.variables = filler.variables.difference(own)
+        self._constants = {name: own[name] for name in filler.variables.intersection(own)}
         self._fill_in: Callable[[Mapping[str, Any]], str] = filler.render
 
     def check_columns(self, columns: Iterable[str]) -> None:
         """Raise ConfigError when a variable is not a column of the manifest."""
-        missing = self.variables.difference(columns)
-        if not missing:
-            return
-        spellings = by_spelling(columns)
-        for name in sorted(missing.difference(spellings)):
-            hint = did_you_mean(name, sorted(spellings), "columns")
+        for name in self.missing(columns):
+            hint = did_you_mean(name, sorted(by_spelling(columns)), "columns")
             raise ConfigError(f"request.prompt: {{{{ {name} }}}} is not a column; {hint}")
+
+    def missing(self, columns: Iterable[str]) -> list[str]:
+        """The variables that no column stands for."""
+        missing = self.variables.difference(columns)
+        return sorted(missing.difference(by_spelling(columns))) if missing else []
 
     def render(self, row: Mapping[str, Any]) -> str:
         """Fill in one row; null becomes the empty text.
@@ -51,7 +57,7 @@ class PromptTemplate:
         if missing := self.variables.difference(row):
             spellings = by_spelling(row)
             row = {**row, **{n: row[spellings[n]] for n in missing.intersection(spellings)}}
-        return self._fill_in(row)
+        return self._fill_in({**self._constants, **row} if self._constants else row)
 
 
 class _Plain:

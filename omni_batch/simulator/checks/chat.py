@@ -66,6 +66,8 @@ class Chat:
     """How many replies are asked for."""
     audio_format: str = "wav"
     """In which speech is asked for."""
+    schema: Mapping[str, object] | None = None
+    """What the reply is held to while it is written."""
 
     @property
     def max_input_tokens(self) -> int:

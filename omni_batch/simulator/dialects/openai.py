@@ -12,7 +12,7 @@ from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.quota import Counted, QuotaStatus
 from omni_batch.simulator.checks.refusal import Refusal
 from omni_batch.simulator.checks.windows import LimitStatus
-from omni_batch.simulator.dialects import lenient_parsing
+from omni_batch.simulator.dialects import lenient_parsing, response_format
 from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, raw_string, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
@@ -74,14 +74,15 @@ class OpenAI(Dialect):
         if unknown := sorted(set(body) - KNOWN):
             raise lenient_parsing.rejected(f"Unrecognized request argument supplied: {unknown[0]}")
         lenient_parsing.check_sampling(body)
-        voice = _voice(body)
-        return lenient_parsing.chat_of(
+        schema, voice = response_format.of_openai(body), _voice(body)
+        chat = lenient_parsing.chat_of(
             body,
             self.model(body),
             lenient_parsing.read_turns(body.get("messages"), READERS),
             voice=voice,
             include_usage=lenient_parsing.include_usage(body),
         )
+        return replace(chat, schema=schema)
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """Spoken words come as transcript, and content stays null."""

@@ -10,7 +10,7 @@ from omni_batch.simulator.checks.chat import Body, Chat
 from omni_batch.simulator.checks.media_info import Failure, NotDownloaded
 from omni_batch.simulator.checks.models import OPEN, Model
 from omni_batch.simulator.checks.refusal import Refusal, Refused
-from omni_batch.simulator.dialects import lenient_parsing
+from omni_batch.simulator.dialects import lenient_parsing, response_format
 from omni_batch.simulator.dialects.base import Dialect, plain
 from omni_batch.simulator.replies.frames import Frame, Json, sse
 from omni_batch.simulator.replies.reply_plan import ReplyPlan, Step
@@ -53,7 +53,7 @@ class VLLM(Dialect):
         lenient_parsing.check_sampling(body)
         turns = lenient_parsing.read_turns(body.get("messages"), READERS)
         lenient_parsing.check_counts(turns, self.options.media_per_kind)
-        return lenient_parsing.chat_of(
+        chat = lenient_parsing.chat_of(
             body,
             self.model(body),
             turns,
@@ -61,6 +61,11 @@ class VLLM(Dialect):
             thinking=_thinks(body),
             include_usage=lenient_parsing.include_usage(body),
         )
+        return replace(chat, schema=self.schema(body))
+
+    def schema(self, body: Body) -> Mapping[str, object] | None:
+        """What a grammar holds the reply to."""
+        return response_format.of_vllm(body)
 
     def voice(self, body: Body) -> str | None:
         """None: there is no talker."""

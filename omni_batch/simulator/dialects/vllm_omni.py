@@ -1,5 +1,6 @@
 """vLLM-Omni (its serving_chat of Dec 2025 and 2026; vllm-omni issues 5451 and 7627)."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from omni_batch.simulator.checks.chat import Body
@@ -26,6 +27,10 @@ class VLLMOmni(VLLM):
         wanted = body.get("modalities")
         speaks = wanted is None or (isinstance(wanted, list) and "audio" in wanted)
         return speaker if speaks and self.options.talker else None
+
+    def schema(self, body: Body) -> Mapping[str, object] | None:
+        """None: only some sampling parameters of a request reach the stage that writes."""
+        return None
 
     def frames(self, step: Step, plan: ReplyPlan, usage: Json | None) -> list[Frame]:
         """The modality of each chunk is beside its choices."""

@@ -1,5 +1,6 @@
 """What the simulated model says: facts about its input, so that a reply proves what arrived."""
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -85,6 +86,8 @@ def pieces(text: str) -> Iterator[str]:
 
 def _say(chat: Chat, media: Sequence[Medium]) -> str:
     prose = " ".join(_sentences(chat, media))
+    if chat.schema is not None:
+        return json.dumps(structured.example(chat.schema, chat.schema, prose), ensure_ascii=False)
     instructions = [turn for turn in chat.turns if turn.role == "system" or turn is chat.turns[-1]]
     if any("json" in turn.text.lower() for turn in instructions):
         asked = " ".join(turn.text for turn in chat.turns if turn.role != "assistant")

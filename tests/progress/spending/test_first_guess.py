@@ -1,5 +1,6 @@
 """How long an answer may be, by what is asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_transcript_is_as_long_as_the_sound() -> None:
     minute, hour = guess_answer(sound(60), None), guess_answer(sound(3600), None)
     assert minute.low < 200 < minute.high
     assert hour.likely == pytest.approx(60 * minute.likely)
+
+
+def test_the_sound_of_an_example_makes_no_transcript_longer() -> None:
+    hour = Media("audio", "a.wav", duration_s=3600)
+    plain = asked(Media("audio", "b.wav", duration_s=60), "Transcribe the recording.")
+    shown = (Message("user", (hour,), is_example=True), *plain.messages)
+    assert guess_answer(replace(plain, messages=shown), None) == guess_answer(plain, None)
 
 
 def test_the_system_message_may_ask_for_it() -> None:

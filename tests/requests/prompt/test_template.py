@@ -1,5 +1,7 @@
 """Prompts over a row's columns, in a sandbox."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from omni_batch.errors import ConfigError, ManifestError
 from omni_batch.requests.prompt import PromptTemplate
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,10 @@ from omni_batch.requests.prompt import PromptTemplate
         ("{{ '%s (%d)' | format(x, 3) }}", {"x": "a"}, "a (3)"),
         ("{{ xs | map(attribute='k') | list }}", {"xs": [{"k": 1}]}, "[1]"),
         ("{% for x in xs %}{{ loop.index }}{{ x }}{% endfor %}", {"xs": "ab"}, "1a2b"),
+        ("{{ d.items }}{{ d.keys }}{{ d.get }}", {"d": {"items": 1, "keys": 2, "get": 3}}, "123"),
+        ("{{ x | split | length }}{{ n | split('|') | length }}", {"x": "a b", "n": None}, "20"),
+        ("{{ x | split(',') | map('trim') | join('+') }}", {"x": "a, b ,c"}, "a+b+c"),
+        ("{{ (x | fromjson).k[0] }}", {"x": '{"k": ["é"]}'}, "é"),
     ],
 )
 def test_a_template_is_filled_in_from_a_row(text: str, row: dict[str, Any], expected: str) -> None:
@@ -70,6 +77,8 @@ def test_attributes_are_out_of_reach(text: str) -> None:
         "{{ a + 1 }}",
         "{% include 'secret' %}",
         "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{{ a | fromjson }}",
+        "{{ d | split }}",
     ],
 )
 def test_a_template_that_fails_on_a_row_is_the_rows_error(text: str) -> None:
@@ -82,6 +91,32 @@ def test_a_syntax_error_is_refused_with_its_line(text: str) -> None:
     line = text.count("\n") + 1
     with pytest.raises(ConfigError, match=f"request.prompt, line {line}: "):
         PromptTemplate(text)
+
+
+@pytest.mark.parametrize("text", ["{{ schema.labels }}", "{{ schema.labels | join('; ') }}"])
+def test_a_constant_is_no_column_and_gives_way_to_one(text: str) -> None:
+    template = PromptTemplate(text, {"schema": {"labels": ["a", "b"]}, "unused": "x"})
+    assert template.variables == set()
+    template.check_columns([])
+    assert "b" in template.render({"item_id": "1"})
+    assert "b" not in template.render({"schema": {"labels": ["c"]}})
+
+
+ROW_OF_PAGE = re.compile(r"^\| `(\{.+?)` \| `(.*?)` \|$", re.MULTILINE)
+MANUAL = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
+SHOWN = [tuple(cell.replace("\\|", "|") for cell in row) for row in ROW_OF_PAGE.findall(MANUAL)]
+
+
+@pytest.mark.parametrize(("text", "expected"), SHOWN)
+def test_the_page_shows_what_a_template_becomes(text: str, expected: str) -> None:
+    (row,) = re.findall(r"^ *```jsonl\n(.*?)\n *```", MANUAL, re.MULTILINE | re.DOTALL)
+    schema = {"properties": {"animal": {"enum": ["cat", "owl"]}}}
+    template = PromptTemplate(text, {"schema": schema})
+    assert template.render(json.loads(row)) == expected
+
+
+def test_the_page_shows_some() -> None:
+    assert len(SHOWN) >= 14
 
 
 def test_a_template_knows_which_columns_it_needs() -> None:
