@@ -14,6 +14,8 @@ from omni_batch.annotation.shape import Shape
 _LABELS = ("label", "boolean")
 _NUMBERS = ("integer", "number")
 _FEW_TEXTS = 20
+_EXACT = 2**53
+"""Below it a double holds every whole number."""
 _MOST_PAIRS = 10_000
 """Of different labels; beyond them a field is no choice among few, and is left out."""
 
@@ -74,7 +76,7 @@ class LabelTally:
     def add(self, left: Any, right: Any) -> None:
         """Take one item."""
         if not self.is_open:
-            self.pairs[_label(left), _label(right)] += 1
+            self.pairs[label_of(left), label_of(right)] += 1
             self.is_open = len(self.pairs) > _MOST_PAIRS
 
     def agreement(self, name: str) -> Agreement | None:
@@ -148,7 +150,7 @@ class ListTally:
 
     def add(self, left: Any, right: Any) -> None:
         """Take one item."""
-        one, other = set(map(_label, left)), set(map(_label, right))
+        one, other = set(map(label_of, left)), set(map(label_of, right))
         self.items += 1
         self.overlap += len(one & other) / len(one | other) if one | other else 1.0
 
@@ -231,8 +233,29 @@ def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def _label(value: Any) -> str:
-    """A label by name: true is not 1."""
+def krippendorffs_alpha(within: float | None, overall: float | None) -> float | None:
+    """Agreement beyond chance of several answers to each question (Krippendorff 2004).
+
+    1 - D(observed) / D(expected), where the distance of two labels is 1 or 0, and that of two
+    numbers the square of their difference.
+
+    Args:
+        within: how far two answers to one question are apart, the mean over all answers.
+        overall: how far two answers are apart, whatever was asked.
+
+    Returns:
+        1 is full agreement, 0 what chance gives; None where all answers are the same one, or no
+        question has two.
+    """
+    return 1 - within / overall if within is not None and overall else None
+
+
+def label_of(value: Any) -> str:
+    """A value by name: true is not 1, and 1.0 is."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.0f}" if _is_whole(value) else str(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
