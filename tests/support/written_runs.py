@@ -3,7 +3,7 @@
 import hashlib
 import wave
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,12 @@ def write_run(
             with Journal(run.journal(shard_number)) as journal:
                 for number, row in _take(numbered, SHARD_SIZE):
                     item = Item(row.item_id, number, **row.columns)
-                    manifest.add(item)
+                    # Answers to one question share its id, which items.parquet has once each.
+                    manifest.add(
+                        replace(item, item_id=f"{row.item_id}.{number}")
+                        if item.sample or item.variant
+                        else item
+                    )
                     journal.append(_entry(run, row, item))
             if shard_number < shards - unfinished_shards:
                 write_parts(run, shard_number, columns=result_columns(schema))

@@ -25,7 +25,6 @@ class Cells:
     def __init__(self, json_schema: Any, figures: TypedAnswers | None) -> None:
         fields = [] if json_schema is None else fields_in_sql(read_shape(json_schema))
         counted = {each.field for each in figures.fields if each.values} if figures else set()
-        self.names = [field.name for field in fields]
         self._fields = [(field.path, field.name in counted) for field in fields]
 
     def of(self, annotation: Any, most_bytes: int) -> list[Cell] | None:

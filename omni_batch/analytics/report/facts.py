@@ -215,6 +215,16 @@ class FieldFigures:
     """Krippendorff's, over samples; None where it is not defined."""
 
     @property
+    def is_label(self) -> bool:
+        """One of few values, which agrees with another one or does not."""
+        return bool(self.values) and self.kind != "list"
+
+    @property
+    def is_compared(self) -> bool:
+        """Two answers that differ in it say something: it is not free text."""
+        return bool(self.values) or self.spread is not None
+
+    @property
     def other_values(self) -> int:
         """Different values that are not among `values`."""
         listed = sum(value.rows > 0 for value in self.values)

@@ -52,7 +52,6 @@ class Gallery:
     ) -> None:
         self._media = ShownMedia(directory, record, directory.root)
         self._cells = Cells(record.annotation_schema, annotation)
-        self.typed = self._cells.names
         self.thumbnails = self._media.thumbnails
         self.names: dict[str, list[str]] = {name: [] for name in _NAMED}
         self.packs: list[bytes] = []
