@@ -5,7 +5,7 @@ sets. Pairs with a missing side don't count. What is held are counts of labels a
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -197,7 +197,7 @@ class Comparer:
 
     def agreements(self) -> list[Agreement]:
         """Of all fields, in the order of the schema."""
-        found = (tally.agreement(".".join(path)) for path, tally in self._tallies.items())
+        found = (tally.agreement(field_name(path)) for path, tally in self._tallies.items())
         return [agreement for agreement in found if agreement is not None]
 
 
@@ -208,6 +208,11 @@ def fields_of(shape: Shape, path: Path = ()) -> Iterator[tuple[Path, Shape]]:
         return
     for name, member in (shape.members or {}).items():
         yield from fields_of(member, (*path, name))
+
+
+def field_name(path: Path) -> str:
+    """Its members joined by dots; `annotation` where the answer is not an object."""
+    return ".".join(path) or "annotation"
 
 
 def value_at(value: Any, path: Path) -> Any:
@@ -231,6 +236,15 @@ def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
     observed = sum(count for (a, b), count in pairs.items() if a == b) / total
     expected = sum(left[value] * right[value] for value in left) / total**2
     return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def confusion_matrix(
+    confusion: Iterable[tuple[str, str, int]],
+) -> tuple[list[str], list[list[int]]]:
+    """Labels of both sides, and for each of the left ones how often it met each of the right."""
+    counts = {(left, right): count for left, right, count in confusion}
+    labels = sorted({label for pair in counts for label in pair})
+    return labels, [[counts.get((one, other), 0) for other in labels] for one in labels]
 
 
 def krippendorffs_alpha(within: float | None, overall: float | None) -> float | None:

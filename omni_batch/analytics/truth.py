@@ -11,6 +11,7 @@ from omni_batch.analytics.agreement import (
     LabelTally,
     ListTally,
     NumberTally,
+    field_name,
     fields_of,
     tally_of,
     value_at,
@@ -58,9 +59,9 @@ def compare_with_truth(
     Raises:
         ConfigError: no such field or column, no item in common, or an item twice with two truths.
     """
-    shape = _field(directory, name)
+    path, shape = _field(directory, name)
     truths = _read_truth(truth, column or name, shape)
-    answers = dict(_answers(directory, tuple(name.split("."))))
+    answers = dict(_answers(directory, path))
     common = truths.keys() & answers.keys()
     if not common:
         raise ConfigError(f"{truth} and {directory.root} have no item_id in common")
@@ -79,11 +80,11 @@ def compare_with_truth(
     )
 
 
-def _field(directory: RunDir, name: str) -> Shape:
+def _field(directory: RunDir, name: str) -> tuple[tuple[str, ...], Shape]:
     schema = read_record(directory.record).annotation_schema
     if schema is None:
         raise ConfigError(f"run {directory.root} has no typed answers")
-    fields = {".".join(path): shape for path, shape in fields_of(read_shape(schema))}
+    fields = {field_name(path): (path, shape) for path, shape in fields_of(read_shape(schema))}
     if name not in fields:
         raise ConfigError(f"--field {name}: no such field; {did_you_mean(name, fields)}")
     return fields[name]

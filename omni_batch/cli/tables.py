@@ -5,7 +5,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -281,6 +281,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two runs over the same items, by item_id.
@@ -292,7 +293,7 @@ def compare(
     from omni_batch.store import RunDir
 
     if truth is not None or right is None:
-        _compare_with_truth(left, right, truth, field, column, as_json=as_json)
+        _compare_with_truth(left, right, truth, field, column, html, as_json=as_json)
         return
     from omni_batch.analytics.compare import compare_runs
     from omni_batch.cli.render.compare import comparison_report
@@ -300,7 +301,7 @@ def compare(
 
     comparison = compare_runs(RunDir(left), RunDir(right), limit)
     if html is not None:
-        _write_page(html, comparison)
+        _write_comparison(html, comparison, trust=trust)
     if as_json:
         print_json(comparison)
         return
@@ -315,6 +316,7 @@ def _compare_with_truth(
     truth: Path | None,
     field: str | None,
     column: str | None,
+    html: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -326,17 +328,43 @@ def _compare_with_truth(
     if other is not None or truth is None or field is None:
         raise ConfigError("compare needs two runs, or one run with --truth FILE and --field NAME")
     found = compare_with_truth(RunDir(run), truth, field, column)
+    if html is not None:
+        _write_page(html, "truth.html.j2", quality=found, run_id=RunDir(run).run_id, truth=truth)
     if as_json:
         print_json(found)
-    else:
-        out.print(quality_report(found))
+        return
+    out.print(quality_report(found))
+    if html is not None:
+        print_path(html)
 
 
-def _write_page(path: Path, comparison: "Comparison") -> None:
-    from omni_batch.analytics.report.page import render
+def _write_comparison(path: Path, comparison: "Comparison", *, trust: bool) -> None:
+    from omni_batch.analytics.disagreements import find_disagreements
+    from omni_batch.analytics.report.page import data_uri
     from omni_batch.cli.render.compare import comparison_lines
+    from omni_batch.planning.consent import check_run
+    from omni_batch.store import RunDir
+
+    left, right = RunDir(Path(comparison.left.path)), RunDir(Path(comparison.right.path))
+    found = None
+    if comparison.agreement:  # the page shows what was sent
+        with_consent(lambda trusted: check_run(right, trust=trusted), trust)
+        fields = [each.field for each in comparison.agreement]
+        found = find_disagreements(left, right, fields, path.parent)
+    _write_page(
+        path,
+        "compare.html.j2",
+        comparison=comparison,
+        lines=comparison_lines(comparison),
+        differing=found,
+        pictures=list(map(data_uri, found.pictures)) if found else [],
+    )
+
+
+def _write_page(path: Path, template: str, **context: Any) -> None:
+    from omni_batch.analytics.report.page import render
     from omni_batch.store.disk import draft_of
 
-    page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
+    page = render(template, **context)
     with draft_of(path) as draft:
         draft.write(page.encode("utf-8", "replace"))

@@ -26,6 +26,7 @@ class Cells:
         fields = [] if json_schema is None else fields_in_sql(read_shape(json_schema))
         counted = {each.field for each in figures.fields if each.values} if figures else set()
         self._fields = [(field.path, field.name in counted) for field in fields]
+        self._names = [field.name for field in fields]
 
     def of(self, annotation: Any, most_bytes: int) -> list[Cell] | None:
         """One cell for each field; None where there is no typed answer.
@@ -36,6 +37,10 @@ class Cells:
         if annotation is None or not self._fields:
             return None
         return list(self._cells(annotation, most_bytes))
+
+    def named(self, annotation: Any, most_bytes: int) -> dict[str, Cell]:
+        """The same by the names of the fields."""
+        return dict(zip(self._names, self.of(annotation, most_bytes) or (), strict=False))
 
     def _cells(self, annotation: Any, most_bytes: int) -> Iterator[Cell]:
         for path, is_counted in self._fields:

@@ -12,6 +12,7 @@ import pybase64
 from omni_batch.analytics.report.cells import Cell, Cells, shortened
 from omni_batch.analytics.report.facts import TypedAnswers
 from omni_batch.analytics.report.media import ShownMedia
+from omni_batch.analytics.report.page import data_uri
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import read_results
 
@@ -97,8 +98,7 @@ class Gallery:
 
     def pictures(self) -> Iterator[str]:
         """The thumbnails as data URIs, by number."""
-        for picture in self.thumbnails.pictures:
-            yield f"data:image/jpeg;base64,{pybase64.b64encode(picture).decode()}"
+        return map(data_uri, self.thumbnails.pictures)
 
     def _wanted(self, row: dict[str, Any]) -> bool:
         """Every failed item, within reason; of the others one in n where they are too many.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omni_batch.analytics.agreement import Path, fields_of, label_of
+from omni_batch.analytics.agreement import Path, field_name, fields_of, label_of
 from omni_batch.annotation.shape import Shape
 from omni_batch.errors import AnnotationError
 
@@ -31,12 +31,12 @@ class Field:
     path: Path
     shape: Shape
     sql: str
-    """Its value in a row of `typed`."""
+    """Its value in a row."""
 
     @property
     def name(self) -> str:
-        """Its members joined by dots; `annotation` where the answer is not an object."""
-        return ".".join(self.path) or "annotation"
+        """As `field_name` gives it."""
+        return field_name(self.path)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -72,16 +72,19 @@ class Field:
         return label_of(float(value) if kind == "number" else value)
 
 
-def fields_in_sql(shape: Shape) -> list[Field]:
-    """All fields of a schema, those of objects within objects too."""
+def fields_in_sql(shape: Shape, column: str = "annotation") -> list[Field]:
+    """All fields of a schema, those of objects within objects too.
+
+    Args:
+        column: of typed answers, in a copy of the rows.
+    """
     return [
-        Field(number, path, each, _expression(shape, path))
+        Field(number, path, each, _expression(shape, path, column))
         for number, (path, each) in enumerate(fields_of(shape))
     ]
 
 
-def _expression(shape: Shape, path: Path) -> str:
-    expression = "annotation"
+def _expression(shape: Shape, path: Path, expression: str) -> str:
     for name in path:
         members = shape.members or {}
         expression = f"struct_extract_at({expression}, {list(members).index(name) + 1})"
