@@ -289,6 +289,8 @@ def compare(
     Items in only one of them, changes of status, the words of the texts that
     changed most; cost, tokens and time of both; how far the fields of
     `annotation` agree. With --truth and --field: how right one run is.
+    --html: of typed answers also the items on which both disagree, with their
+    pictures and sounds.
     """
     from omni_batch.store import RunDir
 
