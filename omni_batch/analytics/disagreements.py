@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from omni_batch.analytics.report.cells import Cell, Cells
 from omni_batch.analytics.report.media import ShownMedia
 from omni_batch.analytics.report.typed_queries import Field, fields_in_sql
@@ -15,6 +17,7 @@ from omni_batch.store import RunDir, RunRecord
 MOST_ITEMS = 30
 """Of each field."""
 _CELL_BYTES = 400
+_SIDES = ("left_answer", "right_answer")
 _ANSWERS = """
     select item_id, variant, sample, row_number, media, modality, annotation
     from {side}_results where annotation is not null
@@ -76,14 +79,17 @@ def find_disagreements(
     with RunDatabase() as database:
         records = *database.add([left], "a_"), *database.add([right], "b_")
         pairs = _field_pairs(records, fields)
-        rows = list(database.rows(_differing(pairs))) if pairs else []
-    media = ShownMedia(right, records[1], page_folder)
+        if not pairs:
+            return Disagreements({}, [], [])
+        found = database.ask(_differing(pairs)).read_all()
     names = [field.name for field, _ in pairs]
+    rows = found.drop_columns(list(_SIDES)).to_pylist()
     totals = {names[each["field"]]: each["total"] for row in rows for each in row["fields"]}
-    cells = [Cells(record.annotation_schema, None) for record in records]
+    answers = (_named(found[side], of) for side, of in zip(_SIDES, records, strict=True))
+    media = ShownMedia(right, records[1], page_folder)
     return Disagreements(
         fields={name: totals[name] for name in names if name in totals},
-        items=[_disagreement(row, names, cells, media) for row in rows],
+        items=[_disagreement(names, media, *of) for of in zip(rows, *answers, strict=True)],
         pictures=media.thumbnails.pictures,
     )
 
@@ -139,13 +145,19 @@ def _comparable(field: Field) -> str:
     return f"list_sort(list_distinct({field.sql}::varchar[]))"
 
 
+def _named(answers: pa.ChunkedArray, record: RunRecord) -> list[dict[str, Cell]]:
+    """The cells of each answer by the names of their fields."""
+    cells = Cells(record.annotation_schema)
+    return [dict(zip(cells.names, of or (), strict=True)) for of in cells.of(answers, _CELL_BYTES)]
+
+
 def _disagreement(
-    row: dict[str, Any], names: list[str], cells: list[Cells], media: ShownMedia
+    names: list[str],
+    media: ShownMedia,
+    row: dict[str, Any],
+    left: dict[str, Cell],
+    right: dict[str, Cell],
 ) -> Disagreement:
-    left, right = (
-        one.named(row[side], _CELL_BYTES)
-        for one, side in zip(cells, ("left_answer", "right_answer"), strict=True)
-    )
     differing = {names[each["field"]] for each in row["fields"]}
     sample = f"sample {row['sample']}" if row["sample"] is not None else None
     return Disagreement(

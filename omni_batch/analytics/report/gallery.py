@@ -75,9 +75,11 @@ class Gallery:
 
     def add(self, results: pa.Table) -> None:
         """Take the rows of one shard."""
-        for row in results.to_pylist():
+        cells = self._cells.of(results["annotation"], self._text_bytes)
+        rows = results.drop_columns(["annotation"]).to_pylist()
+        for row, its_cells in zip(rows, cells, strict=True):
             if self._wanted(row):
-                self._waiting.append(self._record(row))
+                self._waiting.append(self._record(row, its_cells))
                 self.records += 1
             self.seen += 1
             if len(self._waiting) == _PACK_RECORDS:
@@ -113,9 +115,8 @@ class Gallery:
             return True
         return zlib.crc32(row["item_id"].encode("utf-8", "replace")) % self._every == 0
 
-    def _record(self, row: dict[str, Any]) -> list[Any]:
+    def _record(self, row: dict[str, Any], cells: list[Cell] | None) -> list[Any]:
         cut = self._text_bytes
-        cells = self._cells.of(row["annotation"], cut)
         make = self.records < _FIRST_PAGES or self.records % self._thumbnail_every == 0
         return [
             row["item_id"],
