@@ -5,7 +5,7 @@ sets. Pairs with a missing side don't count. What is held are counts of labels a
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from omni_batch.annotation.shape import Shape
 _LABELS = ("label", "boolean")
 _NUMBERS = ("integer", "number")
 _FEW_TEXTS = 20
+_EXACT = 2**53
+"""Below it a double holds every whole number."""
 _MOST_PAIRS = 10_000
 """Of different labels; beyond them a field is no choice among few, and is left out."""
 
@@ -74,7 +76,7 @@ class LabelTally:
     def add(self, left: Any, right: Any) -> None:
         """Take one item."""
         if not self.is_open:
-            self.pairs[_label(left), _label(right)] += 1
+            self.pairs[label_of(left), label_of(right)] += 1
             self.is_open = len(self.pairs) > _MOST_PAIRS
 
     def agreement(self, name: str) -> Agreement | None:
@@ -148,7 +150,7 @@ class ListTally:
 
     def add(self, left: Any, right: Any) -> None:
         """Take one item."""
-        one, other = set(map(_label, left)), set(map(_label, right))
+        one, other = set(map(label_of, left)), set(map(label_of, right))
         self.items += 1
         self.overlap += len(one & other) / len(one | other) if one | other else 1.0
 
@@ -195,7 +197,7 @@ class Comparer:
 
     def agreements(self) -> list[Agreement]:
         """Of all fields, in the order of the schema."""
-        found = (tally.agreement(".".join(path)) for path, tally in self._tallies.items())
+        found = (tally.agreement(field_name(path)) for path, tally in self._tallies.items())
         return [agreement for agreement in found if agreement is not None]
 
 
@@ -206,6 +208,11 @@ def fields_of(shape: Shape, path: Path = ()) -> Iterator[tuple[Path, Shape]]:
         return
     for name, member in (shape.members or {}).items():
         yield from fields_of(member, (*path, name))
+
+
+def field_name(path: Path) -> str:
+    """Its members joined by dots; `annotation` where the answer is not an object."""
+    return ".".join(path) or "annotation"
 
 
 def value_at(value: Any, path: Path) -> Any:
@@ -231,8 +238,38 @@ def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def _label(value: Any) -> str:
-    """A label by name: true is not 1."""
+def confusion_matrix(
+    confusion: Iterable[tuple[str, str, int]],
+) -> tuple[list[str], list[list[int]]]:
+    """Labels of both sides, and for each of the left ones how often it met each of the right."""
+    counts = {(left, right): count for left, right, count in confusion}
+    labels = sorted({label for pair in counts for label in pair})
+    return labels, [[counts.get((one, other), 0) for other in labels] for one in labels]
+
+
+def krippendorffs_alpha(within: float | None, overall: float | None) -> float | None:
+    """Agreement beyond chance of several answers to each question (Krippendorff 2004).
+
+    1 - D(observed) / D(expected), where the distance of two labels is 1 or 0, and that of two
+    numbers the square of their difference.
+
+    Args:
+        within: how far two answers to one question are apart, the mean over all answers.
+        overall: how far two answers are apart, whatever was asked.
+
+    Returns:
+        1 is full agreement, 0 what chance gives; None where all answers are the same one, or no
+        question has two.
+    """
+    return 1 - within / overall if within is not None and overall else None
+
+
+def label_of(value: Any) -> str:
+    """A value by name: true is not 1, and 1.0 is."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.0f}" if _is_whole(value) else str(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) < _EXACT

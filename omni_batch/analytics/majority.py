@@ -43,8 +43,11 @@ def majority_query(results: str, annotation: pa.DataType) -> str:
 
 
 def _vote(kind: pa.DataType, value: str) -> str:
-    """The members of an object vote apart; all else is equal or is not."""
-    if not pa.types.is_struct(kind):
+    """The members of an object vote apart; all else is equal or is not.
+
+    So are objects with members such as `Label` and `label`, which DuckDB does not tell apart.
+    """
+    if not pa.types.is_struct(kind) or len({field.name.casefold() for field in kind}) < len(kind):
         return f"majority_of({value})"
     votes = []
     for field in kind:

@@ -12,6 +12,7 @@ from omni_batch.analytics.agreement import (
     LabelTally,
     ListTally,
     NumberTally,
+    field_name,
     fields_of,
     tally_of,
     value_at,
@@ -66,11 +67,11 @@ def compare_with_truth(
     Raises:
         ConfigError: no such field or column, no item in common, or an item twice with two truths.
     """
-    shape = _field(directory, name)
+    path, shape = _field(directory, name)
     truths = _read_truth(truth, column or name, shape)
     tally, counted = tally_of(shape), Counter[tuple[bool, bool]]()
     missing = set(truths)
-    for item, value in _answers(directory, tuple(name.split(".")), variant):
+    for item, value in _answers(directory, path, variant):
         missing.discard(item)
         counted[item in truths, value is not None] += 1
         if tally is not None and item in truths and value is not None:
@@ -86,11 +87,11 @@ def compare_with_truth(
     )
 
 
-def _field(directory: RunDir, name: str) -> Shape:
+def _field(directory: RunDir, name: str) -> tuple[tuple[str, ...], Shape]:
     schema = read_record(directory.record).annotation_schema
     if schema is None:
         raise ConfigError(f"run {directory.root} has no typed answers")
-    fields = {".".join(path): shape for path, shape in fields_of(read_shape(schema))}
+    fields = {field_name(path): (path, shape) for path, shape in fields_of(read_shape(schema))}
     if name not in fields:
         raise ConfigError(f"--field {name}: no such field; {did_you_mean(name, fields)}")
     return fields[name]

@@ -206,7 +206,9 @@ def report(
 ) -> None:
     """Write report.html: cost, failures, quota, latency, and a gallery to look at and listen to.
 
-    It opens from disk, offline, and works for a run in progress as well.
+    It opens from disk, offline, and works for a run in progress as well. Of
+    typed answers it shows the values of each field, what broke the schema,
+    and how far samples agree (Krippendorff's alpha).
     """
     from omni_batch.analytics.report import write_report
     from omni_batch.cli.render.console import out

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -291,6 +291,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what changed between two runs over the same items, by item_id.
@@ -299,7 +300,8 @@ def compare(
     changed most; cost, tokens and time of both; how far the fields of
     `annotation` agree. With --by variant: the same for each two variants of
     one run. With --truth and --field: how right one run is, or each variant
-    of it.
+    of it. --html: of typed answers also the items on which both disagree,
+    with their pictures and sounds.
     """
     if (right is None) == (by is None and truth is None):
         raise ConfigError(
@@ -307,17 +309,20 @@ def compare(
             "--field NAME"
         )
     if truth is not None:
-        _compare_with_truth(left, truth, field, column, as_json=as_json)
+        _compare_with_truth(left, truth, field, column, html, as_json=as_json)
     elif right is not None:
         from omni_batch.analytics.compare import compare_runs
         from omni_batch.store import RunDir
 
-        _show_comparison(compare_runs(RunDir(left), RunDir(right), limit), html, as_json=as_json)
+        comparison = compare_runs(RunDir(left), RunDir(right), limit)
+        _show_comparison(comparison, html, trust=trust, as_json=as_json)
     else:
-        _compare_variants(left, limit, html, as_json=as_json)
+        _compare_variants(left, limit, html, trust=trust, as_json=as_json)
 
 
-def _compare_variants(run: Path, limit: int, html: Path | None, *, as_json: bool) -> None:
+def _compare_variants(
+    run: Path, limit: int, html: Path | None, *, trust: bool, as_json: bool
+) -> None:
     from omni_batch.analytics.compare import compare_variants
     from omni_batch.cli.render.compare import variants_report
     from omni_batch.cli.render.console import out
@@ -325,7 +330,7 @@ def _compare_variants(run: Path, limit: int, html: Path | None, *, as_json: bool
 
     found = compare_variants(RunDir(run), limit)
     if len(found.pairs) == 1:
-        _show_comparison(found.pairs[0], html, as_json=as_json)
+        _show_comparison(found.pairs[0], html, trust=trust, as_json=as_json)
     elif html is not None:
         raise ConfigError(f"--html shows two variants; run {run} has {len(found.variants)}")
     elif as_json:
@@ -334,12 +339,14 @@ def _compare_variants(run: Path, limit: int, html: Path | None, *, as_json: bool
         out.print(variants_report(found))
 
 
-def _show_comparison(comparison: "Comparison", html: Path | None, *, as_json: bool) -> None:
+def _show_comparison(
+    comparison: "Comparison", html: Path | None, *, trust: bool, as_json: bool
+) -> None:
     from omni_batch.cli.render.compare import comparison_report
     from omni_batch.cli.render.console import out
 
     if html is not None:
-        _write_page(html, comparison)
+        _write_comparison(html, comparison, trust=trust)
     if as_json:
         print_json(comparison)
         return
@@ -349,7 +356,13 @@ def _show_comparison(comparison: "Comparison", html: Path | None, *, as_json: bo
 
 
 def _compare_with_truth(
-    run: Path, truth: Path, field: str | None, column: str | None, *, as_json: bool
+    run: Path,
+    truth: Path,
+    field: str | None,
+    column: str | None,
+    html: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from omni_batch.analytics.truth import compare_with_truth
     from omni_batch.cli.render.compare import quality_report
@@ -364,18 +377,46 @@ def _compare_with_truth(
         variant: compare_with_truth(directory, truth, field, column, variant)
         for variant in read_record(directory.record).variants or (None,)
     }
+    if html is not None:
+        page = {"field": field, "run_id": directory.run_id, "truth": truth}
+        _write_page(html, "truth.html.j2", qualities=found, **page)
     if as_json:
         print_json(found.get(None) or {"variants": found})
         return
     for variant, quality in found.items():
         out.print(quality_report(quality, variant))
+    if html is not None:
+        print_path(html)
 
 
-def _write_page(path: Path, comparison: "Comparison") -> None:
-    from omni_batch.analytics.report.page import render
+def _write_comparison(path: Path, comparison: "Comparison", *, trust: bool) -> None:
+    from omni_batch.analytics.disagreements import find_disagreements
+    from omni_batch.analytics.report.page import data_uri
     from omni_batch.cli.render.compare import comparison_lines
+    from omni_batch.planning.consent import check_run
+    from omni_batch.store import RunDir
+
+    left, right = RunDir(Path(comparison.left.path)), RunDir(Path(comparison.right.path))
+    found = None
+    if comparison.agreement:  # the page shows what was sent
+        with_consent(lambda trusted: check_run(right, trust=trusted), trust)
+        fields = [each.field for each in comparison.agreement]
+        variants = comparison.left.variant, comparison.right.variant
+        found = find_disagreements(left, right, fields, path.parent, variants)
+    _write_page(
+        path,
+        "compare.html.j2",
+        comparison=comparison,
+        lines=comparison_lines(comparison),
+        differing=found,
+        pictures=list(map(data_uri, found.pictures)) if found else [],
+    )
+
+
+def _write_page(path: Path, template: str, **context: Any) -> None:
+    from omni_batch.analytics.report.page import render
     from omni_batch.store.disk import draft_of
 
-    page = render("compare.html.j2", comparison=comparison, lines=comparison_lines(comparison))
+    page = render(template, **context)
     with draft_of(path) as draft:
         draft.write(page.encode("utf-8", "replace"))

@@ -1,7 +1,7 @@
 """A run directory that this user did not prepare: what it asks for, and that it is asked about.
 
 What sends or embeds something goes on only where the run is known to be the user's own, or where
-the user has said so: `resume`, `retry`, `export`, `report`, and the engine itself.
+the user has said so: `resume`, `retry`, `export`, `report`, `compare --html`, the engine itself.
 """
 
 import shlex

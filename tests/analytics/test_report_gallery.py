@@ -3,6 +3,7 @@
 import json
 import shutil
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni_batch.analytics.report import write_report
-from omni_batch.analytics.report.gallery import FIELDS, Gallery, make_gallery, shortened
+from omni_batch.analytics.report.cells import shortened
+from omni_batch.analytics.report.gallery import FIELDS, Gallery, make_gallery
 from omni_batch.analytics.report.thumbnails import Thumbnails, thumbnail
 from omni_batch.store.record import read_record
 from tests.benchmarks.report_runs import synthetic_run
@@ -95,6 +97,67 @@ def test_thumbnails_keep_to_their_budget_and_survive_broken_files() -> None:
 
 @given(st.text(max_size=80), st.integers(4, 100))
 def test_a_text_is_cut_between_characters(text: str, most_bytes: int) -> None:
-    cut = shortened(text, most_bytes) or ""
+    cut = shortened(text, most_bytes)
     assert len(cut.encode("utf-8", "replace")) <= most_bytes + len("…".encode())
     assert cut == text or cut.endswith("…")
+
+
+def test_typed_answers_are_cells_of_texts(tmp_path: Path) -> None:
+    """By their names, whatever the type; those of two cases are two."""
+    kinds = {
+        "Label": {"enum": ["cat", "dog"]},
+        "label": {"enum": ["cat", "dog"]},
+        "sure": {"type": "boolean"},
+        "count": {"type": "integer"},
+        "score": {"type": "number"},
+        "day": {"type": "string", "format": "date"},
+        "box": {"type": "object", "properties": {"w": {"enum": [0.5, 1.0]}}},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "parts": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"of": {"type": "number"}}},
+        },
+        "by_name": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }
+    answer = {
+        "Label": "cat", "label": "dog", "sure": True, "count": 2**53 + 1, "score": 0.25,
+        "day": "2026-03-01", "box": {"w": 1.0}, "tags": [str(n) for n in range(22)],
+        "parts": [{"of": 2.0}], "by_name": [{"key": "a", "value": 1}],
+    }  # fmt: skip
+    rows = [
+        Written("a", annotation=answer),
+        Written("b", annotation=dict.fromkeys(kinds)),
+        Written("c", None),
+    ]
+    schema = {"type": "object", "properties": kinds}
+    run = write_run(tmp_path / "run", rows, items=3, schema=schema)
+    first, empty, failed = members(make_gallery(run, read_record(run.record)), "cells")
+    assert first == [
+        "cat", "dog", "true", "9007199254740993", "0.25", "2026-03-01", "1",
+        [*(str(n) for n in range(20)), "… and 2 more"], ['{"of":2.0}'], ['{"key":"a","value":1}'],
+    ]  # fmt: skip
+    assert (empty, failed) == ([None] * len(kinds), None)
+
+
+def test_an_answer_without_room_is_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni_batch.analytics.report.gallery._TEXT_BYTES", (60, 80))
+    schema = {"type": "object", "properties": {"note": {"type": "string"}}}
+    rows = [Written(note, note, {"note": note}) for note in ("short", "long " * 40)]
+    run = write_run(tmp_path / "run", rows, items=2, schema=schema)
+    gallery = make_gallery(run, read_record(run.record))
+    assert members(gallery, "answer") == ["short", None]
+    assert len(members(gallery, "cells")[1][0]) <= 81
+
+
+def test_answers_to_one_question_are_all_listed_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MOST_RECORDS", 300), ("FAILED_FIRST", 0)):
+        monkeypatch.setattr(f"omni_batch.analytics.report.gallery._{name}", value)
+    directory = synthetic_run(tmp_path, 800, samples=4)
+    gallery = make_gallery(directory, read_record(directory.record))
+    listed = Counter(members(gallery, "id"))
+    assert 50 < gallery.records <= 300
+    assert set(listed.values()) == {4}

@@ -5,7 +5,6 @@ import csv
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,10 @@ from omni_batch.config import load_config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store import RunDir
 from tests.conftest import KEY, KEY_ENV, SAMPLE, prompts, write_csv
+from tests.support.pages import chromium, opened
 
 HOSTILE = (
     "</script><script>document.title='caught'</script><!-- <img src=x onerror=alert(1)> {{ 7*7 }}"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 WIDTHS_PX = (320, 1920)
 
@@ -57,38 +52,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path) -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: the page was not looked at")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+def browser() -> Iterator[Any]:
+    with chromium() as started:
         yield started
-        started.close()
-
-
-@contextmanager
-def opened(browser: Any, page: Path, **options: Any) -> Iterator[Any]:
-    """The page from disk, offline; whatever the console says fails the test."""
-    context = browser.new_context(offline=True, **options)
-    tab = context.new_page()
-    said: list[str] = []
-
-    def note(request: Any) -> None:
-        if request.url.startswith("http"):
-            said.append(request.url)
-
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", note)
-    tab.goto(page.resolve().as_uri())
-    tab.wait_for_selector("html[data-loaded=yes]")
-    try:
-        yield tab
-        assert said == []
-    finally:
-        context.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""How large, how slow, how heavy is a report?  python -m tests.benchmarks.report [ITEMS]
+"""How large, how slow, how heavy is a report?  python -m tests.benchmarks.report [ITEMS [SAMPLES]]
 
 A made-up run of ITEMS (100,000) against one of a tenth: seconds and peak memory of writing the page
 (a process of its own), its size, and where there is a Chromium, seconds until it has every item.
+With SAMPLES, rows have typed answers, so many to each question.
 """
 
 import shutil
@@ -25,19 +26,19 @@ print(time.perf_counter() - started_s, peak_mb)
 """
 
 
-def main(items: int) -> None:
+def main(items: int, samples: int = 0) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
-        small = measured(Path(folder), items // 10)
-        large = measured(Path(folder), items)
+        small = measured(Path(folder), items // 10, samples)
+        large = measured(Path(folder), items, samples)
     names = ("seconds to write", "peak memory, MB", "size, MB", "seconds to open", "to search")
     for name, one, other in zip(names, small, large, strict=True):
         print(f"{name:20} {one:8.2f} {other:8.2f}   ratio {other / one:.2f}")
 
 
-def measured(folder: Path, items: int) -> tuple[float, float, float, float, float]:
+def measured(folder: Path, items: int, samples: int) -> tuple[float, float, float, float, float]:
     """Of one run: seconds, MB of memory, MB of page, seconds to open, seconds to search."""
-    directory = synthetic_run(folder, items)
+    directory = synthetic_run(folder, items, samples=samples)
     command = [sys.executable, "-c", _WRITE, str(directory.root)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     took_s, peak_mb = map(float, done.stdout.split())
@@ -69,4 +70,4 @@ def opened_s(page: Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    main(*map(int, sys.argv[1:] or ["100000"]))

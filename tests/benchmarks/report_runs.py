@@ -20,7 +20,7 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.progress.counters import of_tables
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store import Counts, RunDir, RunRecord
-from omni_batch.store.columns import ATTEMPT_COLUMNS, RESULT_COLUMNS, table
+from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, table
 from omni_batch.store.items import ItemsWriter
 from omni_batch.store.record import write_record
 from omni_batch.types import Item
@@ -101,8 +101,31 @@ def _mixed_rows(items: int) -> list[dict[str, str]]:
     return rows
 
 
-def synthetic_run(folder: Path, items: int) -> RunDir:
-    """Tables as a run of that size would leave them; media and WAV files are named, not there."""
+LABELS = {
+    "type": "object",
+    "properties": {
+        "label": {"enum": ["person", "animal", "food", "place", "other"]},
+        "outdoors": {"type": "boolean"},
+        "quality": {"enum": [1, 2, 3, 4, 5]},
+        "score": {"type": "number"},
+        "objects": {"type": "array", "items": {"type": "string"}},
+        "caption": {"type": "string"},
+        "box": {
+            "type": "object",
+            "properties": {"w": {"type": "integer"}, "h": {"type": "integer"}},
+        },
+    },
+}
+
+
+def synthetic_run(folder: Path, items: int, *, samples: int = 0) -> RunDir:
+    """Tables as a run of that size would leave them; media and WAV files are named, not there.
+
+    Args:
+        samples: how often each question is asked, for typed answers by LABELS; 0 for plain text.
+    """
+    schema = LABELS if samples else None
+    columns = result_columns(schema)
     directory = RunDir(folder / f"synthetic-{items}")
     directory.make_folders()
     draw = random.Random(7)
@@ -112,13 +135,14 @@ def synthetic_run(folder: Path, items: int) -> RunDir:
         for shard in range(-(-items // _SHARD)):
             numbers = range(shard * _SHARD, min(items, (shard + 1) * _SHARD))
             rows = [_result(draw, number, started_at) for number in numbers]
-            results = table(RESULT_COLUMNS, rows)
+            rows = [_typed(draw, row, samples) for row in rows] if samples else rows
+            results = table(columns, rows)
             attempts = table(ATTEMPT_COLUMNS, [_attempt(row) for row in rows])
             pq.write_table(results, directory.results(shard))
             pq.write_table(attempts, directory.attempts(shard))
             counts += of_tables(results, attempts)
             for row in rows:
-                manifest.add(Item(row["item_id"], row["row_number"], image=row["media"][0]))
+                manifest.add(Item(row["request_id"], row["row_number"], image=row["media"][0]))
         manifest.close()
     write_record(
         directory.record,
@@ -130,6 +154,7 @@ def synthetic_run(folder: Path, items: int) -> RunDir:
             created_at=started_at,
             base_folder=str(SAMPLE),
             counts=counts,
+            annotation_schema=schema,
             endpoints=(
                 EndpointStatus(
                     "dashscope-singapore", limits=(LimitsInForce(started_at, 600, 400_000),)
@@ -222,6 +247,29 @@ def _result(draw: random.Random, number: int, started_at: datetime) -> dict[str,
         "currency": "USD",
         "http_status": 200,
     }
+
+
+def _typed(draw: random.Random, row: dict[str, Any], samples: int) -> dict[str, Any]:
+    """The row as one of several samples, with an answer of LABELS in place of its text."""
+    number = row["row_number"]
+    row |= {"item_id": f"photo-{number // samples:07}", "sample": number % samples + 1}
+    if row["status"] == "failed":
+        return row | {
+            "error_kind": "annotation_error",
+            "error_message": draw.choice(
+                ("label: 'hamster' is not one of cat, dog", "box.w: 'wide' is not a whole number")
+            ),
+        }
+    annotation = {
+        "label": draw.choice(("person", "animal", "food", "place")),
+        "outdoors": draw.random() < 0.5,
+        "quality": draw.randint(1, 5),
+        "score": round(draw.random(), 3),
+        "objects": draw.sample(_WORDS, 3),
+        "caption": row["text"][:60],
+        "box": {"w": draw.randint(1, 999), "h": draw.randint(1, 999)},
+    }
+    return row | {"annotation": annotation, "text": msgspec.json.encode(annotation).decode()}
 
 
 def _attempt(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 import wave
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from omni_batch.doubts import Doubt
 from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.errors import Rejected
+from omni_batch.errors import OmniBatchError, Rejected
 from omni_batch.progress.counters import of_tables
 from omni_batch.store import Counts, Entry, Journal, RunDir, RunRecord
 from omni_batch.store.columns import RunFacts, attempt_rows, result_columns, result_row
@@ -40,12 +40,14 @@ class Written:
     latency_s: float = 1.0
     message: str = "=no"
     """Of its error, where it failed."""
+    error: OmniBatchError | None = None
+    """Where it is another one than Rejected; then the text may be there."""
     attempts: tuple[Attempt, ...] | None = None
     """Others than the one that the fields above tell of."""
     reused_from: str | None = None
     doubts: tuple[Doubt, ...] = ()
     columns: dict[str, Any] = field(default_factory=dict)
-    """Of its Item: image, audio, frames, source, …"""
+    """Of its Item: image, audio, frames, variant, sample, source, …"""
 
 
 def write_run(
@@ -78,7 +80,9 @@ def write_run(
             with Journal(run.journal(shard_number)) as journal:
                 for number, row in _take(numbered, SHARD_SIZE):
                     item = Item(row.item_id, number, **row.columns)
-                    manifest.add(item)
+                    # Items that share an id need not come in whole groups here, as `times` asks.
+                    own_id = item.item_id if times > 1 else item.name
+                    manifest.add(replace(item, item_id=own_id))
                     journal.append(_entry(run, row, item))
             if shard_number < shards - unfinished_shards:
                 write_parts(run, shard_number, columns=result_columns(schema))
@@ -120,7 +124,7 @@ def _entry(run: RunDir, row: Written, item: Item) -> Entry:
     usage = Usage(row.tokens - 5, 5, row.tokens)
     response = Response(row.text or "", None, "stop", usage, None, "chat-1")
     failed = row.text is None
-    error = Rejected(row.message, code="InvalidParameter") if failed else None
+    error = row.error or (Rejected(row.message, code="InvalidParameter") if failed else None)
     cost = None if row.cost is None else Cost(row.cost, "USD")
     attempt = Attempt(
         1,

@@ -30,7 +30,7 @@ def write_report(directory: RunDir) -> tuple[Path, RunReport]:
         "report.html.j2",
         report=report,
         pictures=draw_run(report),
-        gallery=make_gallery(directory, report.record),
+        gallery=make_gallery(directory, report.record, report.annotation),
         fields=FIELDS,
         run_dir=str(directory.root),
     )

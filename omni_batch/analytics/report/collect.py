@@ -23,6 +23,7 @@ from omni_batch.analytics.report.facts import (
     TokenKind,
 )
 from omni_batch.analytics.report.quota_use import Peak, Starts, combined, known_since, quota_use
+from omni_batch.analytics.report.typed import typed_answers
 from omni_batch.analytics.sql import RunDatabase
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups, of_run_and_rows
@@ -70,6 +71,7 @@ def _report(database: RunDatabase, record: RunRecord) -> RunReport:
         outcomes=_all(database, queries.OUTCOMES, Outcome),
         failures=tuple(_failures(database.rows(queries.FAILURES))),
         doubts=_doubts(database, record),
+        annotation=typed_answers(database, record),
         settings=_settings(record.config) | _learned(record),
     )
 

@@ -1,7 +1,7 @@
 """What a report says of a run. Made once by `collect`, frozen, and handed to page and terminal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from omni_batch.counts import Counts
@@ -165,6 +165,108 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueCount:
+    """One value of a field, or one element of its lists."""
+
+    value: str
+    """By its name: `true`, `3`, `cat`."""
+    rows: int
+    share: float | None
+    """Of the rows in which the field has a value, 0 to 1; None without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the numbers of a field are spread; None where it is not defined."""
+
+    mean: float | None
+    deviation: float | None
+    """Standard deviation of a sample; None for less than two numbers."""
+    least: float | None
+    p10: float | None
+    p25: float | None
+    median: float | None
+    p75: float | None
+    p90: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFigures:
+    """What the answers of a run hold in one field."""
+
+    field: str
+    """Its members joined by dots; `annotation` where the answer is not an object."""
+    kind: str
+    """What the schema makes of it: label, boolean, integer, number, text, list, …"""
+    rows: int
+    """With a value."""
+    missing: int
+    """With a typed answer, and no value for the field."""
+    different: int | None
+    """Different values that were said; None where they are not counted."""
+    values: tuple[ValueCount, ...]
+    """All that the schema lists, also those that nobody said; else the most frequent 20."""
+    spread: Spread | None
+    """Of numbers that the schema does not list."""
+    items: int | None = None
+    """With two values or more; None without samples."""
+    alpha: float | None = None
+    """Krippendorff's, over samples; None where it is not defined."""
+
+    @property
+    def is_label(self) -> bool:
+        """One of few values, which agrees with another one or does not."""
+        return bool(self.values) and self.kind != "list"
+
+    @property
+    def is_compared(self) -> bool:
+        """Two answers that differ in it say something: it is not free text."""
+        return bool(self.values) or self.spread is not None
+
+    @property
+    def other_values(self) -> int:
+        """Different values that are not among `values`."""
+        listed = sum(value.rows > 0 for value in self.values)
+        return (self.different or 0) - listed if self.values else 0
+
+    def agreed(self, items: int, alpha: float | None) -> "FieldFigures":
+        """The same with the agreement of samples."""
+        return replace(self, items=items, alpha=alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class PathViolations:
+    """Failed rows whose last answer broke the schema first at one place."""
+
+    path: str
+    """Members of the answer, `objects[].box.w`; empty: the answer as a whole."""
+    rows: int
+    item_id: str
+    """The first such row, and its message."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedAnswers:
+    """What `annotation` came to."""
+
+    rows: int
+    """With a typed answer."""
+    failed: int
+    """With an answer that the schema does not accept."""
+    asked_again: int
+    """With more than one answer: all but the last one broke the schema."""
+    mended: int
+    """Of these: with a typed answer in the end."""
+    has_samples: bool
+    fields: tuple[FieldFigures, ...]
+    """In the order of the schema."""
+    violations: tuple[PathViolations, ...]
+    """The most frequent 20 places first."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything but the single items. Totals are `record.counts`; all else breaks them down."""
 
@@ -184,6 +286,8 @@ class RunReport:
     failures: tuple[FailureKind, ...]
     doubts: tuple[DoubtGroup, ...]
     """What is doubted about the run, then about rows: the rule with most rows first."""
+    annotation: TypedAnswers | None
+    """None where the run asks for no typed answers."""
     settings: Mapping[str, str]
     """What was set in the config, by dotted key; never where requests went or with which key."""
 

@@ -28,6 +28,7 @@ from markupsafe import Markup
 
 from omni_batch import format as fmt
 from omni_batch._version import __version__
+from omni_batch.analytics.agreement import confusion_matrix
 from omni_batch.analytics.report.quota_use import limits_in_words, rates_in_words, used_in_words
 from omni_batch.progress import phrases
 
@@ -65,6 +66,11 @@ def render(template_name: str, **context: Any) -> str:
     )
 
 
+def data_uri(jpeg: bytes) -> str:
+    """A picture inside the page."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
 def _share_bar(part: float | None, whole: float | None) -> Markup:
     """A small bar beside a number; the number itself says it, so it is hidden from readers."""
     width = 100 * min(1.0, (part or 0) / whole) if whole else 0
@@ -86,6 +92,7 @@ def _environment() -> Environment:
     environment.filters |= {show.__name__: show for show in _NUMBERS}
     environment.filters |= {"limits": limits_in_words, "rates": rates_in_words}
     environment.filters |= {"used": used_in_words, "share_bar": _share_bar}
+    environment.filters |= {"confusion_matrix": confusion_matrix}
     return environment
 
 

@@ -136,7 +136,10 @@ def quality_report(found: Quality, variant: str | None = None) -> Iterator[Rende
         error, absolute = _figure(found.mean_error), _figure(found.mean_absolute_error)
         yield Text(f"mean error {error} (answer minus truth), mean absolute error {absolute}")
     if found.classes:
+        yield Text()
         yield _class_table(found.classes.values())
+    if any(true != said for true, said, _ in found.confusion):
+        yield Text()
         yield _confusion_table(found.confusion)
 
 
