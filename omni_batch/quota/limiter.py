@@ -217,6 +217,8 @@ class Permit:
 
     async def __aenter__(self) -> "Permit":
         await self._quota.enter(self)
+        if self._start is not None:
+            self._limits.woken(_now_s() - self._start.at_s)
         return self
 
     async def __aexit__(

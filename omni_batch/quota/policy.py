@@ -23,6 +23,9 @@ from omni_batch.quota.slow_start import SlowStart
 
 _REQUESTS_TOLERANCE_S = 0.25  # lateness of a busy event loop
 _TOLERANCE_OF_MANY_S = REQUESTS.first_slack / 2  # half of what a second spares
+_MOST_LATE_S = 0.025
+_LATE_DECAY = 0.98
+"""For each start."""
 _COUNTED_PER_S = 1000.0
 """Up to so many starts a second are counted one by one."""
 _TOKENS_TOLERANCE_S = (
@@ -77,7 +80,7 @@ class LimiterPolicy:
         )
         self._backoff = Backoff()
         self._recent, self._token_second = Recent(), LastSecond()
-        self._late_share = 0.5
+        self._late_share, self._late_s = 0.5, 0.0
         self._rate_limited: Counter[str] = Counter()
         self._held: tuple[Held, float] | None = None
         self._held_s: dict[Held, float] = defaultdict(float)
@@ -141,6 +144,10 @@ class LimiterPolicy:
         self._slow_start.start(now_s)
         self.breaker.start(now_s)
         return Start(now_s, self._backoff.over(), _HELD_S if self._surged else None)
+
+    def woken(self, late_s: float) -> None:
+        """A request goes out so long after its start: what this process adds to the jitter."""
+        self._late_s = min(max(late_s, _LATE_DECAY * self._late_s), _MOST_LATE_S)
 
     def correct(self, tokens: float) -> None:
         """Requests under way will use so many tokens more than was charged, or fewer."""
@@ -236,7 +243,8 @@ class LimiterPolicy:
         if rate.per_s is None or rate.per_s > _COUNTED_PER_S:
             return 0.0
         started_s = self._recent.start_before(math.ceil(rate.per_s - 1e-9))
-        return 0.0 if started_s is None else max(0.0, started_s + 1 + rate.slack - now_s)
+        distance_s = 1 + max(rate.slack, self._late_s)
+        return 0.0 if started_s is None else max(0.0, started_s + distance_s - now_s)
 
     def _token_second_s(self, now_s: float) -> float:
         """The same for tokens, once a service was found to count them by the second: answers that

@@ -208,6 +208,39 @@ def test_what_can_be_repaired_is_not_bought_again(
     assert rules == ["annotation-syntax", "annotation-spelling"]
 
 
+def test_of_odd_answers_none_becomes_a_wrong_value(
+    make_config: MakeConfig, simulator: Simulator
+) -> None:
+    """Two of five answers come in one of twelve odd forms, half of which hold no right value."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "label": {"type": "string", "enum": ["cat", "dog", "bird", "other"]},
+            "count": {"type": "integer", "minimum": 1, "maximum": 50},
+            "score": {"type": "number", "minimum": 0, "maximum": 1},
+            "caption": {"type": "string"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "sure": {"type": "boolean"},
+        },
+        "required": ["label", "count", "score", "caption", "tags", "sure"],
+    }
+    rows = [{"item_id": f"i{n}", "prompt": f"Look at photo {'x' * n}."} for n in range(150)]
+    asked: dict[str, Any] = {"annotation": {"json_schema": schema, "max_reasks": 2}}
+    meant = {
+        row["item_id"]: row["annotation"]
+        for row in read_table(run_batch(make_config(rows, **asked)).path)
+    }
+    simulator.change(faults={"json_any": 0.4})
+    found = read_table(run_batch(make_config(rows, **asked)).path)
+    taken = [row for row in found if row["status"] == "succeeded"]
+    assert len(taken) >= 0.95 * len(rows)
+    assert sum(row["attempts"] > 1 for row in found) > 10
+    at_once = [row for row in taken if row["attempts"] == 1]
+    assert {row["item_id"]: row["annotation"] for row in at_once} == {
+        row["item_id"]: meant[row["item_id"]] for row in at_once
+    }
+
+
 def test_a_long_answer_is_sent_back_in_part(make_config: MakeConfig, simulator: Simulator) -> None:
     simulator.script(said(label=5, note="x" * 100_000), said(label="cat"))
     run_batch(make_config(prompts(1), annotation=ANNOTATION))

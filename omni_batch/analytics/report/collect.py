@@ -165,9 +165,11 @@ def _doubts(database: RunDatabase, record: RunRecord) -> tuple[DoubtGroup, ...]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
-    for section in _SECTIONS:
-        part = config.get(section)
+    sections = {name: config.get(name) for name in _SECTIONS}
+    for variant, keys in (config.get("variants") or {}).items():
+        sections[f"variants.{variant}"] = keys
+    found = {} if config.get("samples") is None else {"samples": str(config["samples"])}
+    for section, part in sections.items():
         for name, value in part.items() if isinstance(part, dict) else ():
             if value not in (None, [], {}) and name != "extra":  # what is free may hold secrets
                 found[f"{section}.{name}"] = _shown(value)

@@ -145,9 +145,12 @@
     return `${Math.floor(rest / 60)}:${String(rest % 60).padStart(2, "0")} min`;
   };
   const money = (item) => {
-    if (item.every((record) => get(record, "cost") === null)) return null;
-    const cost = total(item, "cost");
-    return `${cost.toFixed(cost < 0.01 ? 6 : 4)} ${get(item.find((record) => get(record, "cost") !== null), "currency") ?? ""}`;
+    const paid = item.filter((record) => get(record, "cost") !== null);
+    const sums = [...new Set(paid.map((record) => get(record, "currency")))].map((currency) => {
+      const cost = total(paid.filter((record) => get(record, "currency") === currency), "cost");
+      return `${cost.toFixed(cost < 0.01 ? 6 : 4)} ${currency ?? ""}`;
+    });
+    return sums.length ? sums.join(" + ") : null;
   };
   const sum = (item, name) => item.every((record) => get(record, name) === null) ? null : total(item, name);
 
