@@ -12,6 +12,7 @@ _NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
 
 _SHOWN_AT_MOST = 5
 _NO_TEXT = ("string_type", "string_sub_type")
+_NO_GROUP = ("dict_type", "model_type")
 
 
 def problems(found: ValidationError, model: type[BaseModel]) -> str:
@@ -31,6 +32,8 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"{where} is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] in _NO_GROUP:
+        message = "must be a group of keys with their values"
     if not where:  # about several keys at once
         return str(message)
     value = "…" if leaf in _NEVER_SHOWN else shortened(repr(error["input"]))

@@ -134,7 +134,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("budget.max_cost", "1,000 USD", "such as 5 USD"),
         ("shard_size", 0, "auto or between 1 and 100000"),
         ("limit", 0, "greater than or equal to 1"),
-        ("quota", 5, "dictionary"),
+        ("quota", 5, "group of keys"),
+        ("variants", [{"prompt": "Why?"}], "group of keys"),
     ],
 )
 def test_a_wrong_value_is_refused_with_key_value_and_reason(
