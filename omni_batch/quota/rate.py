@@ -112,7 +112,7 @@ class Rate:
         """In force now; None lets everything through."""
         self.was_refused = False
         self.tightened = False
-        """The service has refused what was no more than the stated number."""
+        """The service has refused what was no more than the stated number, or counts by seconds."""
         self._slack = 0
         self._since_s: float | None = 0.0 if self._handed_on else None
         self._refused_at_s = self._lowered_at_s = -math.inf
@@ -259,6 +259,7 @@ class Rate:
         grew = self.was_refused and quiet_s > self._hold_s
         if self._by_seconds is None:
             self._by_seconds = lately.strict
+        self.tightened = self.tightened or self._by_seconds
         measured_per_s = self._measure(now_s)
         if self.per_s is None:
             self.per_s = measured_per_s
