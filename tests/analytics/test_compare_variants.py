@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from omni_batch.analytics.compare import compare_runs, compare_variants
+from omni_batch.analytics.disagreements import find_disagreements
 from omni_batch.analytics.truth import compare_with_truth
 from omni_batch.errors import ConfigError
 from omni_batch.store import RunDir
@@ -64,6 +65,16 @@ def test_two_variants_are_compared_as_two_runs_are(tmp_path: Path) -> None:
         assert (side.counts, side.cost_median) == (other.counts, other.cost_median)
     assert (found.left.variant, found.right.variant) == ("terse", "long")
     assert (found.left.model, found.right.model) == ("qwen3-omni-flash", "qwen3.5-omni-plus")
+
+
+def test_items_on_which_two_variants_disagree_are_found(tmp_path: Path) -> None:
+    """c has no answer from one of them, which is no disagreement."""
+    run = matrix(tmp_path / "run")
+    found = find_disagreements(run, run, ["kind"], tmp_path, ("terse", "long"))
+    (item,) = found.items
+    assert (found.fields, item.item_id, item.answer) == ({"kind": 1}, "b", "")
+    (line,) = item.lines
+    assert (line.left, line.right, line.differs) == ("dog", "cat", True)
 
 
 def test_of_several_variants_each_two_are_compared(tmp_path: Path) -> None:
@@ -126,6 +137,18 @@ def test_each_variant_is_held_against_the_truth(tmp_path: Path) -> None:
     shown = command(run, "--truth", str(truth), "--field", "kind").stdout
     assert "variant terse" in shown
     assert "accuracy 50.0%" in shown
+
+
+def test_a_page_against_the_truth_has_each_variant(tmp_path: Path) -> None:
+    run, truth = matrix(tmp_path / "run"), tmp_path / "truth.csv"
+    write_csv(truth, [{"item_id": item, "kind": kind} for item, kind in TERSE.items()])
+    page = tmp_path / "page.html"
+    shown = command(run, "--truth", str(truth), "--field", "kind", "--html", str(page))
+    assert shown.returncode == 0, shown.stderr
+    text = page.read_text()
+    assert "Variant terse" in text
+    assert "Variant long" in text
+    assert text.count("What was taken for what") == 2
 
 
 def test_each_sample_counts_against_the_truth(tmp_path: Path) -> None:
