@@ -7,7 +7,7 @@ import pytest
 from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts
 from omni_batch.errors import BudgetReached
-from omni_batch.progress.spending.budget import check_budget, would_pass
+from omni_batch.progress.spending.budget import Need, check_budget, would_pass
 
 
 def budget(**limits: Any) -> BudgetConfig:
@@ -65,13 +65,13 @@ def test_the_rate_of_failures_is_judged_after_fifty(counts: Counts, reached: boo
 
 def test_what_would_pass_a_limit_is_told_with_both_amounts() -> None:
     limits = budget(max_cost="1 USD", max_tokens=200)
-    assert would_pass(limits, SPENT, 50, 0.25) is None
-    assert would_pass(limits, SPENT, 50, 0.26) == (
+    assert would_pass(limits, SPENT, Need(50, 0.25)) is None
+    assert would_pass(limits, SPENT, Need(50, 0.26)) == (
         "0.7500 USD spent, and the next item, by estimate 0.2600 USD, would pass budget.max_cost "
         "1 USD; raise it with: omni-batch resume … --set budget.max_cost=…"
     )
-    assert would_pass(limits, SPENT, 51, 0.25) == (
+    assert would_pass(limits, SPENT, Need(51, 0.25)) == (
         "150 tokens used, and the next item, by estimate 51, would pass budget.max_tokens 200; "
         "raise it with: omni-batch resume … --set budget.max_tokens=…"
     )
-    assert would_pass(budget(), SPENT, 10**9, 10**9) is None
+    assert would_pass(budget(), SPENT, Need(10**9, 10**9)) is None
