@@ -2,7 +2,7 @@
 
 from omni_batch.nights.begin import begin_night
 from omni_batch.nights.end import end_night
+from omni_batch.nights.hook import notify
 from omni_batch.nights.night import Night
-from omni_batch.nights.notify import notify
 
 __all__ = ["Night", "begin_night", "end_night", "notify"]

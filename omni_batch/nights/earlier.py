@@ -10,15 +10,14 @@ import pyarrow.compute as pc
 
 from omni_batch.errors import ConfigError, OmniBatchError
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.read import list_runs, read_results
+from omni_batch.store.read import list_runs, part_batches, read_results
 from omni_batch.store.record import read_record
 
 log = logging.getLogger("omni_batch")
 
-_READ = (
-    *("item_id", "variant", "sample"),
-    *("status", "fingerprint", "error_message", "reused_from"),
-)
+_KEY = ("item_id", "variant", "sample")
+_READ = (*_KEY, "status", "fingerprint", "error_message", "reused_from")
+_ROWS_AT_ONCE = 10_000
 _BETWEEN = "\x1f"
 RESULTS = pa.schema(
     [
@@ -75,11 +74,20 @@ def _read_or_left_out(directory: RunDir, record: RunRecord) -> list[pa.Table]:
         return []
 
 
+def item_keys(directory: RunDir) -> Iterator[pa.Array]:
+    """Which rows a night has, some at a time."""
+    for batch in part_batches(directory.items, _ROWS_AT_ONCE, list(_KEY)):
+        yield _key(pa.Table.from_batches([batch])).combine_chunks()
+
+
+def _key(table: pa.Table) -> pa.ChunkedArray:
+    parts = [pc.fill_null(table[name].cast(pa.string()), "") for name in _KEY]
+    return pc.binary_join_element_wise(*parts, _BETWEEN)
+
+
 def _told(results: pa.Table) -> pa.Table:
     """A row that could not be made into a request has no fingerprint; its error says why."""
-    parts = [results[name].cast(pa.string()) for name in ("item_id", "variant", "sample")]
-    key = pc.binary_join_element_wise(*(pc.fill_null(part, "") for part in parts), _BETWEEN)
     content = pc.coalesce(results["fingerprint"], results["error_message"])
     reused = pc.is_valid(results["reused_from"])
-    columns = [key, results["item_id"], results["status"], content, reused]
+    columns = [_key(results), results["item_id"], results["status"], content, reused]
     return pa.table(columns, schema=RESULTS)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omni_batch.nights.earlier import newest_results, nights_before, results_of
+from omni_batch.nights.earlier import item_keys, newest_results, nights_before, results_of
 from omni_batch.nights.night import Night
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir
@@ -27,7 +27,7 @@ def end_night(directory: RunDir) -> Night:
         state=record.state,
         reason=one_line(record.reason) if record.reason else None,
         rows=record.items,
-        left=record.items - results.num_rows,
+        left=_left(directory, results, earlier),
         cost=record.counts.spent,
         fail_above=record.config.get("fail_above"),
         **_figures(results, earlier),
@@ -51,6 +51,12 @@ def _figures(results: pa.Table, earlier: pa.Table) -> dict[str, int]:
         "failed_new": _count(failed) - _count(known),
         "failed_known": _count(known),
     }
+
+
+def _left(directory: RunDir, results: pa.Table, earlier: pa.Table) -> int:
+    answered = earlier.filter(_is(earlier["status"], "succeeded"))
+    known = pa.concat_tables([results.select(["key"]), answered.select(["key"])])["key"]
+    return sum(len(keys) - _count(pc.is_in(keys, value_set=known)) for keys in item_keys(directory))
 
 
 def _is(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:

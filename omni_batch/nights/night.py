@@ -31,7 +31,7 @@ class Night:
     failed_known: int
     """They asked the same before, and failed as well."""
     left: int
-    """Without a result."""
+    """Without a result, and without an answer of an earlier night."""
     cost: Money
     """With what attempts without a bill may have cost."""
     fail_above: int | float | None

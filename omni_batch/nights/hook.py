@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -11,23 +13,23 @@ from omni_batch.text import host_of, redacted
 
 log = logging.getLogger("omni_batch")
 
-_WAIT_S = 10.0
 _GOOD = range(200, 300)
 
 
-async def notify(url: str | None, night: Night) -> None:
+async def notify(url: str | None, night: Night, wait_s: float = 10.0) -> None:
     """POST the night as JSON; what goes wrong is logged.
 
     Args:
         url: `notify` of the config. In messages it is its host only, as the rest may be a secret.
+        wait_s: how long it may take, all in all.
     """
     if url is None:
         return
     try:
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(wait_s):
             status = await _post(url, redacted(msgspec.json.encode(night.as_dict()).decode()))
     except TimeoutError:
-        _warn(url, f"no answer within {_WAIT_S:.0f} seconds")
+        _warn(url, f"no answer within {wait_s:g} seconds")
     except HTTP_ERRORS as exc:
         _warn(url, reason_of(exc))
     except Exception as exc:  # the night has ended, and its end is not changed by how it is told
@@ -38,10 +40,24 @@ async def notify(url: str | None, night: Night) -> None:
 
 
 async def _post(url: str, body: str) -> int:
-    async with http_client("", None, _WAIT_S, 1) as client:
-        headers = {"Accept": "*/*"}
-        async with client.stream("POST", url, content=body.encode(), headers=headers) as response:
-            return response.status_code
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    headers = {"Accept": "*/*", **_login(parts.username, parts.password)}
+    async with (
+        http_client("", None, None, 1) as client,
+        client.stream(
+            *("POST", parts._replace(netloc=host).geturl()), content=body.encode(), headers=headers
+        ) as response,
+    ):
+        return response.status_code
+
+
+def _login(user: str | None, password: str | None) -> dict[str, str]:
+    """What a URL has before its host, as a header."""
+    if user is None:
+        return {}
+    pair = f"{unquote(user)}:{unquote(password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 def _warn(url: str, why: str) -> None:
