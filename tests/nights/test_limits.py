@@ -19,7 +19,7 @@ from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record, write_record
 from omni_batch.store.trust.marks import vouched
-from tests.conftest import MakeConfig, prompts
+from tests.conftest import ROOT, MakeConfig, prompts
 from tests.nights.test_seven_nights import ONE_BY_ONE, REFUSED, figures, night_of
 
 
@@ -178,5 +178,5 @@ async def test_other_configs_have_months_of_their_own(
 
 
 def test_the_shipped_config_of_a_night_has_all_of_it() -> None:
-    config = load_config("configs/nightly.yaml")
+    config = load_config(ROOT / "configs" / "nightly.yaml")
     assert None not in (config.fail_above, config.budget.month, config.timezone)
