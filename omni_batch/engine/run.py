@@ -121,7 +121,9 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         damages = await asyncio.to_thread(mend, directory, record)
         ledger = await _ledger(plan, directory, record, observers, stopping)
-        month = await asyncio.to_thread(month_of, directory, record, plan.config)
+        month = await asyncio.to_thread(
+            month_of, directory.root.parent, plan.config, record.created_at, directory.run_id
+        )
         gate = _gate(plan, ledger, stopping, month)
         run = Run(
             directory=directory,

@@ -18,19 +18,22 @@ from omni_batch.store.run_dir import RunDir
 _LONGEST = timedelta(days=31)
 
 
-def month_of(directory: RunDir, record: RunRecord, config: Config) -> Month | None:
-    """The month in which a run was begun, with what the others beside it have spent; None where
-    the budget has no month.
+def month_of(folder: Path, config: Config, at: datetime, own: str | None = None) -> Month | None:
+    """A month, with what the runs of a config in a folder have spent that were begun in it; None
+    where the budget has no month.
 
-    They are the runs of the same name in the same folder. A run belongs to the month in which it
-    was begun, also when it ends in the next one.
+    A run belongs to the month in which it was begun, also when it ends in the next one.
+
+    Args:
+        at: any moment of the month.
+        own: id of a run that is left out.
     """
     if config.budget.month is None:
         return None
-    first = _first_day(record.created_at, config)
+    first = _first_day(at, config)
     spent = Counts()
-    for other, theirs in list_runs(directory.root.parent):
-        ours = theirs.config.get("name") == config.name and other.run_id != directory.run_id
+    for other, theirs in list_runs(folder):
+        ours = theirs.config.get("name") == config.name and other.run_id != own
         if ours and _first_day(theirs.created_at, config) == first:
             spent += _counts(other, theirs)
     return Month(f"{first:%B %Y}", f"{first.replace(day=1) + _LONGEST:%B %Y}", spent)

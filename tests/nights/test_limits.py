@@ -13,6 +13,8 @@ from omni_batch.config import load_config, parse_config
 from omni_batch.engine.pipeline import execute
 from omni_batch.errors import ConfigError
 from omni_batch.nights import Night
+from omni_batch.planning.check import check_manifest
+from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run
 from omni_batch.progress.month import month_of
 from omni_batch.simulator import Simulator, reply
@@ -163,10 +165,20 @@ async def test_a_month_begins_at_midnight_of_its_zone(
     begun(after, midnight)
     for moment, answers in ((midnight, 2), (midnight - timedelta(seconds=1), 0)):
         begun(before, moment)
-        month = month_of(after, read_record(after.record), config)
+        month = month_of(after.root.parent, config, midnight, after.run_id)
         assert month is not None
         assert (month.name, month.following) == ("December 2026", "January 2027")
         assert month.spent.answers == answers
+
+
+async def test_check_knows_what_is_left_of_the_month(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    await night_of(make_config(prompts(25), **MONTH))
+    report = await check_manifest(make_plan(make_config(prompts(50), **MONTH)))
+    (said,) = [text for text in map(str, report.warnings) if "budget.month" in text]
+    assert "50 rows, passes what is left of budget.month.max_answers 40, 15," in said
+    assert "about 15 of 50 rows will be sent" in said
 
 
 async def test_other_configs_have_months_of_their_own(

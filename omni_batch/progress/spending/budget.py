@@ -99,7 +99,7 @@ class _Passed:
 
     def told(self, group: str, counts: Counts, when: str, remedy: str) -> str:
         return (
-            f"{self.spent}{when}{_doubted(counts)}, and the next item{self.by_estimate}, would "
+            f"{self.spent}{when}{_doubted(counts)}, and the next item{self.by_estimate} would "
             f"pass {group}.{self.key} {self.limit}; {remedy}"
         )
 
@@ -108,10 +108,10 @@ def _passed(limits: BudgetConfig | MonthConfig, counts: Counts, need: Need) -> _
     cost, tokens = limits.max_cost, limits.max_tokens
     if cost is not None and spent_cost(counts) + need.cost > cost.amount:
         spent = amount(spent_cost(counts), cost.currency, like=need.cost)
-        estimate = f", by estimate {amount(need.cost, cost.currency)}"
+        estimate = f", by estimate {amount(need.cost, cost.currency)},"
         return _Passed("max_cost", cost, f"{spent} spent", estimate)
     if tokens is not None and spent_tokens(counts) + need.tokens > tokens:
-        estimate = f", by estimate {need.tokens:,.0f}"
+        estimate = f", by estimate {need.tokens:,.0f},"
         return _Passed(
             "max_tokens", f"{tokens:,}", f"{spent_tokens(counts):,} tokens used", estimate
         )
