@@ -27,6 +27,8 @@ class Counts(msgspec.Struct, frozen=True):
     reused: int = 0
     """Of those that succeeded: answers that an earlier run has paid for."""
     requests: int = 0
+    answers: int = 0
+    """Requests that were answered in full: they are on the bill, whatever became of the item."""
     retries: int = 0
     rate_limited: int = 0
     prompt_tokens: int = 0

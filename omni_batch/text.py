@@ -7,7 +7,7 @@ The key in use is cut out by `providers/api_key.py`, which knows it.
 import difflib
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 MASK = "…"
 BLANKS = " \t\r\n\f\v\u00a0\u2007\u202f\u3000\u200b\u200c\u200d\u2060\ufeff"
@@ -34,6 +34,12 @@ def redacted(text: str) -> str:
     if "=" in text:
         text = _PARAMETER.sub(_parameter, text)
     return _KEY.sub(rf"\1{MASK}", text)
+
+
+def host_of(url: str) -> str:
+    """A URL as far as it can't be a secret: `https://hooks.example.org:8443/…`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
 
 
 def one_line(text: str) -> str:

@@ -29,7 +29,7 @@ class Item:
     item_id: str
     row_number: int
     """Position in the run, from 0; orders the results. That in the manifest, where each of its rows
-    is asked once."""
+    is asked once, and none comes first because it failed in an earlier night."""
     prompt: str | None = None
     system: str | None = None
     voice: str | None = None

@@ -23,7 +23,7 @@ LAYERS = (
     ("requests", "progress"),
     ("providers", "analytics"),
     ("planning",),
-    ("engine",),
+    ("engine", "nights"),
     ("flows", "api"),
     ("cli", "omni_batch"),
 )
@@ -74,6 +74,7 @@ PURE = (
     "progress.eta",
     "progress.spending",
     "progress.phrases",
+    "nights.night",
 )
 """Modules and folders that touch no file, no network and no clock."""
 OUTSIDE = (

@@ -1,5 +1,6 @@
 """Every config that comes with the package runs as it is, over rows of the sample."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 import omni_batch as ob
 from omni_batch.analytics.truth import compare_with_truth
 from omni_batch.cli.start import STARTER
+from omni_batch.config import load_config
+from omni_batch.engine.pipeline import execute
+from omni_batch.nights import begin_night
 from omni_batch.store import RunDir
 from tests.conftest import ROOT, SAMPLE, write_csv
 
@@ -73,7 +77,9 @@ def test_a_config_runs_as_it_is(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert run.counts.succeeded == len(ROWS[name]) * ASKED.get(name, 1)
     assert run.results()["audio_path"].notna().all() == (name == "speak")
     assert run.results()["annotation"].notna().all() == (name in TYPED)
-    assert not run.record.warnings
+    heeded_by_nights = [said for said in run.record.warnings if said.startswith("nights-only: ")]
+    assert [*run.record.warnings] == heeded_by_nights
+    assert bool(heeded_by_nights) == (name == "nightly")
 
 
 def test_labels_are_held_against_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +97,11 @@ def test_the_second_night_pays_only_for_what_is_new(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     new: Mapping[str, str] = {"item_id": "cat", "image": str(SAMPLE / "photos" / "cat.webp")}
-    sample = {"media.roots": [".", str(SAMPLE)]}
+    sample = [f"media.roots=['.', '{SAMPLE}']"]
     for rows in (PHOTOS, [*PHOTOS, new]):
         write_csv(tmp_path / "rows.csv", rows)
-        counts = ob.run(CONFIGS / "nightly.yaml", overrides=sample).counts
+        directory = begin_night(load_config(CONFIGS / "nightly.yaml", sample))
+        counts = asyncio.run(execute(directory)).counts
         assert (counts.succeeded, counts.requests) == (len(rows), 1)
 
 

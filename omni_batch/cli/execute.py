@@ -13,6 +13,7 @@ from rich.text import Text
 from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
 from omni_batch.cli.render import run as render_run
 from omni_batch.cli.render.console import err, out
+from omni_batch.nights import Night
 from omni_batch.package_files import import_flows
 from omni_batch.planning.prepare import dropped_unless_begun
 from omni_batch.progress.current import current_record
@@ -30,7 +31,7 @@ def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
     """Execute a prepared or interrupted run, through Prefect or directly."""
     raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
-    with _notes_on_screen(), render_run.watching(directory) as say:
+    with notes_on_screen(), render_run.watching(directory) as say:
         if not prefect:
             from omni_batch.engine.pipeline import execute
 
@@ -72,6 +73,15 @@ def print_summary(directory: RunDir) -> None:
     out.print(render_run.summary(directory, current_record(directory)), crop=False)
 
 
+def print_night(directory: RunDir, night: Night) -> None:
+    """How a night ended, and what to do about it."""
+    print_summary(directory)
+    out.print(Text(f"night: {night.words}", style="bold"), soft_wrap=True)
+    for text in night.to_do:
+        out.print(Text(f"to do: {one_line(text)}", style="yellow"), soft_wrap=True)
+    print_path(directory.root)
+
+
 class _Notes(logging.Handler):
     """Warnings in one line each, without those of items: the display shows these."""
 
@@ -88,7 +98,7 @@ class _Notes(logging.Handler):
 
 
 @contextmanager
-def _notes_on_screen() -> Iterator[None]:
+def notes_on_screen() -> Iterator[None]:
     """Show on stderr what goes wrong beside the items; with `--debug` where it did."""
     handler = _Notes(logging.DEBUG if debugging() else logging.WARNING)
     handler.addFilter(lambda record: record.levelno >= logging.WARNING)

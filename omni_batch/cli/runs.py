@@ -54,7 +54,7 @@ def run(
     from omni_batch.planning.prepare import prepare_run
 
     plan = make_plan(_config(config, set_, manifest=manifest, limit=limit, output=output))
-    with _counting("Reading the manifest") as count:
+    with counting("Reading the manifest") as count:
         directory = prepare_run(plan, run_id, count)
     run_new(directory, prefect=prefect)
     print_outcome(directory, as_json=as_json)
@@ -141,7 +141,7 @@ def check(
     from omni_batch.planning.plan import make_plan
 
     plan = make_plan(_config(config, set_, manifest=manifest, limit=limit), needs_key=False)
-    with _counting("Checking") as count:
+    with counting("Checking") as count:
         report = asyncio.run(check_manifest(plan, count))
     if as_json:
         print_json(report.as_dict())
@@ -244,7 +244,7 @@ def _config(
 
 
 @contextmanager
-def _counting(what: str) -> Iterator[Callable[[int], None]]:
+def counting(what: str) -> Iterator[Callable[[int], None]]:
     """A line that counts rows, for manifests that take a while."""
     from omni_batch.cli.render.console import err
 

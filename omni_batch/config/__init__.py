@@ -1,6 +1,6 @@
 """The configuration of a run: YAML, checked, frozen. No secret is ever part of it."""
 
-from omni_batch.config.budget import BudgetConfig, CostLimit
+from omni_batch.config.budget import BudgetConfig, CostLimit, MonthConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.manifest import ManifestConfig, Target
 from omni_batch.config.media import MediaConfig
@@ -19,6 +19,7 @@ __all__ = [
     "ExampleConfig",
     "ManifestConfig",
     "MediaConfig",
+    "MonthConfig",
     "QuotaConfig",
     "RequestConfig",
     "RetryConfig",

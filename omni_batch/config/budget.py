@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -40,17 +40,50 @@ class CostLimit:
         return str(self) if self.currency else self.amount
 
 
+Cost = Annotated[
+    CostLimit | None,
+    BeforeValidator(CostLimit.of),
+    PlainSerializer(lambda limit: limit and limit.kept()),
+]
+"""An amount with its currency, such as 5 USD; without one it is the endpoint's."""
+
+
+class MonthConfig(Frozen):
+    """What all runs of a config may spend that begin in one calendar month. None: no limit."""
+
+    max_cost: Cost = None
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_answers: int | None = Field(default=None, gt=0)
+    """Answers that are paid for, whatever becomes of them."""
+
+
 class BudgetConfig(Frozen):
     """When to stop spending. None: no limit."""
 
-    max_cost: Annotated[
-        CostLimit | None,
-        BeforeValidator(CostLimit.of),
-        PlainSerializer(lambda limit: limit and limit.kept()),
-    ] = None
-    """An amount with its currency, such as 5 USD; without one it is the endpoint's."""
+    max_cost: Cost = None
     max_tokens: int | None = Field(default=None, gt=0)
     max_failure_rate: float | None = Field(default=None, gt=0, le=1)
     """Share of failed items, judged after the first 50."""
     unbilled_media: Literal["stop", "warn"] = "stop"
     """What to do where the service bills rows as if their media had not been there."""
+    month: MonthConfig | None = None
+
+    @property
+    def costs(self) -> dict[str, CostLimit]:
+        """Its limits of cost, by their keys."""
+        limits = {
+            "budget.max_cost": self.max_cost,
+            "budget.month.max_cost": self.month and self.month.max_cost,
+        }
+        return {key: limit for key, limit in limits.items() if limit}
+
+    def in_currency(self, currency: str) -> "BudgetConfig":
+        """The same, with its limits of cost in a currency."""
+        month = self.month and self.month.model_copy(
+            update={"max_cost": _in(self.month.max_cost, currency)}
+        )
+        return self.model_copy(update={"max_cost": _in(self.max_cost, currency), "month": month})
+
+
+def _in(limit: CostLimit | None, currency: str) -> CostLimit | None:
+    return limit and replace(limit, currency=currency)

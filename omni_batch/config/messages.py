@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 from omni_batch.config.plain import shortened
 from omni_batch.text import did_you_mean
 
-_NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block")
-"""Keys of endpoints that people put secrets into by mistake; their values stay out of messages."""
+_NEVER_SHOWN = ("base_url", "api_key_env", "api_key_block", "notify")
+"""Keys whose values may hold a secret, most of them by mistake; they stay out of messages."""
 
 _SHOWN_AT_MOST = 5
 _NO_TEXT = ("string_type", "string_sub_type")

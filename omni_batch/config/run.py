@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     Field,
@@ -21,6 +23,7 @@ from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
+from omni_batch.text import did_you_mean
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """No dot: the name of a row of the results is made of its parts with dots between them."""
@@ -75,6 +78,12 @@ class Config(Frozen):
     """How long requests in flight may take to end after the first Ctrl-C."""
     limit: int | None = Field(default=None, ge=1)
     """Only the manifest's first rows."""
+    fail_above: int | float | None = None
+    """New failures that a night may have: a number of rows, or a share of them. None: any."""
+    notify: str | None = None
+    """URL that is told how a night has ended. It may hold a secret."""
+    timezone: str | None = None
+    """Where a calendar month begins. None: where this machine is."""
 
     @model_validator(mode="after")
     def _one_way_to_name_endpoints(self) -> Self:
@@ -153,6 +162,11 @@ class Config(Frozen):
         }
 
     @property
+    def zone(self) -> ZoneInfo | None:
+        """Of its calendar; None: the machine's."""
+        return ZoneInfo(self.timezone) if self.timezone else None
+
+    @property
     def all_endpoints(self) -> tuple[EndpointConfig, ...]:
         """`endpoints`, or the one `endpoint`."""
         return self.endpoints or (self.endpoint,)
@@ -162,9 +176,49 @@ class Config(Frozen):
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("fail_above", mode="before")
+    @classmethod
+    def _share_or_count(cls, value: Any) -> Any:
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if value is None or is_count or (isinstance(value, float) and 0 < value < 1):
+            return value
+        raise ValueError("must be a number of rows, such as 5, or a share below 1, such as 0.1")
+
+    @field_validator("notify")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        return url and _hook(url)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None and name not in (known := available_timezones()):
+            raise ValueError(f"is no time zone; {_nearest_zone(name, known)}")
+        return name
+
     @field_validator("shard_size")
     @classmethod
     def _sane_shard(cls, value: int | str) -> int | str:
         if isinstance(value, int) and not 1 <= value <= 100_000:
             raise ValueError("must be auto or between 1 and 100000")
         return value
+
+
+def _hook(url: str) -> str:
+    """As it is used; a ValueError says what is wrong and does not repeat what may be a secret."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not re.fullmatch(r"[^\s\\]+", url):
+        raise ValueError("must be a URL, such as https://HOST/PATH")
+    return url
+
+
+def _nearest_zone(name: str, known: set[str]) -> str:
+    cities = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(known)}
+    if zone := cities.get(name.casefold()):
+        return f"did you mean {zone}?"
+    hint = did_you_mean(name, known)
+    return hint if hint.startswith("did you") else "write it as in Europe/Berlin, or UTC"

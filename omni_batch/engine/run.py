@@ -28,8 +28,10 @@ from omni_batch.planning.reuse import open_reuse_index
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.events import RunLog
 from omni_batch.progress.ledger import Ledger
+from omni_batch.progress.month import month_of, unread_doubts
 from omni_batch.progress.observers import Observers
 from omni_batch.progress.publisher import Publisher
+from omni_batch.progress.spending.budget import Month
 from omni_batch.progress.spending.estimates import TokenEstimates
 from omni_batch.progress.spending.reservations import Reservations
 from omni_batch.progress.telemetry import open_telemetry
@@ -119,13 +121,17 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         damages = await asyncio.to_thread(mend, directory, record)
         ledger = await _ledger(plan, directory, record, observers, stopping)
+        month = await asyncio.to_thread(
+            month_of, directory.root.parent, plan.config, record.created_at, directory.run_id
+        )
+        gate = _gate(plan, ledger, stopping, month)
         run = Run(
             directory=directory,
             plan=plan,
             media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
             annotator=annotator_of(plan),
-            sender=Sender(router, directory, plan, ledger, _gate(plan, ledger, stopping), stopping),
+            sender=Sender(router, directory, plan, ledger, gate, stopping),
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),
             stopping=stopping,
@@ -133,6 +139,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         )
         run.publisher.warn(room_doubts(plan.endpoints, plan.room))
         run.publisher.warn(_losses(record, ledger.counts, damages))
+        run.publisher.warn(unread_doubts(directory.root.parent, plan.config))
         if run.reuse_index is not None:
             run.publisher.warn(run.reuse_index.doubts)
         yield run
@@ -165,16 +172,17 @@ async def _ledger(
         items=record.items,
         in_flight=plan.max_in_flight,
         estimates=TokenEstimates(earlier.bills if earlier else ()),
+        failed_before=record.failed_before or 0,
     )
 
 
-def _gate(plan: Plan, ledger: Ledger, stopping: StopSwitch) -> BudgetGate:
+def _gate(plan: Plan, ledger: Ledger, stopping: StopSwitch, month: Month | None) -> BudgetGate:
     @cache
     def pricing(endpoint: str, spoken: bool) -> Pricing:
         return plan.pricing(endpoint, spoken=spoken)
 
     budget = plan.config.budget
-    return BudgetGate(Reservations(budget, ledger.estimates, pricing), ledger, stopping)
+    return BudgetGate(Reservations(budget, ledger.estimates, pricing, month), ledger, stopping)
 
 
 def _losses(record: RunRecord, found: Counts, damages: Sequence[str]) -> Iterator[Doubt]:

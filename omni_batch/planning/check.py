@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import open_reuse_index
+from omni_batch.progress.month import month_of
 from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.store.items import UniqueIds
@@ -134,7 +136,9 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     report.variants = list(_estimates(plan, groups, answers))
-    doubts.add_run(budget_doubts(plan.config.budget, expected))
+    output = Path(plan.config.output)
+    month = await asyncio.to_thread(month_of, output, plan.config, datetime.now(UTC))
+    doubts.add_run(budget_doubts(plan.config.budget, expected, month))
     doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))
     if report.cost:
         for asked in plan.by_variant().values():

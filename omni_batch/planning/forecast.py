@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from omni_batch import format as fmt
-from omni_batch.config import BudgetConfig
+from omni_batch.config import BudgetConfig, MonthConfig
+from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
 from omni_batch.planning.earlier_answers import EarlierAnswers
 from omni_batch.planning.plan import Plan
+from omni_batch.progress.spending.budget import Month, spent_answers, spent_cost, spent_tokens
 from omni_batch.progress.spending.estimates import TokenEstimates, answers_like, cost_of_work
 from omni_batch.progress.spending.workload import Group, Range, Workload
 
@@ -78,22 +80,43 @@ def _bill(
     return Range(*(tokens for tokens, _ in bills)), Range(*(cost for _, cost in bills))
 
 
-def budget_doubts(budget: BudgetConfig, expected: Forecast) -> Iterator[Doubt]:
-    """Where the budget will not do."""
-    limit = budget.max_cost
+def budget_doubts(
+    budget: BudgetConfig, expected: Forecast, month: Month | None = None
+) -> Iterator[Doubt]:
+    """Where the budget will not do.
+
+    Args:
+        month: what was spent in this one so far.
+    """
+    yield from _limit_doubts(budget, expected, "budget", Counts())
+    if budget.month is None or month is None:
+        return
+    yield from _limit_doubts(budget.month, expected, "budget.month", month.spent)
+    if (most := budget.month.max_answers) is not None:
+        left = max(0, most - spent_answers(month.spent))
+        name = f"what is left of budget.month.max_answers {most:,}, {left:,},"
+        items = Range(*(3 * [float(expected.items)]))
+        yield from _passes(name, left, items, lambda rows: f"{rows:,.0f} rows", expected.items)
+
+
+def _limit_doubts(
+    limits: BudgetConfig | MonthConfig, expected: Forecast, group: str, spent: Counts
+) -> Iterator[Doubt]:
+    rest = "what is left of " if isinstance(limits, MonthConfig) else ""
+    limit = limits.max_cost
     if limit is not None and expected.cost is not None:
         currency = expected.currency or ""
         yield from _passes(
-            f"budget.max_cost {limit}",
-            limit.amount,
+            f"{rest}{group}.max_cost {limit}",
+            max(0.0, limit.amount - spent_cost(spent)),
             expected.cost,
             lambda cost: fmt.estimate(cost, cost, currency),
             expected.items,
         )
-    if budget.max_tokens is not None:
+    if limits.max_tokens is not None:
         yield from _passes(
-            f"budget.max_tokens {budget.max_tokens:,}",
-            budget.max_tokens,
+            f"{rest}{group}.max_tokens {limits.max_tokens:,}",
+            max(0, limits.max_tokens - spent_tokens(spent)),
             expected.tokens,
             lambda tokens: fmt.estimate(tokens, tokens, "tokens"),
             expected.items,

@@ -301,7 +301,6 @@ def _catalogue(overlay: str | None) -> Catalogue:
 def _with_currency(plan: Plan) -> Config:
     """The config whose budget says what it is counted in."""
     budget = plan.config.budget
-    if budget.max_cost is None:
+    if not budget.costs:
         return plan.config
-    limit = replace(budget.max_cost, currency=plan.currencies[0])
-    return plan.config.model_copy(update={"budget": budget.model_copy(update={"max_cost": limit})})
+    return plan.config.model_copy(update={"budget": budget.in_currency(plan.currencies[0])})

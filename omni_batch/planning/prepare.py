@@ -6,7 +6,7 @@ import secrets
 import shutil
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from glob import escape
@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 
 from omni_batch._version import __version__
-from omni_batch.config import override_tree, parse_config
+from omni_batch.config import Config, override_tree, parse_config
+from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.consent import require_known
@@ -26,11 +27,18 @@ from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.store.census import refuse_other_manifest, shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
-from omni_batch.store.items import ItemsWriter, choose_group_rows, choose_shard_size
+from omni_batch.store.items import (
+    ItemsWriter,
+    choose_group_rows,
+    choose_shard_size,
+    failed_first,
+    how_many,
+)
 from omni_batch.store.record import RunRecord, read_record, write_record
 from omni_batch.store.run_dir import RunDir
 from omni_batch.store.trust.marks import vouched
-from omni_batch.text import redacted
+from omni_batch.text import host_of, redacted
+from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
 _CHANGEABLE = ("budget", "durability", "quota", "retry", "reuse", "shutdown_grace_s")
@@ -39,12 +47,17 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def prepare_run(
-    plan: Plan, run_id: str | None = None, on_rows: Callable[[int], None] = lambda rows: None
+    plan: Plan,
+    run_id: str | None = None,
+    on_rows: Callable[[int], None] = lambda rows: None,
+    *,
+    failed: Collection[str] | None = None,
 ) -> RunDir:
     """Read the whole manifest into a new run directory, which appears only when all is well.
 
     Args:
         on_rows: called now and then with the number of rows read.
+        failed: ids of rows that come first; None: the run is no night.
 
     Raises:
         ConfigError: the run id is taken, a template variable is not a column, or the output folder
@@ -66,7 +79,7 @@ def prepare_run(
         with _draft(RunDir(output, disk), directory.run_id) as draft:
             with draft.owned():
                 draft.make_folders()
-                record = _read_manifest(plan, draft, directory.run_id, on_rows)
+                record = _read_manifest(plan, draft, directory.run_id, on_rows, failed)
                 disk.sync_path(draft.items)
                 write_record(draft.record, vouched(draft, record), disk)
             disk.publish(draft.root, directory.root)
@@ -171,30 +184,60 @@ def asks_the_same(record: RunRecord, plan: Plan) -> bool:
 
 
 def _read_manifest(
-    plan: Plan, draft: RunDir, run_id: str, on_rows: Callable[[int], None]
+    plan: Plan,
+    draft: RunDir,
+    run_id: str,
+    on_rows: Callable[[int], None],
+    failed: Collection[str] | None,
 ) -> RunRecord:
-    wanted = plan.config.shard_size
-    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
-    with ItemsWriter(draft.items, group_rows, smaller=is_ours, times=plan.times) as writer:
-        checked = CheckedItems(plan)
-        for item in checked:
-            writer.add(item)
-            if item.row_number % _TELL_EVERY_ROWS == 0:
-                on_rows(item.row_number)
-        items = writer.close()
+    checked = CheckedItems(plan)
+    items, group_rows = _write_items(plan, draft.items, _told(checked, on_rows))
+    failed_before = None if failed is None else how_many(draft.items, failed)
+    if failed and failed_before:
+        as_read = draft.items.with_name("as-read.parquet")
+        draft.items.rename(as_read)
+        items, group_rows = _write_items(plan, draft.items, failed_first(as_read, failed))
+        as_read.unlink()
+    doubts = (*plan.doubts, *checked.doubts(), *_for_nights(plan.config, failed))
     return RunRecord(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, wanted, writer.group_rows),
+        shard_size=choose_shard_size(items, plan.config.shard_size, group_rows),
         created_at=datetime.now(UTC),
-        warnings=tuple(map(str, (*plan.doubts, *checked.doubts()))),
+        warnings=tuple(map(str, doubts)),
+        failed_before=failed_before,
         base_folder=str(plan.base_folder.resolve()),
         endpoints=load_learned(plan, Path(plan.config.output)),
         annotation_schema=plan.annotation.json_schema if plan.annotation else None,
         config=_as_kept(plan),
         versions=_versions(plan),
     )
+
+
+def _write_items(plan: Plan, path: Path, items: Iterable[Item]) -> tuple[int, int]:
+    """Write items.parquet; the number of items, and of rows in a group of it."""
+    wanted = plan.config.shard_size
+    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
+    with ItemsWriter(path, group_rows, smaller=is_ours, times=plan.times) as writer:
+        for item in items:
+            writer.add(item)
+        return writer.close(), writer.group_rows
+
+
+def _told(items: Iterable[Item], on_rows: Callable[[int], None]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        if item.row_number % _TELL_EVERY_ROWS == 0:
+            on_rows(item.row_number)
+
+
+def _for_nights(config: Config, failed: Collection[str] | None) -> Iterator[Doubt]:
+    """Keys that this run does not heed."""
+    set_ = {"fail_above": config.fail_above, "notify": config.notify}
+    names = [name for name, value in set_.items() if value is not None]
+    if names and failed is None:
+        yield Doubt("nights-only", f"{' and '.join(names)}: heeded by omni-batch nightly only")
 
 
 def _as_kept(plan: Plan) -> dict[str, Any]:
@@ -207,6 +250,7 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
     if plan.annotation is not None and plan.annotation.model is None:
         tree["annotation"]["json_schema"] = plan.annotation.json_schema
     tree["manifest"]["path"] = redacted(config.manifest.path)
+    tree["notify"] = config.notify and host_of(config.notify)  # its path may be a secret as well
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))
     tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]

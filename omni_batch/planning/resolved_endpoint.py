@@ -190,7 +190,7 @@ class ResolvedEndpoint:
         verdict = judge(context, rules)
         doubts = (*verdict.doubts, *self._price_doubts(estimate))
         unpriced = tuple(self._unpriced(estimate))
-        if self.config.budget.max_cost is None:
+        if not self.config.budget.costs:
             doubts += tuple(Doubt(broken.rule, broken.message) for broken in unpriced)
             unpriced = ()
         return Verdict((*verdict.violations, *unpriced), doubts)

@@ -29,6 +29,7 @@ def of_attempt(attempt: Attempt) -> Counts:
     usage = attempt.usage
     return Counts(
         requests=1,
+        answers=int(attempt.error is None),
         retries=int(attempt.number > 1),
         rate_limited=int(isinstance(attempt.error, RateLimited)),
         prompt_tokens=usage.prompt_tokens if usage else 0,
@@ -50,6 +51,7 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
         failed=failed.num_rows,
         reused=results.num_rows - asked.num_rows,
         requests=attempts.num_rows,
+        answers=attempts["error_kind"].null_count,
         retries=_sum(pc.greater(attempts["number"], 1)),
         rate_limited=_sum(pc.equal(attempts["error_kind"], "rate_limited")),
         prompt_tokens=_sum(attempts["prompt_tokens"]),

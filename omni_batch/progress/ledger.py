@@ -27,6 +27,8 @@ class Ledger:
         items: of the run; with the last one done nothing is left to stop.
         in_flight: requests that may be in flight.
         estimates: with what earlier runs have taught.
+        failed_before: so many items come first that failed in earlier nights. That they fail again
+            says nothing of the service.
     """
 
     def __init__(
@@ -39,13 +41,15 @@ class Ledger:
         items: int,
         in_flight: int,
         estimates: TokenEstimates,
+        failed_before: int = 0,
     ) -> None:
         self.counts = before
         self.estimates = estimates
         self.started_s = time.monotonic()
         self.observers = observers
         self._budget, self._stop, self._items = budget, stop, items
-        self._answers = FirstAnswers(in_flight)
+        self._failed_before = failed_before
+        self._answers = FirstAnswers(in_flight, failed_before)
         self._cleared: Callable[[], None] = lambda: None
         self._media = MediaBills() if budget.unbilled_media == "stop" else None
 
@@ -66,7 +70,7 @@ class Ledger:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
         tell(self.observers, lambda observer: observer.on_attempt_end(item, attempt))
-        self._answers.attempt_ended(attempt)
+        self._answers.attempt_ended(item, attempt)
         self._stop_for(self._answers.verdict)
         self.check_budget()
 
@@ -91,7 +95,7 @@ class Ledger:
 
     def check_budget(self) -> None:
         """Stop the run where it has spent what it may."""
-        self._judge(lambda: check_budget(self._budget, self.counts))
+        self._judge(lambda: check_budget(self._budget, self.counts, self._failed_before))
 
     def _judge(self, check: Callable[[], None]) -> None:
         try:

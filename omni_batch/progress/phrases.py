@@ -1,7 +1,8 @@
 """The figures of a run in words, for the terminal, logs, the report and Prefect's pages."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from omni_batch import format as fmt
 from omni_batch.counts import Counts
@@ -104,7 +105,17 @@ def budget(record: RunRecord) -> str:
     limits = record.config.get("budget") or {}
     cost, tokens = limits.get("max_cost"), limits.get("max_tokens")
     said = [str(cost) if cost else "", f"{tokens:,} tokens" if tokens else ""]
-    return ", ".join(filter(None, said))
+    return ", ".join(filter(None, [*said, _month(limits.get("month") or {})]))
+
+
+def _month(limits: Mapping[str, Any]) -> str:
+    units = {"max_cost": "", "max_tokens": " tokens", "max_answers": " answers"}
+    said = [
+        f"{limit if key == 'max_cost' else f'{limit:,}'}{unit}"
+        for key, unit in units.items()
+        if (limit := limits.get(key))
+    ]
+    return f"{', '.join(said)} a month" if said else ""
 
 
 def unbilled(counts: Counts) -> str:

@@ -43,7 +43,7 @@ _LENGTH = re.compile(rb"(?im)^content-length:")
 
 
 def http_client(
-    base_url: str, key: ApiKey | None, connect_timeout_s: float, connections: int
+    base_url: str, key: ApiKey | None, connect_timeout_s: float | None, connections: int
 ) -> httpx.AsyncClient:
     """A client for one base URL; every request has the key.
 

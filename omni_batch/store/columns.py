@@ -57,7 +57,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 RESULT_COLUMNS = (
     Column("run_id", _STRING, "id of the run", "facts.run_id"),
     Column("item_id", _STRING, "id from the manifest", "item.item_id"),
-    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples", "item.row_number"),
+    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples, or rows of a night that had failed and come first", "item.row_number"),
     Column("status", _STRING, "succeeded or failed", "status"),
     Column("text", _STRING, "the answer", "response.text"),
     Column("reasoning", _STRING, "the thinking before the answer", "response.reasoning"),
@@ -108,7 +108,7 @@ RESULT_COLUMNS = (
 ATTEMPT_COLUMNS = (
     Column("run_id", _STRING, "id of the run", "facts.run_id"),
     Column("item_id", _STRING, "id from the manifest", "item.item_id"),
-    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples", "item.row_number"),
+    Column("row_number", _INT, "place in the run, from 0; the row of the manifest, unless there are variants or samples, or rows of a night that had failed and come first", "item.row_number"),
     Column("number", _INT, "which attempt of the item, from 1", "attempt.number"),
     Column("model", _STRING, "model requested", "facts.model"),
     Column("endpoint", _STRING, "endpoint of the attempt", "endpoint"),

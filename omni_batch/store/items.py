@@ -1,11 +1,11 @@
 """items.parquet: the manifest as it was read, in row groups that match the shards."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,6 +143,21 @@ class ItemsWriter:
         with storage_errors(self._path, "written"):
             self._file.write_table(pa.Table.from_pylist(self._rows, schema=_SCHEMA))
         self._rows = []
+
+
+def how_many(path: Path, item_ids: Collection[str]) -> int:
+    """Items of some rows."""
+    return sum(item_id in item_ids for item_id in _ids(path))
+
+
+def failed_first(path: Path, failed: Collection[str]) -> Iterator[Item]:
+    """All items of a file, those of some rows before all others, numbered anew in that order."""
+    number = count()
+    for is_failed in (True, False):
+        for batch in part_batches(path, GROUP_ROWS):
+            for item in map(to_item, batch.to_pylist()):
+                if (item.item_id in failed) == is_failed:
+                    yield replace(item, row_number=next(number))
 
 
 def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:

@@ -44,6 +44,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     """Why it stopped before its end."""
     warnings: tuple[str, ...] = ()
+    failed_before: int | None = None
+    """Of a night: so many of its items come first, as they failed in an earlier one."""
     flow_run_id: str | None = None
     """The flow run of Prefect that made it from a config: retried, it goes on with it."""
     base_folder: str = ""

@@ -132,6 +132,7 @@ EXPECTED = {
     "failed": 2,
     "reused": 1,
     "requests": 9,
+    "answers": 3,
     "retries": 4,
     "rate_limited": 2,
     "prompt_tokens": 210,

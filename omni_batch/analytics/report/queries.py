@@ -51,6 +51,7 @@ ATTEMPTS = """
            coalesce(a.model, 'unknown') as model, coalesce(a.endpoint, 'unknown') as endpoint,
            a.currency,
            count(*) as requests,
+           count(*) filter (where a.error_kind is null) as answers,
            count(*) filter (where a.number > 1) as retries,
            count(*) filter (where a.error_kind = 'rate_limited') as rate_limited,
            coalesce(sum(a.prompt_tokens), 0)::bigint as prompt_tokens,

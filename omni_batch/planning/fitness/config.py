@@ -76,8 +76,8 @@ def _judge(plan: "Plan") -> Verdict:
 
 def _problems(plan: "Plan") -> Iterator[str]:
     """Of the run as a whole."""
-    if plan.config.budget.max_cost is not None:
-        yield from _currency_problems(plan, plan.config.budget.max_cost)
+    for key, limit in plan.config.budget.costs.items():
+        yield from _currency_problems(plan, key, limit)
     yield from _key_problems(plan)
 
 
@@ -92,8 +92,8 @@ def _texts_of(plan: "Plan") -> Iterator[str]:
     yield from _sample_problems(plan.config)
     if plan.annotation is not None and plan.config.request.wants_audio:
         yield "annotation asks for JSON, which nobody speaks; set request.modalities: [text]"
-    if plan.config.budget.max_cost is not None:
-        yield from _price_problems(plan)
+    for key in plan.config.budget.costs:
+        yield from _price_problems(plan, key)
     for endpoint in plan.endpoints:
         yield from endpoint_problems(endpoint)
     yield from _example_problems(plan)
@@ -123,20 +123,20 @@ def _sample_problems(config: Config) -> Iterator[str]:
         yield "request.extra.seed is one for all samples; write it as request.seed"
 
 
-def _price_problems(plan: "Plan") -> Iterator[str]:
+def _price_problems(plan: "Plan", key: str) -> Iterator[str]:
     """Prices without which a limit of cost could not be kept."""
     for endpoint in plan.endpoints:
         if lack := endpoint.price_lacks(spoken=plan.config.request.wants_audio):
-            yield f"budget.max_cost: {lack} is known; {_INSTEAD}"
+            yield f"{key}: {lack} is known; {_INSTEAD}"
 
 
-def _currency_problems(plan: "Plan", limit: CostLimit) -> Iterator[str]:
+def _currency_problems(plan: "Plan", key: str, limit: CostLimit) -> Iterator[str]:
     currencies = plan.currencies
     if len(currencies) > 1:
-        yield f"budget.max_cost needs one currency, not {' and '.join(currencies)}; {_INSTEAD}"
+        yield f"{key} needs one currency, not {' and '.join(currencies)}; {_INSTEAD}"
     elif currencies and limit.currency not in (None, *currencies):
         yield (
-            f"budget.max_cost is {limit}, but {plan.endpoint_names} is paid in {currencies[0]}; "
+            f"{key} is {limit}, but {plan.endpoint_names} is paid in {currencies[0]}; "
             f"write it in {currencies[0]}"
         )
 

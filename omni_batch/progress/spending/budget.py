@@ -1,6 +1,8 @@
 """When a run has spent enough. Pure."""
 
-from omni_batch.config import BudgetConfig
+from dataclasses import dataclass, field
+
+from omni_batch.config import BudgetConfig, MonthConfig
 from omni_batch.counts import Counts
 from omni_batch.errors import BudgetReached
 from omni_batch.format import amount, money
@@ -9,9 +11,24 @@ from omni_batch.progress.phrases import in_doubt
 _JUDGED_AFTER = 50  # a failure rate of fewer items says little
 
 
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A calendar month, and what the other runs that were begun in it have spent."""
+
+    name: str
+    """Such as November 2026."""
+    following: str
+    spent: Counts = field(default_factory=Counts)
+
+
 def spent_cost(counts: Counts) -> float:
     """Money so far. A plan with a budget has one currency, or is refused."""
     return max(counts.spent.values(), default=0.0)
+
+
+def spent_answers(counts: Counts) -> int:
+    """Answers so far, with those that may have been lost on the way."""
+    return counts.answers + counts.in_doubt
 
 
 def spent_tokens(counts: Counts) -> int:
@@ -19,8 +36,13 @@ def spent_tokens(counts: Counts) -> int:
     return counts.prompt_tokens + counts.completion_tokens + counts.estimated_tokens
 
 
-def check_budget(budget: BudgetConfig, counts: Counts) -> None:
-    """Raise BudgetReached when the run must not start another item."""
+def check_budget(budget: BudgetConfig, counts: Counts, failed_before: int = 0) -> None:
+    """Raise BudgetReached when the run must not start another item.
+
+    Args:
+        failed_before: items that come first and are expected to fail; the failure rate is that of
+            the others.
+    """
     limit, tokens = budget.max_cost, spent_tokens(counts)
     if limit is not None and spent_cost(counts) >= limit.amount:
         raise BudgetReached(
@@ -33,29 +55,77 @@ def check_budget(budget: BudgetConfig, counts: Counts) -> None:
             f"{raise_it('max_tokens')}"
         )
     rate = budget.max_failure_rate
-    if rate is not None and counts.done >= _JUDGED_AFTER and counts.failed > rate * counts.done:
+    done, failed = counts.done - failed_before, counts.failed - failed_before
+    if rate is not None and done >= _JUDGED_AFTER and failed > rate * done:
         raise BudgetReached(
-            f"{counts.failed} of {counts.done} items failed, more than budget.max_failure_rate "
+            f"{failed} of {done} items failed, more than budget.max_failure_rate "
             f"{rate:g} allows; look at error_message in the results"
         )
 
 
-def would_pass(budget: BudgetConfig, counts: Counts, tokens: float, cost: float) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What would be spent next, by estimate."""
+
+    tokens: float
+    cost: float
+    answers: int = 1
+
+
+def would_pass(
+    budget: BudgetConfig, counts: Counts, need: Need, month: Month | None = None
+) -> str | None:
     """Which limit is passed when so much more is spent, in words; None where none is."""
-    limit = budget.max_cost
-    if limit is not None and spent_cost(counts) + cost > limit.amount:
-        return (
-            f"{amount(spent_cost(counts), limit.currency, like=cost)} spent{_doubted(counts)}, "
-            f"and the next item, by estimate {amount(cost, limit.currency)}, would pass "
-            f"budget.max_cost {limit}; {raise_it('max_cost')}"
-        )
-    if budget.max_tokens is not None and spent_tokens(counts) + tokens > budget.max_tokens:
-        return (
-            f"{spent_tokens(counts):,} tokens used{_doubted(counts)}, "
-            f"and the next item, by estimate {tokens:,.0f}, would pass budget.max_tokens "
-            f"{budget.max_tokens:,}; {raise_it('max_tokens')}"
+    if found := _passed(budget, counts, need):
+        return found.told("budget", counts, "", raise_it(found.key))
+    if budget.month is None or month is None:
+        return None
+    together = counts + month.spent
+    if found := _passed(budget.month, together, need):
+        return found.told(
+            "budget.month", together, f" in {month.name}", _wait_or_raise(found, month)
         )
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A limit that has no room for what comes next."""
+
+    key: str
+    limit: object
+    spent: str
+    by_estimate: str = ""
+
+    def told(self, group: str, counts: Counts, when: str, remedy: str) -> str:
+        return (
+            f"{self.spent}{when}{_doubted(counts)}, and the next item{self.by_estimate} would "
+            f"pass {group}.{self.key} {self.limit}; {remedy}"
+        )
+
+
+def _passed(limits: BudgetConfig | MonthConfig, counts: Counts, need: Need) -> _Passed | None:
+    cost, tokens = limits.max_cost, limits.max_tokens
+    if cost is not None and spent_cost(counts) + need.cost > cost.amount:
+        spent = amount(spent_cost(counts), cost.currency, like=need.cost)
+        estimate = f", by estimate {amount(need.cost, cost.currency)},"
+        return _Passed("max_cost", cost, f"{spent} spent", estimate)
+    if tokens is not None and spent_tokens(counts) + need.tokens > tokens:
+        estimate = f", by estimate {need.tokens:,.0f},"
+        return _Passed(
+            "max_tokens", f"{tokens:,}", f"{spent_tokens(counts):,} tokens used", estimate
+        )
+    answers = limits.max_answers if isinstance(limits, MonthConfig) else None
+    if answers is not None and spent_answers(counts) + need.answers > answers:
+        return _Passed("max_answers", f"{answers:,}", f"{spent_answers(counts):,} answers paid for")
+    return None
+
+
+def _wait_or_raise(found: _Passed, month: Month) -> str:
+    return (
+        f"the first night of {month.following} asks for what is left; or "
+        f"{raise_it(f'month.{found.key}')}"
+    )
 
 
 def _doubted(counts: Counts) -> str:

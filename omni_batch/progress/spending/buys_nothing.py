@@ -16,7 +16,7 @@ from omni_batch.errors import (
     error_kind,
     error_message,
 )
-from omni_batch.types import Attempt, Result
+from omni_batch.types import Attempt, Item, Result
 
 FIRST_ITEMS = 20
 """So many items that fail in one way, or so many paid answers that can't be used, stop a run that
@@ -45,10 +45,11 @@ class FirstAnswers:
 
     Args:
         in_flight: requests that may be in flight.
+        failed_before: so many items come first whose failures are expected and count for nothing.
     """
 
-    def __init__(self, in_flight: int) -> None:
-        self._in_flight = in_flight
+    def __init__(self, in_flight: int, failed_before: int = 0) -> None:
+        self._in_flight, self._failed_before = in_flight, failed_before
         self._bought_any = False
         self._unusable = 0
         """Paid answers since the last usable one."""
@@ -71,12 +72,12 @@ class FirstAnswers:
         """One request is sent."""
         self._under_way += 1
 
-    def attempt_ended(self, attempt: Attempt) -> None:
+    def attempt_ended(self, item: Item, attempt: Attempt) -> None:
         """One HTTP exchange has ended; a whole answer is judged with its item."""
         if attempt.error is None:
             return
         self._under_way -= 1
-        if not _paid_in_vain(attempt):
+        if self._is_expected(item) or not _paid_in_vain(attempt):
             return
         self._unusable += 1
         limit = IN_A_ROW + self._in_flight if self._bought_any else FIRST_ITEMS
@@ -100,6 +101,8 @@ class FirstAnswers:
             self._bought_any, self._unusable, self._suspicion = True, 0, None
             self._ways.clear()
             return
+        if self._is_expected(result.item):
+            return
         way = _way_of(result)
         limit = IN_A_ROW if self._bought_any else FIRST_ITEMS
         if len(self._ways) > _WAYS or (self._bought_any and not _is_no_rows_fault(result, way)):
@@ -108,6 +111,9 @@ class FirstAnswers:
         if self._ways[way] >= limit:
             those = _those(self._ways[way], self._ways.total(), later=self._bought_any)
             self._suspicion = NothingBought(f"{those} {_alike(result, way)}")
+
+    def _is_expected(self, item: Item) -> bool:
+        return item.row_number < self._failed_before
 
 
 def _answers(result: Result) -> int:

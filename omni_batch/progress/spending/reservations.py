@@ -5,7 +5,7 @@ from collections.abc import Callable
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts
-from omni_batch.progress.spending.budget import would_pass
+from omni_batch.progress.spending.budget import Month, Need, would_pass
 from omni_batch.progress.spending.estimates import TokenEstimates, cost_of_work
 from omni_batch.progress.spending.workload import Group, Workload
 
@@ -21,6 +21,7 @@ class Reservations:
     Args:
         estimates: asked anew each time, so that all in flight count by what is known by now.
         pricing: of an endpoint, with or without speech.
+        month: what other runs have spent of the month's budget.
     """
 
     def __init__(
@@ -28,10 +29,13 @@ class Reservations:
         budget: BudgetConfig,
         estimates: TokenEstimates,
         pricing: Callable[[str, bool], Pricing],
+        month: Month | None = None,
     ) -> None:
+        self._month = month
         self._budget, self._estimates, self._pricing = budget, estimates, pricing
         self._in_flight: dict[Group, Workload] = {}
-        self._any_limit = budget.max_cost is not None or budget.max_tokens is not None
+        limits = (budget.max_cost, budget.max_tokens, budget.month)
+        self._any_limit = any(limit is not None for limit in limits)
 
     @property
     def none(self) -> bool:
@@ -56,16 +60,19 @@ class Reservations:
         """Which limit one more would pass, in words; None where it fits."""
         if not self._any_limit:
             return None
-        if self.none:
-            return would_pass(self._budget, counts, *self._need(group, work, beside=False))
-        needs = [self._need(group, work, beside=True)]
+        needs = [self._need(group, work, beside=not self.none)]
         needs += [self._need(*others, beside=True) for others in self._in_flight.items()]
-        tokens, cost = (sum(kind) for kind in zip(*needs, strict=True))
-        return would_pass(self._budget, counts, tokens, cost)
+        whole = Need(
+            sum(need.tokens for need in needs),
+            sum(need.cost for need in needs),
+            sum(need.answers for need in needs),
+        )
+        return would_pass(self._budget, counts, whole, self._month)
 
-    def _need(self, group: Group, work: Workload, *, beside: bool) -> tuple[float, float]:
+    def _need(self, group: Group, work: Workload, *, beside: bool) -> Need:
         endpoint, spoken = group
         answers = self._estimates.answers(work, spoken=spoken)
         alone = answers.likely if self._estimates.knows(spoken=spoken) else answers.low
         completion = answers.high if beside else alone
-        return cost_of_work(self._estimates, work, completion, self._pricing(endpoint, spoken))
+        pricing = self._pricing(endpoint, spoken)
+        return Need(*cost_of_work(self._estimates, work, completion, pricing), answers=work.items)

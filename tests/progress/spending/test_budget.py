@@ -7,7 +7,7 @@ import pytest
 from omni_batch.config import BudgetConfig
 from omni_batch.counts import Counts
 from omni_batch.errors import BudgetReached
-from omni_batch.progress.spending.budget import check_budget, would_pass
+from omni_batch.progress.spending.budget import Month, Need, check_budget, would_pass
 
 
 def budget(**limits: Any) -> BudgetConfig:
@@ -65,13 +65,36 @@ def test_the_rate_of_failures_is_judged_after_fifty(counts: Counts, reached: boo
 
 def test_what_would_pass_a_limit_is_told_with_both_amounts() -> None:
     limits = budget(max_cost="1 USD", max_tokens=200)
-    assert would_pass(limits, SPENT, 50, 0.25) is None
-    assert would_pass(limits, SPENT, 50, 0.26) == (
+    assert would_pass(limits, SPENT, Need(50, 0.25)) is None
+    assert would_pass(limits, SPENT, Need(50, 0.26)) == (
         "0.7500 USD spent, and the next item, by estimate 0.2600 USD, would pass budget.max_cost "
         "1 USD; raise it with: omni-batch resume … --set budget.max_cost=…"
     )
-    assert would_pass(limits, SPENT, 51, 0.25) == (
+    assert would_pass(limits, SPENT, Need(51, 0.25)) == (
         "150 tokens used, and the next item, by estimate 51, would pass budget.max_tokens 200; "
         "raise it with: omni-batch resume … --set budget.max_tokens=…"
     )
-    assert would_pass(budget(), SPENT, 10**9, 10**9) is None
+    assert would_pass(budget(), SPENT, Need(10**9, 10**9)) is None
+
+
+def test_a_month_counts_what_other_runs_have_spent() -> None:
+    month = Month("November 2026", "December 2026", SPENT + Counts(answers=39))
+    limits = budget(max_tokens=200, month={"max_tokens": 350, "max_answers": 40})
+    assert would_pass(limits, SPENT, Need(50, 0), month) is None
+    assert would_pass(limits, SPENT + Counts(answers=1), Need(1, 0), month) == (
+        "40 answers paid for in November 2026, and the next item would pass "
+        "budget.month.max_answers 40; the first night of December 2026 asks for what is left; or "
+        "raise it with: omni-batch resume … --set budget.month.max_answers=…"
+    )
+    assert "budget.max_tokens 200" in (would_pass(limits, SPENT, Need(51, 0), month) or "")
+    doubted = Month("November 2026", "December 2026", Counts(answers=38, in_doubt=1))
+    assert would_pass(limits, Counts(), Need(1, 0, answers=1), doubted) is None
+    assert would_pass(limits, Counts(), Need(1, 0, answers=2), doubted)
+
+
+def test_failures_that_are_expected_are_no_rate() -> None:
+    limits = budget(max_failure_rate=0.5)
+    check_budget(limits, Counts(failed=500), failed_before=500)
+    check_budget(limits, Counts(succeeded=25, failed=525), failed_before=500)
+    with pytest.raises(BudgetReached, match="26 of 50 items failed"):
+        check_budget(limits, Counts(succeeded=24, failed=526), failed_before=500)

@@ -51,7 +51,7 @@ UNSENT = Result(Item("a", 0), WHEN, 1.0, error=MediaError("gone.jpg does not exi
 def feed(answers: FirstAnswers, result: Result) -> None:
     for one in result.attempts:
         answers.attempt_started()
-        answers.attempt_ended(one)
+        answers.attempt_ended(result.item, one)
     answers.item_ended(result)
 
 
@@ -149,7 +149,7 @@ def attempts_taken_in(answers: FirstAnswers, attempts: Iterable[Attempt]) -> int
     count = 0
     for count, one in enumerate(attempts, 1):
         answers.attempt_started()
-        answers.attempt_ended(one)
+        answers.attempt_ended(GOOD.item, one)
         if answers.verdict is not None:
             return count
     return count
@@ -222,7 +222,7 @@ def test_with_the_last_one_under_way_as_useless_the_run_stops(last: Result) -> N
     answers.attempt_started()
     attempts_taken_in(answers, [attempt(CUT)] * FIRST_ITEMS)
     assert answers.verdict is None
-    answers.attempt_ended(last.attempts[-1])
+    answers.attempt_ended(last.item, last.attempts[-1])
     answers.item_ended(last)
     assert answers.verdict is not None
 
