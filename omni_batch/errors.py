@@ -66,6 +66,10 @@ class UntrustedRun(ConfigError):
     """A run directory that somebody else made asks for keys and files. Nothing was sent."""
 
 
+class RunAtWork(ConfigError):
+    """Another run is at work on the rows that this one would reuse. Nothing was sent."""
+
+
 class ManifestError(OmniBatchError):
     """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
