@@ -27,24 +27,6 @@ from tests.support.written_runs import Written, write_run
 pytestmark = pytest.mark.prefect
 
 
-@pytest.fixture(scope="module")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a database of its own."""
-    home = tmp_path_factory.mktemp("prefect")
-    settings = {
-        "PREFECT_HOME": str(home),
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    os.environ.update(settings)
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=90):
-        from prefect.settings import PREFECT_API_URL
-
-        yield PREFECT_API_URL.value()
-
-
 def test_a_run_as_a_flow(prefect_server: str, tmp_path: Path) -> None:
     rows = [*prompts(5), {"item_id": "gone", "image": "gone.jpg"}]
     write_csv(tmp_path / "rows.csv", rows)
