@@ -14,7 +14,6 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from contextvars import ContextVar
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -42,12 +41,11 @@ from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
-from .entry import is_left_open, run_to_its_end
+from .entry import is_left_open, run_to_its_end, who_waits
 from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
 
 _ASK_EVERY_S = 1.0
-_WORKED: ContextVar["asyncio.Future[FlowRunWatch] | None"] = ContextVar("worked", default=None)
 
 
 def _run_name() -> str:
@@ -73,7 +71,7 @@ async def batch(
             stores parameters in clear text.
         trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
-    watch, worked = FlowRunWatch(_own_flow_run()), _WORKED.get()
+    watch, worked = FlowRunWatch(_own_flow_run()), who_waits()
     try:
         with ExitStack() as stack:
             if run_dir:
@@ -125,8 +123,7 @@ def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
     run_to_its_end(_run_flow, directory, say)
 
 
-async def _run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch]") -> None:
-    _WORKED.set(worked)
+async def _run_flow(directory: RunDir) -> None:
     with tags("omni-batch"):
         await batch(run_dir=str(directory.root), return_state=True)
 
@@ -142,30 +139,35 @@ async def _run_shard(run: Run, shard_number: int) -> None:
 
 async def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
     directory, flow_run = RunDir(Path(run_dir)), _own_flow_run()
-    is_again = flow_run is not None and flow_run.run_count > 1
-    if is_again:
+    if flow_run is not None and flow_run.deployment_id is not None:
         await _until_free(directory)
-    if trust:
-        accept(directory)
-    check_run(directory)  # before any key is read
-    if is_again and read_record(directory.record).state == "finished":
-        reopen_failed(directory)
-    return directory
+    return _gone_on_with(directory, trust=trust, again=bool(flow_run and flow_run.run_count > 1))
 
 
 async def _own_directory(config: str | None, overrides: list[str], stack: ExitStack) -> RunDir:
-    """A new run directory; the one that this flow run has made already where it is retried."""
+    """The run directory that this flow run has made already, else a new one."""
     flow_run, plan = _own_flow_run(), _plan(config, overrides)
-    known = list_runs(Path(plan.config.output)) if flow_run and flow_run.run_count > 1 else ()
-    for directory, record in known:
+    # Prefect does not count a beginning after Resume, so the runs themselves are asked.
+    for directory, record in list_runs(Path(plan.config.output)) if flow_run else ():
         if flow_run and record.flow_run_id == str(flow_run.id):
+            await _until_free(directory)
             # A machine without our secret may go on with it.
-            return await _given_directory(str(directory.root), trust=asks_the_same(record, plan))
+            return _gone_on_with(directory, trust=asks_the_same(record, plan), again=True)
     directory = prepare_run(plan)
     stack.enter_context(dropped_unless_begun(directory))
     if flow_run:
         record = replace(read_record(directory.record), flow_run_id=str(flow_run.id))
         write_record(directory.record, record, directory.disk)
+    return directory
+
+
+def _gone_on_with(directory: RunDir, *, trust: bool, again: bool) -> RunDir:
+    """A run that is there already; what failed in it is asked for again where a run is retried."""
+    if trust:
+        accept(directory)
+    check_run(directory)  # before any key is read
+    if again and read_record(directory.record).state == "finished":
+        reopen_failed(directory)
     return directory
 
 

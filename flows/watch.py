@@ -24,7 +24,7 @@ _TIMEOUT_S = 5.0
 _HURRIED_S = 1.2
 _GRACE_S = 15.0  # Prefect kills the process of a deployment 30 s after Cancel
 _CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
-# Resume and Retry put a run in line for another process, while we may not have seen the pause.
+# Resume puts a run in line for another process, and may be faster than our question for a pause.
 _GIVEN_AWAY = (StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING)
 PAUSED = "its flow run was paused or suspended in Prefect"
 
@@ -41,7 +41,7 @@ class FlowRunWatch:
         self.cancelled = False
         """Whether somebody cancelled the flow run."""
         self.given_away: State | None = None
-        """Its state once it was paused, or goes on in another process already."""
+        """Its state once it was paused, or waits for another process already."""
         self.answers = True
         """Whether the server answered when it was last asked."""
         self._obeyed = False
@@ -123,7 +123,7 @@ class FlowRunWatch:
             return
         if found.state.type in _CANCELLED:
             self.cancelled = True
-        elif found.state.type in _GIVEN_AWAY or found.run_count > self._flow_run.run_count:
+        elif found.state.type in _GIVEN_AWAY:
             self.given_away = found.state
 
     def _obey(self, run: Run) -> None:
