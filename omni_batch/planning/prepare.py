@@ -71,6 +71,9 @@ def prepare_run(
                 draft.make_folders()
                 record = _read_manifest(plan, draft, directory.run_id, on_rows)
                 disk.sync_path(draft.items)
+                if run_id is None:  # another one of this second may have taken the name meanwhile
+                    directory = RunDir(output / _free_id(directory.run_id, output))
+                    record = msgspec.structs.replace(record, run_id=directory.run_id)
                 write_record(draft.record, vouched(draft, record), disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
@@ -218,7 +221,10 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
 
 
 def _new_run_id(name: str, output: Path) -> str:
-    stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return _free_id(f"{name}-{datetime.now():%Y%m%d-%H%M%S}", output)
+
+
+def _free_id(stamp: str, output: Path) -> str:
     candidates = chain([stamp], (f"{stamp}-{number}" for number in count(2)))
     return next(candidate for candidate in candidates if not (output / candidate).exists())
 

@@ -2,16 +2,14 @@
 twice, and what was in flight is kept.
 """
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +19,7 @@ from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, prompts, write_csv
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
 pytestmark = [
@@ -80,12 +79,16 @@ class Page:
 
     def __init__(self, deployment: str, folder: Path) -> None:
         self._folder = folder
-        self.id: UUID = _in_loop(_start(deployment, str(folder / "config.yaml")))
+        with _client() as client:
+            deployed = client.read_deployment_by_name(deployment)
+            self.id = client.create_flow_run_from_deployment(
+                deployed.id, parameters={"config": str(folder / "config.yaml")}
+            ).id
 
     @property
     def flow_run(self) -> "FlowRun":
-        found: FlowRun = _in_loop(_with_client(lambda client: client.read_flow_run(self.id)))
-        return found
+        with _client() as client:
+            return client.read_flow_run(self.id)
 
     @property
     def state(self) -> str:
@@ -102,10 +105,8 @@ class Page:
         return read_record(self.run_dir.record)
 
     def press(self, state: "State[None]") -> None:
-        def send(client: Any) -> Any:
-            return client.set_flow_run_state(self.id, state, force=True)
-
-        _in_loop(_with_client(send))
+        with _client() as client:
+            client.set_flow_run_state(self.id, state, force=True)
 
     def cancel(self) -> None:
         from prefect.states import Cancelling
@@ -118,7 +119,8 @@ class Page:
         self.press(Suspended(timeout_seconds=600))
 
     def resume(self) -> None:
-        _in_loop(_with_client(lambda client: client.resume_flow_run(self.id)))
+        with _client() as client:
+            client.resume_flow_run(self.id)
 
     def retry(self) -> None:
         from prefect.states import AwaitingRetry
@@ -126,22 +128,10 @@ class Page:
         self.press(AwaitingRetry())
 
 
-def _in_loop(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
-
-
-async def _with_client(act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+def _client() -> "SyncPrefectClient":
     from prefect import get_client
 
-    async with get_client() as client:
-        return await act(client)
-
-
-async def _start(deployment: str, config: str) -> UUID:
-    from prefect.deployments import arun_deployment
-
-    flow_run = await arun_deployment(deployment, parameters={"config": config}, timeout=0)
-    return flow_run.id
+    return get_client(sync_client=True)
 
 
 def wait_for(what: Callable[[], bool], saying: Callable[[], object]) -> None:
@@ -186,36 +176,37 @@ def test_cancel_suspend_resume_and_retry_ask_for_each_row_once(
     assert len(slow.requests) == ROWS
 
 
-def test_a_resume_that_is_faster_than_the_pause_waits_for_the_process_at_work(
+def test_a_process_that_resume_starts_waits_for_the_one_that_ends(
     deployment: str, tmp_path: Path, slow: Simulator
 ) -> None:
+    slow.change(first_chunk_s=10.0)  # longer than a process takes to begin
     page = Page(deployment, tmp_path)
-    wait_for(lambda: len(slow.requests) >= IN_FLIGHT, lambda: page.flow_run)
+    wait_for(lambda: len(slow.requests) == IN_FLIGHT, lambda: page.flow_run)
     page.suspend()
     page.resume()
+    slow.change(first_chunk_s=0.05)
     wait_for(lambda: page.state == "COMPLETED", lambda: page.flow_run)
     assert page.record.counts.succeeded == len(slow.requests) == ROWS
 
 
-def test_after_a_kill_retry_asks_for_the_rest_and_a_second_run_is_skipped_meanwhile(
+def test_a_second_run_is_skipped_and_retry_after_a_kill_asks_for_the_rest(
     deployment: str, tmp_path: Path, slow: Simulator
 ) -> None:
+    slow.change(first_chunk_s=5.0)
     page = Page(deployment, tmp_path)
-    wait_for(lambda: len(slow.requests) >= 2 * IN_FLIGHT, lambda: page.flow_run)
-    owner = page.record.owner
-    assert owner is not None
-    os.kill(owner.pid, signal.SIGKILL)
-    wait_for(lambda: page.state == "CRASHED", lambda: page.flow_run)
-
-    page.retry()
-    wait_for(lambda: page.record.state == "running" and page.record.owner != owner, lambda: 0)
+    wait_for(lambda: len(slow.requests) > IN_FLIGHT, lambda: page.flow_run)
     second = Page(deployment, tmp_path)
     wait_for(lambda: second.state == "CANCELLED", lambda: second.flow_run)
-    state = second.flow_run.state
+    state, owner = second.flow_run.state, page.record.owner
     assert state is not None
+    assert owner is not None
     assert state.name == "Skipped"
     assert f"run {page.run_dir.root} of this config is at work since " in str(state.message)
 
+    os.kill(owner.pid, signal.SIGKILL)
+    wait_for(lambda: page.state == "CRASHED", lambda: page.flow_run)
+    slow.change(first_chunk_s=0.05)
+    page.retry()
     wait_for(lambda: page.state == "COMPLETED", lambda: page.flow_run)
     assert page.record.counts.succeeded == ROWS
     assert len(slow.requests) <= ROWS + IN_FLIGHT
