@@ -345,7 +345,7 @@ class StorageError(OmniBatchError):
 
 
 _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
-_NO_ITEMS |= {"untrusted_run"}
+_NO_ITEMS |= {"untrusted_run", "run_at_work"}
 
 
 def item_kinds() -> set[str]:
