@@ -1,5 +1,7 @@
 """What a run shows on Prefect's pages: the text of its progress bar, and a summary at its end."""
 
+import hashlib
+import re
 from collections.abc import Iterable
 
 from prefect.artifacts import acreate_markdown_artifact
@@ -10,17 +12,30 @@ from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
-from omni_batch.text import markdown_text
+from omni_batch.text import markdown_text, visible
 
 _GROUPS_SHOWN = 20
+_HASH_DIGITS = 8
 
 
 async def publish_summary(directory: RunDir) -> None:
-    """Put counts, tokens, failures and links on one Markdown artifact."""
+    """Put counts, tokens, failures and paths on one Markdown artifact."""
     record = read_record(directory.record)
     groups = failure_groups(directory) if record.counts.failed else []
     text = summary_markdown(directory, record, groups, doubt_groups(directory))
-    await acreate_markdown_artifact(text, key="omni-batch-run", description=record.run_id)
+    key = summary_key(str(record.config["name"]))
+    await acreate_markdown_artifact(text, key=key, description=record.run_id)
+
+
+def summary_key(name: str) -> str:
+    """Under which Prefect keeps the summaries of all runs of a config, as versions of one artifact.
+
+    Keys have small letters, digits and dashes; names that need others are told apart by a hash.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if plain != name:
+        plain = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]}".strip("-")
+    return f"omni-batch-{plain}"
 
 
 def summary_markdown(
@@ -32,7 +47,8 @@ def summary_markdown(
     """The final artifact's text."""
     doubted = [*DoubtGroups(map(Doubt.read, record.warnings)).all(), *doubts]
     root = directory.root.resolve()
-    links = [f"- [{name}]({(root / name).as_uri()})" for name in ("results", "audio", "run.json")]
+    # As text to copy: a page of a server may not open files, and its path may hold any sign.
+    paths = [f"    {visible(str(root / name))}" for name in ("results", "audio", "run.json")]
     return "\n".join(
         [
             f"# {record.run_id}",
@@ -46,7 +62,7 @@ def summary_markdown(
             *_endpoints(record),
             *_failures(groups),
             *_doubts(doubted),
-            *links,
+            *paths,
         ]
     )
 

@@ -13,15 +13,15 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import UUID
 
 from msgspec.structs import replace
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext, TagsContext
+from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
@@ -31,25 +31,28 @@ from omni_batch.engine.pipeline import active_run, execute
 from omni_batch.engine.retry_run import reopen_failed
 from omni_batch.engine.run import Run
 from omni_batch.engine.shard import process_shard
-from omni_batch.errors import ConfigError, OmniBatchError
+from omni_batch.errors import ConfigError, Interrupted, OmniBatchError, RunAtWork
 from omni_batch.planning.consent import accept, check_run
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepare import asks_the_same, dropped_unless_begun, prepare_run
 from omni_batch.progress import phrases
+from omni_batch.progress.current import is_at_work
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
-from .entry import is_left_open, run_to_its_end
+from .entry import is_left_open, run_to_its_end, who_waits
 from .secrets import load_keys
-from .watch import FlowRunWatch
+from .watch import PAUSED, FlowRunWatch
 
-_WORKED: ContextVar["asyncio.Future[FlowRunWatch] | None"] = ContextVar("worked", default=None)
+_ASK_EVERY_S = 1.0
 
 
 def _run_name() -> str:
     parameters = flow_run.parameters
-    return Path(parameters.get("run_dir") or parameters.get("config") or "batch").stem
+    if run_dir := parameters.get("run_dir"):
+        return Path(run_dir).name
+    return Path(parameters.get("config") or "batch").stem  # until its run has a name
 
 
 @flow(name="omni-batch", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
@@ -68,21 +71,27 @@ async def batch(
             stores parameters in clear text.
         trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
-    watch, worked = FlowRunWatch(_watched_id()), _WORKED.get()
+    watch, worked = FlowRunWatch(_own_flow_run()), who_waits()
     try:
-        if run_dir:
-            directory = _given_directory(run_dir, trust=trust)
-        else:
-            directory = _own_directory(config, overrides or [])
-        await load_keys(directory)
-        record = await execute(directory, _run_shard, background=watch.follow)
+        with ExitStack() as stack:
+            if run_dir:
+                directory = await _given_directory(run_dir, trust=trust)
+            else:
+                directory = await _own_directory(config, overrides or [], stack)
+            await watch.name_it(directory.run_id)
+            await load_keys(directory)
+            record = await execute(directory, _run_shard, background=watch.follow)
     except Exception as exc:
         if worked is not None:
             worked.set_exception(exc)
+        elif isinstance(exc, RunAtWork):
+            return Cancelled(name="Skipped", message=str(exc))
         raise
     await watch.show_the_end(directory, record)
     if worked is not None:
         worked.set_result(watch)
+    if watch.given_away and watch.is_of_deployment and record.state == "interrupted":
+        raise Pause(state=watch.given_away)  # ends the process and leaves the state as it is
     return _state(record, cancelled=watch.cancelled)
 
 
@@ -114,8 +123,7 @@ def run_with_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
     run_to_its_end(_run_flow, directory, say)
 
 
-async def _run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch]") -> None:
-    _WORKED.set(worked)
+async def _run_flow(directory: RunDir) -> None:
     with tags("omni-batch"):
         await batch(run_dir=str(directory.root), return_state=True)
 
@@ -123,36 +131,51 @@ async def _run_flow(directory: RunDir, worked: "asyncio.Future[FlowRunWatch]") -
 async def _run_shard(run: Run, shard_number: int) -> None:
     # A task with a tag asks the server for a slot of that tag, and can't begin without the server.
     with TagsContext(current_tags=set()):
-        await shard(str(run.directory.root), shard_number)
+        try:
+            await shard(str(run.directory.root), shard_number)
+        except Pause:  # Prefect begins no task of a flow run that was suspended
+            run.stop(Interrupted(PAUSED))
 
 
-def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
-    directory = RunDir(Path(run_dir))
+async def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
+    directory, flow_run = RunDir(Path(run_dir)), _own_flow_run()
+    if flow_run is not None and flow_run.deployment_id is not None:
+        await _until_free(directory)
+    return _gone_on_with(directory, trust=trust, again=bool(flow_run and flow_run.run_count > 1))
+
+
+async def _own_directory(config: str | None, overrides: list[str], stack: ExitStack) -> RunDir:
+    """The run directory that this flow run has made already, else a new one."""
+    flow_run, plan = _own_flow_run(), _plan(config, overrides)
+    # Prefect does not count a beginning after Resume, so the runs themselves are asked.
+    for directory, record in list_runs(Path(plan.config.output)) if flow_run else ():
+        if flow_run and record.flow_run_id == str(flow_run.id):
+            await _until_free(directory)
+            # A machine without our secret may go on with it.
+            return _gone_on_with(directory, trust=asks_the_same(record, plan), again=True)
+    directory = prepare_run(plan)
+    stack.enter_context(dropped_unless_begun(directory))
+    if flow_run:
+        record = replace(read_record(directory.record), flow_run_id=str(flow_run.id))
+        write_record(directory.record, record, directory.disk)
+    return directory
+
+
+def _gone_on_with(directory: RunDir, *, trust: bool, again: bool) -> RunDir:
+    """A run that is there already; what failed in it is asked for again where a run is retried."""
     if trust:
         accept(directory)
     check_run(directory)  # before any key is read
+    if again and read_record(directory.record).state == "finished":
+        reopen_failed(directory)
     return directory
 
 
-def _own_directory(config: str | None, overrides: list[str]) -> RunDir:
-    """A new run directory; the one that this flow run has made already where it is retried."""
-    context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    plan = _plan(config, overrides)
-    if flow_run is None:
-        return prepare_run(plan)
-    for directory, record in list_runs(Path(plan.config.output)) if flow_run.run_count > 1 else ():
-        if record.flow_run_id == str(flow_run.id):
-            if asks_the_same(record, plan):  # a machine without our secret may go on with it
-                accept(directory)
-            check_run(directory)
-            if record.state == "finished":
-                reopen_failed(directory)
-            return directory
-    directory = prepare_run(plan)
-    record = replace(read_record(directory.record), flow_run_id=str(flow_run.id))
-    write_record(directory.record, record, directory.disk)
-    return directory
+async def _until_free(directory: RunDir) -> None:
+    """Wait for an earlier process of the same flow run, which ends or has the run to its end."""
+    # Nobody is told when another process gives up a lock.
+    while is_at_work(directory, read_record(directory.record)):  # noqa: ASYNC110
+        await asyncio.sleep(_ASK_EVERY_S)
 
 
 def _plan(config: str | None, overrides: list[str]) -> Plan:
@@ -161,11 +184,10 @@ def _plan(config: str | None, overrides: list[str]) -> Plan:
     return make_plan(load_config(config, overrides))
 
 
-def _watched_id() -> UUID | None:
-    """The flow run to look at for buttons. Those of deployments are ended by their own process."""
+def _own_flow_run() -> FlowRun | None:
+    """The flow run that this process works for."""
     context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    return flow_run.id if flow_run and flow_run.deployment_id is None else None
+    return context.flow_run if context else None
 
 
 def _state(record: RunRecord, *, cancelled: bool) -> State[None]:

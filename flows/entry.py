@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from prefect.client.orchestration import get_client
@@ -24,7 +25,9 @@ from .watch import FlowRunWatch
 
 Worked: TypeAlias = "asyncio.Future[FlowRunWatch]"
 """Told how the work ended, before Prefect takes it down."""
-Work = Callable[[RunDir, Worked], Coroutine[Any, Any, None]]
+Work = Callable[[RunDir], Coroutine[Any, Any, None]]
+# Not in the module of the flow, which Prefect pickles as a whole for the process that it starts.
+_WORKED: "ContextVar[Worked | None]" = ContextVar("worked", default=None)
 log = logging.getLogger("omni_batch")
 
 _FIRST_START = (
@@ -53,7 +56,7 @@ def run_to_its_end(work: Work, directory: RunDir, say: Callable[[str], None]) ->
     worked: Worked = runner.get_loop().create_future()
     before = read_record(directory.record)
     try:
-        whole = runner.run(_do(work(directory, worked), worked))
+        whole = runner.run(_do(work(directory), worked))
     except (KeyboardInterrupt, ExternalSignal):
         _left_open.append(runner)
         record = read_record(directory.record)
@@ -70,6 +73,11 @@ def run_to_its_end(work: Work, directory: RunDir, say: Callable[[str], None]) ->
         server.end(_LAST_S)
 
 
+def who_waits() -> "Worked | None":
+    """Who is to be told how the work ended; nobody in a process that Prefect has started."""
+    return _WORKED.get()
+
+
 def is_left_open() -> bool:
     """Whether threads of Prefect still wait for a server, so that the process can't just end."""
     return bool(_left_open)
@@ -77,6 +85,7 @@ def is_left_open() -> bool:
 
 async def _do(work: Coroutine[Any, Any, None], worked: Worked) -> bool:
     """True once Prefect has taken down all; False if it does not when the work is done."""
+    _WORKED.set(worked)
     flow = asyncio.ensure_future(work)
     both: set[asyncio.Future[Any]] = {flow, worked}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

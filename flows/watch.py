@@ -8,7 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted
@@ -22,21 +22,26 @@ log = logging.getLogger("omni_batch")
 _EVERY_S = 2.0
 _TIMEOUT_S = 5.0
 _HURRIED_S = 1.2
+_GRACE_S = 15.0  # Prefect kills the process of a deployment 30 s after Cancel
 _CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
+# Resume puts a run in line for another process, and may be faster than our question for a pause.
+_GIVEN_AWAY = (StateType.PAUSED, StateType.SCHEDULED, StateType.PENDING)
+PAUSED = "its flow run was paused or suspended in Prefect"
 
 
 class FlowRunWatch:
     """Beside a run, as long as it works. A server that is slow or gone never costs an item.
 
     Args:
-        flow_run_id: the run's own flow run; None where Prefect ends the process itself, as it does
-            with those of deployments.
+        flow_run: the run's own, as this process has begun it; None outside of Prefect.
     """
 
-    def __init__(self, flow_run_id: UUID | None) -> None:
-        self._flow_run_id = flow_run_id
+    def __init__(self, flow_run: FlowRun | None) -> None:
+        self._flow_run = flow_run
         self.cancelled = False
         """Whether somebody cancelled the flow run."""
+        self.given_away: State | None = None
+        """Its state once it was paused, or waits for another process already."""
         self.answers = True
         """Whether the server answered when it was last asked."""
         self._obeyed = False
@@ -50,18 +55,33 @@ class FlowRunWatch:
             # Not cut where the run ends meanwhile: a bar whose id never came would be made twice.
             self._showing = asyncio.ensure_future(self._show(run.record))
             await asyncio.shield(self._showing)
-            if self._flow_run_id is not None and self.answers:
-                self._obey(run, await self.ask(_state_type(self._flow_run_id)))
+            if self.answers:
+                await self._look()
+                self._obey(run)
             await asyncio.sleep(_EVERY_S)
 
     async def show_the_end(self, directory: RunDir, record: RunRecord) -> None:
         """The bar where the run has left it, and its summary; in a hurry after Ctrl-C."""
-        if record.state == "interrupted" and not self._obeyed:
+        if record.state == "interrupted" and self.is_of_deployment:
+            await self._look()  # Prefect's signal may have been faster than our question
+        elif record.state == "interrupted" and not self._obeyed:
             self._until_s = asyncio.get_running_loop().time() + _HURRIED_S
         if self._showing is not None:
             await asyncio.wait({self._showing}, timeout=self.patience_s(_TIMEOUT_S))
         await self._show(record)
         await self.ask(publish_summary(directory))
+
+    async def name_it(self, run_id: str) -> None:
+        """Give the flow run the name of its run, and of the time that it was scheduled for."""
+        if self._flow_run is not None:
+            name = flow_run_name(run_id, self._flow_run)
+            if name != self._flow_run.name:
+                await self.ask(_rename(self._flow_run.id, name))
+
+    @property
+    def is_of_deployment(self) -> bool:
+        """Whether Prefect started this process, and may start another one for the flow run."""
+        return self._flow_run is not None and self._flow_run.deployment_id is not None
 
     @property
     def is_hurried(self) -> bool:
@@ -96,16 +116,38 @@ class FlowRunWatch:
         self.answers = True
         return answer
 
-    def _obey(self, run: Run, state: StateType | None) -> None:
-        self._obeyed = state in _CANCELLED or state is StateType.PAUSED
-        if state in _CANCELLED:
+    async def _look(self) -> None:
+        """What has become of the flow run meanwhile."""
+        found = await self.ask(_read(self._flow_run.id)) if self._flow_run else None
+        if self._flow_run is None or found is None or found.state is None:
+            return
+        if found.state.type in _CANCELLED:
             self.cancelled = True
-            run.stop(Interrupted("its flow run was cancelled in Prefect"))
-        elif state is StateType.PAUSED:
-            run.stop(Interrupted("its flow run was paused or suspended in Prefect"))
+        elif found.state.type in _GIVEN_AWAY:
+            self.given_away = found.state
+
+    def _obey(self, run: Run) -> None:
+        if self._obeyed or not (self.cancelled or self.given_away):
+            return
+        self._obeyed = True
+        run.stop(Interrupted("its flow run was cancelled in Prefect" if self.cancelled else PAUSED))
+        if self.is_of_deployment:
+            asyncio.get_running_loop().call_later(_GRACE_S, run.stopping.abort)
 
 
-async def _state_type(flow_run_id: UUID) -> StateType | None:
+def flow_run_name(name: str, flow_run: FlowRun) -> str:
+    """A run and, where a schedule has made the flow run, the time it was scheduled for."""
+    due = flow_run.expected_start_time
+    if due is None or not flow_run.auto_scheduled:
+        return name
+    return f"{name} scheduled for {due.astimezone():%Y-%m-%d %H:%M}"
+
+
+async def _read(flow_run_id: UUID) -> FlowRun:
     async with get_client() as client:
-        state = (await client.read_flow_run(flow_run_id)).state
-    return state.type if state else None
+        return await client.read_flow_run(flow_run_id)
+
+
+async def _rename(flow_run_id: UUID, name: str) -> None:
+    async with get_client() as client:
+        await client.update_flow_run(flow_run_id, name=name)

@@ -66,6 +66,10 @@ class UntrustedRun(ConfigError):
     """A run directory that somebody else made asks for keys and files. Nothing was sent."""
 
 
+class RunAtWork(ConfigError):
+    """Another run is at work on the rows that this one would reuse. Nothing was sent."""
+
+
 class ManifestError(OmniBatchError):
     """The manifest, or one row of it, can't be used. Nothing of it is sent."""
 
@@ -341,7 +345,7 @@ class StorageError(OmniBatchError):
 
 
 _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
-_NO_ITEMS |= {"untrusted_run"}
+_NO_ITEMS |= {"untrusted_run", "run_at_work"}
 
 
 def item_kinds() -> set[str]:

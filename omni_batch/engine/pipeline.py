@@ -36,6 +36,7 @@ async def execute(
 
     Raises:
         ConfigError: no run directory, or another process owns it.
+        RunAtWork: another run is at work whose answers it would reuse.
         StorageError: nothing can be written there; nothing was sent.
     """
     async with open_run(directory) as run:

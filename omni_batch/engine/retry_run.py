@@ -6,6 +6,7 @@ import msgspec
 
 from omni_batch.errors import ConfigError, StorageError, item_kinds
 from omni_batch.planning.consent import require_known
+from omni_batch.planning.fitness.at_work import owned_alone
 from omni_batch.planning.learned_limits import carry_over
 from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
@@ -38,11 +39,12 @@ def reopen_failed(
 
     Raises:
         ConfigError: the run is not finished or not free, or a kind or a pair is wrong.
+        RunAtWork: another run is at work whose answers it would reuse.
         UntrustedRun: somebody else prepared it, and there is no consent.
         StorageError: disk full, or not readable or writable.
     """
     _check_kinds(kinds)
-    with directory.owned_record() as record:
+    with owned_alone(directory) as record:
         if not trust:
             require_known(directory, record)
         if record.state != "finished":

@@ -21,6 +21,7 @@ from omni_batch.engine.want import prepared_for_want
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.earlier_answers import load_answers
+from omni_batch.planning.fitness.at_work import owned_alone
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.resolved_endpoint import room_doubts
@@ -106,7 +107,7 @@ class Run:
 async def open_run(directory: RunDir) -> AsyncIterator[Run]:
     """Own a run directory and connect to its endpoints."""
     async with AsyncExitStack() as stack:
-        record = stack.enter_context(directory.owned_record())
+        record = stack.enter_context(owned_alone(directory))
         require_known(directory, record)
         refuse_other_manifest(directory, record)
         plan = make_plan(parse_config(record.config), Path(record.base_folder))

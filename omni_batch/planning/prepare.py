@@ -23,6 +23,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.consent import require_known
+from omni_batch.planning.fitness.at_work import owned_alone, refuse_beside
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.store.census import refuse_other_manifest, shortage_of_files
@@ -63,8 +64,10 @@ def prepare_run(
         ConfigError: the run id is taken, a template variable is not a column, or the output folder
             can't be written.
         ManifestError: a row can't be used, ids are not unique, or there is no row.
+        RunAtWork: a run is at work whose answers would be reused.
     """
     output = Path(plan.config.output)
+    refuse_beside(plan.config.name, plan.config.reuse or (), plan.config.models)
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise ConfigError(f"run id {run_id!r}: use letters, digits and . _ - only, 100 at most")
     directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
@@ -81,6 +84,9 @@ def prepare_run(
                 draft.make_folders()
                 record = _read_manifest(plan, draft, directory.run_id, on_rows, failed)
                 disk.sync_path(draft.items)
+                if run_id is None:  # another one of this second may have taken the name meanwhile
+                    directory = RunDir(output / _free_id(directory.run_id, output))
+                    record = msgspec.structs.replace(record, run_id=directory.run_id)
                 write_record(draft.record, vouched(draft, record), disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
@@ -135,9 +141,10 @@ def change_run(directory: RunDir, overrides: Iterable[str], *, trust: bool = Fal
     Raises:
         ConfigError: it is finished and whole, or a key or value is wrong or would change the
             answers.
+        RunAtWork: another run is at work whose answers it would reuse.
         UntrustedRun: somebody else prepared it, and there is no consent.
     """
-    with directory.owned_record() as record:
+    with owned_alone(directory) as record:
         if not trust:
             require_known(directory, record)
         refuse_other_manifest(directory, record)
@@ -258,7 +265,10 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
 
 
 def _new_run_id(name: str, output: Path) -> str:
-    stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return _free_id(f"{name}-{datetime.now():%Y%m%d-%H%M%S}", output)
+
+
+def _free_id(stamp: str, output: Path) -> str:
     candidates = chain([stamp], (f"{stamp}-{number}" for number in count(2)))
     return next(candidate for candidate in candidates if not (output / candidate).exists())
 

@@ -14,7 +14,7 @@ from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 
-_SILENT_S = 20.0  # run.json is written every second
+_SILENT_S = 60.0  # run.json is written every second
 DEAD = "its process ended without finishing (killed, out of memory, or the machine stopped)"
 
 
@@ -34,7 +34,7 @@ def current_record(directory: RunDir) -> RunRecord:
     refuse_other_manifest(directory, record)
     if record.state == "finished" and (lack := shortage(directory, record)):
         return msgspec.structs.replace(record, state="stopped", reason=lack)
-    if record.state != "running" or _is_alive(directory, record):
+    if record.state != "running" or is_at_work(directory, record):
         return record
     record = read_record(directory.record)  # it may have ended in an orderly way just now
     if record.state != "running":
@@ -54,9 +54,13 @@ def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
         return msgspec.structs.replace(record, state="stopped", reason=str(exc), owner=None)
 
 
-def _is_alive(directory: RunDir, record: RunRecord) -> bool:
-    """Whether a process works on it. A lock of another machine may not be seen from this one."""
-    owned = directory.is_owned()
+def is_at_work(directory: RunDir, record: RunRecord, wait_s: float = 0.0) -> bool:
+    """Whether a process works on it. A lock of another machine may not be seen from this one.
+
+    Args:
+        wait_s: for a lock that is held for an instant only.
+    """
+    owned = directory.is_owned(wait_s)
     elsewhere = record.owner is not None and record.owner.host != socket.gethostname()
     if owned is None or (elsewhere and not owned):
         return time.time() - directory.record.stat().st_mtime < _SILENT_S

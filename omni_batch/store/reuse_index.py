@@ -63,7 +63,7 @@ class ReuseIndex:
         self._parts: dict[tuple[int, int], Columns] = {}
         self._reading = asyncio.Lock()
         wanted = frozenset(models)
-        for directory in _directories(globs, own):
+        for directory in reused_directories(globs, own):
             try:
                 self._add_run(directory, wanted)
             except (OmniBatchError, OSError, ValueError, pa.ArrowException) as exc:
@@ -172,8 +172,8 @@ def _is_whole(path: Path, sha256: str) -> bool:
         return False
 
 
-def _directories(globs: Iterable[str], own: RunDir | None) -> list[RunDir]:
-    """Run directories, the newest first."""
+def reused_directories(globs: Iterable[str], own: RunDir | None = None) -> list[RunDir]:
+    """The run directories that globs name, the newest first, without the present run."""
     found = (path for pattern in globs for path in glob(pattern, recursive=True))  # noqa: PTH207
     paths = {Path(path).resolve() for path in found}  # pathlib refuses absolute patterns
     paths.discard(own.root.resolve() if own else Path())

@@ -113,13 +113,14 @@ class RunDir:
         with self.owned():
             yield read_record(self.record)
 
-    def is_owned(self) -> bool | None:
+    def is_owned(self, wait_s: float = 0.0) -> bool | None:
         """Whether a process works on this run; None where the lock can't be asked.
 
-        The lock is held for an instant to find out.
+        The lock is held for an instant to find out. With some patience, who does the same at this
+        moment is not taken for an owner.
         """
         try:
-            with locked(self.root):
+            with locked(self.root, wait_s):
                 return False
         except Taken:
             return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.artifacts import summary_markdown
+from flows.artifacts import summary_key, summary_markdown
 from omni_batch.analytics.results import FailureGroup
 from omni_batch.doubts import DoubtGroup
 from omni_batch.errors import UntrustedRun
@@ -25,24 +26,6 @@ from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
 from tests.support.written_runs import Written, write_run
 
 pytestmark = pytest.mark.prefect
-
-
-@pytest.fixture(scope="module")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a database of its own."""
-    home = tmp_path_factory.mktemp("prefect")
-    settings = {
-        "PREFECT_HOME": str(home),
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    os.environ.update(settings)
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=90):
-        from prefect.settings import PREFECT_API_URL
-
-        yield PREFECT_API_URL.value()
 
 
 def test_a_run_as_a_flow(prefect_server: str, tmp_path: Path) -> None:
@@ -282,6 +265,55 @@ def test_a_flow_run_that_is_retried_goes_on_with_its_own_directory(
     assert len(simulator.requests) == 4  # the failed one again, and no other
 
 
+_BEGUN_TWICE = """
+import asyncio, sys
+from pathlib import Path
+from prefect import get_client
+from prefect.flow_engine import run_flow_async
+from prefect.states import Scheduled
+from flows.batch import batch
+
+async def main(runs, parameters):
+    async with get_client() as client:
+        flow_run = await client.create_flow_run(batch, parameters=parameters)
+        work = run_flow_async(batch, flow_run, parameters, return_type="state")
+        first = asyncio.create_task(work)
+        while not list(runs.glob("*/results/*.parquet")):
+            await asyncio.sleep(0.1)
+        resuming = Scheduled(name="Resuming")
+        await client.set_flow_run_state(flow_run.id, resuming, force=True)
+        flow_run = await client.read_flow_run(flow_run.id)
+        assert not first.done()
+        await run_flow_async(batch, flow_run, parameters, return_type="state")
+        await first
+
+asyncio.run(main(Path(sys.argv[1], "runs"), {"config": sys.argv[1] + "/config.yaml"}))
+"""
+
+
+def test_a_flow_run_that_begins_beside_itself_waits_and_sends_nothing_twice(
+    prefect_server: str, tmp_path: Path, slow: Simulator
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _BEGUN_TWICE, str(tmp_path)],
+        env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (run_dir,) = (tmp_path / "runs").glob("[!.]*")
+    assert read_record(run_dir / "run.json").counts.succeeded == len(slow.requests) == 80
+
+
+def test_summaries_of_a_config_are_versions_of_one_artifact() -> None:
+    names = ["captions", "Captions", "captions_", "labels.v2", "labels-v2", "..."]
+    keys = [summary_key(name) for name in names]
+    assert keys[0] == "omni-batch-captions"
+    assert len(set(keys)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in keys)
+
+
 # --- no server, or none that can be used ---
 
 
@@ -411,7 +443,10 @@ async def _check_server(run_id: str) -> None:
     assert sorted(str(artifact.type) for artifact in artifacts) == ["markdown", "progress"]
     assert by_type["progress"].data == 100  # also where all is done before the first answer
     markdown = str(by_type["markdown"].data)
+    assert by_type["markdown"].key == "omni-batch-nightly"
     assert run_id in markdown
+    assert f"/runs/{run_id}/results\n" in markdown
+    assert "file:" not in markdown
     assert "gone.jpg" in markdown
 
 

@@ -142,6 +142,21 @@ def test_a_name_that_is_taken_while_the_manifest_is_read_stays_with_who_took_it(
     assert [item.item_id for item in read_items(faster[0].items, 0, 500)] == ["z"]
 
 
+def test_a_run_without_a_name_of_its_own_gets_the_next_one_where_another_was_faster(
+    config: Make,
+) -> None:
+    faster: list[str] = []
+
+    def overtake(rows: int) -> None:
+        (draft,) = Path(config().output).glob(".*.preparing")
+        faster.append(draft.name.split(".")[1])
+        prepare(config("item_id,subject\nz,other\n"), faster[0])
+
+    slower = prepare_run(make_plan(config()), on_rows=overtake)
+    assert slower.run_id == read_record(slower.record).run_id == f"{faster[0]}-2"
+    assert sorted(left_behind(config())) == [faster[0], slower.run_id]
+
+
 def test_reading_is_told_now_and_then(config: Make) -> None:
     told: list[int] = []
     rows = "item_id,subject\n" + "".join(f"{n},x\n" for n in range(2500))
