@@ -1,0 +1,167 @@
+"""Serves the nightly flow of a config on a schedule, in this process, until it is told to end.
+
+The server keeps the schedule: it stays on while nobody serves it, and what was missed meanwhile is
+one late run. At most one run of a config works at a time; others are cancelled before they begin.
+"""
+
+import asyncio
+import hashlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import __version__
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.schedules import Cron, Schedule
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+from omni_batch.errors import ConfigError
+from omni_batch.planning.plan import Plan
+from omni_batch.text import one_line, redacted
+
+from . import nightly
+from .cron import check_cron, check_zone, clock_changes, next_times
+
+_HELLO_S = 10.0
+_LEFT_ALONE_AFTER_S = 15.0
+"""A run that has been told to end: in time for who waits 20 s for this process."""
+_START_ONE = "start one with `prefect server start`"
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Nights:
+    """What is to be run, and when."""
+
+    config: Path
+    overrides: tuple[str, ...]
+    plan: Plan
+    cron: str
+    zone: str
+
+    @property
+    def name(self) -> str:
+        """Of the deployment: the same for the same file, and another one for a namesake of it."""
+        path = str(self.config.resolve())
+        return f"{self.plan.config.name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
+
+
+def check_times(cron: str, zone: str) -> None:
+    """Refuse a schedule that would never fire, or at other times than are meant.
+
+    Raises:
+        ConfigError: one line, with the text that was given.
+    """
+    check_zone(zone)
+    check_cron(cron)
+
+
+def serve_nights(nights: Nights, say: Callable[[str], None]) -> None:
+    """Register the schedule and begin its runs, until Ctrl-C or SIGTERM.
+
+    Args:
+        say: told what was registered.
+
+    Raises:
+        ConfigError: there is no Prefect server, or it refuses the schedule.
+    """
+    deployment = _deployment(nights, Cron(nights.cron, timezone=nights.zone))
+    _serve(deployment, lambda: _tell(nights, say))
+
+
+def _serve(deployment: RunnerDeployment, ready: Callable[[], None]) -> None:
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    # The command line ends a process soon after a signal; this one has runs to end.
+    woken = signal.set_wakeup_fd(-1)
+    try:
+        asyncio.run(_serve_until_told(deployment, ready))
+    finally:
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _serve_until_told(deployment: RunnerDeployment, ready: Callable[[], None]) -> None:
+    told = asyncio.Event()
+    await _reach_server()
+    runner = Runner(name=deployment.name, pause_on_shutdown=False)
+    try:
+        await runner.aadd_deployment(deployment)
+    except Exception as exc:
+        raise ConfigError(await _refused(exc)) from exc
+    ready()
+    serving = asyncio.ensure_future(runner.start())
+    await asyncio.sleep(0)  # it takes SIGTERM first, to end in the middle of everything
+    for number in _ENDING:
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    ends = asyncio.ensure_future(told.wait())
+    await asyncio.wait({serving, ends}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        serving.cancel()  # its runs get SIGTERM, and are waited for
+        await asyncio.wait({serving}, timeout=_LEFT_ALONE_AFTER_S)
+    ends.cancel()
+    if serving.done() and not serving.cancelled():
+        serving.result()
+
+
+def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
+    config = nights.config.resolve()
+    deployment = nightly.nightly.to_deployment(
+        name=nights.name,
+        schedule=schedule,
+        parameters={"config": str(config), "overrides": list(nights.overrides)},
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+        ),
+        description=f"Nightly runs of {config}, by omni-batch schedule",
+        tags=["omni-batch"],
+    )
+    # By its place, for installed copies and checkouts alike: a run imports it in a new process.
+    deployment.entrypoint = f"{Path(str(nightly.__file__)).resolve()}:nightly"
+    return deployment
+
+
+async def _reach_server() -> None:
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise ConfigError(
+            "PREFECT_API_URL is not set, and a schedule needs a Prefect server that stays: "
+            f"{_START_ONE}, then export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    try:
+        async with asyncio.timeout(_HELLO_S), get_client() as client:
+            await client.api_version()
+    except Exception as exc:
+        reason = one_line(str(exc)) or f"no answer within {_HELLO_S:g} s"
+        raise ConfigError(
+            f"no Prefect API answers at PREFECT_API_URL = {redacted(url)} ({reason:.200}); "
+            f"{_START_ONE}, or correct the URL, which ends in /api"
+        ) from exc
+
+
+async def _refused(exc: Exception) -> str:
+    async with get_client() as client:
+        theirs = await client.api_version()
+    return (
+        f"the Prefect server at {redacted(PREFECT_API_URL.value() or '')} (version {theirs}) "
+        f"refuses the schedule of Prefect {__version__}: {one_line(str(exc)):.300}; use the same "
+        "version on both sides"
+    )
+
+
+def _tell(nights: Nights, say: Callable[[str], None]) -> None:
+    now = datetime.now(UTC)
+    first, second = next_times(nights.cron, nights.zone, now, 2)
+    say(
+        f"Runs of {nights.config} start at {first:%Y-%m-%d %H:%M}, {second:%Y-%m-%d %H:%M} and so "
+        f"on ({nights.cron}, {nights.zone}), as long as this process works"
+    )
+    for warning in (*nights.plan.doubts, *clock_changes(nights.cron, nights.zone, now)):
+        say(f"warning: {warning}")
+    say(f"Deployment {nightly.nightly.name}/{nights.name} at {PREFECT_UI_URL.value()}")
+    say("Ctrl-C ends this process; the schedule stays on, and a missed run starts late")
