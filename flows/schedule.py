@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from prefect import __version__
 from prefect.client.orchestration import get_client
@@ -31,6 +32,8 @@ _HELLO_S = 10.0
 _LEFT_ALONE_AFTER_S = 15.0
 """A run that has been told to end: in time for who waits 20 s for this process."""
 _START_ONE = "start one with `prefect server start`"
+_ENTRYPOINT = f"{Path(nightly.__file__).resolve()}:nightly"
+"""By its place, for installed copies and checkouts alike: each run imports it in a new process."""
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -61,57 +64,61 @@ def check_times(cron: str, zone: str) -> None:
     check_cron(cron)
 
 
-def serve_nights(nights: Nights, say: Callable[[str], None]) -> None:
+def serve_nights(
+    nights: Nights, say: Callable[[str], None], schedule: Schedule | None = None
+) -> None:
     """Register the schedule and begin its runs, until Ctrl-C or SIGTERM.
 
     Args:
         say: told what was registered.
+        schedule: of Prefect, in place of the cron line.
 
     Raises:
         ConfigError: there is no Prefect server, or it refuses the schedule.
     """
-    deployment = _deployment(nights, Cron(nights.cron, timezone=nights.zone))
-    _serve(deployment, lambda: _tell(nights, say))
-
-
-def _serve(deployment: RunnerDeployment, ready: Callable[[], None]) -> None:
     before = {number: signal.getsignal(number) for number in _ENDING}
     # The command line ends a process soon after a signal; this one has runs to end.
     woken = signal.set_wakeup_fd(-1)
     try:
-        asyncio.run(_serve_until_told(deployment, ready))
+        schedule = schedule or Cron(nights.cron, timezone=nights.zone)
+        words = _words(nights)
+        asyncio.run(_serve(nights, schedule, lambda: say("\n".join(words))))
     finally:
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-async def _serve_until_told(deployment: RunnerDeployment, ready: Callable[[], None]) -> None:
-    told = asyncio.Event()
+async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) -> None:
     await _reach_server()
-    runner = Runner(name=deployment.name, pause_on_shutdown=False)
+    runner = Runner(name=nights.name, pause_on_shutdown=False)
     try:
-        await runner.aadd_deployment(deployment)
+        await runner.aadd_deployment(await _deployment(nights, schedule))
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
     ready()
-    serving = asyncio.ensure_future(runner.start())
+    await _until_told(asyncio.ensure_future(runner.start()))
+
+
+async def _until_told(serving: asyncio.Future[None]) -> None:
+    told = asyncio.Event()
     await asyncio.sleep(0)  # it takes SIGTERM first, to end in the middle of everything
     for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     ends = asyncio.ensure_future(told.wait())
-    await asyncio.wait({serving, ends}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
+    both: set[asyncio.Future[Any]] = {serving, ends}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if ends.done():
         serving.cancel()  # its runs get SIGTERM, and are waited for
         await asyncio.wait({serving}, timeout=_LEFT_ALONE_AFTER_S)
-    ends.cancel()
-    if serving.done() and not serving.cancelled():
+    else:
+        ends.cancel()
         serving.result()
 
 
-def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
+async def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
     config = nights.config.resolve()
-    deployment = nightly.nightly.to_deployment(
+    deployment = await nightly.nightly.ato_deployment(
         name=nights.name,
         schedule=schedule,
         parameters={"config": str(config), "overrides": list(nights.overrides)},
@@ -121,8 +128,7 @@ def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
         description=f"Nightly runs of {config}, by omni-batch schedule",
         tags=["omni-batch"],
     )
-    # By its place, for installed copies and checkouts alike: a run imports it in a new process.
-    deployment.entrypoint = f"{Path(str(nightly.__file__)).resolve()}:nightly"
+    deployment.entrypoint = _ENTRYPOINT
     return deployment
 
 
@@ -154,14 +160,14 @@ async def _refused(exc: Exception) -> str:
     )
 
 
-def _tell(nights: Nights, say: Callable[[str], None]) -> None:
+def _words(nights: Nights) -> list[str]:
     now = datetime.now(UTC)
     first, second = next_times(nights.cron, nights.zone, now, 2)
-    say(
+    warnings = (*nights.plan.doubts, *clock_changes(nights.cron, nights.zone, now))
+    return [
         f"Runs of {nights.config} start at {first:%Y-%m-%d %H:%M}, {second:%Y-%m-%d %H:%M} and so "
-        f"on ({nights.cron}, {nights.zone}), as long as this process works"
-    )
-    for warning in (*nights.plan.doubts, *clock_changes(nights.cron, nights.zone, now)):
-        say(f"warning: {warning}")
-    say(f"Deployment {nightly.nightly.name}/{nights.name} at {PREFECT_UI_URL.value()}")
-    say("Ctrl-C ends this process; the schedule stays on, and a missed run starts late")
+        f"on ({nights.cron}, {nights.zone}), as long as this process works",
+        *(f"warning: {warning}" for warning in warnings),
+        f"Deployment {nightly.nightly.name}/{nights.name} at {PREFECT_UI_URL.value()}",
+        "Ctrl-C ends this process; the schedule stays on, and a missed run starts late",
+    ]
