@@ -6,6 +6,7 @@ one late run. At most one run of a config works at a time; others are cancelled 
 
 import asyncio
 import hashlib
+import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from prefect.runner import Runner
 from prefect.schedules import Cron, Schedule
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
+from omni_batch import interrupts
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import Plan
 from omni_batch.text import one_line, redacted
 
 from . import nightly
 from .cron import check_cron, check_zone, clock_changes, next_times
+
+log = logging.getLogger("omni_batch")
 
 _HELLO_S = 10.0
 _LEFT_ALONE_AFTER_S = 15.0
@@ -97,7 +101,12 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
     ready()
-    await _until_told(asyncio.ensure_future(runner.start()))
+    serving = asyncio.ensure_future(runner.start())
+    await _until_told(serving)
+    if serving.done():
+        serving.result()  # why it ended by itself
+    else:
+        await _end(runner, serving)
 
 
 async def _until_told(serving: asyncio.Future[None]) -> None:
@@ -108,12 +117,18 @@ async def _until_told(serving: asyncio.Future[None]) -> None:
     ends = asyncio.ensure_future(told.wait())
     both: set[asyncio.Future[Any]] = {serving, ends}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if ends.done():
-        serving.cancel()  # its runs get SIGTERM, and are waited for
-        await asyncio.wait({serving}, timeout=_LEFT_ALONE_AFTER_S)
-    else:
-        ends.cancel()
-        serving.result()
+    ends.cancel()
+
+
+async def _end(runner: Runner, serving: asyncio.Future[None]) -> None:
+    """Have a run at work end in order. If it takes long it ends alone: else it would be killed."""
+    try:
+        async with asyncio.timeout(_LEFT_ALONE_AFTER_S):
+            await runner.astop()
+            await serving
+    except TimeoutError:
+        log.warning("a run at work was told to end and takes its time; it ends by itself")
+        interrupts.leave(0)
 
 
 async def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
