@@ -151,7 +151,9 @@ def _dates(
     end: datetime | None = None,
 ) -> list[datetime]:
     schedule = CronSchedule(cron=cron, timezone=zone)
-    return list(asyncio.run(schedule.get_dates(count, start, end)))
+    dates = asyncio.run(schedule.get_dates(count, start, end))
+    # Prefect's own kind of date is on its way out.
+    return [datetime.fromtimestamp(date.timestamp(), ZoneInfo(zone)) for date in dates]
 
 
 def _wall(moment: datetime) -> datetime:
