@@ -94,26 +94,31 @@ def serve_nights(
 
 
 async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) -> None:
+    told = asyncio.Event()
+    _hear(told)
     await _reach_server()
     runner = Runner(name=nights.name, pause_on_shutdown=False)
     try:
         await runner.aadd_deployment(await _deployment(nights, schedule))
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
-    ready()
     serving = asyncio.ensure_future(runner.start())
-    await _until_told(serving)
+    await asyncio.sleep(0)  # it takes SIGTERM for itself, to end in the middle of everything
+    _hear(told)
+    ready()
+    await _until(told, serving)
     if serving.done():
         serving.result()  # why it ended by itself
     else:
         await _end(runner, serving)
 
 
-async def _until_told(serving: asyncio.Future[None]) -> None:
-    told = asyncio.Event()
-    await asyncio.sleep(0)  # it takes SIGTERM first, to end in the middle of everything
+def _hear(told: asyncio.Event) -> None:
     for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+
+
+async def _until(told: asyncio.Event, serving: asyncio.Future[None]) -> None:
     ends = asyncio.ensure_future(told.wait())
     both: set[asyncio.Future[Any]] = {serving, ends}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
