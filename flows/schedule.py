@@ -129,8 +129,11 @@ async def _end(runner: Runner, serving: asyncio.Future[None]) -> None:
     """Have a run at work end in order. If it takes long it ends alone: else it would be killed."""
     try:
         async with asyncio.timeout(_LEFT_ALONE_AFTER_S):
-            await runner.astop()
-            await serving
+            if runner.started:
+                await runner.astop()
+            else:
+                serving.cancel()
+            await asyncio.wait({serving})
     except TimeoutError:
         log.warning("a run at work was told to end and takes its time; it ends by itself")
         interrupts.leave(0)
