@@ -23,7 +23,7 @@ from prefect.schedules import Cron, Schedule
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from omni_batch import interrupts
-from omni_batch.errors import ConfigError
+from omni_batch.errors import ConfigError, Outage
 from omni_batch.planning.plan import Plan
 from omni_batch.text import one_line, redacted
 
@@ -36,7 +36,7 @@ _HELLO_S = 10.0
 _LEFT_ALONE_AFTER_S = 15.0
 """A run that has been told to end: in time for who waits 20 s for this process."""
 _START_ONE = "start one with `prefect server start`"
-_ENTRYPOINT = f"{Path(nightly.__file__).resolve()}:nightly"
+ENTRYPOINT = f"{Path(nightly.__file__).resolve()}:nightly"
 """By its place, for installed copies and checkouts alike: each run imports it in a new process."""
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -79,6 +79,7 @@ def serve_nights(
 
     Raises:
         ConfigError: there is no Prefect server, or it refuses the schedule.
+        Outage: the server was away for so long that Prefect's runner gave up.
     """
     before = {number: signal.getsignal(number) for number in _ENDING}
     # The command line ends a process soon after a signal; this one has runs to end.
@@ -107,10 +108,13 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
     _hear(told)
     ready()
     await _until(told, serving)
-    if serving.done():
-        serving.result()  # why it ended by itself
-    else:
+    if not serving.done():
         await _end(runner, serving)
+    elif failure := serving.exception():
+        raise Outage(
+            f"Prefect's runner gave up ({type(failure).__name__}: {one_line(str(failure)):.200}); "
+            "the schedule is kept: look after the server, then start this again"
+        ) from failure
 
 
 def _hear(told: asyncio.Event) -> None:
@@ -151,7 +155,7 @@ async def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
         description=f"Nightly runs of {config}, by omni-batch schedule",
         tags=["omni-batch"],
     )
-    deployment.entrypoint = _ENTRYPOINT
+    deployment.entrypoint = ENTRYPOINT
     return deployment
 
 
