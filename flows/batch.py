@@ -12,7 +12,7 @@ been done is in the run directory alone; Prefect's states, caches and retries de
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,13 +71,30 @@ async def batch(
             stores parameters in clear text.
         trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
+
+    async def chosen(stack: ExitStack) -> RunDir:
+        if run_dir:
+            return await _given_directory(run_dir, trust=trust)
+        plan = _plan(config, overrides or [])
+        return await own_directory(plan, lambda: prepare_run(plan), stack)
+
+    return await work(chosen, _ended)
+
+
+async def work(
+    chosen: Callable[[ExitStack], Awaitable[RunDir]],
+    ended: Callable[[RunDir, RunRecord], Awaitable[State[None]]],
+) -> State[None]:
+    """Work on a run directory as the flow run that this process is for.
+
+    Args:
+        chosen: the run directory; what it enters is left when the work ends.
+        ended: the state of the flow run, where nobody has cancelled it.
+    """
     watch, worked = FlowRunWatch(_own_flow_run()), who_waits()
     try:
         with ExitStack() as stack:
-            if run_dir:
-                directory = await _given_directory(run_dir, trust=trust)
-            else:
-                directory = await _own_directory(config, overrides or [], stack)
+            directory = await chosen(stack)
             await watch.name_it(directory.run_id)
             await load_keys(directory)
             record = await execute(directory, _run_shard, background=watch.follow)
@@ -92,7 +109,9 @@ async def batch(
         worked.set_result(watch)
     if watch.given_away and watch.is_of_deployment and record.state == "interrupted":
         raise Pause(state=watch.given_away)  # ends the process and leaves the state as it is
-    return _state(record, cancelled=watch.cancelled)
+    if watch.cancelled:
+        return Cancelled(message=phrases.outcome(record))
+    return await ended(directory, record)
 
 
 @task(
@@ -144,16 +163,22 @@ async def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
     return _gone_on_with(directory, trust=trust, again=bool(flow_run and flow_run.run_count > 1))
 
 
-async def _own_directory(config: str | None, overrides: list[str], stack: ExitStack) -> RunDir:
-    """The run directory that this flow run has made already, else a new one."""
-    flow_run, plan = _own_flow_run(), _plan(config, overrides)
+async def own_directory(plan: Plan, prepare: Callable[[], RunDir], stack: ExitStack) -> RunDir:
+    """The run directory that this flow run has made already, else a new one.
+
+    Args:
+        plan: of the run.
+        prepare: makes the new one.
+        stack: drops the new one where it is refused.
+    """
+    flow_run = _own_flow_run()
     # Prefect does not count a beginning after Resume, so the runs themselves are asked.
     for directory, record in list_runs(Path(plan.config.output)) if flow_run else ():
         if flow_run and record.flow_run_id == str(flow_run.id):
             await _until_free(directory)
             # A machine without our secret may go on with it.
             return _gone_on_with(directory, trust=asks_the_same(record, plan), again=True)
-    directory = prepare_run(plan)
+    directory = prepare()
     stack.enter_context(dropped_unless_begun(directory))
     if flow_run:
         record = replace(read_record(directory.record), flow_run_id=str(flow_run.id))
@@ -190,13 +215,16 @@ def _own_flow_run() -> FlowRun | None:
     return context.flow_run if context else None
 
 
-def _state(record: RunRecord, *, cancelled: bool) -> State[None]:
+async def _ended(_: RunDir, record: RunRecord) -> State[None]:
     message = phrases.outcome(record)
-    if cancelled:
-        return Cancelled(message=message)
     if record.state != "finished":
-        return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
+        return unfinished(record, message)
     return Completed(name="PartiallyFailed" if record.counts.failed else None, message=message)
+
+
+def unfinished(record: RunRecord, message: str) -> State[None]:
+    """The state of a flow run whose run stopped on the way."""
+    return Failed(name=record.state.capitalize(), message=f"{message}: {record.reason}")
 
 
 def main() -> int:

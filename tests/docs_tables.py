@@ -188,8 +188,8 @@ def config(group: str) -> str:
 
 
 def configs() -> str:
-    """Every config of the repository with its first comment."""
-    paths = sorted((ROOT / "configs").glob("*.yaml"))
+    """Every config of the repository with its first comment; `prefect.yaml` is Prefect's."""
+    paths = sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs/prefect.yaml"})
     rows = ([f"[{path.name}](../configs/{path.name})", _first_comment(path)] for path in paths)
     return markdown(["config", "for"], rows)
 

@@ -82,3 +82,18 @@ def test_a_deployment_of_an_installed_copy_names_the_module(
     )
     found = python(installed, "-c", code, cwd=tmp_path)
     assert found.stdout == "omni-batch\n", found.stderr
+
+
+def test_a_schedule_of_an_installed_copy_finds_its_flow_by_its_place(
+    installed: Path, tmp_path: Path
+) -> None:
+    place = python(
+        installed,
+        "-c",
+        "from omni_batch.package_files import import_flows as f; print(f('schedule').ENTRYPOINT)",
+        cwd=tmp_path,
+    ).stdout.strip()
+    assert place == f"{installed / 'omni_batch' / 'flows' / 'nightly.py'}:nightly"
+    code = "from prefect.flows import load_flow_from_entrypoint as load; print(load({!r}).name)"
+    found = python(installed, "-c", code.format(place), cwd=tmp_path)
+    assert found.stdout == "omni-batch-nightly\n", found.stderr

@@ -30,12 +30,13 @@ def begin_night(
     Raises:
         ConfigError, ManifestError: rejected; nothing was sent, no run directory is left.
     """
-    plan = make_plan(_with_earlier_nights(config), base_folder)
+    plan = make_plan(with_earlier_nights(config), base_folder)
     results = newest_results(nights_before(Path(config.output), config.name))
     failed = results.filter(pc.equal(results["status"], "failed"))["item_id"]
     return prepare_run(plan, on_rows=on_rows, failed=frozenset(failed.to_pylist()))
 
 
-def _with_earlier_nights(config: Config) -> Config:
+def with_earlier_nights(config: Config) -> Config:
+    """The config of a night: answers of all runs of its name are reused."""
     own = str(Path(escape(config.output), f"{escape(config.name)}-*"))
     return config.model_copy(update={"reuse": (own, *(config.reuse or ()))})

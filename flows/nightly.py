@@ -1,0 +1,72 @@
+"""The nightly run as a Prefect flow: the whole manifest, and only what is new is sent.
+
+`omni-batch schedule` serves it; `configs/prefect.yaml` deploys it to a work pool.
+"""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment, flow_run
+from prefect.states import Completed, Failed
+
+from omni_batch.config import load_config
+from omni_batch.nights import begin_night, end_night, notify, with_earlier_nights
+from omni_batch.planning.plan import make_plan
+from omni_batch.store import RunDir, RunRecord
+
+from .batch import own_directory, unfinished, work
+
+
+def _run_name() -> str:
+    """Of a config and the time for which the run was scheduled, which may be long before it begins.
+
+    Prefect says nothing of why a run crashes whose name can't be made, so nothing is read here.
+    """
+    stem = Path(str(flow_run.parameters.get("config") or "nightly")).stem
+    return f"{stem} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M} UTC"
+
+
+@flow(name="omni-batch-nightly", flow_run_name=_run_name, persist_result=False)
+async def nightly(config: str, overrides: list[str] | None = None) -> State[None]:
+    """One night of a config: what earlier nights have answered is not sent again.
+
+    Args:
+        config: path of a YAML file, read anew each night.
+        overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
+            stores parameters in clear text.
+    """
+    _leave_the_terminal()
+    return await _night(config, overrides or [])
+
+
+async def _night(config: str, overrides: list[str]) -> State[None]:
+    """The same as the command `nightly`, and told to the same place."""
+    wanted = load_config(config, overrides)
+
+    async def chosen(stack: ExitStack) -> RunDir:
+        plan = make_plan(with_earlier_nights(wanted))
+        return await own_directory(plan, lambda: begin_night(wanted), stack)
+
+    async def ended(directory: RunDir, record: RunRecord) -> State[None]:
+        night = end_night(directory)
+        await notify(wanted.notify, night)
+        if record.state != "finished":
+            return unfinished(record, night.words)
+        if night.failed:
+            return Failed(message="; ".join((night.words, *night.to_do)))
+        failures = night.failed_new + night.failed_known
+        return Completed(name="PartiallyFailed" if failures else None, message=night.words)
+
+    return await work(chosen, ended)
+
+
+def _leave_the_terminal() -> None:
+    """Hear of the end from the serving process alone: a second signal would cut off requests.
+
+    Ctrl-C goes to all processes of the terminal's group, and then the serving one ends its runs.
+    """
+    if deployment.id and hasattr(os, "setpgid") and os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
