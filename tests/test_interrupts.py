@@ -25,7 +25,8 @@ from omni_batch import interrupts
 interrupts.unwind()
 try:
     print("at work", flush=True)
-    time.sleep(60)
+    while True:
+        time.sleep(0.05)  # a signal just before it would be heard of at its end
 except KeyboardInterrupt:
     print("unwound", flush=True)
 interrupts.end_at_once(7)
