@@ -13,8 +13,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
 from omni_batch.config import load_config
-from omni_batch.nights import begin_night, end_night, notify, with_earlier_nights
-from omni_batch.planning.plan import make_plan
+from omni_batch.nights import begin_night, end_night, notify, plan_night
 from omni_batch.store import RunDir, RunRecord
 
 from .batch import own_directory, unfinished, work
@@ -47,8 +46,8 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
     wanted = load_config(config, overrides)
 
     async def chosen(stack: ExitStack) -> RunDir:
-        plan = make_plan(with_earlier_nights(wanted))
-        return await own_directory(plan, lambda: begin_night(wanted), stack)
+        plan = plan_night(wanted)
+        return await own_directory(plan, lambda: begin_night(plan), stack)
 
     async def ended(directory: RunDir, record: RunRecord) -> State[None]:
         night = end_night(directory)

@@ -13,7 +13,7 @@ from omni_batch.analytics.truth import compare_with_truth
 from omni_batch.cli.start import STARTER
 from omni_batch.config import load_config
 from omni_batch.engine.pipeline import execute
-from omni_batch.nights import begin_night
+from omni_batch.nights import begin_night, plan_night
 from omni_batch.store import RunDir
 from tests.conftest import ROOT, SAMPLE, write_csv
 
@@ -100,7 +100,7 @@ def test_the_second_night_pays_only_for_what_is_new(
     sample = [f"media.roots=['.', '{SAMPLE}']"]
     for rows in (PHOTOS, [*PHOTOS, new]):
         write_csv(tmp_path / "rows.csv", rows)
-        directory = begin_night(load_config(CONFIGS / "nightly.yaml", sample))
+        directory = begin_night(plan_night(load_config(CONFIGS / "nightly.yaml", sample)))
         counts = asyncio.run(execute(directory)).counts
         assert (counts.succeeded, counts.requests) == (len(rows), 1)
 

@@ -8,14 +8,14 @@ import typer
 from omni_batch import interrupts
 from omni_batch._version import __version__
 
-from omni_batch.cli import start, runs, nightly, schedule, tables, service  # isort: skip
+from omni_batch.cli import start, runs, nightly, schedule, tables, compare, service  # isort: skip
 from omni_batch.cli.options import app, at_once, debugging
 from omni_batch.cli.streams import StandardStreams, name_files_in_utf8
 from omni_batch.errors import OmniBatchError, out_of_memory
 from omni_batch.text import redacted, visible
 
 __all__ = ["COMMANDS", "app", "main"]
-COMMANDS = (start, runs, nightly, schedule, tables, service)
+COMMANDS = (start, runs, nightly, schedule, tables, compare, service)
 """Modules of the commands; importing one adds its commands to `app`, in the order of the help."""
 _USAGE = 2
 _STOPPED = 3

@@ -25,11 +25,12 @@ def nightly(
     from omni_batch.cli.execute import notes_on_screen, print_night, run_new
     from omni_batch.cli.runs import counting
     from omni_batch.config import load_config
-    from omni_batch.nights import begin_night, end_night, notify
+    from omni_batch.nights import begin_night, end_night, notify, plan_night
 
     wanted = load_config(config, set_ or [])
+    plan = plan_night(wanted)
     with counting("Reading the manifest") as count:
-        directory = begin_night(wanted, on_rows=count)
+        directory = begin_night(plan, on_rows=count)
     run_new(directory, prefect=False)
     night = end_night(directory)
     with notes_on_screen():

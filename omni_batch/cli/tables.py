@@ -1,11 +1,11 @@
-"""Commands over the tables of finished and unfinished runs: sql, verify, export, compare."""
+"""Commands over the tables of finished and unfinished runs: sql, reparse, verify, export."""
 
 import sys
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,6 @@ from omni_batch.errors import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from omni_batch.analytics.compare import Comparison
     from omni_batch.analytics.export.rows import ExportCounts
     from omni_batch.analytics.verify import Verification
 
@@ -36,12 +35,6 @@ class Format(StrEnum):
 
     hf, webdataset, jsonl, csv = "hf", "webdataset", "jsonl", "csv"
     label_studio, messages = "label-studio", "messages"
-
-
-class Side(StrEnum):
-    """What `compare` compares of one run."""
-
-    variant = "variant"
 
 
 class Shape(StrEnum):
@@ -268,155 +261,3 @@ def _print_export(dest: Path, counts: "ExportCounts") -> None:
     if counts.missing_files:
         err.print(f"{counts.missing_files:,} files could not be embedded", soft_wrap=True)
     print_path(dest)
-
-
-@app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
-def compare(
-    left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
-    right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
-    by: Annotated[
-        Side | None, typer.Option("--by", help="The variants of one run, in place of two runs.")
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV with item_id and what is true.")
-    ] = None,
-    field: Annotated[
-        str | None, typer.Option(help="With --truth: field of annotation, such as box.w.")
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(help="With --truth: column of the file, if not named as the field."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Longest list to show.")] = 10,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page that opens from disk.")
-    ] = None,
-    trust: Trust = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show what changed between two runs over the same items, by item_id.
-
-    Items in only one of them, changes of status, the words of the texts that
-    changed most; cost, tokens and time of both; how far the fields of
-    `annotation` agree. With --by variant: the same for each two variants of
-    one run. With --truth and --field: how right one run is, or each variant
-    of it. --html: of typed answers also the items on which both disagree,
-    with their pictures and sounds.
-    """
-    if (right is None) == (by is None and truth is None):
-        raise ConfigError(
-            "compare needs two runs, or one run with --by variant, or with --truth FILE and "
-            "--field NAME"
-        )
-    if truth is not None:
-        _compare_with_truth(left, truth, field, column, html, as_json=as_json)
-    elif right is not None:
-        from omni_batch.analytics.compare import compare_runs
-        from omni_batch.store import RunDir
-
-        comparison = compare_runs(RunDir(left), RunDir(right), limit)
-        _show_comparison(comparison, html, trust=trust, as_json=as_json)
-    else:
-        _compare_variants(left, limit, html, trust=trust, as_json=as_json)
-
-
-def _compare_variants(
-    run: Path, limit: int, html: Path | None, *, trust: bool, as_json: bool
-) -> None:
-    from omni_batch.analytics.compare import compare_variants
-    from omni_batch.cli.render.compare import variants_report
-    from omni_batch.cli.render.console import out
-    from omni_batch.store import RunDir
-
-    found = compare_variants(RunDir(run), limit)
-    if len(found.pairs) == 1:
-        _show_comparison(found.pairs[0], html, trust=trust, as_json=as_json)
-    elif html is not None:
-        raise ConfigError(f"--html shows two variants; run {run} has {len(found.variants)}")
-    elif as_json:
-        print_json(found)
-    else:
-        out.print(variants_report(found))
-
-
-def _show_comparison(
-    comparison: "Comparison", html: Path | None, *, trust: bool, as_json: bool
-) -> None:
-    from omni_batch.cli.render.compare import comparison_report
-    from omni_batch.cli.render.console import out
-
-    if html is not None:
-        _write_comparison(html, comparison, trust=trust)
-    if as_json:
-        print_json(comparison)
-        return
-    out.print(comparison_report(comparison))
-    if html is not None:
-        print_path(html)
-
-
-def _compare_with_truth(
-    run: Path,
-    truth: Path,
-    field: str | None,
-    column: str | None,
-    html: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    from omni_batch.analytics.truth import compare_with_truth
-    from omni_batch.cli.render.compare import quality_report
-    from omni_batch.cli.render.console import out
-    from omni_batch.store import RunDir
-    from omni_batch.store.record import read_record
-
-    if field is None:
-        raise ConfigError("--truth FILE needs --field NAME, a field of annotation")
-    directory = RunDir(run)
-    found = {
-        variant: compare_with_truth(directory, truth, field, column, variant)
-        for variant in read_record(directory.record).variants or (None,)
-    }
-    if html is not None:
-        page = {"field": field, "run_id": directory.run_id, "truth": truth}
-        _write_page(html, "truth.html.j2", qualities=found, **page)
-    if as_json:
-        print_json(found.get(None) or {"variants": found})
-        return
-    for variant, quality in found.items():
-        out.print(quality_report(quality, variant))
-    if html is not None:
-        print_path(html)
-
-
-def _write_comparison(path: Path, comparison: "Comparison", *, trust: bool) -> None:
-    from omni_batch.analytics.disagreements import find_disagreements
-    from omni_batch.analytics.report.page import data_uri
-    from omni_batch.cli.render.compare import comparison_lines
-    from omni_batch.planning.consent import check_run
-    from omni_batch.store import RunDir
-
-    left, right = RunDir(Path(comparison.left.path)), RunDir(Path(comparison.right.path))
-    found = None
-    if comparison.agreement:  # the page shows what was sent
-        with_consent(lambda trusted: check_run(right, trust=trusted), trust)
-        fields = [each.field for each in comparison.agreement]
-        variants = comparison.left.variant, comparison.right.variant
-        found = find_disagreements(left, right, fields, path.parent, variants)
-    _write_page(
-        path,
-        "compare.html.j2",
-        comparison=comparison,
-        lines=comparison_lines(comparison),
-        differing=found,
-        pictures=list(map(data_uri, found.pictures)) if found else [],
-    )
-
-
-def _write_page(path: Path, template: str, **context: Any) -> None:
-    from omni_batch.analytics.report.page import render
-    from omni_batch.store.disk import draft_of
-
-    page = render(template, **context)
-    with draft_of(path) as draft:
-        draft.write(page.encode("utf-8", "replace"))

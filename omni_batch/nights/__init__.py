@@ -1,8 +1,8 @@
 """A night: one run of a config that is run again and again, and what it comes to."""
 
-from omni_batch.nights.begin import begin_night, with_earlier_nights
+from omni_batch.nights.begin import begin_night, plan_night
 from omni_batch.nights.end import end_night
 from omni_batch.nights.hook import notify
 from omni_batch.nights.night import Night
 
-__all__ = ["Night", "begin_night", "end_night", "notify", "with_earlier_nights"]
+__all__ = ["Night", "begin_night", "end_night", "notify", "plan_night"]

@@ -244,7 +244,9 @@ def _for_nights(config: Config, failed: Collection[str] | None) -> Iterator[Doub
     set_ = {"fail_above": config.fail_above, "notify": config.notify}
     names = [name for name, value in set_.items() if value is not None]
     if names and failed is None:
-        yield Doubt("nights-only", f"{' and '.join(names)}: heeded by omni-batch nightly only")
+        yield Doubt(
+            "nights-only", f"{' and '.join(names)}: heeded by omni-batch nightly and schedule only"
+        )
 
 
 def _as_kept(plan: Plan) -> dict[str, Any]:

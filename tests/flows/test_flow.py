@@ -252,17 +252,22 @@ def test_a_flow_run_that_is_retried_goes_on_with_its_own_directory(
         f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
         "quota: {max_in_flight: 1}\n"
     )
+    in_a_process(_TRIED_AGAIN, config, prefect_server)
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert read_record(run_dir / "run.json").counts.succeeded == 3
+    assert len(simulator.requests) == 4  # the failed one again, and no other
+
+
+def in_a_process(code: str, path: Path, prefect_server: str) -> None:
+    """Run code of a flow's own process to its end."""
     done = subprocess.run(
-        [sys.executable, "-c", _TRIED_AGAIN, str(config)],
+        [sys.executable, "-c", code, str(path)],
         env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (run_dir,) = (tmp_path / "runs").iterdir()
-    assert read_record(run_dir / "run.json").counts.succeeded == 3
-    assert len(simulator.requests) == 4  # the failed one again, and no other
 
 
 _BEGUN_TWICE = """
@@ -294,14 +299,7 @@ asyncio.run(main(Path(sys.argv[1], "runs"), {"config": sys.argv[1] + "/config.ya
 def test_a_flow_run_that_begins_beside_itself_waits_and_sends_nothing_twice(
     prefect_server: str, tmp_path: Path, slow: Simulator
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _BEGUN_TWICE, str(tmp_path)],
-        env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    in_a_process(_BEGUN_TWICE, tmp_path, prefect_server)
     (run_dir,) = (tmp_path / "runs").glob("[!.]*")
     assert read_record(run_dir / "run.json").counts.succeeded == len(slow.requests) == 80
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from omni_batch.engine.pipeline import execute
-from omni_batch.nights import Night, begin_night, end_night
+from omni_batch.nights import Night, begin_night, end_night, plan_night
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
 from tests.conftest import KEY, KEY_ENV, SAMPLE, MakeConfig, prompts, read_table
@@ -22,7 +22,7 @@ IN_FLIGHT = 4
 
 
 async def night_of(config: Any) -> Night:
-    directory = begin_night(config)
+    directory = begin_night(plan_night(config))
     await execute(directory)
     return end_night(directory)
 
@@ -86,7 +86,7 @@ async def test_seven_nights(simulator: Simulator, make_config: MakeConfig, tmp_p
 
     # 6: kill -9 after a third
     since = len(simulator.requests)
-    sixth = begin_night(make_config(rows, quota={"max_in_flight": IN_FLIGHT}))
+    sixth = begin_night(plan_night(make_config(rows, quota={"max_in_flight": IN_FLIGHT})))
     kill_after(10, simulator, sixth)
 
     # 7: the rest
@@ -142,7 +142,7 @@ async def test_rows_of_samples_come_first_together(
 ) -> None:
     simulator.script(*[reply.normal()] * 3, REFUSED)
     await night_of(make_config(prompts(3), samples=2, **ONE_BY_ONE))
-    directory = begin_night(make_config(prompts(3), samples=2, **ONE_BY_ONE))
+    directory = begin_night(plan_night(make_config(prompts(3), samples=2, **ONE_BY_ONE)))
     await execute(directory)
     found = [(row["item_id"], row["sample"]) for row in read_table(directory.root)]
     assert found == [(f"row-{row}", sample) for row in (1, 0, 2) for sample in (1, 2)]
