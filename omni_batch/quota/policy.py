@@ -28,9 +28,8 @@ _LATE_DECAY = 0.98
 """For each start."""
 _COUNTED_PER_S = 1000.0
 """Up to so many starts a second are counted one by one."""
-_TOKENS_TOLERANCE_S = (
-    60 * TOKENS.first_slack
-)  # what a minute spares: small requests make up for large ones
+_TOKENS_TOLERANCE_S = 60 * TOKENS.first_slack
+"""What a minute spares: small requests make up for large ones."""
 _TIMERS_PER_S = 50.0
 """Up to so many starts a second, each can have a moment of its own."""
 _GROWS_EACH_S = 1.0
