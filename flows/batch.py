@@ -95,7 +95,7 @@ async def work(
     try:
         with ExitStack() as stack:
             directory = await chosen(stack)
-            await watch.name_it(directory.run_id)
+            await watch.name_it(directory.title)
             await load_keys(directory)
             record = await execute(directory, _run_shard, background=watch.follow)
     except Exception as exc:

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from omni_batch.errors import ConfigError
 from omni_batch.providers.environment import check_proxies
 from omni_batch.store import RunDir
-from omni_batch.store.lock import Taken, locked
+from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import read_record
 from omni_batch.text import redacted
 

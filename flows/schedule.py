@@ -97,7 +97,7 @@ def serve_nights(
 async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) -> None:
     told = asyncio.Event()
     _hear(told)
-    await _reach_server()
+    await reach_server("a schedule")
     runner = Runner(name=nights.name, pause_on_shutdown=False)
     try:
         await runner.aadd_deployment(await _deployment(nights, schedule))
@@ -159,11 +159,19 @@ async def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
     return deployment
 
 
-async def _reach_server() -> None:
+async def reach_server(what: str) -> None:
+    """Refuse to begin without a Prefect server that stays.
+
+    Args:
+        what: needs it.
+
+    Raises:
+        ConfigError: there is none.
+    """
     url = PREFECT_API_URL.value()
     if not url:
         raise ConfigError(
-            "PREFECT_API_URL is not set, and a schedule needs a Prefect server that stays: "
+            f"PREFECT_API_URL is not set, and {what} needs a Prefect server that stays: "
             f"{_START_ONE}, then export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     try:

@@ -69,7 +69,8 @@ class FlowRunWatch:
         if self._showing is not None:
             await asyncio.wait({self._showing}, timeout=self.patience_s(_TIMEOUT_S))
         await self._show(record)
-        await self.ask(publish_summary(directory))
+        if directory.partition is None:  # else the run has more to say, and who leads it says it
+            await self.ask(publish_summary(directory))
 
     async def name_it(self, run_id: str) -> None:
         """Give the flow run the name of its run, and of the time that it was scheduled for."""

@@ -6,12 +6,13 @@ thread, whatever the main thread is busy with. A run at work takes them over
 (`engine/supervise.py`). What is ignored from the start, as nohup has it, stays ignored.
 """
 
+import asyncio
 import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -56,6 +57,31 @@ def unwind() -> None:
         # asyncio ends a loop in order at Ctrl-C only where it finds Python's own handler.
         ours = signal.default_int_handler if number == signal.SIGINT else _as_ctrl_c
         signal.signal(number, ours)
+
+
+@contextmanager
+def heard_in_loop(acts: Mapping[int, Callable[[], None]]) -> Iterator[None]:
+    """Have signals do something else in the running event loop, until the block ends.
+
+    Only the main thread hears of signals, and not on every system: elsewhere nothing changes. What
+    is ignored from the start stays ignored.
+    """
+    with ExitStack() as stack:
+        with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+            stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
+            for number, act in acts.items():
+                _take(stack, signal.Signals(number), act)
+        yield
+
+
+def _take(stack: ExitStack, number: signal.Signals, act: Callable[[], None]) -> None:
+    """Hear a signal in the event loop; whoever heard it before does so again afterwards."""
+    before, loop = signal.getsignal(number), asyncio.get_running_loop()
+    if number == _HANGUP and before == signal.SIG_IGN:  # nohup
+        return
+    loop.add_signal_handler(number, act)
+    stack.callback(signal.signal, number, before or signal.SIG_DFL)
+    stack.callback(loop.remove_signal_handler, number)
 
 
 def _ignore() -> None:

@@ -23,7 +23,7 @@ LAYERS = (
     ("requests", "progress"),
     ("providers", "analytics"),
     ("planning",),
-    ("engine", "nights"),
+    ("engine", "nights", "fleet"),
     ("flows", "api"),
     ("cli", "omni_batch"),
 )
@@ -74,6 +74,8 @@ PURE = (
     "progress.eta",
     "progress.spending",
     "progress.phrases",
+    "fleet.split",
+    "fleet.shares",
     "nights.night",
 )
 """Modules and folders that touch no file, no network and no clock."""
@@ -90,7 +92,7 @@ HOMES = {
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
-    "filelock": ("store.lock",),
+    "filelock": ("store.locks.lock",),
     "yaml": ("config.yaml_values",),
     "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

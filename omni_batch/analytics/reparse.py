@@ -82,7 +82,7 @@ def _reparse(directory: RunDir, record: RunRecord, wanted: AnnotationSchema) -> 
     drafts: dict[Path, Path] = {}
     no_attempts = schema(ATTEMPT_COLUMNS).empty_table()
     directory.make_folders()
-    for final in map(directory.results, range(record.shards)):
+    for final in map(directory.results, record.shards):
         rows = _reread(read_part(final), wanted, found)
         counts += of_tables(rows, no_attempts)
         drafts[final] = _written(rows, draft_path(final, directory.journals))

@@ -69,7 +69,7 @@ def verify_run(directory: RunDir, *, repair: bool = False) -> Verification:
         found = Verification(record.state, record.items)
         ids = _item_names(directory)
         counts = Counts(elapsed_s=record.counts.elapsed_s)
-        for number in range(record.shards):
+        for number in record.shards:
             wanted = dict(islice(ids, len(record.shard_rows(number))))
             counts += _verify_shard(directory, record, number, wanted, found, repair=repair)
         _compare_sums(record, counts, found)

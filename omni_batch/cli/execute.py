@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from omni_batch.cli.options import debugging, leave_at_once, print_json, print_path
 from omni_batch.cli.render import run as render_run
 from omni_batch.cli.render.console import err, out
+from omni_batch.errors import ConfigError
 from omni_batch.nights import Night
 from omni_batch.package_files import import_flows
 from omni_batch.planning.prepare import dropped_unless_begun
@@ -27,33 +28,65 @@ from omni_batch.text import one_line, redacted
 _LOGGER = logging.getLogger("omni_batch")
 
 
-def run_to_its_end(directory: RunDir, *, prefect: bool) -> None:
-    """Execute a prepared or interrupted run, through Prefect or directly."""
+Way = Callable[[RunDir, Callable[[str], None]], None]
+"""How a run is executed; told whom to tell what is waited for."""
+
+
+def way_of(workers: int | None = None, pool: str | None = None, *, prefect: bool) -> Way:
+    """Directly, through Prefect, or by the workers of one of its work pools.
+
+    Raises:
+        ConfigError: there is no such work pool.
+    """
+    if workers is None and pool is None:
+        return _through_prefect if prefect else _directly
+    if workers is None or pool is None:
+        raise ConfigError("--workers N and --work-pool NAME go together: give both or none")
+    if not prefect:
+        raise ConfigError("--workers needs Prefect, which hands partitions on: leave --no-prefect")
+    _quieten_prefect()
+    flow = import_flows("partitions")
+    flow.check_pool(pool)
+    return lambda directory, say: flow.run_on_workers(directory, workers, pool, say)
+
+
+def _directly(directory: RunDir, _: Callable[[str], None]) -> None:
+    from omni_batch.engine.pipeline import execute
+
+    asyncio.run(execute(directory))
+
+
+def _through_prefect(directory: RunDir, say: Callable[[str], None]) -> None:
+    _quieten_prefect()
+    say("Loading Prefect")
+    flow = import_flows("batch")
+    try:
+        flow.run_with_prefect(directory, say)
+    finally:
+        if flow.is_left_open():
+            leave_at_once()
+
+
+def _quieten_prefect() -> None:
+    """Its own log lines would tear the progress display; its pages keep them all, and how a run
+    ended is said here.
+    """
+    for handler in ("CONSOLE", "DEBUG"):
+        os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
+
+
+def run_to_its_end(directory: RunDir, way: Way) -> None:
+    """Execute a prepared or interrupted run."""
     raise_limit()
     check_environment(())  # a library ends at its import where a variable names no file
     with notes_on_screen(), render_run.watching(directory) as say:
-        if not prefect:
-            from omni_batch.engine.pipeline import execute
-
-            asyncio.run(execute(directory))
-            return
-        # Prefect's own log lines would tear the progress display; its pages keep them all, and
-        # how a run ended is said here.
-        for handler in ("CONSOLE", "DEBUG"):
-            os.environ.setdefault(f"PREFECT_LOGGING_HANDLERS_{handler}_LEVEL", "CRITICAL")
-        say("Loading Prefect")
-        flow = import_flows("batch")
-        try:
-            flow.run_with_prefect(directory, say)
-        finally:
-            if flow.is_left_open():
-                leave_at_once()
+        way(directory, say)
 
 
-def run_new(directory: RunDir, *, prefect: bool) -> None:
+def run_new(directory: RunDir, way: Way) -> None:
     """Execute a run that was just prepared. One that is refused leaves no directory behind."""
     with dropped_unless_begun(directory):
-        run_to_its_end(directory, prefect=prefect)
+        run_to_its_end(directory, way)
 
 
 def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:

@@ -22,7 +22,7 @@ def nightly(
     Exit codes: 0 fine, 1 more new failures than fail_above, 2 rejected before
     sending, 3 stopped, 130 interrupted. The next night goes on after all of them.
     """
-    from omni_batch.cli.execute import notes_on_screen, print_night, run_new
+    from omni_batch.cli.execute import notes_on_screen, print_night, run_new, way_of
     from omni_batch.cli.runs import counting
     from omni_batch.config import load_config
     from omni_batch.nights import begin_night, end_night, notify, plan_night
@@ -31,7 +31,7 @@ def nightly(
     plan = plan_night(wanted)
     with counting("Reading the manifest") as count:
         directory = begin_night(plan, on_rows=count)
-    run_new(directory, prefect=False)
+    run_new(directory, way_of(prefect=False))
     night = end_night(directory)
     with notes_on_screen():
         asyncio.run(notify(wanted.notify, night))

@@ -118,6 +118,13 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the firs
 Prefect = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect (default) or directly.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Share it among N workers of a work pool."),
+]
+WorkPool = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Prefect's work pool, with --workers.")
+]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Go on with a run that you did not prepare, and what it asks."),

@@ -20,6 +20,8 @@ from omni_batch.cli.options import (
     Prefect,
     RunPath,
     Trust,
+    Workers,
+    WorkPool,
     app,
     example,
     print_json,
@@ -40,6 +42,8 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
     limit: Limit = None,
     set_: Overrides = None,
+    workers: Workers = None,
+    work_pool: WorkPool = None,
     prefect: Prefect = True,
     as_json: AsJson = False,
     log: Log = None,
@@ -49,14 +53,15 @@ def run(
     Exit codes: 0 all succeeded, 1 some failed, 2 rejected before sending,
     3 stopped, 130 interrupted. After 3 and 130: omni-batch resume RUN_DIR
     """
-    from omni_batch.cli.execute import print_outcome, run_new
+    from omni_batch.cli.execute import print_outcome, run_new, way_of
     from omni_batch.planning.plan import make_plan
     from omni_batch.planning.prepare import prepare_run
 
+    way = way_of(workers, work_pool, prefect=prefect)
     plan = make_plan(_config(config, set_, manifest=manifest, limit=limit, output=output))
     with counting("Reading the manifest") as count:
-        directory = prepare_run(plan, run_id, count)
-    run_new(directory, prefect=prefect)
+        directory = prepare_run(plan, run_id, count, workers=workers or 1)
+    run_new(directory, way)
     print_outcome(directory, as_json=as_json)
 
 
@@ -65,6 +70,8 @@ def resume(
     run_dir: RunPath,
     set_: Overrides = None,
     trust: Trust = False,
+    workers: Workers = None,
+    work_pool: WorkPool = None,
     prefect: Prefect = True,
     as_json: AsJson = False,
     log: Log = None,
@@ -74,13 +81,13 @@ def resume(
     --set accepts budget, quota, retry, reuse, durability and
     shutdown_grace_s, such as --set budget.max_cost=20.
     """
-    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.cli.execute import print_outcome, run_to_its_end, way_of
     from omni_batch.planning.prepare import change_run
     from omni_batch.store import RunDir
 
-    directory = RunDir(run_dir)
+    way, directory = way_of(workers, work_pool, prefect=prefect), RunDir(run_dir)
     with_consent(lambda trusted: change_run(directory, set_ or [], trust=trusted), trust)
-    run_to_its_end(directory, prefect=prefect)
+    run_to_its_end(directory, way)
     print_outcome(directory, as_json=as_json)
 
 
@@ -105,7 +112,7 @@ def retry(
 
     --error may be repeated. --set accepts the same keys as resume.
     """
-    from omni_batch.cli.execute import print_outcome, run_to_its_end
+    from omni_batch.cli.execute import print_outcome, run_to_its_end, way_of
     from omni_batch.cli.render.console import err
     from omni_batch.engine.retry_run import reopen_failed
     from omni_batch.store import RunDir
@@ -115,7 +122,7 @@ def retry(
         lambda trusted: reopen_failed(directory, error or [], set_ or [], trust=trusted), trust
     )
     if items:
-        run_to_its_end(directory, prefect=prefect)
+        run_to_its_end(directory, way_of(prefect=prefect))
     else:
         kinds = f" with {' or '.join(error)}" if error else ""
         err.print(f"no item of {run_dir} failed{kinds}; nothing is sent", soft_wrap=True)

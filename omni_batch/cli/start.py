@@ -26,7 +26,7 @@ def demo(prefect: Prefect = True) -> None:
 
     Two of the rows fail on purpose. Exits with 0 when everything went as planned.
     """
-    from omni_batch.cli.execute import print_summary, run_new
+    from omni_batch.cli.execute import print_summary, run_new, way_of
     from omni_batch.cli.render.console import out
     from omni_batch.cli.render.pages import results_table
     from omni_batch.config import load_config
@@ -43,7 +43,7 @@ def demo(prefect: Prefect = True) -> None:
         "Two rows fail on purpose: a photo that is cut off and one that does not exist.\n"
     )
     directory = prepare_run(make_plan(config.model_copy(update={"manifest": source})))
-    run_new(directory, prefect=prefect)
+    run_new(directory, way_of(prefect=prefect))
     out.print(results_table(directory))
     print_summary(directory)
     out.print(

@@ -52,8 +52,8 @@ async def execute(
 
 async def _run_shards(run: Run, run_shard: ShardRunner, background: Background | None) -> None:
     # As of now: a part that goes while the run works has been counted, and is asked for by resume.
-    parts = map(run.directory.results, range(run.record.shards))
-    numbers = iter([number for number, part in enumerate(parts) if not part.exists()])
+    shards = run.record.shards
+    numbers = iter([number for number in shards if not run.directory.results(number).exists()])
     run.ledger.check_budget()
 
     async def lane() -> None:
@@ -95,10 +95,11 @@ def _miscount(run: Run) -> str | None:
 
 
 def _finish(run: Run) -> None:
-    whole = all(run.directory.results(n).exists() for n in range(run.record.shards))
+    whole = all(run.directory.results(n).exists() for n in run.record.shards)
     reason = run.stopping.reason
     if whole and reason is None:
-        shutil.rmtree(run.directory.journals, ignore_errors=True)
+        for folder in run.directory.scaffolds:
+            shutil.rmtree(folder, ignore_errors=True)
         run.write_record("finished")
         return
     asked = reason is None or isinstance(reason, Interrupted)

@@ -56,7 +56,7 @@ def reopen_failed(
         if lack := shortage(directory, record):
             raise StorageError(lack)
         config = changed_config(record, overrides)
-        chosen = {n: failed_rows(directory, n, kinds) for n in range(record.shards)}
+        chosen = {n: failed_rows(directory, n, kinds) for n in record.shards}
         items = sum(map(len, chosen.values()))
         if items:
             reason = f"a retry of {items} failed items was started"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -115,9 +115,9 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         stopping = StopSwitch()
         stack.enter_context(prepared_for_want(plan.room, stopping))
         stack.enter_context(pauses_left_out())
-        directory = RunDir(directory.root, Disk(durable=plan.config.durability == "disk"))
+        directory = replace(directory, disk=Disk(durable=plan.config.durability == "disk"))
         directory.make_folders()  # what copies a run may leave out folders that are empty
-        router = EndpointRouter(await connect(plan, directory, record.endpoints, stack))
+        router = EndpointRouter(await connect(plan, directory, record, stack))
         observers = await _observers(plan, record.run_id, stack)
         source = await stack.enter_async_context(aclosing(plan.media_source(checking=False)))
         damages = await asyncio.to_thread(mend, directory, record)

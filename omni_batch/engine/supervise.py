@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
+from omni_batch import interrupts
 from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted, StorageError
 from omni_batch.store.disk import in_thread, when_files_are_free
@@ -23,7 +24,7 @@ async def supervised(run: Run, background: Background | None = None) -> AsyncIte
     tasks = [_report, _end_in_time, *([background] if background else [])]
     helpers = [asyncio.ensure_future(_run_in_background(task, run)) for task in tasks]
     try:
-        with _stop_on_signals(run):
+        with interrupts.heard_in_loop(_stopping_acts(run)):
             yield
     finally:
         for helper in helpers:
@@ -75,26 +76,13 @@ def _stop_in_order(run: Run, how: str) -> None:
     run.stop(Interrupted(f"it was asked to stop ({how})"))
 
 
-@contextmanager
-def _stop_on_signals(run: Run) -> Iterator[None]:
-    """Take Ctrl-C, SIGTERM and the end of the terminal as interrupts of the run."""
-    with ExitStack() as stack:
-        # Only the main thread hears of signals, and not on every system.
-        with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
-            stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
-            _take(stack, signal.SIGINT, interrupt, run, "Ctrl-C")
-            _take(stack, signal.SIGTERM, interrupt, run, "SIGTERM")
-            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
-                # A terminal that is closed sends it more than once, which is no hurry.
-                how = "SIGHUP: its terminal was closed"
-                _take(stack, signal.SIGHUP, _stop_in_order, run, how)
-        yield
-
-
-def _take(stack: ExitStack, number: signal.Signals, act: Callable[..., None], *args: Any) -> None:
-    """Hear a signal in the event loop; whoever heard it before does so again afterwards."""
-    before = signal.getsignal(number)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(number, act, *args)
-    stack.callback(signal.signal, number, before or signal.SIG_DFL)
-    stack.callback(loop.remove_signal_handler, number)
+def _stopping_acts(run: Run) -> dict[int, Callable[[], None]]:
+    """Ctrl-C, SIGTERM and the end of the terminal are interrupts of the run."""
+    acts: dict[int, Callable[[], None]] = {
+        signal.SIGINT: partial(interrupt, run, "Ctrl-C"),
+        signal.SIGTERM: partial(interrupt, run, "SIGTERM"),
+    }
+    if hasattr(signal, "SIGHUP"):  # a terminal that is closed sends it more than once: no hurry
+        how = "SIGHUP: its terminal was closed"
+        acts[signal.SIGHUP] = partial(_stop_in_order, run, how)
+    return acts

@@ -62,7 +62,7 @@ def results_of(directory: RunDir, record: RunRecord) -> pa.Table:
     Raises:
         StorageError: they can't be read.
     """
-    shards = [_told(read_results(directory, record, n, _READ)) for n in range(record.shards)]
+    shards = [_told(read_results(directory, record, n, _READ)) for n in record.shards]
     return pa.concat_tables([RESULTS.empty_table(), *shards])
 
 

@@ -4,6 +4,7 @@ What sends or embeds something goes on only where the run is known to be the use
 the user has said so: `resume`, `retry`, `export`, `report`, `compare --html`, the engine itself.
 """
 
+import hmac
 import shlex
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +16,7 @@ from omni_batch.errors import ConfigError, UntrustedRun
 from omni_batch.providers.profiles import resolve_profile
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record, write_record
-from omni_batch.store.trust.marks import is_known, links_of, vouched
+from omni_batch.store.trust.marks import claims_digest, is_known, links_of, vouched
 from omni_batch.text import one_line
 
 _NAMED = 5
@@ -58,6 +59,18 @@ def accept(directory: RunDir) -> None:
     """
     with directory.owned_record() as record:
         if not is_known(directory, record):
+            write_record(directory.record, vouched(directory, record), directory.disk)
+
+
+def accept_as_described(directory: RunDir, digest: str) -> None:
+    """The same, if it still is what whoever handed it to us has vouched for; else nothing changes.
+
+    Args:
+        digest: by `claims_digest`.
+    """
+    with directory.owned_record() as record:
+        is_same = hmac.compare_digest(claims_digest(directory, record), digest)
+        if is_same and not is_known(directory, record):
             write_record(directory.record, vouched(directory, record), directory.disk)
 
 

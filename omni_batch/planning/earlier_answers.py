@@ -64,7 +64,7 @@ def load_answers(plan: Plan, output: Path) -> EarlierAnswers | None:
 def _shards(config: Config, output: Path) -> Iterator[tuple[RunDir, RunRecord, int]]:
     for directory, record in islice(list_runs(output), _RUNS_LOOKED_AT):
         if record.counts.succeeded > record.counts.reused and _asks_the_same(record, config):
-            for shard_number in range(record.shards):
+            for shard_number in record.shards:
                 yield directory, record, shard_number
 
 

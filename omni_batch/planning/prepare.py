@@ -53,12 +53,14 @@ def prepare_run(
     on_rows: Callable[[int], None] = lambda rows: None,
     *,
     failed: Collection[str] | None = None,
+    workers: int = 1,
 ) -> RunDir:
     """Read the whole manifest into a new run directory, which appears only when all is well.
 
     Args:
         on_rows: called now and then with the number of rows read.
         failed: ids of rows that come first; None: the run is no night.
+        workers: processes that are to share it.
 
     Raises:
         ConfigError: the run id is taken, a template variable is not a column, or the output folder
@@ -82,7 +84,7 @@ def prepare_run(
         with _draft(RunDir(output, disk), directory.run_id) as draft:
             with draft.owned():
                 draft.make_folders()
-                record = _read_manifest(plan, draft, directory.run_id, on_rows, failed)
+                record = _read_manifest(plan, draft, directory.run_id, on_rows, failed, workers)
                 disk.sync_path(draft.items)
                 if run_id is None:  # another one of this second may have taken the name meanwhile
                     directory = RunDir(output / _free_id(directory.run_id, output))
@@ -196,6 +198,7 @@ def _read_manifest(
     run_id: str,
     on_rows: Callable[[int], None],
     failed: Collection[str] | None,
+    workers: int,
 ) -> RunRecord:
     checked = CheckedItems(plan)
     items, group_rows = _write_items(plan, draft.items, _told(checked, on_rows))
@@ -210,7 +213,7 @@ def _read_manifest(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, plan.config.shard_size, group_rows),
+        shard_size=choose_shard_size(items, plan.config.shard_size, group_rows, workers),
         created_at=datetime.now(UTC),
         warnings=tuple(map(str, doubts)),
         failed_before=failed_before,

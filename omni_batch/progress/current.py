@@ -9,6 +9,7 @@ import msgspec
 from omni_batch.counts import Counts
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
+from omni_batch.progress.partitions import combined, read_partitions
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
@@ -34,8 +35,11 @@ def current_record(directory: RunDir) -> RunRecord:
     refuse_other_manifest(directory, record)
     if record.state == "finished" and (lack := shortage(directory, record)):
         return msgspec.structs.replace(record, state="stopped", reason=lack)
-    if record.state != "running" or is_at_work(directory, record):
+    if record.state != "running":
         return record
+    if is_at_work(directory, record):
+        # Who leads its partitions may have died while they work on.
+        return combined(record, read_partitions(directory))
     record = read_record(directory.record)  # it may have ended in an orderly way just now
     if record.state != "running":
         return record

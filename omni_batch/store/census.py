@@ -47,9 +47,10 @@ def refuse_other_manifest(directory: RunDir, record: RunRecord) -> None:
         rows = part_rows(directory.items)
     except StorageError:
         return
-    if rows != record.items:
+    items = record.slice.items_of_run if record.slice else record.items
+    if rows != items:
         raise StorageError(
-            f"{directory.record} says {record.items:,} items, {directory.items} has {rows:,}: one "
+            f"{directory.record} says {items:,} items, {directory.items} has {rows:,}: one "
             "of them was changed or is of another run; bring the right one back"
         )
 
@@ -59,7 +60,7 @@ def shortage(directory: RunDir, record: RunRecord) -> str | None:
 
     Reads the footers of all parts, no row.
     """
-    found = [gap for n in range(record.shards) if (gap := _gap_by_footers(directory, record, n))]
+    found = [gap for n in record.shards if (gap := _gap_by_footers(directory, record, n))]
     return in_words(directory, record, found) if found else None
 
 
@@ -98,7 +99,7 @@ def in_words(directory: RunDir, record: RunRecord, found: Sequence[Gap]) -> str:
 
 def gaps(directory: RunDir, record: RunRecord) -> Iterator[Gap]:
     """What each shard of a run lacks, though it was finished."""
-    for number in range(record.shards):
+    for number in record.shards:
         if gap := gap_of(directory, record, number):
             yield gap
 

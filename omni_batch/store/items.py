@@ -32,11 +32,18 @@ _SCHEMA = pa.schema([(f.name, _TYPES.get(f.name, pa.string())) for f in fields(I
 """A column for each field of an item; `source` is JSON."""
 
 
-def choose_shard_size(items: int, wanted: int | str, group_rows: int = GROUP_ROWS) -> int:
-    """Items of one shard: as wanted, or whole row groups so that shards stay below 2,000."""
+def choose_shard_size(
+    items: int, wanted: int | str, group_rows: int = GROUP_ROWS, workers: int = 1
+) -> int:
+    """Items of one shard: as wanted, or whole row groups so that shards stay below 2,000.
+
+    Args:
+        workers: that each have a shard at least.
+    """
     if isinstance(wanted, int):
         return wanted
-    return max(1, -(-items // (_MOST_SHARDS * group_rows))) * group_rows
+    whole = max(1, -(-items // (_MOST_SHARDS * group_rows))) * group_rows
+    return min(whole, -(-items // workers)) if workers > 1 else whole
 
 
 def choose_group_rows(shard_size: int | str) -> int:

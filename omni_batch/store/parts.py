@@ -64,12 +64,12 @@ def _refuse_other_rows(journal: Path, found: list[int], wanted: Collection[int])
         )
 
 
-def drop_leftovers(directory: RunDir, shards: int) -> None:
+def drop_leftovers(directory: RunDir, shards: Iterable[int]) -> None:
     """Remove what a killed process left incomplete or duplicate."""
-    for shard_number in range(shards):
+    for shard_number in shards:
         if directory.results(shard_number).exists() and directory.journal(shard_number).exists():
             _drop_journal(directory, shard_number)
-    for draft in (*directory.journals.glob("*.part"), *_drafts_beside(directory)):
+    for draft in (*directory.drafts.glob("*.part"), *_drafts_beside(directory)):
         directory.disk.remove(draft)
     if directory.downloads.is_symlink():
         directory.disk.remove(directory.downloads)
@@ -78,7 +78,7 @@ def drop_leftovers(directory: RunDir, shards: int) -> None:
 
 def _drafts_beside(directory: RunDir) -> Iterator[Path]:
     """Of run.json, which only the owner writes; of pages, which another process may be writing."""
-    for draft in directory.root.glob("*.part"):
+    for draft in directory.home.glob("*.part"):
         with suppress(OSError):
             age_s = time.time() - draft.lstat().st_mtime
             is_left = draft.is_symlink() or age_s > _ABANDONED_AFTER_S
@@ -97,7 +97,7 @@ def _drop_journal(directory: RunDir, shard_number: int) -> None:
 
 def _write(directory: RunDir, rows: pa.Table, path: Path) -> None:
     # Drafts are elsewhere: whoever reads the folder of a table finds whole parts only.
-    draft = draft_path(path, directory.journals)
+    draft = draft_path(path, directory.drafts)
     try:
         with open_new(draft) as file:
             pq.write_table(rows, file, compression="zstd")

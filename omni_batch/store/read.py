@@ -81,7 +81,7 @@ def written_shards(directory: RunDir, record: RunRecord) -> Iterator[Shard]:
     """
     living_since = record.owner.since if record.state == "running" and record.owner else None
     columns = result_columns(record.annotation_schema)
-    for shard_number in range(record.shards):
+    for shard_number in record.shards:
         if shard := _written_shard(directory, shard_number, columns):
             if living_since and isinstance(shard.attempts, pa.Table):
                 shard = replace(shard, attempts=_ended(shard.attempts, living_since))
@@ -110,7 +110,7 @@ def _written_shard(
 
 def read_tables(directory: RunDir, record: RunRecord) -> Iterator[tuple[pa.Table, pa.Table]]:
     """(results, attempts) of each written shard, in manifest order."""
-    for shard_number in range(record.shards):
+    for shard_number in record.shards:
         if found := read_shard(directory, record, shard_number):
             yield found
 

@@ -32,12 +32,24 @@ class Owner(msgspec.Struct, frozen=True):
         return cls(os.getpid(), socket.gethostname(), datetime.now(UTC))
 
 
+class Slice(msgspec.Struct, frozen=True):
+    """Which part of a run a partition is: whole shards, one after the other."""
+
+    number: int
+    """From 0."""
+    of: int
+    """How many partitions there are."""
+    first_shard: int
+    items_of_run: int
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json."""
 
     run_id: str
     state: State
     items: int
+    """Of a partition: those of its shards."""
     shard_size: int
     created_at: datetime
     finished_at: datetime | None = None
@@ -63,16 +75,25 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[str, ...] = ()
     """Of users who prepared it as it stands, or consented to it: `store/trust/marks.py`."""
     versions: dict[str, str] = {}
+    slice: Slice | None = None
+    """Of a partition; None: the whole run."""
 
     @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-self.items // self.shard_size)
+    def shards(self) -> range:
+        """Numbers of its shards."""
+        first = self.slice.first_shard if self.slice else 0
+        return range(first, first + -(-self.items // self.shard_size))
+
+    @property
+    def rows(self) -> range:
+        """Row numbers of its items."""
+        start = self.shards.start * self.shard_size
+        return range(start, start + self.items)
 
     def shard_rows(self, shard_number: int) -> range:
         """Row numbers of a shard."""
         start = shard_number * self.shard_size
-        return range(start, min(start + self.shard_size, self.items))
+        return range(start, min(start + self.shard_size, self.rows.stop))
 
     @property
     def in_flight(self) -> int:

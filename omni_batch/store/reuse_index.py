@@ -123,7 +123,7 @@ class ReuseIndex:
             return
         found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
         count = 0
-        for shard_number in range(record.shards):
+        for shard_number in record.shards:
             keys = _keys(read_results(directory, record, shard_number, _KEY))
             found[:, count : count + keys.shape[1]] = keys
             count += keys.shape[1]

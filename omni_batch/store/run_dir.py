@@ -4,12 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omni_batch.errors import ConfigError, StorageError
 from omni_batch.store.disk import PROCESS, Disk, draft_path, reason_of, storage_errors
-from omni_batch.store.lock import Taken, locked
+from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import RunRecord, read_record
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
@@ -30,6 +30,9 @@ class RunDir:
     root: Path
     disk: Disk = PROCESS
     """How durable its writes must be."""
+    partition: int | None = None
+    """A view for one of several processes: its own shards, lock, record and drafts; tables and
+    speech are those of the run."""
 
     @property
     def run_id(self) -> str:
@@ -37,9 +40,29 @@ class RunDir:
         return self.root.name
 
     @property
+    def home(self) -> Path:
+        """What is locked by who works on it."""
+        if self.partition is None:
+            return self.root
+        return self.partitions / f"{self.partition:03d}"
+
+    @property
     def record(self) -> Path:
         """Config, state and counts."""
-        return self.root / "run.json"
+        return self.home / "run.json"
+
+    @property
+    def partitions(self) -> Path:
+        """A folder for each partition of a run that several processes work on."""
+        return self.root / "partitions"
+
+    def line(self, endpoint: str) -> Path:
+        """Where partitions take turns at an endpoint."""
+        return self.partitions / f"turns-{file_name(endpoint)}"
+
+    def part(self, number: int) -> "RunDir":
+        """The view of a partition."""
+        return replace(self, partition=number)
 
     @property
     def items(self) -> Path:
@@ -48,13 +71,23 @@ class RunDir:
 
     @property
     def journals(self) -> Path:
-        """Finished items whose part is not written yet, and speech that is not whole yet."""
+        """Finished items whose part is not written yet."""
         return self.root / "journal"
+
+    @property
+    def drafts(self) -> Path:
+        """What is not whole yet, and of no use once its process has died."""
+        return self.journals if self.partition is None else self.home / "drafts"
 
     @property
     def downloads(self) -> Path:
         """Media that were fetched for requests in progress."""
-        return self.journals / "downloads"
+        return self.drafts / "downloads"
+
+    @property
+    def scaffolds(self) -> tuple[Path, ...]:
+        """Folders that it has no need of once it is finished."""
+        return (self.journals, self.partitions) if self.partition is None else (self.drafts,)
 
     def journal(self, shard_number: int) -> Path:
         """One line for each finished item of a shard."""
@@ -74,43 +107,87 @@ class RunDir:
 
     def unfinished_speech(self, name: str) -> Path:
         """The speech of an attempt until it is whole; another name each time."""
-        return draft_path(self.speech(name), self.journals)
+        return draft_path(self.speech(name), self.drafts)
 
     def make_folders(self) -> None:
         """Create the folders of a run that are missing."""
         with storage_errors(self.root, "written"):
             for name in ("results", "attempts", "audio", "journal"):
                 self.disk.make_folders(self.root / name)
+            self.disk.make_folders(self.drafts)
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Lock the run for this process. The lock ends with the process.
+    def owned(self, *, leading: bool = False) -> Iterator[None]:
+        """Lock the run for this process, with all its partitions. The lock ends with the process.
+
+        Args:
+            leading: leave its partitions to other processes.
 
         Raises:
-            ConfigError: another process owns it.
+            ConfigError: another process owns it, or a partition of it.
         """
         with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self.root, _LOCK_WAIT_S))
-            except Taken as exc:
-                gone = f"; if that process is gone, remove {exc.marker}" if exc.marker else ""
-                raise ConfigError(
-                    f"run {self.root} is in use by {self._owner()}; wait for it to end or stop it"
-                    f"{gone}"
-                ) from None
-            except OSError as exc:
-                raise StorageError(f"{self.root} can't be locked: {reason_of(exc)}") from exc
+            stack.enter_context(self._locked())
+            if not leading and self.partition is None:
+                stack.enter_context(self.owned_partitions())
             yield
 
     @contextmanager
-    def owned_record(self) -> Iterator[RunRecord]:
+    def owned_partitions(self) -> Iterator[None]:
+        """Lock all partitions, for who owns the run already.
+
+        Raises:
+            ConfigError: another process works on one of them.
+        """
+        with ExitStack() as stack:
+            for partition in self.all_partitions():
+                stack.enter_context(partition._locked())
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.home, _LOCK_WAIT_S))
+            except Taken as exc:
+                gone = f"; if that process is gone, remove {exc.marker}" if exc.marker else ""
+                raise ConfigError(
+                    f"{self.words} is in use by {self._owner()}; wait for it to end or stop it"
+                    f"{gone}"
+                ) from None
+            except OSError as exc:
+                raise StorageError(f"{self.home} can't be locked: {reason_of(exc)}") from exc
+            yield
+
+    @property
+    def title(self) -> str:
+        """Its name where many runs are listed."""
+        place = "" if self.partition is None else f" partition {self.partition + 1}"
+        return self.run_id + place
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        run = f"run {self.root}"
+        return run if self.partition is None else f"partition {self.partition + 1} of {run}"
+
+    def all_partitions(self) -> list["RunDir"]:
+        """The views of its partitions, where it has been split."""
+        found = sorted(self.partitions.glob("[0-9][0-9][0-9]"))
+        return [self.part(int(path.name)) for path in found]
+
+    @contextmanager
+    def owned_record(self, *, leading: bool = False) -> Iterator[RunRecord]:
         """Lock the run, and read its record as whoever had the lock before has left it.
+
+        Args:
+            leading: as for `owned`.
 
         Raises:
             ConfigError: not a run directory, or another process owns it.
         """
         read_record(self.record)  # no lock is taken in a folder that is not a run
-        with self.owned():
+        with self.owned(leading=leading):
             yield read_record(self.record)
 
     def is_owned(self, wait_s: float = 0.0) -> bool | None:
@@ -119,19 +196,25 @@ class RunDir:
         The lock is held for an instant to find out. With some patience, who does the same at this
         moment is not taken for an owner.
         """
-        try:
-            with locked(self.root, wait_s):
-                return False
-        except Taken:
-            return True
-        except OSError:  # of a folder that may only be read, on a file system that locks no folders
-            return None
+        parts = self.all_partitions() if self.partition is None else []
+        asked = [_is_locked(one.home, wait_s) for one in (self, *parts)]
+        return True if True in asked else asked[0]
 
     def _owner(self) -> str:
         with suppress(ConfigError):
             if owner := read_record(self.record).owner:
                 return f"process {owner.pid} on {owner.host} since {owner.since:%Y-%m-%d %H:%M} UTC"
         return "another process"
+
+
+def _is_locked(folder: Path, wait_s: float) -> bool | None:
+    try:
+        with locked(folder, wait_s):
+            return False
+    except Taken:
+        return True
+    except OSError:  # of a folder that may only be read, on a file system that locks no folders
+        return None
 
 
 def file_name(name: str) -> str:

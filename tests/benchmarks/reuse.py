@@ -71,7 +71,7 @@ async def answered(settings: Config) -> None:
     plan = make_plan(settings)
     directory = prepare_run(plan, "earlier")
     record = read_record(directory.record)
-    for number in range(record.shards):
+    for number in record.shards:
         items = read_items(directory.items, number, record.shard_size)
         rows = [await answered_row(plan, directory, item) for item in items]
         pq.write_table(table(RESULT_COLUMNS, rows), directory.results(number), compression="zstd")

@@ -141,7 +141,7 @@ def test_a_run_whose_preparation_dies_is_whole_or_not_there(
         if ended or whole.root.exists():
             record = read_record(whole.record)
             assert (record.state, record.items) == ("prepared", ITEMS)
-            items = [read_items(whole.items, n, record.shard_size) for n in range(record.shards)]
+            items = [read_items(whole.items, n, record.shard_size) for n in record.shards]
             assert sum(map(len, items)) == ITEMS
         for draft in output.glob(".*"):
             os.utime(draft, (0, 0))

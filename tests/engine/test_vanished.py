@@ -144,9 +144,9 @@ async def test_a_run_that_ended_while_resume_waited_for_it_stays_ended(
 
     class EndsMeanwhile(RunDir):
         @contextmanager
-        def owned(self) -> Iterator[None]:
+        def owned(self, *, leading: bool = False) -> Iterator[None]:
             directory.record.write_bytes(ended)
-            with super().owned():
+            with super().owned(leading=leading):
                 yield
 
     with pytest.raises(ConfigError, match="there is nothing to resume"):
@@ -162,9 +162,9 @@ async def test_a_run_begins_with_the_record_that_it_finds_under_its_lock(
 
     class ChangesMeanwhile(RunDir):
         @contextmanager
-        def owned(self) -> Iterator[None]:
+        def owned(self, *, leading: bool = False) -> Iterator[None]:
             write_record(directory.record, noted)
-            with super().owned():
+            with super().owned(leading=leading):
                 yield
 
     record = await execute(ChangesMeanwhile(directory.root))

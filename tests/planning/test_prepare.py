@@ -96,7 +96,7 @@ def test_all_shards_together_are_the_manifest_in_order(config: Make, shard_size:
     made = config(rows, shard_size=shard_size)
     run = prepare(made)
     record = read_record(run.record)
-    shards = [read_items(run.items, n, record.shard_size) for n in range(record.shards)]
+    shards = [read_items(run.items, n, record.shard_size) for n in record.shards]
     assert [item for shard in shards for item in shard] == [
         item for _, item in read_manifest(made.manifest)
     ]

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from omni_batch.config import QuotaConfig
-from omni_batch.errors import Interrupted
+from omni_batch.errors import Interrupted, StorageError
 from omni_batch.quota import RateLimiter
+from omni_batch.quota.sharing import LineTurns
 from omni_batch.quota.sharing.machine import MachineTurns, account_id
 from tests.support import virtual_time
 
@@ -122,18 +123,21 @@ def test_limits_that_are_far_away_are_not_shared() -> None:
     assert fleet.line.free_s == 0
 
 
-# --- On one machine ---
+# --- On one machine, and in a folder that machines share ---
 
 _HOLDER = """
 import asyncio, sys, time
 from pathlib import Path
 from omni_batch.config import QuotaConfig
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.sharing.machine import MachineTurns
+from omni_batch.quota.sharing import LineTurns, MachineTurns
+from omni_batch.store.locks.line import take_turn
 
 async def main():
-    quota = QuotaConfig(requests_per_minute=1200, max_in_flight=100)
-    limiter = RateLimiter(quota, None, MachineTurns("account", Path(sys.argv[1])))
+    quota, folder = QuotaConfig(requests_per_minute=1200, max_in_flight=100), Path(sys.argv[1])
+    line = LineTurns(lambda seconds: take_turn(folder, seconds), of=3)
+    turns = line if sys.argv[2] == "line" else MachineTurns("account", folder)
+    limiter = RateLimiter(quota, None, turns)
     async def one():
         async with limiter.permit(lambda: 0):
             print(time.monotonic(), flush=True)
@@ -148,8 +152,8 @@ asyncio.run(main())
 
 
 @contextmanager
-def holders(count: int, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, "-c", _HOLDER, str(folder)]
+def holders(count: int, folder: Path, kept: str) -> Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, "-c", _HOLDER, str(folder), kept]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     try:
         yield started
@@ -165,8 +169,9 @@ def starts_of(process: subprocess.Popen[str]) -> list[float]:
     return [float(line) for line in said.splitlines()]
 
 
-def test_processes_share_and_a_killed_one_s_share_is_back(tmp_path: Path) -> None:
-    with holders(3, tmp_path) as processes:
+@pytest.mark.parametrize("kept", ["machine", "line"])
+def test_processes_share_and_a_killed_one_s_share_is_back(tmp_path: Path, kept: str) -> None:
+    with holders(3, tmp_path, kept) as processes:
         for process in processes:
             assert process.stdout
             process.stdout.readline()  # all are there
@@ -218,3 +223,27 @@ def test_an_account_s_name_says_nothing_of_its_key() -> None:
     }
     assert len(names) == 4
     assert "secret" not in json.dumps(sorted(names))
+
+
+async def test_where_the_line_cannot_be_used_each_keeps_to_its_share(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And takes its turns in the line again once it can be used."""
+    monkeypatch.setattr("omni_batch.quota.sharing.line._AGAIN_S", 0.0)
+    away = True
+
+    def take(seconds: float) -> float:
+        if away:
+            raise StorageError("the share is away")
+        return time.time() + 1000
+
+    turns = LineTurns(take, of=4)
+    alone = [await turns.lease(2.0) for _ in range(4)]
+    away = False
+    begin_s = await turns.lease(2.0)
+    turns.close()
+    assert [late - early for early, late in pairwise(alone)] == pytest.approx([8.0] * 3)
+    assert begin_s == pytest.approx(asyncio.get_running_loop().time() + 1000, abs=5)
+    assert [record.message for record in caplog.records] == [
+        "1 of 4 shares of the quota is used: the share is away"
+    ]

@@ -181,7 +181,7 @@ def test_what_a_dead_process_left_is_removed_and_what_it_finished_stays(run: Run
     journal(run, 1, 1)
     run.unfinished_speech("item-2").touch()
     run.downloads.mkdir()
-    drop_leftovers(run, 2)
+    drop_leftovers(run, range(2))
     assert list(run.journals.iterdir()) == [run.journal(1)]
     assert [results.num_rows for results, _ in read_tables(run, of_shards(2))] == [1, 1]
 
@@ -207,7 +207,7 @@ def test_a_leftover_journal_goes_when_its_parts_are_on_the_disk(run: RunDir) -> 
     journal(run, 0, 0)
     disk = Witnessed(durable=True)
     disk.asked.clear()
-    drop_leftovers(RunDir(run.root, disk), 1)
+    drop_leftovers(RunDir(run.root, disk), range(1))
     parts = [f"{name}/part-00000.parquet" for name in ("attempts", "results")]
     *before, last = disk.asked
     assert last == ("remove", f"journal/{run.journal(0).name}")
@@ -303,10 +303,10 @@ def test_a_draft_of_a_record_goes_and_a_page_that_is_being_written_stays(run: Ru
     record, page = draft_path(run.record), draft_path(run.root / "report.html")
     record.touch()
     page.touch()
-    drop_leftovers(run, 0)
+    drop_leftovers(run, range(0))
     assert (record.exists(), page.exists()) == (False, True)
     os.utime(page, (0, 0))
-    drop_leftovers(run, 0)
+    drop_leftovers(run, range(0))
     assert not page.exists()
 
 
@@ -319,7 +319,7 @@ def test_links_in_the_place_of_drafts_are_removed_and_not_followed(
     run.downloads.symlink_to(victims)
     for name in ("run.json.part", ".report.html.part", "journal/results-part-00000.parquet.part"):
         (run.root / name).symlink_to(victims / "kept.part")
-    drop_leftovers(run, 0)
+    drop_leftovers(run, range(0))
     assert [path.name for path in victims.iterdir()] == ["kept.part"]
     assert (victims / "kept.part").read_text() == "mine"
     assert list(run.journals.iterdir()) == []

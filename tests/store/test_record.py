@@ -82,7 +82,7 @@ def test_a_record_of_a_later_version_is_read_as_far_as_it_is_known(tmp_path: Pat
 
 @pytest.mark.parametrize(("items", "shards"), [(1, 1), (499, 1), (500, 1), (501, 2), (1001, 3)])
 def test_shards_hold_all_items(items: int, shards: int) -> None:
-    assert msgspec.structs.replace(RECORD, items=items).shards == shards
+    assert len(msgspec.structs.replace(RECORD, items=items).shards) == shards
 
 
 @pytest.mark.parametrize(

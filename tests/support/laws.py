@@ -49,7 +49,7 @@ def _check_speech(directory: RunDir, rows: list[dict[str, Any]]) -> None:
 def _check_tidy(directory: RunDir) -> None:
     known = {"run.json", "items.parquet", "results", "attempts", "audio"}
     assert {path.name for path in directory.root.iterdir()} == known
-    parts = {f"part-{number:05d}.parquet" for number in range(read_record(directory.record).shards)}
+    parts = {f"part-{number:05d}.parquet" for number in read_record(directory.record).shards}
     for table in ("results", "attempts"):
         assert {path.name for path in (directory.root / table).iterdir()} == parts
 

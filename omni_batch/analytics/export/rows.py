@@ -261,7 +261,7 @@ class RunReader:
         return Splits(self._shares or Shares({}), self._ids)
 
     def _ids(self) -> Iterator[list[str]]:
-        for shard_number in range(self.record.shards):
+        for shard_number in self.record.shards:
             rows = read_results(self.directory, self.record, shard_number, ["item_id", "status"])
             kept = rows if self._failed_too else rows.filter(pc.field("status") == "succeeded")
             yield kept["item_id"].to_pylist()

@@ -161,7 +161,7 @@ def make_gallery(
         StorageError: a part can't be read.
     """
     gallery = Gallery(directory, record, annotation)
-    for shard_number in range(record.shards):
+    for shard_number in record.shards:
         gallery.add(read_results(directory, record, shard_number, _COLUMNS))
     gallery.pack()
     return gallery

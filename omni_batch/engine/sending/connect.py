@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 
-from omni_batch.endpoint_status import EndpointStatus, Learned
+from omni_batch.endpoint_status import Learned
 from omni_batch.engine.sending.router import EndpointHandle
 from omni_batch.errors import StorageError
 from omni_batch.planning.learned_limits import fresh
@@ -19,31 +20,33 @@ from omni_batch.providers.profiles import SIMULATED_KEY, Profile, read_api_key
 from omni_batch.providers.upload import Uploader
 from omni_batch.providers.web.download import Downloader
 from omni_batch.quota import RateLimiter
-from omni_batch.quota.sharing.machine import MachineTurns, account_id
-from omni_batch.store import RunDir
+from omni_batch.quota.sharing import LineTurns, MachineTurns, Turns
+from omni_batch.quota.sharing.machine import account_id
+from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.locks.line import take_turn
 from omni_batch.store.trust.secret import secret_path
 
 _log = logging.getLogger(__name__)
 
 
 async def connect(
-    plan: Plan, directory: RunDir, before: Iterable[EndpointStatus], stack: AsyncExitStack
+    plan: Plan, directory: RunDir, record: RunRecord, stack: AsyncExitStack
 ) -> tuple[EndpointHandle, ...]:
     """Handles of all endpoints of a plan.
 
     Args:
-        before: how they were when the last process left them.
+        record: as the last process has left it.
         stack: closes them.
     """
     moving = asyncio.Semaphore(plan.room.moves)
-    learned = {status.name: fresh(status.learned) for status in before}
+    learned = {status.name: fresh(status.learned) for status in record.endpoints}
     profiles = {endpoint.label: endpoint.profile for endpoint in plan.endpoints}
     reached = {name: stack.enter_context(_reached(each)) for name, each in profiles.items()}
     redactor = KeyRedactor(place.key for place in reached.values())
     return tuple(
         _connect(
             *(plan, endpoint, reached[endpoint.label], redactor, directory),
-            *(learned.get(endpoint.name), moving, stack),
+            *(learned.get(endpoint.name), record, moving, stack),
         )
         for endpoint in plan.endpoints
     )
@@ -61,6 +64,7 @@ def _connect(
     redactor: KeyRedactor,
     directory: RunDir,
     learned: Learned | None,
+    record: RunRecord,
     moving: asyncio.Semaphore,
     stack: AsyncExitStack,
 ) -> EndpointHandle:
@@ -80,7 +84,7 @@ def _connect(
     stack.push_async_callback(downloader.aclose)
     storage = endpoint.profile.storage_url or base_url
     uploader = Uploader(storage, key, endpoint.config.model, client.http, redactor=redactor)
-    turns = _turns(endpoint, place)
+    turns = _turns(endpoint, place, directory, record)
     limiter = RateLimiter(endpoint.quota, learned, turns, endpoint.default_limits)
     stack.push_async_callback(limiter.aclose)
     return EndpointHandle(
@@ -94,10 +98,16 @@ def _connect(
     )
 
 
-def _turns(endpoint: ResolvedEndpoint, place: _Reached) -> MachineTurns | None:
-    """What runs on this machine share of the account; a simulator of one's own is not shared."""
+def _turns(
+    endpoint: ResolvedEndpoint, place: _Reached, directory: RunDir, record: RunRecord
+) -> Turns | None:
+    """With whom the account is shared: the other partitions, or what runs on this machine; nobody
+    shares a simulator of one's own.
+    """
     if endpoint.profile.embedded:
         return None
+    if record.slice is not None:
+        return LineTurns(partial(take_turn, directory.line(endpoint.name)), record.slice.of)
     try:
         folder = secret_path().parent
     except StorageError as exc:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omni_batch.errors import ConfigError, RunAtWork
 from omni_batch.progress.current import is_at_work
-from omni_batch.store.lock import Taken, locked
+from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.reuse_index import reused_directories
 from omni_batch.store.run_dir import RunDir
@@ -24,8 +24,11 @@ _GLANCE_S = 0.5
 
 
 @contextmanager
-def owned_alone(directory: RunDir) -> Iterator[RunRecord]:
+def owned_alone(directory: RunDir, *, leading: bool = False) -> Iterator[RunRecord]:
     """Own a run for this process, and read its record, unless another one is at work on its rows.
+
+    Args:
+        leading: leave its partitions to other processes.
 
     Raises:
         ConfigError: not a run directory, or another process owns it.
@@ -33,7 +36,7 @@ def owned_alone(directory: RunDir) -> Iterator[RunRecord]:
     """
     with ExitStack() as stack:
         with _one_after_another(directory.root.parent):
-            record = stack.enter_context(directory.owned_record())
+            record = stack.enter_context(directory.owned_record(leading=leading))
             reuse, name = record.config.get("reuse"), record.config.get("name")
             refuse_beside(str(name), reuse or (), record.models, directory)
         yield record

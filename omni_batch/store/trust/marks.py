@@ -5,6 +5,7 @@ that references start from, and where folders of it that are links lead. It goes
 that is moved or copied, and is void as soon as one of these is changed by any other means.
 """
 
+import hashlib
 import hmac
 import logging
 
@@ -42,10 +43,15 @@ def vouched(directory: RunDir, record: RunRecord) -> RunRecord:
     return msgspec.structs.replace(record, marks=(*kept, mark))
 
 
+def claims_digest(directory: RunDir, record: RunRecord) -> str:
+    """What a mark vouches for, in short: to be handed to another machine of the same user."""
+    return hashlib.sha256(_PURPOSE + _claims(directory, record)).hexdigest()
+
+
 def links_of(directory: RunDir) -> dict[str, str]:
     """Where parts of a run directory lead that are links, by their names."""
     parts = (directory.items, directory.results(0).parent, directory.attempts(0).parent)
-    places = (*parts, directory.speech("").parent, directory.journals)
+    places = (*parts, directory.speech("").parent, directory.journals, directory.partitions)
     return {path.name: str(path.readlink()) for path in places if path.is_symlink()}
 
 
