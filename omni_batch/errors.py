@@ -67,7 +67,7 @@ class UntrustedRun(ConfigError):
 
 
 class RunAtWork(ConfigError):
-    """Another run is at work on the rows that this one would reuse. Nothing was sent."""
+    """Another process works on the run, or on one whose answers it would reuse. Nothing was sent."""
 
 
 class ManifestError(OmniBatchError):

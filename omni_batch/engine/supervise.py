@@ -43,6 +43,8 @@ async def _run_in_background(task: Background, run: Run) -> None:
 
 async def _report(run: Run) -> None:
     while True:
+        if run.directory.partition is not None and run.directory.stop_sign.exists():
+            _stop_in_order(run, "its leader was")
         try:
             run.update_record("running")
             await when_files_are_free(lambda: in_thread(run.publisher.write))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import msgspec
 from omni_batch import interrupts
 from omni_batch.errors import StorageError
 from omni_batch.fleet.pulse import Life, Pulse
+from omni_batch.progress.eta import ProgressEstimator
 from omni_batch.progress.partitions import combined
-from omni_batch.store import RunDir, State
+from omni_batch.store import RunDir, RunRecord, State
+from omni_batch.store.disk import reason_of
 from omni_batch.store.record import read_record, write_record
 
 log = logging.getLogger("omni_batch")
@@ -168,6 +171,7 @@ async def _hand_on(member: _Member, workers: Workers, reason: str = "") -> None:
 
 async def _stop(members: Sequence[_Member], workers: Workers, board: "_Board") -> None:
     """Have all stop in order; those that do not are left alone, and end by themselves."""
+    board.put_up_stop_sign()
     await workers.cancel()
     with suppress(TimeoutError):
         async with asyncio.timeout(_STOPPED_WITHIN_S):
@@ -183,17 +187,30 @@ class _Board:
         self._directory, self._members = directory, members
         self._record = read_record(directory.record)
         self._before_s = self._record.counts.elapsed_s
-        self._begun_s = asyncio.get_running_loop().time()
+        self._begun_s = time.monotonic()
+        self._eta = ProgressEstimator(self._record.items, self._begun_s, self._together().counts)
+
+    def put_up_stop_sign(self) -> None:
+        """Seen by all partitions within a second or two, whatever else is away."""
+        try:
+            self._directory.disk.replace(self._directory.stop_sign, b"")
+        except OSError as exc:
+            log.warning("%s can't be written: %s", self._directory.stop_sign, reason_of(exc))
+
+    def _together(self) -> RunRecord:
+        return combined(self._record, [member.pulse.record for member in self._members])
 
     def publish(self, state: State, reason: str | None = None) -> None:
         """Write it; a share that is away for a moment does not end the run."""
-        elapsed_s = self._before_s + asyncio.get_running_loop().time() - self._begun_s
-        record = combined(self._record, [member.pulse.record for member in self._members])
+        now_s, record = time.monotonic(), self._together()
+        elapsed_s = round(self._before_s + now_s - self._begun_s, 3)
+        counts = msgspec.structs.replace(record.counts, elapsed_s=elapsed_s)
         record = msgspec.structs.replace(
             record,
             state=state,
             reason=reason,
-            counts=msgspec.structs.replace(record.counts, elapsed_s=round(elapsed_s, 3)),
+            counts=counts,
+            projection=self._eta.update(now_s, counts, record.endpoints),
             owner=record.owner if state == "running" else None,
         )
         try:

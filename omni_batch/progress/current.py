@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from omni_batch.counts import Counts
+from omni_batch.counts import Counts, Projection
 from omni_batch.errors import StorageError
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.partitions import combined, read_partitions
@@ -38,8 +38,7 @@ def current_record(directory: RunDir) -> RunRecord:
     if record.state != "running":
         return record
     if is_at_work(directory, record):
-        # Who leads its partitions may have died while they work on.
-        return combined(record, read_partitions(directory))
+        return record if directory.is_led() else _led_by_nobody(directory, record)
     record = read_record(directory.record)  # it may have ended in an orderly way just now
     if record.state != "running":
         return record
@@ -56,6 +55,12 @@ def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
         return current_record(directory)
     except StorageError as exc:  # one damaged run must not hide the others
         return msgspec.structs.replace(record, state="stopped", reason=str(exc), owner=None)
+
+
+def _led_by_nobody(directory: RunDir, record: RunRecord) -> RunRecord:
+    """Who leads its partitions has died, and they work on."""
+    record = msgspec.structs.replace(record, projection=Projection())
+    return combined(record, read_partitions(directory))
 
 
 def is_at_work(directory: RunDir, record: RunRecord, wait_s: float = 0.0) -> bool:

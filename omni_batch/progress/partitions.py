@@ -9,7 +9,7 @@ from functools import reduce
 
 import msgspec
 
-from omni_batch.counts import Counts, Projection, add_money
+from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus, Learned
 from omni_batch.errors import ConfigError
 from omni_batch.store.record import RunRecord, read_record
@@ -28,7 +28,7 @@ def read_partitions(directory: RunDir) -> list[RunRecord]:
 
 
 def combined(run: RunRecord, partitions: Sequence[RunRecord]) -> RunRecord:
-    """A run's record with what its partitions say of themselves."""
+    """A run's record with what its partitions say of themselves, but for where it is going."""
     if not partitions:
         return run
     counts = sum((one.counts for one in partitions), Counts())
@@ -37,7 +37,6 @@ def combined(run: RunRecord, partitions: Sequence[RunRecord]) -> RunRecord:
         run,
         counts=msgspec.structs.replace(counts, elapsed_s=run.counts.elapsed_s),
         endpoints=_endpoints(partitions),
-        projection=_projection(partitions),
         warnings=tuple(dict.fromkeys((*run.warnings, *told))),
     )
 
@@ -66,22 +65,3 @@ def _together(one: EndpointStatus, other: EndpointStatus) -> EndpointStatus:
 
 def _learned_at(learned: Learned) -> float:
     return learned.at.timestamp() if learned.at else 0.0
-
-
-def _projection(partitions: Sequence[RunRecord]) -> Projection:
-    """Rates add up. How long it takes is known once all have begun; the last one ends the run."""
-    running = [one.projection for one in partitions if one.state == "running"]
-    left_s = [one.left_s for one in running if one.left_s is not None]
-    has_begun = all(one.state != "prepared" for one in partitions)
-    costs = [one.projection.cost for one in partitions]
-    return Projection(
-        items_per_minute=_sum([one.items_per_minute for one in running]),
-        mean_items_per_minute=_sum([one.mean_items_per_minute for one in running]),
-        left_s=max(left_s) if has_begun and left_s and len(left_s) == len(running) else None,
-        cost=reduce(add_money, costs, {}) if all(costs) else {},
-    )
-
-
-def _sum(found: Sequence[float | None]) -> float | None:
-    known = [value for value in found if value is not None]
-    return sum(known) if known else None

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omni_batch.errors import ConfigError, StorageError
+from omni_batch.errors import ConfigError, RunAtWork, StorageError
 from omni_batch.store.disk import PROCESS, Disk, draft_path, reason_of, storage_errors
 from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import RunRecord, read_record
@@ -55,6 +55,11 @@ class RunDir:
     def partitions(self) -> Path:
         """A folder for each partition of a run that several processes work on."""
         return self.root / "partitions"
+
+    @property
+    def stop_sign(self) -> Path:
+        """A file that tells all partitions to stop."""
+        return self.partitions / "stop"
 
     def line(self, endpoint: str) -> Path:
         """Where partitions take turns at an endpoint."""
@@ -124,7 +129,7 @@ class RunDir:
             leading: leave its partitions to other processes.
 
         Raises:
-            ConfigError: another process owns it, or a partition of it.
+            RunAtWork: another process owns it, or a partition of it.
         """
         with ExitStack() as stack:
             stack.enter_context(self._locked())
@@ -137,7 +142,7 @@ class RunDir:
         """Lock all partitions, for who owns the run already.
 
         Raises:
-            ConfigError: another process works on one of them.
+            RunAtWork: another process works on one of them.
         """
         with ExitStack() as stack:
             for partition in self.all_partitions():
@@ -151,7 +156,7 @@ class RunDir:
                 stack.enter_context(locked(self.home, _LOCK_WAIT_S))
             except Taken as exc:
                 gone = f"; if that process is gone, remove {exc.marker}" if exc.marker else ""
-                raise ConfigError(
+                raise RunAtWork(
                     f"{self.words} is in use by {self._owner()}; wait for it to end or stop it"
                     f"{gone}"
                 ) from None
@@ -184,7 +189,8 @@ class RunDir:
             leading: as for `owned`.
 
         Raises:
-            ConfigError: not a run directory, or another process owns it.
+            ConfigError: not a run directory.
+            RunAtWork: another process owns it.
         """
         read_record(self.record)  # no lock is taken in a folder that is not a run
         with self.owned(leading=leading):
@@ -199,6 +205,10 @@ class RunDir:
         parts = self.all_partitions() if self.partition is None else []
         asked = [_is_locked(one.home, wait_s) for one in (self, *parts)]
         return True if True in asked else asked[0]
+
+    def is_led(self) -> bool:
+        """Whether a process owns it or leads its partitions; True where that can't be asked."""
+        return _is_locked(self.home, 0.0) is not False
 
     def _owner(self) -> str:
         with suppress(ConfigError):
