@@ -67,7 +67,7 @@ class UntrustedRun(ConfigError):
 
 
 class RunAtWork(ConfigError):
-    """Another process works on the run, or on one whose answers it would reuse. Nothing was sent."""
+    """Another process works on the run, or on one whose answers it would reuse."""
 
 
 class ManifestError(OmniBatchError):

@@ -18,6 +18,7 @@ from omni_batch.engine.pipeline import execute
 from omni_batch.errors import ConfigError
 from omni_batch.fleet import Workers, lead, partitioned
 from omni_batch.fleet.lead import Submission
+from omni_batch.fleet.partitions import partition_of
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import prepare_run
 from omni_batch.progress.current import current_record
@@ -202,3 +203,8 @@ async def test_a_share_of_the_budget_ends_a_partition_and_the_reason_names_it(
     assert record.state == "stopped"
     assert record.counts.answers == 20
     assert "partition 1: 10 answers paid for" in (record.reason or "")
+
+
+def test_a_partition_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"partition 8 of run .* is not there: the run has been"):
+        partition_of(tmp_path, 7)
