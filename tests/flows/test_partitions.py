@@ -14,11 +14,18 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
+from omni_batch.config import load_config
+from omni_batch.fleet import partitioned
 from omni_batch.package_files import import_flows
+from omni_batch.planning.plan import make_plan
+from omni_batch.planning.prepare import prepare_run
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
+from omni_batch.store.trust.marks import claims_digest
 from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
+
+pytestmark = pytest.mark.prefect
 
 ROWS = 24
 POOL = "omni-batch-workers"
@@ -135,15 +142,7 @@ def test_options_that_say_half_are_refused(
     assert words in ended.stderr
 
 
-async def test_a_partition_in_use_is_skipped(
-    prefect_server: str, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from omni_batch.config import load_config
-    from omni_batch.fleet import partitioned
-    from omni_batch.planning.plan import make_plan
-    from omni_batch.planning.prepare import prepare_run
-    from omni_batch.store.trust.marks import claims_digest
-
+def test_a_partition_in_use_is_skipped(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_ENV, KEY)
     monkeypatch.chdir(config.parent)
     flow = import_flows("partitions").partition
@@ -151,6 +150,6 @@ async def test_a_partition_in_use_is_skipped(
     with partitioned(directory, 2) as (first, _):
         digest = claims_digest(first, read_record(first.record))
         with first.owned():
-            state = await flow(str(directory.root), 0, digest, return_state=True)
-        assert (state.name, state.type.value) == ("Skipped", "CANCELLED")
-        assert state.message.startswith(f"partition 1 of run {directory.root} is in use by")
+            state = asyncio.run(flow.fn(str(directory.root), 0, digest))
+    assert (state.name, state.type.value) == ("Skipped", "CANCELLED")
+    assert state.message.startswith(f"partition 1 of run {directory.root} is in use by")
