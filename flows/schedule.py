@@ -28,7 +28,7 @@ from omni_batch.planning.plan import Plan
 from omni_batch.text import one_line, redacted
 
 from . import nightly
-from .cron import check_cron, check_zone, clock_changes, next_times
+from .clocks import clock_changes, next_times
 
 log = logging.getLogger("omni_batch")
 
@@ -56,16 +56,6 @@ class Nights:
         """Of the deployment: the same for the same file, and another one for a namesake of it."""
         path = str(self.config.resolve())
         return f"{self.plan.config.name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
-
-
-def check_times(cron: str, zone: str) -> None:
-    """Refuse a schedule that would never fire, or at other times than are meant.
-
-    Raises:
-        ConfigError: one line, with the text that was given.
-    """
-    check_zone(zone)
-    check_cron(cron)
 
 
 def serve_nights(

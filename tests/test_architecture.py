@@ -91,6 +91,7 @@ HOMES = {
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
     "filelock": ("store.lock",),
+    "croniter": ("nights.cron",),
     "yaml": ("config.yaml_values",),
     "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

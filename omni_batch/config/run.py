@@ -23,7 +23,7 @@ from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
-from omni_batch.text import did_you_mean
+from omni_batch.text import nearest_zone
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """No dot: the name of a row of the results is made of its parts with dots between them."""
@@ -193,7 +193,9 @@ class Config(Frozen):
     @classmethod
     def _known_zone(cls, name: str | None) -> str | None:
         if name is not None and name not in (known := available_timezones()):
-            raise ValueError(f"is no time zone; {_nearest_zone(name, known)}")
+            close = nearest_zone(name, known)
+            hint = f"did you mean {close}?" if close else "write it as in Europe/Berlin, or UTC"
+            raise ValueError(f"is no time zone; {hint}")
         return name
 
     @field_validator("shard_size")
@@ -214,11 +216,3 @@ def _hook(url: str) -> str:
     if not good or not re.fullmatch(r"[^\s\\]+", url):
         raise ValueError("must be a URL, such as https://HOST/PATH")
     return url
-
-
-def _nearest_zone(name: str, known: set[str]) -> str:
-    cities = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(known)}
-    if zone := cities.get(name.casefold()):
-        return f"did you mean {zone}?"
-    hint = did_you_mean(name, known)
-    return hint if hint.startswith("did you") else "write it as in Europe/Berlin, or UTC"
