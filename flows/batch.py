@@ -42,6 +42,7 @@ from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
 from .entry import is_left_open, run_to_its_end, who_waits
+from .presence import mark_the_dead, present
 from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
 
@@ -74,8 +75,11 @@ async def batch(
 
     async def chosen(stack: ExitStack) -> RunDir:
         if run_dir:
-            return await _given_directory(run_dir, trust=trust)
+            directory = await _given_directory(run_dir, trust=trust)
+            await known_in(directory.root.parent, stack)
+            return directory
         plan = _plan(config, overrides or [])
+        await known_in(Path(plan.config.output), stack)
         return await own_directory(plan, lambda: prepare_run(plan), stack)
 
     return await work(chosen, _ended)
@@ -112,6 +116,16 @@ async def work(
     if watch.cancelled:
         return Cancelled(message=phrases.outcome(record))
     return await ended(directory, record)
+
+
+async def known_in(folder: Path, stack: ExitStack) -> None:
+    """Show beside its runs that this flow run has a process, and tell Prefect which ones have none.
+
+    Args:
+        stack: ends it.
+    """
+    stack.enter_context(present(folder, _own_flow_run()))
+    await mark_the_dead(folder)
 
 
 @task(

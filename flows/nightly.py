@@ -16,7 +16,7 @@ from omni_batch.config import load_config
 from omni_batch.nights import begin_night, end_night, notify, plan_night
 from omni_batch.store import RunDir, RunRecord
 
-from .batch import own_directory, unfinished, work
+from .batch import known_in, own_directory, unfinished, work
 
 
 def _run_name() -> str:
@@ -59,7 +59,9 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
         failures = night.failed_new + night.failed_known
         return Completed(name="PartiallyFailed" if failures else None, message=night.words)
 
-    return await work(chosen, ended)
+    with ExitStack() as stack:
+        await known_in(Path(wanted.output), stack)
+        return await work(chosen, ended)
 
 
 def _leave_the_terminal() -> None:

@@ -29,12 +29,14 @@ from omni_batch.text import one_line, redacted
 
 from . import nightly
 from .clocks import clock_changes, next_times
+from .presence import mark_the_dead
 
 log = logging.getLogger("omni_batch")
 
 _HELLO_S = 10.0
 _LEFT_ALONE_AFTER_S = 15.0
 """A run that has been told to end: in time for who waits 20 s for this process."""
+_LOOK_EVERY_S = 20.0
 _START_ONE = "start one with `prefect server start`"
 ENTRYPOINT = f"{Path(nightly.__file__).resolve()}:nightly"
 """By its place, for installed copies and checkouts alike: each run imports it in a new process."""
@@ -93,11 +95,14 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
         await runner.aadd_deployment(await _deployment(nights, schedule))
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
+    await mark_the_dead(Path(nights.plan.config.output))  # before what is late begins
     serving = asyncio.ensure_future(runner.start())
     await asyncio.sleep(0)  # it takes SIGTERM for itself, to end in the middle of everything
     _hear(told)
     ready()
+    looking = asyncio.ensure_future(_look_for_the_dead(Path(nights.plan.config.output)))
     await _until(told, serving)
+    looking.cancel()
     if not serving.done():
         await _end(runner, serving)
     elif failure := serving.exception():
@@ -105,6 +110,13 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
             f"Prefect's runner gave up ({type(failure).__name__}: {one_line(str(failure)):.200}); "
             "the schedule is kept: look after the server, then start this again"
         ) from failure
+
+
+async def _look_for_the_dead(folder: Path) -> None:
+    """Other runs in the folder: ours are known to be dead by the process that serves them."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        await mark_the_dead(folder)
 
 
 def _hear(told: asyncio.Event) -> None:
