@@ -47,6 +47,8 @@ from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
 
 _ASK_EVERY_S = 1.0
+SKIPPED = "Skipped"
+"""The name of the state of a flow run that has left the rows to another run."""
 
 
 def _run_name() -> str:
@@ -106,7 +108,7 @@ async def work(
         if worked is not None:
             worked.set_exception(exc)
         elif isinstance(exc, RunAtWork):
-            return Cancelled(name="Skipped", message=str(exc))
+            return Cancelled(name=SKIPPED, message=str(exc))
         raise
     await watch.show_the_end(directory, record)
     if worked is not None:

@@ -94,6 +94,9 @@ def test_exit_codes(state: str, failed_new: int, code: int) -> None:
         *({"fail_above": value} for value in (1.0, 1.5, -1, True, "many", 0.0)),
         *({"timezone": zone} for zone in ("Europe/Berln", "UTC+2", "berlin")),
         *({"notify": url} for url in ("hooks.example.org", "ftp://a/b", "http://", "https://a b")),
+        {"notify": {"block": "operators"}},
+        {"notify": {"block": "slack-webhook/a", "url": "https://a/b"}},
+        {"notify": {}},
         {"budget": {"month": {"max_answers": 0}}},
     ],
 )
