@@ -42,7 +42,7 @@ from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
 from .entry import is_left_open, run_to_its_end, who_waits
-from .presence import mark_the_dead, present
+from .presence import mark_the_dead, outlive_who_reads, present
 from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
 
@@ -126,7 +126,10 @@ async def known_in(folder: Path, stack: ExitStack) -> None:
     Args:
         stack: ends it.
     """
-    stack.enter_context(present(folder, _own_flow_run()))
+    flow_run = _own_flow_run()
+    stack.enter_context(present(folder, flow_run))
+    if flow_run is not None and flow_run.deployment_id is not None:
+        outlive_who_reads()
     await mark_the_dead(folder)
 
 

@@ -75,6 +75,17 @@ def _heartbeat(mark: Path) -> Path:
     return mark / "heartbeat"
 
 
+def outlive_who_reads() -> None:
+    """Lose lines of the log, and not the run, where the process that started this one is gone.
+
+    The console that Prefect logs to ends its process once nobody reads it any more.
+    """
+    for logger in map(logging.getLogger, ("", *logging.root.manager.loggerDict)):
+        for handler in logger.handlers:
+            if console := getattr(handler, "console", None):
+                console.on_broken_pipe = lambda: None
+
+
 async def mark_the_dead(folder: Path) -> None:
     """Set flow runs Crashed whose process has gone without their end; a server that fails is left.
 
