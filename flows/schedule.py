@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import __version__
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
@@ -29,6 +28,7 @@ from omni_batch.text import one_line, redacted
 
 from . import nightly
 from .clocks import clock_changes, next_times
+from .entry import both_versions, version_of, why_not
 from .presence import mark_the_dead
 
 log = logging.getLogger("omni_batch")
@@ -170,11 +170,13 @@ async def _reach_server() -> None:
         )
     try:
         async with asyncio.timeout(_HELLO_S), get_client() as client:
-            await client.api_version()
+            version_of(await client.api_version())
     except Exception as exc:
-        reason = one_line(str(exc)) or f"no answer within {_HELLO_S:g} s"
+        reason = (
+            f"no answer within {_HELLO_S:g} s" if isinstance(exc, TimeoutError) else why_not(exc)
+        )
         raise ConfigError(
-            f"no Prefect API answers at PREFECT_API_URL = {redacted(url)} ({reason:.200}); "
+            f"no Prefect API answers at PREFECT_API_URL = {redacted(url)} ({reason}); "
             f"{_START_ONE}, or correct the URL, which ends in /api"
         ) from exc
 
@@ -183,9 +185,8 @@ async def _refused(exc: Exception) -> str:
     async with get_client() as client:
         theirs = await client.api_version()
     return (
-        f"the Prefect server at {redacted(PREFECT_API_URL.value() or '')} (version {theirs}) "
-        f"refuses the schedule of Prefect {__version__}: {one_line(str(exc)):.300}; use the same "
-        "version on both sides"
+        f"{both_versions(theirs)}; it refuses the schedule: {one_line(str(exc)):.300}; use the "
+        "same version on both sides"
     )
 
 

@@ -75,6 +75,7 @@ PURE = (
     "progress.spending",
     "progress.phrases",
     "nights.night",
+    "nights.days",
 )
 """Modules and folders that touch no file, no network and no clock."""
 OUTSIDE = (
