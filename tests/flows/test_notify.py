@@ -3,9 +3,11 @@
 import logging
 
 import pytest
+import yaml
 
 from omni_batch.config import NotifyConfig
 from omni_batch.nights import notify
+from tests.conftest import ROOT
 from tests.nights.test_limits import night
 from tests.nights.test_notify import hook
 
@@ -59,3 +61,16 @@ async def test_a_block_that_can_not_tell_is_a_word_in_the_log(
     assert said.startswith(f"notify: block {block} was not told")
     assert why in said
     assert "s3cret" not in said
+
+
+async def test_prefect_takes_the_automation_that_is_shipped(prefect_server: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.events.schemas.automations import AutomationCore
+
+    tree = yaml.safe_load((ROOT / "configs" / "automation.yaml").read_text())
+    async with get_client() as client:
+        made = await client.create_automation(AutomationCore.model_validate(tree))
+        kept = await client.find_automation(made)
+        await client.delete_automation(made)
+    assert kept is not None
+    assert kept.enabled
