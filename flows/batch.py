@@ -42,10 +42,13 @@ from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
 from .entry import is_left_open, run_to_its_end, who_waits
+from .presence import mark_the_dead, outlive_who_reads, present
 from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
 
 _ASK_EVERY_S = 1.0
+SKIPPED = "Skipped"
+"""The name of the state of a flow run that has left the rows to another run."""
 
 
 def _run_name() -> str:
@@ -74,8 +77,11 @@ async def batch(
 
     async def chosen(stack: ExitStack) -> RunDir:
         if run_dir:
-            return await _given_directory(run_dir, trust=trust)
+            directory = await _given_directory(run_dir, trust=trust)
+            await known_in(directory.root.parent, stack)
+            return directory
         plan = _plan(config, overrides or [])
+        await known_in(Path(plan.config.output), stack)
         return await own_directory(plan, lambda: prepare_run(plan), stack)
 
     return await work(chosen, _ended)
@@ -102,7 +108,7 @@ async def work(
         if worked is not None:
             worked.set_exception(exc)
         elif isinstance(exc, RunAtWork):
-            return Cancelled(name="Skipped", message=str(exc))
+            return Cancelled(name=SKIPPED, message=str(exc))
         raise
     await watch.show_the_end(directory, record)
     if worked is not None:
@@ -112,6 +118,19 @@ async def work(
     if watch.cancelled:
         return Cancelled(message=phrases.outcome(record))
     return await ended(directory, record)
+
+
+async def known_in(folder: Path, stack: ExitStack) -> None:
+    """Show beside its runs that this flow run has a process, and tell Prefect which ones have none.
+
+    Args:
+        stack: ends it.
+    """
+    flow_run = _own_flow_run()
+    stack.enter_context(present(folder, flow_run))
+    if flow_run is not None and flow_run.deployment_id is not None:
+        outlive_who_reads()
+    await mark_the_dead(folder)
 
 
 @task(

@@ -12,11 +12,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
-from omni_batch.config import load_config
-from omni_batch.nights import begin_night, end_night, notify, plan_night
+from omni_batch.config import load_config, notify_of
+from omni_batch.errors import RunAtWork
+from omni_batch.nights import NoNight, begin_night, end_night, notify, plan_night
 from omni_batch.store import RunDir, RunRecord
 
-from .batch import own_directory, unfinished, work
+from .batch import SKIPPED, known_in, own_directory, unfinished, work
+from .secrets import tell_block
 
 
 def _run_name() -> str:
@@ -38,7 +40,16 @@ async def nightly(config: str, overrides: list[str] | None = None) -> State[None
             stores parameters in clear text.
     """
     _leave_the_terminal()
-    return await _night(config, overrides or [])
+    who = notify_of(config, overrides or [])
+    try:
+        state = await _night(config, overrides or [])
+    except Exception as exc:
+        await notify(who, NoNight.of(exc, config), tell_block=tell_block)
+        raise
+    if state.name == SKIPPED:
+        reason = RunAtWork(state.message or "")
+        await notify(who, NoNight.of(reason, config), tell_block=tell_block)
+    return state
 
 
 async def _night(config: str, overrides: list[str]) -> State[None]:
@@ -51,7 +62,7 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
 
     async def ended(directory: RunDir, record: RunRecord) -> State[None]:
         night = end_night(directory)
-        await notify(wanted.notify, night)
+        await notify(wanted.notify, night, tell_block=tell_block)
         if record.state != "finished":
             return unfinished(record, night.words)
         if night.failed:
@@ -59,7 +70,9 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
         failures = night.failed_new + night.failed_known
         return Completed(name="PartiallyFailed" if failures else None, message=night.words)
 
-    return await work(chosen, ended)
+    with ExitStack() as stack:
+        await known_in(Path(wanted.output), stack)
+        return await work(chosen, ended)
 
 
 def _leave_the_terminal() -> None:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import __version__
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
@@ -28,13 +27,16 @@ from omni_batch.planning.plan import Plan
 from omni_batch.text import one_line, redacted
 
 from . import nightly
-from .cron import check_cron, check_zone, clock_changes, next_times
+from .clocks import clock_changes, next_times
+from .entry import both_versions, version_of, why_not
+from .presence import mark_the_dead
 
 log = logging.getLogger("omni_batch")
 
 _HELLO_S = 10.0
 _LEFT_ALONE_AFTER_S = 15.0
 """A run that has been told to end: in time for who waits 20 s for this process."""
+_LOOK_EVERY_S = 20.0
 _START_ONE = "start one with `prefect server start`"
 ENTRYPOINT = f"{Path(nightly.__file__).resolve()}:nightly"
 """By its place, for installed copies and checkouts alike: each run imports it in a new process."""
@@ -56,16 +58,6 @@ class Nights:
         """Of the deployment: the same for the same file, and another one for a namesake of it."""
         path = str(self.config.resolve())
         return f"{self.plan.config.name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
-
-
-def check_times(cron: str, zone: str) -> None:
-    """Refuse a schedule that would never fire, or at other times than are meant.
-
-    Raises:
-        ConfigError: one line, with the text that was given.
-    """
-    check_zone(zone)
-    check_cron(cron)
 
 
 def serve_nights(
@@ -103,11 +95,14 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
         await runner.aadd_deployment(await _deployment(nights, schedule))
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
+    await mark_the_dead(Path(nights.plan.config.output))  # before what is late begins
     serving = asyncio.ensure_future(runner.start())
     await asyncio.sleep(0)  # it takes SIGTERM for itself, to end in the middle of everything
     _hear(told)
     ready()
+    looking = asyncio.ensure_future(_look_for_the_dead(Path(nights.plan.config.output)))
     await _until(told, serving)
+    looking.cancel()
     if not serving.done():
         await _end(runner, serving)
     elif failure := serving.exception():
@@ -115,6 +110,13 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
             f"Prefect's runner gave up ({type(failure).__name__}: {one_line(str(failure)):.200}); "
             "the schedule is kept: look after the server, then start this again"
         ) from failure
+
+
+async def _look_for_the_dead(folder: Path) -> None:
+    """Other runs in the folder: ours are known to be dead by the process that serves them."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        await mark_the_dead(folder)
 
 
 def _hear(told: asyncio.Event) -> None:
@@ -176,11 +178,13 @@ async def reach_server(what: str) -> None:
         )
     try:
         async with asyncio.timeout(_HELLO_S), get_client() as client:
-            await client.api_version()
+            version_of(await client.api_version())
     except Exception as exc:
-        reason = one_line(str(exc)) or f"no answer within {_HELLO_S:g} s"
+        reason = (
+            f"no answer within {_HELLO_S:g} s" if isinstance(exc, TimeoutError) else why_not(exc)
+        )
         raise ConfigError(
-            f"no Prefect API answers at PREFECT_API_URL = {redacted(url)} ({reason:.200}); "
+            f"no Prefect API answers at PREFECT_API_URL = {redacted(url)} ({reason}); "
             f"{_START_ONE}, or correct the URL, which ends in /api"
         ) from exc
 
@@ -189,9 +193,8 @@ async def _refused(exc: Exception) -> str:
     async with get_client() as client:
         theirs = await client.api_version()
     return (
-        f"the Prefect server at {redacted(PREFECT_API_URL.value() or '')} (version {theirs}) "
-        f"refuses the schedule of Prefect {__version__}: {one_line(str(exc)):.300}; use the same "
-        "version on both sides"
+        f"{both_versions(theirs)}; it refuses the schedule: {one_line(str(exc)):.300}; use the "
+        "same version on both sides"
     )
 
 

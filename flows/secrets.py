@@ -1,9 +1,12 @@
-"""Keys out of Prefect Secret blocks, into this process's own environment and nowhere else."""
+"""What Prefect's blocks keep for us: keys, for this process's own environment, and whom to tell."""
 
 import os
 from collections.abc import Iterator
+from inspect import isawaitable
 from typing import cast
 
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 
 from omni_batch.config import parse_config
@@ -11,6 +14,7 @@ from omni_batch.errors import ConfigError
 from omni_batch.providers.profiles import Profile, resolve_profile
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
+from omni_batch.text import one_line
 
 
 def key_variables(directory: RunDir) -> list[str]:
@@ -46,3 +50,24 @@ async def _read(block: str) -> str:
     if not isinstance(key, str) or not key:
         raise ConfigError(f"endpoint.api_key_block: the Secret block {block} holds no text")
     return key
+
+
+async def tell_block(name: str, text: str) -> str | None:
+    """Have a block send a text; why it can't, if so.
+
+    Args:
+        name: TYPE/NAME, such as slack-webhook/operators.
+    """
+    import prefect.blocks.notifications  # noqa: F401  # makes its kinds known, and takes its time
+
+    try:
+        block: object = await Block.aload(name)
+    except ValueError as exc:
+        return one_line(str(exc))
+    if not isinstance(block, NotificationBlock):
+        return "it is not a block that notifies"
+    with block.raise_on_failure():
+        sent = cast("object", block.notify(text, subject="omni-batch"))
+        if isawaitable(sent):
+            await sent
+    return None

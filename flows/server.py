@@ -4,6 +4,7 @@ Prefect starts it as any child: in our process group, where one Ctrl-C ends both
 to nobody, with our whole environment, and for good where we are killed.
 """
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from omni_batch import interrupts
 from omni_batch.providers.profiles import PROFILES
 
 _LIFELINE = Path(__file__).with_name("lifeline.py")
+_EXCEPTION = re.compile(r"[\w.]+(?:Error|Exception): ")
+_PORT_TAKEN = "address already in use"
 _withheld = {profile.api_key_env for profile in PROFILES.values()}
 _begun: list["_Beside"] = []
 
@@ -45,7 +48,8 @@ def end(within_s: float) -> None:
 def last_words() -> str:
     """What it said last before it ended by itself: the reason of an exception."""
     lines = _begun[-1].said().splitlines() if _begun else []
-    return next(filter(None, map(str.strip, reversed(lines))), "")
+    said = [line for line in map(str.strip, lines) if line]
+    return next(filter(_EXCEPTION.match, reversed(said)), said[-1] if said else "")
 
 
 def _kill() -> None:
@@ -58,6 +62,7 @@ class _Beside(subprocess.Popen[bytes]):
 
     def __init__(self, args: list[str], env: Mapping[str, str]) -> None:
         python, _, *module = args  # python -m uvicorn ...
+        self._has_failed = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         super().__init__(
             [python, "-P", str(_LIFELINE), *module],
@@ -68,6 +73,17 @@ class _Beside(subprocess.Popen[bytes]):
             start_new_session=True,
         )
         _begun.append(self)
+
+    def poll(self) -> int | None:
+        """As Popen. The first time that it has ended alone this is an error.
+
+        Prefect waits for its answer, and starts another one like it, until all patience is gone.
+        """
+        code = super().poll()
+        if code is not None and not self._has_failed and _PORT_TAKEN not in self.said():
+            self._has_failed = True
+            raise RuntimeError(f"it ended at once, with code {code}")
+        return code
 
     def said(self) -> str:
         """Its errors so far."""

@@ -92,6 +92,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_letters[close[0]] if close else None
 
 
+def nearest_zone(name: str, known: Iterable[str]) -> str | None:
+    """The time zone that a misspelt name means; None if none comes close."""
+    # People leave out the continent: `berlin` is like Europe/Berlin, not like Merlin.
+    by_city = {zone.rpartition("/")[2]: zone for zone in sorted(known)}
+    city = nearest(name.rpartition("/")[2], by_city)
+    return by_city[city] if city else nearest(name, by_city.values())
+
+
 def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
     """The end of a message about an unknown name: the nearest one, or all there are."""
     known = list(known)

@@ -188,8 +188,9 @@ def config(group: str) -> str:
 
 
 def configs() -> str:
-    """Every config of the repository with its first comment; `prefect.yaml` is Prefect's."""
-    paths = sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs/prefect.yaml"})
+    """Every config of the repository with its first comment; two files are Prefect's."""
+    of_prefect = {ROOT / "configs" / name for name in ("automation.yaml", "prefect.yaml")}
+    paths = sorted(set((ROOT / "configs").glob("*.yaml")) - of_prefect)
     rows = ([f"[{path.name}](../configs/{path.name})", _first_comment(path)] for path in paths)
     return markdown(["config", "for"], rows)
 

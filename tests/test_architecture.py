@@ -77,6 +77,7 @@ PURE = (
     "fleet.split",
     "fleet.shares",
     "nights.night",
+    "nights.days",
 )
 """Modules and folders that touch no file, no network and no clock."""
 OUTSIDE = (
@@ -93,6 +94,7 @@ HOMES = {
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
     "filelock": ("store.locks.lock",),
+    "croniter": ("nights.cron",),
     "yaml": ("config.yaml_values",),
     "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

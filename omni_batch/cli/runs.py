@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -27,9 +29,11 @@ from omni_batch.cli.options import (
     print_json,
     with_consent,
 )
+from omni_batch.text import one_line
 
 if TYPE_CHECKING:
     from omni_batch.config import Config
+    from omni_batch.store import RunRecord
 
 
 @app.command(epilog=example("run captions.yaml --limit 20", all_keys=True))
@@ -134,6 +138,9 @@ def check(
     config: ConfigPath,
     manifest: ManifestPath = None,
     limit: Limit = None,
+    nightly: Annotated[
+        bool, typer.Option("--nightly", help="As the next night: answered rows are reused.")
+    ] = False,
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,10 +151,12 @@ def check(
     """
     from omni_batch.cli.render.console import out
     from omni_batch.cli.render.pages import check_report
+    from omni_batch.nights import plan_night
     from omni_batch.planning.check import check_manifest
     from omni_batch.planning.plan import make_plan
 
-    plan = make_plan(_config(config, set_, manifest=manifest, limit=limit), needs_key=False)
+    wanted = _config(config, set_, manifest=manifest, limit=limit)
+    plan = (plan_night if nightly else make_plan)(wanted, needs_key=False)
     with counting("Checking") as count:
         report = asyncio.run(check_manifest(plan, count))
     if as_json:
@@ -185,12 +194,11 @@ def list_(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """List all runs in a folder, the newest first."""
+    """List all runs in a folder, the newest first; days on which no night began are told."""
     from omni_batch.cli.render.console import out
     from omni_batch.cli.render.pages import runs_table
     from omni_batch.progress.current import current_runs
     from omni_batch.store.read import broken_runs
-    from omni_batch.text import one_line
 
     runs, broken = current_runs(folder), list(broken_runs(folder))
     if as_json:
@@ -200,8 +208,23 @@ def list_(
         return
     if runs or not broken:
         out.print(runs_table(runs) if runs else f"no runs in {folder}")
+    for words in _days_without_a_night(record for _, record in runs):
+        out.print(words, soft_wrap=True, markup=False, style="yellow")
     for directory, why in broken:
         out.print(one_line(f"{directory.root} is broken: {why}"), soft_wrap=True, markup=False)
+
+
+def _days_without_a_night(records: "Iterable[RunRecord]") -> Iterator[str]:
+    from omni_batch.nights.days import days_without, in_words
+
+    nights: dict[tuple[str, str | None], list[datetime]] = {}
+    for record in records:
+        if record.failed_before is not None:
+            key = str(record.config.get("name")), record.config.get("timezone")
+            nights.setdefault(key, []).append(record.created_at)
+    for (name, zone), begun in nights.items():
+        if days := days_without(begun, datetime.now(UTC), ZoneInfo(zone) if zone else None):
+            yield one_line(in_words(name, days))
 
 
 @app.command(epilog=example("report data/runs/captions-20261121-020000 --open"))

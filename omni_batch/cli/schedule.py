@@ -26,11 +26,12 @@ def schedule(
     """
     from omni_batch.cli.render.console import err
     from omni_batch.config import load_config
+    from omni_batch.nights.cron import check_times
     from omni_batch.package_files import import_flows
     from omni_batch.planning.plan import make_plan
 
+    check_times(cron, timezone)
     plan = make_plan(load_config(config, set_ or ()))
     flow = import_flows("schedule")
-    flow.check_times(cron, timezone)
     nights = flow.Nights(config, tuple(set_ or ()), plan, cron, timezone)
     flow.serve_nights(nights, lambda text: err.print(text, soft_wrap=True, markup=False))

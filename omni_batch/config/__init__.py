@@ -5,10 +5,16 @@ from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.manifest import ManifestConfig, Target
 from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
-from omni_batch.config.reading import check_request, load_config, override_tree, parse_config
+from omni_batch.config.reading import (
+    check_request,
+    load_config,
+    notify_of,
+    override_tree,
+    parse_config,
+)
 from omni_batch.config.request import AnnotationConfig, ExampleConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
-from omni_batch.config.run import Config, VariantConfig
+from omni_batch.config.run import Config, NotifyConfig, VariantConfig
 
 __all__ = [
     "AnnotationConfig",
@@ -20,6 +26,7 @@ __all__ = [
     "ManifestConfig",
     "MediaConfig",
     "MonthConfig",
+    "NotifyConfig",
     "QuotaConfig",
     "RequestConfig",
     "RetryConfig",
@@ -27,6 +34,7 @@ __all__ = [
     "VariantConfig",
     "check_request",
     "load_config",
+    "notify_of",
     "override_tree",
     "parse_config",
 ]

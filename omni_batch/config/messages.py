@@ -36,7 +36,7 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
         message = "must be a group of keys with their values"
     if not where:  # about several keys at once
         return str(message)
-    value = "…" if leaf in _NEVER_SHOWN else shortened(repr(error["input"]))
+    value = "…" if {leaf, *parents}.intersection(_NEVER_SHOWN) else shortened(repr(error["input"]))
     if error["type"] in _NO_TEXT and isinstance(error["input"], bool | int | float):
         message += "; put it in quotes"
     return f"{where} = {value}: {message[:1].lower()}{message[1:]}"

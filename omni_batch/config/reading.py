@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from omni_batch.config.messages import problems
 from omni_batch.config.plain import shortened
 from omni_batch.config.request import RequestConfig
-from omni_batch.config.run import Config
+from omni_batch.config.run import Config, NotifyConfig
 from omni_batch.config.yaml_values import file_tree, value_of
 from omni_batch.errors import ConfigError
 
@@ -22,6 +22,15 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         ConfigError: the file can't be read, or a key or value is wrong.
     """
     return parse_config(override_tree(file_tree(Path(path)), overrides), str(path))
+
+
+def notify_of(path: str | Path, overrides: Iterable[str] = ()) -> NotifyConfig | None:
+    """Who is told of nights, also where the rest of a config is wrong; None where nobody is."""
+    try:
+        who = override_tree(file_tree(Path(path)), overrides).get("notify")
+        return None if who is None else NotifyConfig.model_validate(who)
+    except (ConfigError, ValidationError):
+        return None
 
 
 def parse_config(tree: Mapping[str, Any], origin: str = "config") -> Config:

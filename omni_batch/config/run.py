@@ -23,10 +23,11 @@ from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
-from omni_batch.text import did_you_mean
+from omni_batch.text import nearest_zone
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """No dot: the name of a row of the results is made of its parts with dots between them."""
+_BLOCK = re.compile(r"[a-z0-9-]+/[^\s/]+")
 _MOST_SEED = 2**31 - 1
 
 
@@ -44,6 +45,38 @@ class VariantConfig(RequestConfig):
         """The whole request; ValidationError where both together are none."""
         own = {key: getattr(self, key) for key in self.model_fields_set - {"model"}}
         return RequestConfig.model_validate({**request.model_dump(), **own})
+
+
+class NotifyConfig(Frozen):
+    """Who is told how a night has ended. A text alone is a URL."""
+
+    url: str | None = None
+    """Gets the night as JSON. It may hold a secret."""
+    block: str | None = None
+    """TYPE/NAME of a Prefect block that notifies."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_alone(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.url is None) == (self.block is None):
+            raise ValueError("give a URL or a block, as in notify: {block: slack-webhook/NAME}")
+        return self
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        return url and _hook(url)
+
+    @field_validator("block")
+    @classmethod
+    def _type_and_name(cls, block: str | None) -> str | None:
+        if block is not None and not _BLOCK.fullmatch(block):
+            raise ValueError("must be the type and the name of a block: slack-webhook/NAME")
+        return block
 
 
 class Config(Frozen):
@@ -80,8 +113,8 @@ class Config(Frozen):
     """Only the manifest's first rows."""
     fail_above: int | float | None = None
     """New failures that a night may have: a number of rows, or a share of them. None: any."""
-    notify: str | None = None
-    """URL that is told how a night has ended. It may hold a secret."""
+    notify: NotifyConfig | None = None
+    """Who is told how a night has ended."""
     timezone: str | None = None
     """Where a calendar month begins. None: where this machine is."""
 
@@ -184,16 +217,13 @@ class Config(Frozen):
             return value
         raise ValueError("must be a number of rows, such as 5, or a share below 1, such as 0.1")
 
-    @field_validator("notify")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        return url and _hook(url)
-
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str | None) -> str | None:
         if name is not None and name not in (known := available_timezones()):
-            raise ValueError(f"is no time zone; {_nearest_zone(name, known)}")
+            close = nearest_zone(name, known)
+            hint = f"did you mean {close}?" if close else "write it as in Europe/Berlin, or UTC"
+            raise ValueError(f"is no time zone; {hint}")
         return name
 
     @field_validator("shard_size")
@@ -214,11 +244,3 @@ def _hook(url: str) -> str:
     if not good or not re.fullmatch(r"[^\s\\]+", url):
         raise ValueError("must be a URL, such as https://HOST/PATH")
     return url
-
-
-def _nearest_zone(name: str, known: set[str]) -> str:
-    cities = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(known)}
-    if zone := cities.get(name.casefold()):
-        return f"did you mean {zone}?"
-    hint = did_you_mean(name, known)
-    return hint if hint.startswith("did you") else "write it as in Europe/Berlin, or UTC"

@@ -3,6 +3,6 @@
 from omni_batch.nights.begin import begin_night, plan_night
 from omni_batch.nights.end import end_night
 from omni_batch.nights.hook import notify
-from omni_batch.nights.night import Night
+from omni_batch.nights.night import Night, NoNight
 
-__all__ = ["Night", "begin_night", "end_night", "notify", "plan_night"]
+__all__ = ["Night", "NoNight", "begin_night", "end_night", "notify", "plan_night"]

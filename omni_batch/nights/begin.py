@@ -13,18 +13,20 @@ from omni_batch.planning.prepare import prepare_run
 from omni_batch.store import RunDir
 
 
-def plan_night(config: Config, base_folder: Path | None = None) -> Plan:
+def plan_night(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
     """Plan a night: answers of all runs of the config's name are reused, besides its own `reuse`.
 
     Args:
         base_folder: where relative references of the manifest start; its own folder by default.
+        needs_key: False for a night that is only looked at.
 
     Raises:
         ConfigError: as `make_plan`.
     """
     own = str(Path(escape(config.output), f"{escape(config.name)}-*"))
     reuse = (own, *(config.reuse or ()))
-    return make_plan(config.model_copy(update={"reuse": reuse}), base_folder)
+    config = config.model_copy(update={"reuse": reuse})
+    return make_plan(config, base_folder, needs_key=needs_key)
 
 
 def begin_night(plan: Plan, on_rows: Callable[[int], None] = lambda rows: None) -> RunDir:

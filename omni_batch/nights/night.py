@@ -1,12 +1,17 @@
-"""What a night comes to: its numbers, whether it failed, and what to do. Pure."""
+"""What a night comes to: its numbers, whether it failed, what to do; or why it was none. Pure."""
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from omni_batch.counts import Money
+from omni_batch.errors import OmniBatchError, RunAtWork
 from omni_batch.format import money
 from omni_batch.store.record import State
+from omni_batch.text import one_line
+
+_REJECTED = 2
+_BROKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +115,42 @@ class Night:
             "words": self.words,
             "to_do": self.to_do,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class NoNight:
+    """A night that did not take place, or broke off without its numbers."""
+
+    config: str
+    """Path of the config's file."""
+    state: Literal["rejected", "skipped", "broken"]
+    """Skipped: another run was at work on its rows."""
+    reason: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, exc: Exception, config: str) -> "NoNight":
+        """What an exception has made of a night."""
+        if isinstance(exc, RunAtWork):
+            return cls(config, "skipped", one_line(str(exc)), _REJECTED)
+        if isinstance(exc, OmniBatchError) and not exc.stops_run:
+            return cls(config, "rejected", one_line(str(exc)), _REJECTED)
+        kind = "" if isinstance(exc, OmniBatchError) else f"{type(exc).__name__}: "
+        return cls(config, "broken", f"{kind}{one_line(str(exc))}", _BROKEN)
+
+    @property
+    def words(self) -> str:
+        """The night in a sentence."""
+        return f"the night of {self.config} was {self.state}: {self.reason}"
+
+    @property
+    def to_do(self) -> tuple[str, ...]:
+        """What a person has to do about it."""
+        if self.state == "skipped":
+            return ("nothing, if it happens once; else start nights further apart",)
+        again = f"the next night tries again; to do it now: omni-batch nightly {self.config}"
+        return (f"mend what the reason says; {again}" if self.state == "rejected" else again,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {**asdict(self), "failed": True, "words": self.words, "to_do": self.to_do}

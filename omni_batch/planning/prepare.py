@@ -262,7 +262,8 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
     if plan.annotation is not None and plan.annotation.model is None:
         tree["annotation"]["json_schema"] = plan.annotation.json_schema
     tree["manifest"]["path"] = redacted(config.manifest.path)
-    tree["notify"] = config.notify and host_of(config.notify)  # its path may be a secret as well
+    if config.notify and config.notify.url:
+        tree["notify"] = host_of(config.notify.url)  # its path may be a secret as well
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))
     tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]

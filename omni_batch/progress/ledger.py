@@ -49,6 +49,7 @@ class Ledger:
         self.observers = observers
         self._budget, self._stop, self._items = budget, stop, items
         self._failed_before = failed_before
+        self._expected = _first_of(before, failed_before)
         self._answers = FirstAnswers(in_flight, failed_before)
         self._cleared: Callable[[], None] = lambda: None
         self._media = MediaBills() if budget.unbilled_media == "stop" else None
@@ -76,7 +77,10 @@ class Ledger:
 
     def item_ended(self, result: Result) -> None:
         """An item has its result, and it is written."""
-        self.counts += of_result(result)
+        counts = of_result(result)
+        self.counts += counts
+        if result.item.row_number < self._failed_before:
+            self._expected += counts
         tell(self.observers, lambda observer: observer.on_item_end(result))
         self._learn(result)
         was_on_trial = self.on_trial
@@ -95,7 +99,7 @@ class Ledger:
 
     def check_budget(self) -> None:
         """Stop the run where it has spent what it may."""
-        self._judge(lambda: check_budget(self._budget, self.counts, self._failed_before))
+        self._judge(lambda: check_budget(self._budget, self.counts, self._expected))
 
     def _judge(self, check: Callable[[], None]) -> None:
         try:
@@ -124,6 +128,12 @@ class Ledger:
         if usage is not None and result.request is not None and result.reused_from is None:
             spoken = result.request.wants_audio
             self.estimates.learn(result.estimated_text_tokens, usage, spoken=spoken)
+
+
+def _first_of(before: Counts, items: int) -> Counts:
+    """What an earlier process did of the first items. It kept no account of them: they failed."""
+    failed = min(before.failed, items)
+    return Counts(failed=failed, succeeded=min(before.succeeded, items - failed))
 
 
 def _rounded(money: Money) -> Money:

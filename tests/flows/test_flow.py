@@ -338,7 +338,7 @@ def test_a_run_that_prefect_refuses_leaves_its_name_free(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 2
-    assert "Prefect's API at http://127.0.0.1:9/api can't be reached: start it" in done.stderr
+    assert "Prefect's API at http://127.0.0.1:9/api can't be reached (" in done.stderr
     assert not list((tmp_path / "data" / "runs").iterdir())
 
 

@@ -84,13 +84,14 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def write_config(folder: Path, simulator: Simulator, rows: int) -> Path:
+def write_config(folder: Path, simulator: Simulator, rows: int, more: str = "") -> Path:
     write_csv(folder / "rows.csv", prompts(rows))
     config = folder / "night.yaml"
     config.write_text(
         f"name: night\nmanifest: {{path: rows.csv}}\noutput: runs\n"
         f"endpoint: {{name: custom, base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
         "quota: {max_in_flight: 2, requests_per_minute: 1e9, tokens_per_minute: 1e12}\n"
+        f"{more}"
     )
     return config
 
@@ -172,14 +173,7 @@ def test_a_run_at_work_ends_in_order_with_the_process_that_serves_it(
         config = write_config(tmp_path, slow, 400)
         command = ("schedule", str(config), "--cron", "0 3 1 1 *")
         process = begin(tmp_path, server, "-m", "omni_batch", *command)
-        by_path = next(line for line in said(tmp_path).splitlines() if "Deployment" in line)
-        name = by_path.split()[1]
-
-        async def start(client: Any) -> Any:
-            deployment = await client.read_deployment_by_name(name)
-            return await client.create_flow_run_from_deployment(deployment.id)
-
-        started = ask(server, start)
+        started = start(server, tmp_path)
         until(lambda: len(slow.requests) >= 5)
         assert end(process) == 0, said(tmp_path)
         asked = len(slow.requests)
@@ -189,6 +183,52 @@ def test_a_run_at_work_ends_in_order_with_the_process_that_serves_it(
     assert record.counts.in_doubt == 0
     run = ask(server, lambda client: client.read_flow_run(started.id))
     assert run.state.type.value == "CANCELLED"
+
+
+def start(url: str, folder: Path) -> Any:
+    """A flow run, begun by hand."""
+    by_path = next(line for line in said(folder).splitlines() if "Deployment" in line)
+
+    async def begun(client: Any) -> Any:
+        deployment = await client.read_deployment_by_name(by_path.split()[1])
+        return await client.create_flow_run_from_deployment(deployment.id)
+
+    return ask(url, begun)
+
+
+def test_kill_9_costs_no_row_and_leaves_no_run_as_running(server: str, tmp_path: Path) -> None:
+    """Of the process that serves, whose run goes on alone; then of the run as well."""
+    with Simulator(SimulatorOptions(api_key=KEY, first_chunk_s=0.3)) as slow:
+        config = write_config(tmp_path, slow, 40, "shard_size: 5\n")
+        command = ("-m", "omni_batch", "schedule", str(config), "--cron", "0 3 1 1 *")
+        process = begin(tmp_path, server, *command)
+        alone = start(server, tmp_path)
+        until(lambda: len(slow.requests) >= 5)
+        process.kill()
+        process.wait()
+        until(lambda: state_of(server, alone) == "COMPLETED")
+        assert len(slow.requests) == 40
+
+        write_csv(tmp_path / "rows.csv", prompts(80))
+        process = begin(tmp_path, server, *command)
+        killed = start(server, tmp_path)
+        until(lambda: len(slow.requests) >= 45)
+        process.kill()
+        process.wait()
+        (at_work,) = (tmp_path / "runs").glob(".*.flow-run")
+        os.kill(int(at_work.name.split(".")[2]), signal.SIGKILL)
+
+        process = begin(tmp_path, server, *command)
+        until(lambda: state_of(server, killed) == "CRASHED")
+        following = start(server, tmp_path)
+        until(lambda: state_of(server, following) == "COMPLETED")
+        assert end(process) == 0, said(tmp_path)
+        assert 80 <= len(slow.requests) <= 82
+    assert state_of(server, alone) == "COMPLETED"
+
+
+def state_of(url: str, run: Any) -> str:
+    return str(ask(url, lambda client: client.read_flow_run(run.id)).state.type.value)
 
 
 # --- refused before anything is registered ---

@@ -1,10 +1,15 @@
 """When a night has failed: more new failures than fail_above. And the budget of a month."""
 
+import asyncio
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -94,6 +99,9 @@ def test_exit_codes(state: str, failed_new: int, code: int) -> None:
         *({"fail_above": value} for value in (1.0, 1.5, -1, True, "many", 0.0)),
         *({"timezone": zone} for zone in ("Europe/Berln", "UTC+2", "berlin")),
         *({"notify": url} for url in ("hooks.example.org", "ftp://a/b", "http://", "https://a b")),
+        {"notify": {"block": "operators"}},
+        {"notify": {"block": "slack-webhook/a", "url": "https://a/b"}},
+        {"notify": {}},
         {"budget": {"month": {"max_answers": 0}}},
     ],
 )
@@ -179,6 +187,18 @@ async def test_check_knows_what_is_left_of_the_month(
     (said,) = [text for text in map(str, report.warnings) if "budget.month" in text]
     assert "50 rows, passes what is left of budget.month.max_answers 40, 15," in said
     assert "about 15 of 50 rows will be sent" in said
+
+
+async def test_check_of_a_night_knows_what_it_would_reuse(
+    simulator: Simulator, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    await night_of(make_config(prompts(2)))
+    config = make_config(prompts(5))
+    path = tmp_path / "night.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True)))
+    line = [sys.executable, "-m", "omni_batch", "check", str(path), "--nightly", "--json"]
+    done = await asyncio.to_thread(subprocess.run, line, capture_output=True, check=True)
+    assert json.loads(done.stdout)["reused_items"] == 2
 
 
 async def test_other_configs_have_months_of_their_own(

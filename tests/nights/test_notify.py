@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from omni_batch.nights import notify
+from omni_batch.config import NotifyConfig
+from omni_batch.errors import ConfigError, RunAtWork
+from omni_batch.nights import NoNight, notify
 from omni_batch.simulator import Simulator
 from tests.conftest import KEY, KEY_ENV, MakeConfig, prompts
 from tests.nights.test_limits import night
@@ -69,6 +71,10 @@ def hook(status: int = 200, hurry: threading.Event | None = None) -> Iterator[Ho
             thread.join()
 
 
+def to(url: str) -> NotifyConfig:
+    return NotifyConfig(url=url)
+
+
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     found = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert not any(secret in text for text in found for secret in SECRETS)
@@ -78,7 +84,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_it_is_told_once_with_its_numbers(caplog: pytest.LogCaptureFixture) -> None:
     reason = "stopped at http://user:s3cret@host/ with key sk-0123456789-test"
     with hook() as server:
-        await notify(server.url, night(failed_new=6, fail_above=5, new=7, reason=reason))
+        await notify(to(server.url), night(failed_new=6, fail_above=5, new=7, reason=reason))
     (told,) = server.told
     assert (told["run_id"], told["state"], told["new"], told["failed_new"]) == (
         *("n", "finished"),
@@ -93,7 +99,7 @@ async def test_it_is_told_once_with_its_numbers(caplog: pytest.LogCaptureFixture
 
 async def test_a_hook_that_answers_500(caplog: pytest.LogCaptureFixture) -> None:
     with hook(500) as server:
-        await notify(server.url, night())
+        await notify(to(server.url), night())
     assert len(server.told) == 1
     (said,) = warnings_of(caplog)
     assert "HTTP 500" in said
@@ -103,20 +109,47 @@ async def test_a_hook_that_answers_500(caplog: pytest.LogCaptureFixture) -> None
 async def test_a_hook_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     with hook() as server:
         url = server.url
-    await notify(url, night())
+    await notify(to(url), night())
     (said,) = warnings_of(caplog)
     assert "refused" in said
 
 
 async def test_a_hook_that_is_slow(caplog: pytest.LogCaptureFixture) -> None:
     with hook(hurry=threading.Event()) as server:
-        await notify(server.url, night(), wait_s=0.2)
+        await notify(to(server.url), night(), wait_s=0.2)
     (said,) = warnings_of(caplog)
     assert "no answer within" in said
 
 
 async def test_without_a_url_nobody_is_told() -> None:
     await notify(None, night())
+
+
+async def test_a_block_is_told_by_prefect_only(caplog: pytest.LogCaptureFixture) -> None:
+    await notify(NotifyConfig(block="slack-webhook/operators"), night())
+    (said,) = warnings_of(caplog)
+    assert said.startswith("notify: block slack-webhook/operators was not told")
+    assert "give a URL" in said
+
+
+@pytest.mark.parametrize(
+    ("exc", "state", "code", "to_do"),
+    [
+        (ConfigError("modell is unknown"), "rejected", 2, "mend what the reason says"),
+        (RunAtWork("run n is at work"), "skipped", 2, "nothing, if it happens once"),
+        (ValueError("odd"), "broken", 3, "the next night tries again"),
+    ],
+)
+async def test_a_night_that_does_not_take_place_is_told_as_well(
+    exc: Exception, state: str, code: int, to_do: str
+) -> None:
+    with hook() as server:
+        await notify(to(server.url), NoNight.of(exc, "night.yaml"))
+    (told,) = server.told
+    assert (told["state"], told["exit_code"], told["failed"]) == (state, code, True)
+    assert told["words"].startswith(f"the night of night.yaml was {state}: ")
+    assert str(exc) in told["reason"]
+    assert told["to_do"][0].startswith(to_do)
 
 
 async def test_the_url_is_kept_without_what_may_be_a_secret(
@@ -149,6 +182,27 @@ def test_the_command(simulator: Simulator, make_config: MakeConfig, tmp_path: Pa
     assert not any(secret in everything for secret in (*SECRETS, KEY))
     assert len(simulator.requests) == 2
     assert KEY_ENV in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [("", "rows.csv does not exist"), ("modell: qwen\n", "unknown key modell")],
+    ids=["manifest", "config"],
+)
+def test_the_command_tells_of_a_night_that_is_rejected(
+    tmp_path: Path, wrong: str, reason: str
+) -> None:
+    path = tmp_path / "night.yaml"
+    with hook() as server:
+        path.write_text(f"manifest: {{path: {tmp_path}/rows.csv}}\nnotify: {server.url}\n{wrong}")
+        line = [sys.executable, "-m", "omni_batch", "nightly", str(path)]
+        line += ["--set", "endpoint.name=simulator"]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    (told,) = server.told
+    assert told["state"] == "rejected"
+    assert reason in told["reason"]
+    assert reason in done.stderr
 
 
 def test_the_command_refuses_bad_input_in_a_line(tmp_path: Path) -> None:

@@ -137,6 +137,18 @@ async def test_a_service_that_refuses_what_it_refused_before_ends_no_night(
     assert (third.state, third.new, third.failed_new, third.failed_known) == ("finished", 9, 0, 59)
 
 
+async def test_failures_that_were_mended_leave_the_rate_to_the_others(
+    simulator: Simulator, make_config: MakeConfig
+) -> None:
+    simulator.script(reply.normal(), *[REFUSED] * 39)
+    await night_of(make_config(prompts(40), **ONE_BY_ONE))
+    simulator.script(*[reply.normal()] * (39 + 24), *[REFUSED] * 40)
+    rate = {"budget": {"max_failure_rate": 0.5}}
+    second = await night_of(make_config(prompts(110), **ONE_BY_ONE, **rate))
+    assert second.state == "stopped"
+    assert "26 of 51 items failed" in (second.reason or "")  # 50 are new, one is reused
+
+
 async def test_rows_of_samples_come_first_together(
     simulator: Simulator, make_config: MakeConfig
 ) -> None:

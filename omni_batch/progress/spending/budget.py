@@ -36,11 +36,14 @@ def spent_tokens(counts: Counts) -> int:
     return counts.prompt_tokens + counts.completion_tokens + counts.estimated_tokens
 
 
-def check_budget(budget: BudgetConfig, counts: Counts, failed_before: int = 0) -> None:
+_NONE = Counts()
+
+
+def check_budget(budget: BudgetConfig, counts: Counts, expected: Counts = _NONE) -> None:
     """Raise BudgetReached when the run must not start another item.
 
     Args:
-        failed_before: items that come first and are expected to fail; the failure rate is that of
+        expected: of them, those of items that are expected to fail; the failure rate is that of
             the others.
     """
     limit, tokens = budget.max_cost, spent_tokens(counts)
@@ -55,7 +58,7 @@ def check_budget(budget: BudgetConfig, counts: Counts, failed_before: int = 0) -
             f"{raise_it('max_tokens')}"
         )
     rate = budget.max_failure_rate
-    done, failed = counts.done - failed_before, counts.failed - failed_before
+    done, failed = counts.done - expected.done, counts.failed - expected.failed
     if rate is not None and done >= _JUDGED_AFTER and failed > rate * done:
         raise BudgetReached(
             f"{failed} of {done} items failed, more than budget.max_failure_rate "

@@ -93,8 +93,14 @@ def test_a_month_counts_what_other_runs_have_spent() -> None:
 
 
 def test_failures_that_are_expected_are_no_rate() -> None:
-    limits = budget(max_failure_rate=0.5)
-    check_budget(limits, Counts(failed=500), failed_before=500)
-    check_budget(limits, Counts(succeeded=25, failed=525), failed_before=500)
+    limits, expected = budget(max_failure_rate=0.5), Counts(failed=500)
+    check_budget(limits, expected, expected)
+    check_budget(limits, expected + Counts(succeeded=25, failed=25), expected)
     with pytest.raises(BudgetReached, match="26 of 50 items failed"):
-        check_budget(limits, Counts(succeeded=24, failed=526), failed_before=500)
+        check_budget(limits, expected + Counts(succeeded=24, failed=26), expected)
+
+
+def test_those_that_were_mended_make_it_no_more_lenient() -> None:
+    limits, mended = budget(max_failure_rate=0.5), Counts(succeeded=500)
+    with pytest.raises(BudgetReached, match="26 of 50 items failed"):
+        check_budget(limits, mended + Counts(succeeded=24, failed=26), mended)

@@ -1,4 +1,4 @@
-"""Times of schedules: what is refused, and what a change of the clocks does to them."""
+"""Times of schedules, and what a change of the clocks does to them."""
 
 from datetime import UTC, datetime
 
@@ -6,64 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cron import check_cron, check_zone, clock_changes, next_times
-from omni_batch.errors import ConfigError
+from flows.clocks import clock_changes, next_times
 
 AUTUMN = datetime(2026, 9, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("cron", "why"),
-    [
-        ("0 25 * * *", "'25' is not a valid hour"),
-        ("60 25 * * *", "'60' is not a valid minute; '25' is not a valid hour"),
-        ("0 2 31 2 *", "names a date that never comes"),
-        ("0 2 30 2 MON", "names a date that never comes"),
-        ("0 0 2 * * *", "has 6 fields in place of five"),  # Prefect: each second of the 2nd
-        ("0 3 * *", "has 4 fields"),
-        ("", "has 0 fields"),
-        ("nightly", "has 1 fields"),
-        ("@daily", "has 1 fields"),
-        ("H 2 * * *", "'H' is not a valid minute"),
-        ("0 3 * * 8", "'8' is not a valid day of the week"),
-    ],
-)
-def test_a_time_that_is_none_is_refused_with_an_example(cron: str, why: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        check_cron(cron)
-    said = str(refused.value)
-    assert said.startswith(f"--cron {cron!r} {why}")
-    assert said.endswith('such as "0 3 * * *" for 03:00 every night')
-    assert "\n" not in said
-
-
-@pytest.mark.parametrize("cron", ["0 3 * * *", "0 3 * * MON-FRI", "*/30 * * * *", "0 2 29 2 *"])
-def test_a_time_that_comes_is_taken(cron: str) -> None:
-    check_cron(cron)
-
-
-@pytest.mark.parametrize(
-    ("zone", "hint"),
-    [
-        ("Europe/Berln", "did you mean Europe/Berlin?"),
-        ("berlin", "did you mean Europe/Berlin?"),
-        ("New York", "did you mean America/New_York?"),
-        ("UTC+2", "did you mean UTC?"),
-        ("", "Names are such as Europe/Berlin"),
-        ("../etc/passwd", "Names are such as Europe/Berlin"),
-    ],
-)
-def test_a_zone_that_does_not_exist_is_refused_with_the_nearest(zone: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        check_zone(zone)
-    said = str(refused.value)
-    assert said.startswith(f"--timezone {zone!r} is not the name of a time zone; {hint}")
-    assert "\n" not in said
-
-
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "CET", "Asia/Kolkata"])
-def test_a_zone_that_exists_is_taken(zone: str) -> None:
-    check_zone(zone)
 
 
 def test_a_time_is_meant_in_its_zone() -> None:

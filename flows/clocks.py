@@ -1,64 +1,18 @@
-"""When a schedule fires, as Prefect's server reckons it: wrong times are refused, moved ones said.
-
-Prefect takes times that mean something else, or never come, without a word: six fields have seconds
-at their end, `@daily` is a time in whatever zone, and 31 February fails in the server's log alone.
-"""
+"""When a schedule fires, as Prefect's server reckons it, and which times the clock moves."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from prefect.server.schemas.schedules import CronSchedule
 
-from omni_batch.errors import ConfigError
-from omni_batch.text import nearest
-
-EXAMPLE = 'such as "0 3 * * *" for 03:00 every night'
-_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _LOOKED_AT = timedelta(days=400)
 """Every zone that changes its clocks does so twice within this time."""
 _HOUR = timedelta(hours=1)
 _STEP = timedelta(minutes=15)
 """Clocks are changed at whole quarters of an hour of UTC."""
-
-
-def check_cron(cron: str) -> None:
-    """Refuse what is no five fields, is out of range, or never comes.
-
-    Raises:
-        ConfigError: with the text that was given, and an example.
-    """
-    fields = cron.split()
-    if len(fields) != len(_FIELDS):
-        what = f"has {len(fields)} fields in place of five ({', '.join(_FIELDS)})"
-    elif wrong := [name for name in zip(_FIELDS, fields, strict=True) if not _is_valid(*name)]:
-        what = "; ".join(f"{field!r} is not a valid {name}" for name, field in wrong)
-    elif not _comes(cron):
-        what = "names a date that never comes"
-    else:
-        return
-    raise ConfigError(f"--cron {cron!r} {what}; give five fields, {EXAMPLE}")
-
-
-def check_zone(zone: str) -> None:
-    """Refuse a time zone that does not exist.
-
-    Raises:
-        ConfigError: with the text that was given, and the nearest name.
-    """
-    known = available_timezones()
-    if zone in known:
-        return
-    # People leave out the continent: `berlin` is like Europe/Berlin, not like Merlin.
-    by_city = {name.rpartition("/")[2]: name for name in sorted(known)}
-    close = by_city.get(nearest(zone.rpartition("/")[2], by_city) or "") or nearest(zone, known)
-    hint = f"did you mean {close}? " if close else ""
-    raise ConfigError(
-        f"--timezone {zone!r} is not the name of a time zone; {hint}"
-        "Names are such as Europe/Berlin and UTC"
-    )
 
 
 def next_times(cron: str, zone: str, after: datetime, count: int) -> list[datetime]:
@@ -124,22 +78,6 @@ def _changes_of(zone: str, after: datetime) -> Iterator[datetime]:
         if (new := moment.astimezone(place).utcoffset()) != offset:
             offset = new
             yield moment
-
-
-def _is_valid(name: str, field: str) -> bool:
-    fields = [field if name == other else "*" for other in _FIELDS]
-    try:
-        CronSchedule(cron=" ".join(fields), timezone="UTC")
-    except ValueError:
-        return False
-    return True
-
-
-def _comes(cron: str) -> bool:
-    try:
-        return bool(_dates(cron, "UTC", datetime(2024, 1, 1, tzinfo=UTC), count=1))
-    except ValueError:
-        return False
 
 
 def _dates(
