@@ -17,6 +17,9 @@ from omni_batch.nights import begin_night, end_night, notify, plan_night
 from omni_batch.store import RunDir, RunRecord
 
 from .batch import own_directory, unfinished, work
+from .parameters import ConfigFile, NightChanges, Overrides, every_override
+
+_NONE = NightChanges()
 
 
 def _run_name() -> str:
@@ -29,16 +32,18 @@ def _run_name() -> str:
 
 
 @flow(name="omni-batch-nightly", flow_run_name=_run_name, persist_result=False)
-async def nightly(config: str, overrides: list[str] | None = None) -> State[None]:
+async def nightly(
+    config: ConfigFile, changes: NightChanges = _NONE, overrides: Overrides = ()
+) -> State[None]:
     """One night of a config: what earlier nights have answered is not sent again.
 
     Args:
         config: path of a YAML file, read anew each night.
-        overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
-            stores parameters in clear text.
+        changes: for this night, in place of what the config says.
+        overrides: pairs of key=value over other keys of the config, as --set has them.
     """
     _leave_the_terminal()
-    return await _night(config, overrides or [])
+    return await _night(config, every_override(overrides, changes))
 
 
 async def _night(config: str, overrides: list[str]) -> State[None]:

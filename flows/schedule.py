@@ -29,6 +29,7 @@ from omni_batch.text import one_line, redacted
 
 from . import nightly
 from .cron import check_cron, check_zone, clock_changes, next_times
+from .parameters import check_overrides
 
 log = logging.getLogger("omni_batch")
 
@@ -78,9 +79,11 @@ def serve_nights(
         schedule: of Prefect, in place of the cron line.
 
     Raises:
-        ConfigError: there is no Prefect server, or it refuses the schedule.
+        ConfigError: there is no Prefect server, or it refuses the schedule; an override may hold a
+            secret.
         Outage: the server was away for so long that Prefect's runner gave up.
     """
+    check_overrides(nights.overrides)
     before = {number: signal.getsignal(number) for number in _ENDING}
     # The command line ends a process soon after a signal; this one has runs to end.
     woken = signal.set_wakeup_fd(-1)
