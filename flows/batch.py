@@ -158,7 +158,7 @@ async def _run_shard(run: Run, shard_number: int) -> None:
     # A task with a tag asks the server for a slot of that tag, and can't begin without the server.
     with TagsContext(current_tags=set()):
         try:
-            await shard(str(run.directory.root), shard_number)
+            await shard(str(run.directory.root.resolve()), shard_number)
         except Pause:  # Prefect begins no task of a flow run that was suspended
             run.stop(Interrupted(PAUSED))
 

@@ -55,12 +55,12 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
         return await own_directory(plan, lambda: begin_night(plan), stack)
 
     async def ended(directory: RunDir, record: RunRecord) -> State[None]:
-        night = end_night(directory)
+        night = end_night(RunDir(directory.root.resolve()))  # read elsewhere than here
         await notify(wanted.notify, night)
         if record.state != "finished":
             return unfinished(record, night.words)
         if night.failed:
-            return Failed(message="; ".join((night.words, *night.to_do)))
+            return Failed(message="; ".join((*night.to_do, night.words)))
         failures = night.failed_new + night.failed_known
         return Completed(name="PartiallyFailed" if failures else None, message=night.words)
 

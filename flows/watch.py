@@ -14,7 +14,7 @@ from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted
 from omni_batch.store import RunDir, RunRecord
 
-from .artifacts import progress_text, publish_summary
+from .artifacts import percent_done, progress_text, publish_summary
 
 T = TypeVar("T")
 log = logging.getLogger("omni_batch")
@@ -95,7 +95,7 @@ class FlowRunWatch:
         return min(most_s, max(0.0, self._until_s - asyncio.get_running_loop().time()))
 
     async def _show(self, record: RunRecord) -> None:
-        percent, text = 100 * record.counts.done / record.items, progress_text(record)
+        percent, text = percent_done(record), progress_text(record)
         if self._artifact is None:
             made = acreate_progress_artifact(percent, description=text)
             self._artifact = await self.ask(made)
