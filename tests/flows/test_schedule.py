@@ -235,6 +235,11 @@ def test_without_a_prefect_server_nothing_begins(
             {KEY_ENV: KEY},
             "modell",
         ),
+        (
+            ["--cron", "0 3 * * *", "--set", "notify=https://hooks.example.org/T0/B0"],
+            {KEY_ENV: KEY},
+            "--set notify: the URL may be a secret, and Prefect keeps parameters in clear text",
+        ),
     ],
 )
 def test_a_wrong_schedule_is_refused_before_a_server_is_asked(
