@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from datetime import UTC
 from typing import TypeVar
 from uuid import UUID
 
@@ -136,11 +137,11 @@ class FlowRunWatch:
 
 
 def flow_run_name(name: str, flow_run: FlowRun) -> str:
-    """A run and, where a schedule has made the flow run, the time it was scheduled for."""
+    """A run and, where a schedule has made the flow run, the time that it was due."""
     due = flow_run.expected_start_time
     if due is None or not flow_run.auto_scheduled:
         return name
-    return f"{name} scheduled for {due.astimezone():%Y-%m-%d %H:%M}"
+    return f"{name} due {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 async def _read(flow_run_id: UUID) -> FlowRun:
