@@ -144,6 +144,8 @@ def test_runs_begin_by_themselves_and_the_schedule_outlives_its_process(
     (first,) = ask(server, lambda client: client.read_deployments())
     assert [schedule.active for schedule in first.schedules] == [True]
     assert not first.paused
+    assert f"    {config}\n" in first.description  # as code: a path may hold any sign
+    assert f"    {tmp_path}\n" in first.description
 
     command = ("schedule", str(config), "--cron", "15 3 * * 0", "--timezone", "Asia/Kolkata")
     assert end(begin(tmp_path, server, "-m", "omni_batch", *command)) == 0, said(tmp_path)
