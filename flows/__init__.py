@@ -13,7 +13,7 @@ def _take_over_its_server() -> None:
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
-        from .server import take_over
+        from .temporary.server import take_over
 
         take_over()
 

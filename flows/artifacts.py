@@ -1,8 +1,9 @@
 """What a run shows on Prefect's pages: the text of its progress bar, and a summary at its end."""
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prefect.artifacts import acreate_markdown_artifact
 
@@ -24,7 +25,8 @@ async def publish_summary(directory: RunDir) -> None:
     groups = failure_groups(directory) if record.counts.failed else []
     text = summary_markdown(directory, record, groups, doubt_groups(directory))
     key = summary_key(str(record.config["name"]))
-    await acreate_markdown_artifact(text, key=key, description=record.run_id)
+    about = "\n\n".join(map(markdown_text, (phrases.outcome(record), record.run_id)))
+    await acreate_markdown_artifact(text, key=key, description=about)
 
 
 def summary_key(name: str) -> str:
@@ -55,6 +57,7 @@ def summary_markdown(
             "",
             f"{record.config['model']} at {record.endpoint_names}",
             "",
+            *([markdown_text(f"{record.state}: {record.reason}"), ""] if record.reason else []),
             "| | |",
             "|---|---:|",
             *(f"| {name} | {value} |" for name, value in phrases.facts(record)),
@@ -73,8 +76,10 @@ def _endpoints(record: RunRecord) -> list[str]:
         refused = phrases.refusals(endpoint).removeprefix("429: ")
         closed = f"closed: {endpoint.closed}" if endpoint.closed else ""
         found = phrases.learned(endpoint) or closed
-        lines.append(f"| {markdown_text(endpoint.name)} | {refused} | {markdown_text(found)} |")
-    return [*lines, ""] if record.endpoints else []
+        if refused or found:
+            name = markdown_text(endpoint.name)
+            lines.append(f"| {name} | {refused} | {markdown_text(found)} |")
+    return [*lines, ""] if len(lines) > 2 else []
 
 
 def _failures(groups: list[FailureGroup]) -> list[str]:
@@ -98,25 +103,41 @@ def _doubts(groups: list[DoubtGroup]) -> list[str]:
     return [*lines, ""]
 
 
+def percent_done(record: RunRecord) -> float:
+    """For the bar; 100 where each item is done, and only there."""
+    return math.floor(1000 * record.counts.done / record.items) / 10
+
+
 def progress_text(record: RunRecord) -> str:
-    """The text below the progress bar: how far, how fast, and how each endpoint is used."""
+    """The text of the progress bar, in short lines: cards of Prefect's page show some 40 signs."""
+    at_work = record.state in ("prepared", "running")
+    lines = (*_under_way(record), *_so_far(record)) if at_work else _in_the_end(record)
+    return "\n\n".join(markdown_text(line) for line in lines if line)
+
+
+def _under_way(record: RunRecord) -> Iterator[str]:
+    yield f"{record.counts.done:,} of {record.items:,} items"
+    yield ", ".join(filter(None, (phrases.left(record), phrases.rate(record))))
+    yield from map(_endpoint, record.endpoints)
+
+
+def _so_far(record: RunRecord) -> Iterator[str]:
+    yield phrases.bill(record)
+    yield from _rest(record)
+
+
+def _in_the_end(record: RunRecord) -> Iterator[str]:
+    yield phrases.outcome(record)
+    yield f"{record.state}: {record.reason}" if record.reason else ""
+    yield f"cost: {phrases.cost(record.counts)}"
+    yield from _rest(record)
+
+
+def _rest(record: RunRecord) -> Iterator[str]:
     counts = record.counts
-    facts = (
-        f"{counts.done:,} of {record.items:,} items",
-        f"{counts.reused:,} reused" if counts.reused else "",
-        phrases.rate(record),
-        phrases.left(record),
-    )
-    lines = (
-        f"{markdown_text(record.run_id)}: {', '.join(filter(None, facts))}",
-        *map(_endpoint, record.endpoints),
-        phrases.bill(record),
-        phrases.in_doubt(counts),
-        f"{counts.failed:,} failed: {markdown_text(phrases.failures(counts))}"
-        if counts.failed
-        else "",
-    )
-    return "\n\n".join(filter(None, lines))
+    yield f"{counts.reused:,} reused" if counts.reused else ""
+    yield phrases.in_doubt(counts)
+    yield f"{counts.failed:,} failed: {phrases.failures(counts)}" if counts.failed else ""
 
 
 def _endpoint(endpoint: EndpointStatus) -> str:
@@ -124,4 +145,4 @@ def _endpoint(endpoint: EndpointStatus) -> str:
     going = f"{endpoint.in_flight:,} in flight, {endpoint.waiting:,} waiting"
     standing = phrases.standing(endpoint) or phrases.held(endpoint)
     facts = (used[1] if used else "", going, standing, phrases.refusals(endpoint))
-    return markdown_text(f"{endpoint.name}: {'; '.join(filter(None, facts))}")
+    return f"{endpoint.name}: {'; '.join(filter(None, facts))}"

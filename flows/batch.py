@@ -42,6 +42,7 @@ from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
 
 from .entry import is_left_open, run_to_its_end, who_waits
+from .parameters import ConfigFile, Overrides, RunChanges, every_override
 from .presence import mark_the_dead, outlive_who_reads, present
 from .secrets import load_keys
 from .watch import PAUSED, FlowRunWatch
@@ -49,6 +50,8 @@ from .watch import PAUSED, FlowRunWatch
 _ASK_EVERY_S = 1.0
 SKIPPED = "Skipped"
 """The name of the state of a flow run that has left the rows to another run."""
+_NONE = RunChanges()
+_EITHER = "give the flow a config, with changes and overrides to it, or a run_dir alone"
 
 
 def _run_name() -> str:
@@ -60,9 +63,10 @@ def _run_name() -> str:
 
 @flow(name="omni-batch", flow_run_name=_run_name, persist_result=False, validate_parameters=True)
 async def batch(
-    config: str | None = None,
+    config: ConfigFile | None = None,
     run_dir: str | None = None,
-    overrides: list[str] | None = None,
+    changes: RunChanges = _NONE,
+    overrides: Overrides = (),
     trust: bool = False,
 ) -> State[None]:
     """Rows of media in; text, speech and token counts out.
@@ -70,17 +74,20 @@ async def batch(
     Args:
         config: path of a YAML file; a new run directory is prepared from it.
         run_dir: a prepared or interrupted run, instead of `config`.
-        overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
-            stores parameters in clear text.
+        changes: for this run, in place of what the config says.
+        overrides: pairs of key=value over other keys of the config, as --set has them.
         trust: consent to a `run_dir` that somebody else prepared, with all that it asks for.
     """
 
     async def chosen(stack: ExitStack) -> RunDir:
+        over = every_override(overrides, changes)
+        if run_dir and (config or over):
+            raise ConfigError(f"{_EITHER}: the configuration of a run_dir is its own")
         if run_dir:
             directory = await _given_directory(run_dir, trust=trust)
             await known_in(directory.root.parent, stack)
             return directory
-        plan = _plan(config, overrides or [])
+        plan = _plan(config, over)
         await known_in(Path(plan.config.output), stack)
         return await own_directory(plan, lambda: prepare_run(plan), stack)
 
@@ -170,7 +177,7 @@ async def _run_shard(run: Run, shard_number: int) -> None:
     # A task with a tag asks the server for a slot of that tag, and can't begin without the server.
     with TagsContext(current_tags=set()):
         try:
-            await shard(str(run.directory.root), shard_number)
+            await shard(str(run.directory.root.resolve()), shard_number)
         except Pause:  # Prefect begins no task of a flow run that was suspended
             run.stop(Interrupted(PAUSED))
 
@@ -224,7 +231,7 @@ async def _until_free(directory: RunDir) -> None:
 
 def _plan(config: str | None, overrides: list[str]) -> Plan:
     if config is None:
-        raise ConfigError("give the flow a config or a run_dir")
+        raise ConfigError(_EITHER)
     return make_plan(load_config(config, overrides))
 
 

@@ -23,8 +23,8 @@ from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import read_record
 from omni_batch.text import one_line, redacted
 
-from . import server
 from .secrets import key_variables, load_keys
+from .temporary import server
 from .watch import FlowRunWatch
 
 Worked: TypeAlias = "asyncio.Future[FlowRunWatch]"

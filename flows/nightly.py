@@ -18,7 +18,10 @@ from omni_batch.nights import NoNight, begin_night, end_night, notify, plan_nigh
 from omni_batch.store import RunDir, RunRecord
 
 from .batch import SKIPPED, known_in, own_directory, unfinished, work
+from .parameters import ConfigFile, NightChanges, Overrides, every_override
 from .secrets import tell_block
+
+_NONE = NightChanges()
 
 
 def _run_name() -> str:
@@ -31,18 +34,21 @@ def _run_name() -> str:
 
 
 @flow(name="omni-batch-nightly", flow_run_name=_run_name, persist_result=False)
-async def nightly(config: str, overrides: list[str] | None = None) -> State[None]:
+async def nightly(
+    config: ConfigFile, changes: NightChanges = _NONE, overrides: Overrides = ()
+) -> State[None]:
     """One night of a config: what earlier nights have answered is not sent again.
 
     Args:
         config: path of a YAML file, read anew each night.
-        overrides: `a.b=value` pairs over the configuration. No secret belongs here: Prefect
-            stores parameters in clear text.
+        changes: for this night, in place of what the config says.
+        overrides: pairs of key=value over other keys of the config, as --set has them.
     """
     _leave_the_terminal()
-    who = notify_of(config, overrides or [])
+    over = every_override(overrides, changes)
+    who = notify_of(config, over)
     try:
-        state = await _night(config, overrides or [])
+        state = await _night(config, over)
     except Exception as exc:
         await notify(who, NoNight.of(exc, config), tell_block=tell_block)
         raise
@@ -61,12 +67,12 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
         return await own_directory(plan, lambda: begin_night(plan), stack)
 
     async def ended(directory: RunDir, record: RunRecord) -> State[None]:
-        night = end_night(directory)
+        night = end_night(RunDir(directory.root.resolve()))  # read elsewhere than here
         await notify(wanted.notify, night, tell_block=tell_block)
         if record.state != "finished":
             return unfinished(record, night.words)
         if night.failed:
-            return Failed(message="; ".join((night.words, *night.to_do)))
+            return Failed(message="; ".join((*night.to_do, night.words)))
         failures = night.failed_new + night.failed_known
         return Completed(name="PartiallyFailed" if failures else None, message=night.words)
 

@@ -7,6 +7,7 @@ one late run. At most one run of a config works at a time; others are cancelled 
 import asyncio
 import hashlib
 import logging
+import platform
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from omni_batch import interrupts
 from omni_batch.errors import ConfigError, Outage
 from omni_batch.planning.plan import Plan
-from omni_batch.text import one_line, redacted
+from omni_batch.text import one_line, redacted, visible
 
 from . import nightly
 from .clocks import clock_changes, next_times
 from .entry import both_versions, version_of, why_not
+from .parameters import check_overrides
 from .presence import mark_the_dead
 
 log = logging.getLogger("omni_batch")
@@ -70,9 +72,11 @@ def serve_nights(
         schedule: of Prefect, in place of the cron line.
 
     Raises:
-        ConfigError: there is no Prefect server, or it refuses the schedule.
+        ConfigError: there is no Prefect server, or it refuses the schedule; an override may hold a
+            secret.
         Outage: the server was away for so long that Prefect's runner gave up.
     """
+    check_overrides(nights.overrides)
     before = {number: signal.getsignal(number) for number in _ENDING}
     # The command line ends a process soon after a signal; this one has runs to end.
     woken = signal.set_wakeup_fd(-1)
@@ -154,11 +158,31 @@ async def _deployment(nights: Nights, schedule: Schedule) -> RunnerDeployment:
         concurrency_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
-        description=f"Nightly runs of {config}, by omni-batch schedule",
+        description=_description(nights),
         tags=["omni-batch"],
     )
     deployment.entrypoint = ENTRYPOINT
     return deployment
+
+
+def _description(nights: Nights) -> str:
+    """Markdown for the deployment's page; paths as code, which may hold any sign."""
+    return "\n".join(
+        [
+            f"Runs this config at `{nights.cron}` in {nights.zone}, and reads it anew each time:",
+            "",
+            f"    {visible(str(nights.config.resolve()))}",
+            "",
+            "Only rows are sent that no earlier run of it has answered. `omni-batch schedule` on "
+            f"{platform.node()} begins the runs; while it does not work they wait, Late. Relative "
+            "paths in the config start here:",
+            "",
+            f"    {visible(str(Path.cwd()))}",
+            "",
+            "*Run*, *Custom run* takes changes for one run. No secret belongs there: Prefect keeps "
+            "parameters in clear text.",
+        ]
+    )
 
 
 async def reach_server(what: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from datetime import UTC
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from omni_batch.engine.run import Run
 from omni_batch.errors import Interrupted
 from omni_batch.store import RunDir, RunRecord
 
-from .artifacts import progress_text, publish_summary
+from .artifacts import percent_done, progress_text, publish_summary
 
 T = TypeVar("T")
 log = logging.getLogger("omni_batch")
@@ -96,7 +97,7 @@ class FlowRunWatch:
         return min(most_s, max(0.0, self._until_s - asyncio.get_running_loop().time()))
 
     async def _show(self, record: RunRecord) -> None:
-        percent, text = 100 * record.counts.done / record.items, progress_text(record)
+        percent, text = percent_done(record), progress_text(record)
         if self._artifact is None:
             made = acreate_progress_artifact(percent, description=text)
             self._artifact = await self.ask(made)
@@ -137,11 +138,11 @@ class FlowRunWatch:
 
 
 def flow_run_name(name: str, flow_run: FlowRun) -> str:
-    """A run and, where a schedule has made the flow run, the time it was scheduled for."""
+    """A run and, where a schedule has made the flow run, the time that it was due."""
     due = flow_run.expected_start_time
     if due is None or not flow_run.auto_scheduled:
         return name
-    return f"{name} scheduled for {due.astimezone():%Y-%m-%d %H:%M}"
+    return f"{name} due {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 async def _read(flow_run_id: UUID) -> FlowRun:

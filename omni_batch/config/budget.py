@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from omni_batch.config.frozen import Frozen
+from omni_batch.config.frozen import Frozen, matching
 
 _COST = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?: +([A-Za-z]{3}))?")
+_AMOUNT = "an amount above 0, such as 5 USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class CostLimit:
         found = _COST.fullmatch(value.strip()) if isinstance(value, str) else None
         amount = float(found[1]) if found else float(value) if number else math.nan
         if not 0 < amount < math.inf:
-            raise ValueError("must be an amount above 0, such as 5 USD")
+            raise ValueError(f"must be {_AMOUNT}")
         return cls(amount, found[2].upper() if found and found[2] else None)
 
     def kept(self) -> str | float:
@@ -44,6 +45,15 @@ Cost = Annotated[
     CostLimit | None,
     BeforeValidator(CostLimit.of),
     PlainSerializer(lambda limit: limit and limit.kept()),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                matching(rf"^\s*(?=[^eE]*[1-9]){_COST.pattern}\s*$", f"anything but {_AMOUNT}"),
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "null"},
+            ]
+        }
+    ),
 ]
 """An amount with its currency, such as 5 USD; without one it is the endpoint's."""
 

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
+    BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -29,6 +31,32 @@ _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """No dot: the name of a row of the results is made of its parts with dots between them."""
 _BLOCK = re.compile(r"[a-z0-9-]+/[^\s/]+")
 _MOST_SEED = 2**31 - 1
+
+
+Limit = Annotated[int | None, Field(ge=1)]
+
+
+def _share_or_count(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or is_count or (isinstance(value, float) and 0 < value < 1):
+        return value
+    raise ValueError("must be a number of rows, such as 5, or a share below 1, such as 0.1")
+
+
+FailAbove = Annotated[
+    int | float | None,
+    BeforeValidator(_share_or_count),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+"""A number of rows, or a share of them."""
 
 
 class VariantConfig(RequestConfig):
@@ -109,9 +137,9 @@ class Config(Frozen):
     it, safe from the loss of power."""
     shutdown_grace_s: float = Field(default=30, ge=0)
     """How long requests in flight may take to end after the first Ctrl-C."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Limit = None
     """Only the manifest's first rows."""
-    fail_above: int | float | None = None
+    fail_above: FailAbove = None
     """New failures that a night may have: a number of rows, or a share of them. None: any."""
     notify: NotifyConfig | None = None
     """Who is told how a night has ended."""
@@ -208,14 +236,6 @@ class Config(Frozen):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
-
-    @field_validator("fail_above", mode="before")
-    @classmethod
-    def _share_or_count(cls, value: Any) -> Any:
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if value is None or is_count or (isinstance(value, float) and 0 < value < 1):
-            return value
-        raise ValueError("must be a number of rows, such as 5, or a share below 1, such as 0.1")
 
     @field_validator("timezone")
     @classmethod

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from flows.artifacts import progress_text, summary_markdown
+from flows.artifacts import percent_done, progress_text, summary_markdown
 from omni_batch.cli.render import run as render_run
 from omni_batch.cli.render.run import progress, progress_line, summary
 from omni_batch.counts import Counts, Projection
@@ -175,6 +175,18 @@ def test_prefect_shows_the_same(tmp_path: Path) -> None:
         "| dashscope-singapore | requests 12, tokens 3 | 588 requests a minute (stated 1,200) |"
         in summary
     )
+
+
+def test_prefects_bar_is_full_when_all_is_done_and_speaks_in_short_lines() -> None:
+    assert percent_done(replace(RUN, counts=Counts(succeeded=39_999))) == 99.9
+    done = replace(RUN, state="finished", counts=Counts(succeeded=39_000, failed=1_000, reused=5))
+    assert percent_done(done) == 100
+    first, *others = progress_text(done).split("\n\n")
+    assert first == "39,000 succeeded, 1,000 failed of 40,000"
+    assert "5 reused" in others
+    assert "in all" not in progress_text(done)
+    stopped = replace(done, state="stopped", reason="budget.max_cost is reached")
+    assert r"stopped: budget.max\_cost is reached" in progress_text(stopped)
 
 
 def test_a_finished_run_says_what_it_learned(tmp_path: Path) -> None:

@@ -442,6 +442,7 @@ async def _check_server(run_id: str) -> None:
     assert by_type["progress"].data == 100  # also where all is done before the first answer
     markdown = str(by_type["markdown"].data)
     assert by_type["markdown"].key == "omni-batch-nightly"
+    assert by_type["markdown"].description == f"5 succeeded, 1 failed of 6\n\n{run_id}"
     assert run_id in markdown
     assert f"/runs/{run_id}/results\n" in markdown
     assert "file:" not in markdown

@@ -23,7 +23,7 @@ async def test_a_block_sends_the_words(
 
     with hook() as server:
         body = {"subject": "{{subject}}", "text": "{{body}}"}
-        block = CustomWebhookNotificationBlock(
+        block = CustomWebhookNotificationBlock(  # type: ignore[call-arg]
             name="night", url=server.url, json_data=body, allow_private_urls=True
         )
         await block.save("operators", overwrite=True)
@@ -55,7 +55,7 @@ async def test_a_block_that_can_not_tell_is_a_word_in_the_log(
 
     from flows.secrets import tell_block
 
-    await Secret(value="s3cret").save("operators", overwrite=True)
+    await Secret(value="s3cret").save("operators", overwrite=True)  # type: ignore[arg-type]
     await notify(NotifyConfig(block=block), night(), tell_block=tell_block)
     (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert said.startswith(f"notify: block {block} was not told")

@@ -1,6 +1,7 @@
 """A run that is asked to stop under Prefect's temporary server, in a terminal and without one."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -127,7 +128,13 @@ def test_the_server_ends_with_a_process_that_is_killed(
 
 
 def test_a_lifeline_ends_with_the_pipe_and_passes_on_what_its_module_says() -> None:
-    command = [sys.executable, "-u", "-P", str(ROOT / "flows" / "lifeline.py"), "http.server"]
+    command = [
+        sys.executable,
+        "-u",
+        "-P",
+        str(ROOT / "flows" / "temporary" / "lifeline.py"),
+        "http.server",
+    ]
     server = [*command, "0", "--bind", "127.0.0.1"]
     with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -139,3 +146,18 @@ def test_a_lifeline_ends_with_the_pipe_and_passes_on_what_its_module_says() -> N
         assert wrong.stderr is not None
         assert b"usage" in wrong.stderr.read()
         assert wrong.wait(30) == 2
+
+
+def test_no_line_of_prefects_log_comes_between_the_lines_of_the_display(
+    prefect_server: str, tmp_path: Path, slow: Simulator
+) -> None:
+    arguments = ("run", "config.yaml", "--set", "limit=20", "--set", "name=seen")
+    with Terminal(
+        *(sys.executable, "-m", "omni_batch", *arguments),
+        cwd=tmp_path,
+        **{KEY_ENV: KEY, "PREFECT_API_URL": prefect_server},
+        **{"PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG"},
+    ) as terminal:
+        assert terminal.ended_within(60) == 0, terminal.shown
+    assert "20 succeeded" in terminal.shown
+    assert not re.search(r"\d\d:\d\d:\d\d\.\d{3}|INFO|DEBUG|shard", terminal.shown)
