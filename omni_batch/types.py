@@ -93,6 +93,9 @@ class Media:
     url: str | None = None
     """What the service fetches itself; None means the file at `path` travels inline."""
     path: Path | None = None
+    held: object = field(default=None, compare=False, repr=False)
+    """What keeps the file at `path` there, where it is not the user's own: a member of an archive,
+    an object of a store."""
     mime_type: str = ""
     format: str = ""
     """Short format name as the wire wants it for audio: mp3, wav, …"""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
     ("errors",),
-    ("config", "types", "package_files", "annotation"),
+    ("config", "types", "package_files", "annotation", "sources"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
     ("providers", "analytics"),
@@ -90,7 +90,7 @@ HOMES = {
     "fsspec": ("requests.manifest",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),
-    "filelock": ("store.lock",),
+    "filelock": ("store.lock", "sources.spool"),
     "yaml": ("config.yaml_values",),
     "jinja2": ("requests.prompt.language", "analytics.report.page"),
     "vl_convert": ("analytics.report.drawing",),

@@ -45,6 +45,8 @@ class Medium:
     """As it may be shown: URLs and paths as they are, data URIs cut short."""
     path: Path | None = None
     data: bytes | None = None
+    held: object = None
+    """What keeps the file there, where it is not the user's own."""
 
     @property
     def embeddable(self) -> bool:
@@ -321,13 +323,13 @@ class RunReader:
                 return Medium(display_name(reference), data=content)
             if self._loader is None:
                 raise MediaError(f"{reference}: the folder of the manifest does not exist any more")
-            path = self._loader.find(reference)
-            with storage_errors(path, "read"), path.open("rb") as file:
+            found = self._loader.find(reference)
+            with storage_errors(found.path, "read"), found.path.open("rb") as file:
                 probe(file, kind, reference)  # it may be another file than the one that was sent
         except (MediaError, StorageError) as exc:
             self.counts.miss(str(exc))
             return Medium(display_name(reference))
-        return Medium(reference, path)
+        return Medium(reference, found.path, held=found.held)
 
 
 def encode_row(values: Mapping[str, Any]) -> bytes:

@@ -12,11 +12,17 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
+from omni_batch.sources import SourceFault, Sources, Spooled
+from omni_batch.sources.address import member_splits
+from omni_batch.sources.kept import Kept
 from omni_batch.text import BLANKS, display_name, is_data_uri, is_url
 from omni_batch.types import Media
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
+_PROBES_KEPT = 10_000
+"""What is known of media, about 1 kB each, so that a medium of many rows is looked at once."""
+_MEMBER = "!/"
 FORMAT_GUESSED = "format-guessed"
 """Rule of the doubt about a URL's format; it ends where the content tells."""
 _AUDIO_FORMAT = "mp3"  # of a URL without a telling ending; the wire wants some value
@@ -37,6 +43,7 @@ class MediaLoader:
         max_bytes: larger files are refused before a byte of them is read.
         keep_folders: as for `FileFinder`.
         known: media that were found before; they are not looked at again.
+        sources: where members of archives come from; of its own by default.
 
     Raises:
         ConfigError: a root does not exist.
@@ -50,8 +57,11 @@ class MediaLoader:
         *,
         keep_folders: bool = False,
         known: Mapping[Media, Media] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._max_bytes, self._known = max_bytes, known or {}
+        self._sources = sources or Sources()
+        self._probed: Kept[tuple[object, ...], Media] = Kept(_PROBES_KEPT)
         self._files = FileFinder(base, roots, keep_folders=keep_folders)
 
     async def load(self, ref: Media) -> Media:
@@ -76,17 +86,14 @@ class MediaLoader:
             return _of_url(ref, ref.reference.strip(BLANKS))
         return self._written_out(ref) if is_data_uri(ref.reference) else self._load_file(ref)
 
-    def find(self, reference: str) -> Path:
-        """The file of a reference.
+    def find(self, reference: str) -> FoundFile:
+        """The file of a reference; that of a member is there as long as it is held.
 
         Raises:
             MediaError: missing, too large, not a regular file, or outside the roots.
         """
-        return self._find(reference).path
-
-    def _find(self, reference: str) -> FoundFile:
         try:
-            found = self._files.find(reference)
+            found = self._located(reference)
         except MediaError:
             refuse_bare_base64(reference)
             raise
@@ -97,25 +104,63 @@ class MediaLoader:
             )
         return found
 
-    def _load_file(self, ref: Media) -> Media:
-        # PyAV and Pillow: not paid for by text-only runs
-        from omni_batch.requests.media.probe import probe_file
+    def _located(self, reference: str) -> FoundFile:
+        """A file comes first; a name such as `a.tar!/b.jpg` may be that of a folder."""
+        if _MEMBER not in reference or self._files.has(reference):
+            return self._files.find(reference)
+        for archive, member in member_splits(reference):
+            if self._files.has(archive):
+                return self._member(self._files.find(archive), display_name(archive), member)
+        return self._files.find(reference)
 
-        found = self._find(ref.reference)
-        media = probe_file(found.path, ref.kind, ref.reference)
-        return replace(media, doubts=(*found.doubts, *media.doubts))
+    def _member(self, archive: FoundFile, name: str, member: str) -> FoundFile:
+        try:
+            file = self._sources.member(archive.path, member, name)
+        except SourceFault as exc:
+            raise MediaError(str(exc)) from None
+        except OSError as exc:
+            raise MediaError(f"{name} can't be read: {exc.strerror}") from exc
+        return _of_spool(file, archive.doubts)
+
+    def _load_file(self, ref: Media) -> Media:
+        found = self.find(ref.reference)
+        if found.identity is None:
+            media = _probed(found, ref)
+        else:
+            key = (ref.kind, ref.reference, *found.identity)
+            media = self._probed.get(key, lambda: _probed(found, ref))
+        doubts = (*found.doubts, *media.doubts)
+        return replace(media, path=found.path, held=found.held, doubts=doubts)
 
     def _written_out(self, ref: Media) -> Media:
         from omni_batch.requests.media.probe import probe
 
         written = read_data_uri(ref.reference, self._max_bytes)
-        media = probe(io.BytesIO(written.content), ref.kind, ref.reference)
+        sha256 = hashlib.sha256(written.content).hexdigest()
+        media = self._probed.get(
+            (ref.kind, "data", sha256),
+            lambda: replace(
+                probe(io.BytesIO(written.content), ref.kind, ref.reference), reference=""
+            ),
+        )
         return replace(
             media,
+            reference=ref.reference,
             url=written.url,
-            sha256=hashlib.sha256(written.content).hexdigest(),
+            sha256=sha256,
             doubts=(*written.doubts, *media.doubts),
         )
+
+
+def _of_spool(file: Spooled, doubts: tuple[Doubt, ...] = ()) -> FoundFile:
+    return FoundFile(file.path, file.size_bytes, doubts, (file.sha256,), file.sha256, file)
+
+
+def _probed(found: FoundFile, ref: Media) -> Media:
+    # PyAV and Pillow: not paid for by text-only runs
+    from omni_batch.requests.media.probe import probe_file
+
+    return probe_file(found.path, ref.kind, ref.reference, found.sha256)
 
 
 def _of_url(ref: Media, bare: str) -> Media:
