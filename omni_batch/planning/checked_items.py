@@ -34,7 +34,7 @@ class CheckedItems:
         self._plan, self._asked = plan, plan.by_variant()
         templates = [asked.template for asked in self._asked.values() if asked.template]
         variables = frozenset[str]().union(*(template.variables for template in templates))
-        self._manifest = Manifest(plan.config.manifest, plan.base_folder, variables)
+        self._manifest = Manifest(plan.config.manifest, plan.base_folder, variables, plan.sources)
         self._columns: dict[str | None, tuple[str, ...]] = {}
         self._problems = _Problems()
         self._questions = {name: _Questions(asked) for name, asked in self._asked.items()}

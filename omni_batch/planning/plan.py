@@ -34,6 +34,7 @@ from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
+from omni_batch.sources import Sources
 from omni_batch.types import Item
 
 Ask = tuple[str | None, int | None]
@@ -64,6 +65,8 @@ class Plan:
     examples: Examples = field(default_factory=Examples)
     """What goes before each row's own turns."""
     doubts: tuple[Doubt, ...] = ()
+    sources: Sources = field(default_factory=Sources, compare=False)
+    """Where archives and stores are read."""
     asks: Mapping[Ask, "Plan"] = field(default_factory=dict)
     """How each row of the manifest is asked, in this order; empty: once, by this plan itself."""
 
@@ -139,7 +142,9 @@ class Plan:
             for plan in (self, *self.asks.values())
             for name, medium in plan.examples.media.items()
         }
-        return MediaLoader(self.base_folder, media.roots, largest, known=known)
+        return MediaLoader(
+            self.base_folder, media.roots, largest, known=known, sources=self.sources
+        )
 
     def media_source(self, *, checking: bool) -> MediaSource:
         """Finds and probes the media of rows; to be closed. Where an event loop runs.

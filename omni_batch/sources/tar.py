@@ -108,13 +108,14 @@ class TarReader:
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
+        self._archive: tarfile.TarFile | None = None
         self.cut = ""
         """Known at the end: how the archive ends too early; empty where it is whole."""
 
     def __iter__(self) -> Iterator[tuple[int, tarfile.TarInfo]]:
         with closing(self._path.open("rb")) as file:
             try:
-                archive = tarfile.TarFile(fileobj=file)
+                self._archive = archive = tarfile.TarFile(fileobj=file)
             except tarfile.TarError as exc:
                 raise SourceFault(
                     f"{self._name} is no tar archive that can be read ({exc}); make or download "
@@ -122,6 +123,18 @@ class TarReader:
                 ) from exc
             yield from self._members(archive)
             self.cut = self.cut or self._how_it_ends(file, archive.offset)
+
+    def content(self, entry: tarfile.TarInfo) -> bytes:
+        """All of the member that iterating has just come to; empty for a link."""
+        if self._archive is None or not entry.isreg():
+            return b""
+        content = self._archive.extractfile(entry)
+        try:
+            return content.read() if content else b""
+        except tarfile.ReadError as exc:
+            raise SourceFault(
+                f"{self._name} {_CUT}, in {entry.name}; make or download it again"
+            ) from exc
 
     def _members(self, archive: tarfile.TarFile) -> Iterator[tuple[int, tarfile.TarInfo]]:
         begins = 0
@@ -144,10 +157,11 @@ class TarReader:
 
 def _key(name: str) -> bytes:
     """Names as they are stored, but for `./` before them and what is not UTF-8."""
-    return os.fsencode(_plain(name))
+    return os.fsencode(plain_name(name))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A member's name without `./` before it."""
     while name.startswith("./"):
         name = name[2:].lstrip("/")
     return name
@@ -157,5 +171,5 @@ def _target(entry: tarfile.TarInfo) -> str:
     """The member that a link names: a hard one from the root, a symbolic one from its folder."""
     if entry.islnk():
         return entry.linkname
-    folder = os.path.dirname(_plain(entry.name))  # noqa: PTH120
+    folder = os.path.dirname(plain_name(entry.name))  # noqa: PTH120
     return os.path.normpath(os.path.join(folder, entry.linkname))  # noqa: PTH118

@@ -1,5 +1,6 @@
 """The manifest's path → rows: which reader takes it, and every foreign exception ends here."""
 
+import glob
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,20 @@ import fsspec
 
 from omni_batch.errors import ManifestError
 from omni_batch.requests.manifest.formats.delimited import read_delimited
-from omni_batch.requests.manifest.formats.folder import fixed_part, is_glob, read_folder, read_glob
+from omni_batch.requests.manifest.formats.folder import (
+    expanded,
+    fixed_part,
+    is_glob,
+    read_folder,
+    read_glob,
+)
 from omni_batch.requests.manifest.formats.json_lines import read_json_lines
 from omni_batch.requests.manifest.formats.parquet import read_parquet
+from omni_batch.requests.manifest.formats.web_dataset import ENDINGS as SET_ENDINGS
+from omni_batch.requests.manifest.formats.web_dataset import Shard, read_web_dataset
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import MAX_ROW_CHARS, ManifestRow
+from omni_batch.sources import SourceFault, Sources
 from omni_batch.text import redacted
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -33,13 +43,22 @@ _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _MARKS_OF_4 = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")  # UTF-32
 
 
-def read_rows(path: str, notes: Notes) -> Iterator[ManifestRow]:
+def read_rows(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow]:
     """Read the manifest once; memory does not grow with it.
 
     Raises:
         ManifestError: it can't be read; names file, line and reason.
     """
-    if (local := _local(path)) is not None and Path(local).is_dir():
+    try:
+        yield from _read(path, notes, sources)
+    except SourceFault as exc:
+        raise ManifestError(f"manifest {exc}") from None
+
+
+def _read(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow]:
+    if _is_set(path):
+        yield from _ended(path, read_web_dataset(_shards(path, sources), notes))
+    elif (local := _local(path)) is not None and Path(local).is_dir():
         yield from _ended(path, read_folder(local, notes))
     elif local is not None and is_glob(local):
         yield from _ended(path, read_glob(local, notes))
@@ -54,13 +73,35 @@ def base_folder(path: str) -> Path:
         return Path.cwd()
     if Path(local).is_dir():
         return Path(local).resolve()
-    return fixed_part(local).resolve() if is_glob(local) else Path(local).resolve().parent
+    is_pattern = is_glob(local) or (_is_set(local) and [local] != list(expanded(local)))
+    return fixed_part(local).resolve() if is_pattern else Path(local).resolve().parent
 
 
 def _local(path: str) -> str | None:
     """The path on this machine; None for any other URL."""
     plain = path.removeprefix("file://")
     return None if "://" in plain else plain
+
+
+def _is_set(path: str) -> bool:
+    """Whether it names tar archives; a folder may be called so too."""
+    local = _local(path)
+    return _suffix(path) in SET_ENDINGS and not (local and Path(local).is_dir())
+
+
+def _shards(path: str, sources: Sources) -> Iterator[Shard]:
+    """The archives of a set, in order, each one unpacked where it is packed."""
+    base = base_folder(path)
+    for name in expanded(_local(path) or path) if not Path(path).exists() else [path]:
+        found = sorted(glob.glob(name, recursive=True)) if is_glob(name) else [name]  # noqa: PTH207
+        if not found:
+            raise ManifestError(f"manifest {name} names no archive")
+        for each in found:
+            if not Path(each).exists():
+                raise ManifestError(f"manifest {_missing(each, FileNotFoundError())}")
+            shown = Path(each).resolve().relative_to(base).as_posix()
+            plain, held = sources.archives.plain_tar(Path(each), shown)
+            yield Shard(plain, shown, held)
 
 
 def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
@@ -91,7 +132,7 @@ def _unknown(suffix: str) -> str:
         return f"is a spreadsheet ({suffix}); save it as CSV UTF-8"
     ending = f"the ending {suffix!r}" if suffix else "no ending"
     known = ", ".join(sorted((*_TEXT_READERS, _PARQUET)))
-    return f"has {ending}; use one of {known}, a folder, or a glob such as photos/*.jpg"
+    return f"has {ending}; use one of {known}, .tar, a folder, or a glob such as photos/*.jpg"
 
 
 @contextmanager
