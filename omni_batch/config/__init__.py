@@ -9,6 +9,7 @@ from omni_batch.config.reading import check_request, load_config, override_tree,
 from omni_batch.config.request import AnnotationConfig, ExampleConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
 from omni_batch.config.run import Config, VariantConfig
+from omni_batch.config.stores import StoresConfig
 
 __all__ = [
     "AnnotationConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "QuotaConfig",
     "RequestConfig",
     "RetryConfig",
+    "StoresConfig",
     "Target",
     "VariantConfig",
     "check_request",

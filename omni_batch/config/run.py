@@ -23,6 +23,7 @@ from omni_batch.config.media import MediaConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
+from omni_batch.config.stores import StoresConfig
 from omni_batch.text import did_you_mean
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -65,6 +66,7 @@ class Config(Frozen):
     """How often each question is asked; the rows of the results count them from 1."""
     annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
+    stores: StoresConfig = StoresConfig()
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()
     budget: BudgetConfig = BudgetConfig()

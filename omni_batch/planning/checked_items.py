@@ -13,9 +13,10 @@ from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.fitness.config import named, said_of
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import fill_in
+from omni_batch.planning.stores_reached import StoresReached
 from omni_batch.requests.manifest import TARGETS, Manifest, ManifestRow
 from omni_batch.requests.messages import messages_of
-from omni_batch.types import MEDIA_COLUMNS, Item, Message, kind_of
+from omni_batch.types import MEDIA_COLUMNS, Item, Message, kind_of, media_of
 
 _SHOWN_AT_MOST = 5  # problems, in one message
 _TEXTS = tuple(target for target in TARGETS if target not in MEDIA_COLUMNS)
@@ -39,6 +40,7 @@ class CheckedItems:
         self._problems = _Problems()
         self._questions = {name: _Questions(asked) for name, asked in self._asked.items()}
         self._overruled = _Overruled(plan)
+        self._stores = StoresReached(plan.loader())
 
     def __iter__(self) -> Iterator[Item]:
         config, number = self._plan.config, -1
@@ -51,6 +53,7 @@ class CheckedItems:
         self._problems.refuse()
         if number < 0:
             raise ManifestError(f"manifest {config.manifest.path} has no rows")
+        self._stores.refuse()
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What was decided for the user in the rows read so far."""
@@ -67,6 +70,7 @@ class CheckedItems:
         for questions in self._questions.values():
             questions.see(item, turns)
         self._overruled.see(item)
+        self._stores.see(media_of(turns))
         if suspects and not self._manifest.judge(row, suspects, _given(item, turns)):
             return None
         return item

@@ -35,7 +35,9 @@ from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.sources import Sources
-from omni_batch.types import Item
+from omni_batch.sources.address import folder_of
+from omni_batch.sources.object_store import StoreSettings
+from omni_batch.types import MEDIA_KINDS, Item
 
 Ask = tuple[str | None, int | None]
 """Variant and sample; None where a run has none."""
@@ -142,8 +144,17 @@ class Plan:
             for plan in (self, *self.asks.values())
             for name, medium in plan.examples.media.items()
         }
+        dialects = [endpoint.dialect for endpoint in self.endpoints]
+        fetched = frozenset(MEDIA_KINDS).intersection(*(dialect.fetches for dialect in dialects))
         return MediaLoader(
-            self.base_folder, media.roots, largest, known=known, sources=self.sources
+            self.base_folder,
+            media.roots,
+            largest,
+            known=known,
+            sources=self.sources,
+            base_url=folder_of(self.config.manifest.path),
+            signs=fetched if media.transport in ("auto", "url") else frozenset(),
+            signs_private=media.transport == "url",
         )
 
     def media_source(self, *, checking: bool) -> MediaSource:
@@ -203,6 +214,7 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             base_folder or manifest_folder(config.manifest.path),
             room,
             load_annotation(config.annotation),
+            sources=Sources(StoreSettings(config.stores.addressing, config.stores.anonymous)),
         )
     )
     found = judged(plan)

@@ -31,8 +31,9 @@ class HubFiles:
             found = self._files.find(folder)
         yield from (key for key in sorted(found) if key.startswith(prefix))
 
-    def copy(self, key: str, target: Target) -> None:
+    def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
         """As of `ObjectStore`."""
+        faults.refuse_larger(f"{_NAME}{key}", self.head(key).size_bytes, most_bytes)
         with self._faults(key), self._files.open(key, "rb", block_size=0) as file:
             while data := file.read(_PIECE_BYTES):
                 target.write(data)

@@ -38,8 +38,8 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys that begin with a prefix, to the letter, in the store's order, page by page."""
 
-    def copy(self, key: str, target: Target) -> None:
-        """Write all of an object, as it is at one moment."""
+    def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
+        """Write all of an object, as it is at one moment; one of more bytes is a fault."""
 
     def head(self, key: str) -> Head:
         """What is known of an object without reading it."""

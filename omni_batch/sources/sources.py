@@ -1,9 +1,10 @@
 """Sources: one place that all members and objects of a run come from."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from omni_batch.sources.address import Address
+from omni_batch.sources.address import Address, is_store
 from omni_batch.sources.archives import Archives
 from omni_batch.sources.object_store import Head, StoreSettings
 from omni_batch.sources.spool import Spool, Spooled
@@ -27,12 +28,22 @@ class Sources:
         """A member of an archive that lies here; as of `Archives.member`."""
         return self.archives.member(path, member, name)
 
-    def object(self, address: Address) -> Spooled:
+    def takes(self, reference: str) -> bool:
+        """Whether a reference is read here, with credentials of the environment.
+
+        `oss://` is also what the service calls its own temporary storage: without OSS_ENDPOINT all
+        such references are.
+        """
+        if not is_store(reference):
+            return False
+        return Address.of(reference).scheme != "oss" or bool(os.environ.get("OSS_ENDPOINT"))
+
+    def object(self, address: Address, most_bytes: int | None = None) -> Spooled:
         """An object, whole and as it was at one moment."""
         try:
-            return self._fetched(address)
+            return self._fetched(address, most_bytes)
         except Changed:
-            return self._fetched(address)
+            return self._fetched(address, most_bytes)
 
     def keys(self, address: Address) -> Iterator[str]:
         """Keys that begin with that of an address, page by page."""
@@ -50,6 +61,6 @@ class Sources:
         """A URL of an object for somebody without credentials; None where none can be made."""
         return self._stores.of(address).signed(address.key, valid_s)
 
-    def _fetched(self, address: Address) -> Spooled:
+    def _fetched(self, address: Address, most_bytes: int | None) -> Spooled:
         store = self._stores.of(address)
-        return self._spool.hold(address, lambda target: store.copy(address.key, target))
+        return self._spool.hold(address, lambda target: store.copy(address.key, target, most_bytes))

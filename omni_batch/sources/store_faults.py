@@ -36,6 +36,18 @@ class Changed(SourceFault):
     """The object became another one while it was read. Reading it again may do."""
 
 
+class Unreachable(SourceFault):
+    """Nobody answered, for as long as it is worth waiting."""
+
+
+def refuse_larger(name: str, size_bytes: int, most_bytes: int | None) -> None:
+    """Raise SourceFault where an object is larger than what is to be read."""
+    if most_bytes is not None and size_bytes > most_bytes:
+        raise SourceFault(
+            f"{name} has {size_bytes:,} bytes; the limit here is {most_bytes:,}: make it smaller"
+        )
+
+
 def of_answer(name: str, bucket: str, answer: str) -> SourceFault:
     """The fault in what a library says of a refused request.
 
@@ -80,7 +92,7 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
 def unreachable(name: str, bucket: str, reason: str) -> SourceFault:
     """The fault of a host that does not answer."""
     lines = reason.partition("\n")[0].rpartition(" - ")[2]
-    return SourceFault(
+    return Unreachable(
         f"{name}: the store does not answer ({one_line(lines)[:200]}); check the address of "
         f"{bucket} and the network",
         for_all=True,

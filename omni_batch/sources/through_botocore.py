@@ -150,11 +150,12 @@ class BotoBucket:
                 for entry in page.get("Contents", ()):
                     yield entry["Key"]
 
-    def copy(self, key: str, target: Target) -> None:
+    def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
         """As of `ObjectStore`."""
         with self._faults(f"{self._name}/{key}"):
-            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-            for piece in body.iter_chunks(_PIECE_BYTES):
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+            faults.refuse_larger(f"{self._name}/{key}", found["ContentLength"], most_bytes)
+            for piece in found["Body"].iter_chunks(_PIECE_BYTES):
                 target.write(piece)
 
     def head(self, key: str) -> Head:

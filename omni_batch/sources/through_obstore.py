@@ -95,12 +95,14 @@ class ObstoreBucket:
                 for entry in page:
                     yield entry["path"]
 
-    def copy(self, key: str, target: Target) -> None:
+    def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
         """As of `ObjectStore`; one request, gone on with by its version where it is cut."""
         if (odd := self._odd_for(key)) is not None:
-            return odd.copy(key, target)
+            return odd.copy(key, target, most_bytes)
         with self._faults(f"{self._name}/{key}"):
-            for piece in obstore.get(self._store, key).stream(min_chunk_size=_PIECE_BYTES):
+            found = obstore.get(self._store, key)
+            faults.refuse_larger(f"{self._name}/{key}", found.meta["size"], most_bytes)
+            for piece in found.stream(min_chunk_size=_PIECE_BYTES):
                 target.write(bytes(piece))
 
     def head(self, key: str) -> Head:

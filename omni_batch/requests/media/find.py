@@ -221,7 +221,7 @@ def _path_of_url(reference: str) -> str:
     if url.scheme != "file":
         raise MediaError(
             f"{name} can't be fetched: give an http(s) URL (a signed one, if it is private), an "
-            "oss:// URL or a file"
+            "s3://, gs://, oss:// or hf:// address, or a file"
         )
     if url.netloc.lower() not in _LOCAL_HOSTS:
         raise MediaError(f"{name} names the host {url.netloc}; write file:///… for a file here")

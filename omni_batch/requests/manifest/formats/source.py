@@ -10,6 +10,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.utils import infer_compression
 
 from omni_batch.errors import ManifestError
 from omni_batch.requests.manifest.formats.delimited import read_delimited
@@ -21,12 +22,13 @@ from omni_batch.requests.manifest.formats.folder import (
     read_glob,
 )
 from omni_batch.requests.manifest.formats.json_lines import read_json_lines
+from omni_batch.requests.manifest.formats.listing import is_listed, matching, read_listing
 from omni_batch.requests.manifest.formats.parquet import read_parquet
 from omni_batch.requests.manifest.formats.web_dataset import ENDINGS as SET_ENDINGS
 from omni_batch.requests.manifest.formats.web_dataset import Shard, read_web_dataset
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import MAX_ROW_CHARS, ManifestRow
-from omni_batch.sources import SourceFault, Sources
+from omni_batch.sources import Address, SourceFault, Sources, is_store
 from omni_batch.text import redacted
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -58,6 +60,11 @@ def read_rows(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow
 def _read(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow]:
     if _is_set(path):
         yield from _ended(path, read_web_dataset(_shards(path, sources), notes))
+    elif sources.takes(path) and is_listed(path):
+        yield from read_listing(Address.of(path), sources, notes)
+    elif sources.takes(path):
+        file = sources.object(Address.of(path))
+        yield from _read_file(path, notes, file.path)
     elif (local := _local(path)) is not None and Path(local).is_dir():
         yield from _ended(path, read_folder(local, notes))
     elif local is not None and is_glob(local):
@@ -91,6 +98,9 @@ def _is_set(path: str) -> bool:
 
 def _shards(path: str, sources: Sources) -> Iterator[Shard]:
     """The archives of a set, in order, each one unpacked where it is packed."""
+    if sources.takes(path):
+        yield from _shards_in_store(path, sources)
+        return
     base = base_folder(path)
     for name in expanded(_local(path) or path) if not Path(path).exists() else [path]:
         found = sorted(glob.glob(name, recursive=True)) if is_glob(name) else [name]  # noqa: PTH207
@@ -104,7 +114,19 @@ def _shards(path: str, sources: Sources) -> Iterator[Shard]:
             yield Shard(plain, shown, held)
 
 
-def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
+def _shards_in_store(path: str, sources: Sources) -> Iterator[Shard]:
+    for name in expanded(path):
+        address = Address.of(name)
+        keys = matching(address, sources) if is_listed(name) else iter([address.key])
+        for key in keys:
+            shard = Address(address.scheme, address.bucket, key)
+            file = sources.object(shard)
+            plain, held = sources.archives.plain_tar(file.path, str(shard))
+            yield Shard(plain, str(shard), (file, held))
+
+
+def _read_file(path: str, notes: Notes, copy: Path | None = None) -> Iterator[ManifestRow]:
+    """Read a file of rows; of an object, its copy here."""
     suffix = _suffix(path)
     reader, name = _TEXT_READERS.get(suffix), redacted(path)  # the name is for messages
     local = _local(path)
@@ -114,7 +136,7 @@ def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
         raise ManifestError(f"manifest {name} {why}")
     if local and Path(local).exists() and not Path(local).is_file():
         raise ManifestError(f"manifest {name} is a pipe or a device; write it to a file first")
-    with _opened(path) as file:
+    with _opened(path, copy) as file:
         if reader is None:
             yield from read_parquet(name, file)
         else:
@@ -122,7 +144,8 @@ def _read_file(path: str, notes: Notes) -> Iterator[ManifestRow]:
 
 
 def _suffix(path: str) -> str:
-    name = urlsplit(path).path if "://" in path else path  # a signed URL goes on behind the name
+    # A signed URL goes on behind the name; the name of an object has any signs.
+    name = urlsplit(path).path if "://" in path and not is_store(path) else path
     suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     return next((s for s in reversed(suffixes) if s not in _COMPRESSED), "")
 
@@ -136,15 +159,16 @@ def _unknown(suffix: str) -> str:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator["io.BufferedReader"]:
+def _opened(path: str, copy: Path | None) -> Iterator["io.BufferedReader"]:
     """End every foreign exception of reading here."""
+    packed = infer_compression(path)
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with fsspec.open(str(copy or path), "rb", compression=packed) as file:
             yield io.BufferedReader(file)
     except FileNotFoundError as exc:
         raise ManifestError(f"manifest {_missing(path, exc)}") from None
     except UnicodeDecodeError as exc:
-        line = _undecodable_line(path, exc.encoding)
+        line = _undecodable_line(str(copy or path), packed, exc.encoding)
         raise ManifestError(
             f"{redacted(path)}, line {line}: not {exc.encoding.upper()}; convert the file first"
         ) from None
@@ -177,10 +201,10 @@ def _encoding(name: str, file: io.BufferedReader) -> str:
     return _MARKS.get(start[:2], "utf-8-sig")
 
 
-def _undecodable_line(path: str, encoding: str) -> int:
+def _undecodable_line(path: str, packed: str | None, encoding: str) -> int:
     """The line of the first sign that can't be decoded."""
     with (
-        fsspec.open(path, "rb", compression="infer") as file,
+        fsspec.open(path, "rb", compression=packed) as file,
         io.TextIOWrapper(io.BufferedReader(file), encoding, "replace", newline="\n") as text,
     ):
         lines = enumerate(iter(lambda: text.readline(MAX_ROW_CHARS), ""), 1)
