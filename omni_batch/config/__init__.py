@@ -3,13 +3,12 @@
 from omni_batch.config.budget import BudgetConfig, CostLimit, MonthConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.manifest import ManifestConfig, Target
-from omni_batch.config.media import MediaConfig
+from omni_batch.config.media import MediaConfig, StoresConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.reading import check_request, load_config, override_tree, parse_config
 from omni_batch.config.request import AnnotationConfig, ExampleConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
 from omni_batch.config.run import Config, VariantConfig
-from omni_batch.config.stores import StoresConfig
 
 __all__ = [
     "AnnotationConfig",

@@ -19,11 +19,10 @@ from omni_batch.config.budget import BudgetConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.frozen import Frozen
 from omni_batch.config.manifest import ManifestConfig
-from omni_batch.config.media import MediaConfig
+from omni_batch.config.media import MediaConfig, StoresConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
-from omni_batch.config.stores import StoresConfig
 from omni_batch.text import did_you_mean
 
 _VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -11,9 +11,9 @@ from itertools import islice
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.fitness.config import named, said_of
+from omni_batch.planning.fitness.stores import StoresReached
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import fill_in
-from omni_batch.planning.stores_reached import StoresReached
 from omni_batch.requests.manifest import TARGETS, Manifest, ManifestRow
 from omni_batch.requests.messages import messages_of
 from omni_batch.types import MEDIA_COLUMNS, Item, Message, kind_of, media_of

@@ -26,6 +26,7 @@ from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
+from omni_batch.providers.web.archive_fetch import ArchiveFetch
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
 from omni_batch.requests.annotation_schema import enforced, load_annotation
@@ -36,7 +37,7 @@ from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.sources import Sources
 from omni_batch.sources.address import folder_of
-from omni_batch.sources.object_store import StoreSettings
+from omni_batch.sources.stores.object_store import StoreSettings
 from omni_batch.types import MEDIA_KINDS, Item
 
 Ask = tuple[str | None, int | None]
@@ -214,13 +215,18 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             base_folder or manifest_folder(config.manifest.path),
             room,
             load_annotation(config.annotation),
-            sources=Sources(StoreSettings(config.stores.addressing, config.stores.anonymous)),
+            sources=_sources(config),
         )
     )
     found = judged(plan)
     if found.problems:
         raise ConfigError("; ".join(found.problems))
     return replace(plan, config=_with_currency(plan), doubts=found.doubts)
+
+
+def _sources(config: Config) -> Sources:
+    fetch = ArchiveFetch(allow_private=config.media.allow_private_downloads)
+    return Sources(StoreSettings(config.stores.addressing, config.stores.anonymous), web=fetch)
 
 
 def _endpoints(

@@ -1,15 +1,21 @@
 """Sources: one place that all members and objects of a run come from."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from omni_batch.sources.address import Address, is_store
-from omni_batch.sources.archives import Archives
-from omni_batch.sources.object_store import Head, StoreSettings
-from omni_batch.sources.spool import Spool, Spooled
-from omni_batch.sources.store_faults import Changed
-from omni_batch.sources.stores import Stores
+from omni_batch.sources.archives.reading import Archives
+from omni_batch.sources.fault import SourceFault
+from omni_batch.sources.spool import Spool, Spooled, Target
+from omni_batch.sources.stores.faults import BrokeOff
+from omni_batch.sources.stores.object_store import Head, StoreSettings
+from omni_batch.sources.stores.opening import Stores
+from omni_batch.text import display_name
+
+_TRIES = 3
+"""Of an object that breaks off; what a store refuses is tried again below."""
 
 
 class Sources:
@@ -19,7 +25,20 @@ class Sources:
     read, and StorageError where the local disk is full.
     """
 
-    def __init__(self, settings: StoreSettings | None = None, spool: Spool | None = None) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings | None = None,
+        spool: Spool | None = None,
+        web: Callable[[str, Target], None] | None = None,
+    ) -> None:
+        """Nothing is opened before it is asked for.
+
+        Args:
+            settings: how stores are talked to.
+            spool: where files are kept; of its own by default.
+            web: writes what an http(s) URL leads to; None: no archive of the web is read.
+        """
+        self._web = web
         self._spool = spool or Spool()
         self._stores = Stores(settings or StoreSettings())
         self.archives = Archives(self._spool)
@@ -40,10 +59,16 @@ class Sources:
 
     def object(self, address: Address, most_bytes: int | None = None) -> Spooled:
         """An object, whole and as it was at one moment."""
-        try:
-            return self._fetched(address, most_bytes)
-        except Changed:
-            return self._fetched(address, most_bytes)
+        for _ in range(_TRIES - 1):
+            with suppress(BrokeOff):
+                return self._fetched(address, most_bytes)
+        return self._fetched(address, most_bytes)
+
+    def web_file(self, url: str) -> Spooled:
+        """What is behind an http(s) URL."""
+        if (web := self._web) is None:
+            raise SourceFault(f"{display_name(url)} is not read here; give an archive on the disk")
+        return self._spool.hold(("web", url), lambda target: web(url, target))
 
     def keys(self, address: Address) -> Iterator[str]:
         """Keys that begin with that of an address, page by page."""

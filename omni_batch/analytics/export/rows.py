@@ -21,6 +21,7 @@ from omni_batch.errors import MediaError, StorageError
 from omni_batch.requests.media import LARGEST_FILE_BYTES
 from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.requests.media.probe import probe
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.columns import result_columns, schema
@@ -314,7 +315,7 @@ class RunReader:
 
     def find(self, reference: str, kind: MediaKind) -> Medium:
         """The same for a medium that is only named."""
-        if is_url(reference):
+        if is_url(reference) or is_store(reference):
             return Medium(reference)
         try:
             if is_data_uri(reference):

@@ -12,6 +12,7 @@ from omni_batch.analytics.report.thumbnails import Thumbnails
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.find import FoundFile
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.text import is_data_uri, is_url
 
@@ -62,6 +63,8 @@ class ShownMedia:
     def _file(self, reference: str) -> FoundFile | None:
         """None for URLs, for what is not there and for what lies outside media.roots."""
         if self._files is None or is_url(reference) or is_data_uri(reference):
+            return None
+        if is_store(reference):  # a page is made without a network
             return None
         try:
             return self._files.find(reference)

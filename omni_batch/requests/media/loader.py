@@ -14,9 +14,9 @@ from omni_batch.requests.manifest.endings import ending
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
 from omni_batch.sources import Address, SourceFault, Sources, Spooled
-from omni_batch.sources.address import beside, member_splits
+from omni_batch.sources.address import beside, is_web, member_splits
 from omni_batch.sources.kept import Kept
-from omni_batch.sources.object_store import Head
+from omni_batch.sources.stores.object_store import Head
 from omni_batch.text import BLANKS, display_name, is_data_uri, is_url
 from omni_batch.types import Media, MediaKind
 
@@ -87,7 +87,7 @@ class MediaLoader:
         """
         if (known := self._known.get(ref)) is not None:
             return known
-        if is_url(ref.reference) and not self.sources.takes(ref.reference):
+        if self._is_passed_on(self._whole(ref.reference)):
             return self.load_now(ref)
         return await asyncio.to_thread(self.load_now, ref)
 
@@ -102,9 +102,13 @@ class MediaLoader:
         reference = self._whole(ref.reference)
         if self.sources.takes(reference) and not _in_archive(reference):
             return self._load_object(ref, Address.of(reference))
-        if is_url(reference):
-            return _of_url(ref, reference)
-        return self._load_file(ref)
+        return _of_url(ref, reference) if self._is_passed_on(reference) else self._load_file(ref)
+
+    def _is_passed_on(self, reference: str) -> bool:
+        """Whether the service gets a URL as it stands: it knows no members of archives."""
+        return (
+            is_url(reference) and not self.sources.takes(reference) and not _in_archive(reference)
+        )
 
     def address(self, reference: str) -> Address | None:
         """The object that a reference names, or lies in; None where it is in no store."""
@@ -145,8 +149,8 @@ class MediaLoader:
     def _located(self, reference: str) -> FoundFile:
         """A file comes first; a name such as `a.tar!/b.jpg` may be that of a folder."""
         reference = self._whole(reference)
-        if self.sources.takes(reference):
-            return self._in_store(reference)
+        if self.sources.takes(reference) or is_web(reference):
+            return self._elsewhere(reference)
         if _MEMBER not in reference or self._files.has(reference):
             return self._files.find(reference)
         for archive, member in member_splits(reference):
@@ -154,17 +158,22 @@ class MediaLoader:
                 return self._member(self._files.find(archive), display_name(archive), member)
         return self._files.find(reference)
 
-    def _in_store(self, reference: str) -> FoundFile:
+    def _elsewhere(self, reference: str) -> FoundFile:
+        """An object, or a member of an archive that lies in a store or behind a URL."""
         archive = _in_archive(reference)
-        address, most = Address.of(archive or reference), None if archive else self._max_bytes
+        most = None if archive else self._max_bytes
+        name = archive or reference
         try:
-            file = self.sources.object(address, most)
+            if is_web(name):
+                file = self.sources.web_file(name.lstrip(BLANKS))
+            else:
+                file = self.sources.object(Address.of(name), most)
         except SourceFault as exc:
             raise MediaError(str(exc)) from None
         if archive is None:
             return _of_spool(file)
         member = reference[len(archive) + len(_MEMBER) :]
-        return self._member(_of_spool(file), str(address), member)
+        return self._member(_of_spool(file), display_name(archive), member)
 
     def _load_object(self, ref: Media, address: Address) -> Media:
         """An object is read as a file is, unless the service fetches it."""
@@ -224,8 +233,11 @@ def _in_archive(reference: str) -> str | None:
     """The archive that a reference into a store leads into."""
     if _MEMBER not in reference:
         return None
-    archives = (archive for archive, _ in member_splits(reference))
-    return next((each for each in archives if each.lower().endswith(_ARCHIVES)), None)
+    for archive, _ in member_splits(reference):
+        name = archive.partition("?")[0] if is_web(archive) else archive
+        if name.lower().endswith(_ARCHIVES):
+            return archive
+    return None
 
 
 def _of_spool(file: Spooled, doubts: tuple[Doubt, ...] = ()) -> FoundFile:

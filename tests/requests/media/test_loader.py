@@ -133,15 +133,13 @@ def test_outside_the_roots_nobody_learns_what_exists(loader: MediaLoader) -> Non
     assert "lies outside media.roots" in refusal(loader, "../gone.png")
 
 
-@pytest.mark.parametrize(
-    "reference", ["s3://bucket/a.png", "FTP://host/a.png", "hf://datasets/x/a.png", "gs://b/a.png"]
-)
+@pytest.mark.parametrize("reference", ["azure://bucket/a.png", "FTP://host/a.png"])
 def test_a_url_of_another_scheme_is_refused_with_what_is_taken(
     loader: MediaLoader, reference: str
 ) -> None:
     assert refusal(loader, reference) == (
         f"{reference} can't be fetched: give an http(s) URL (a signed one, if it is private), an "
-        "oss:// URL or a file"
+        "s3://, gs://, oss:// or hf:// address, or a file"
     )
 
 
@@ -313,7 +311,7 @@ def test_what_does_not_exist_is_told_with_a_hint(folder: Path, loader: MediaLoad
     assert "write https://" in refusal(loader, "www.example.com/cat.png")
 
 
-@pytest.mark.parametrize("reference", ["x" * 5000, "photos/" + "y/" * 300, "s3://b/" + "z" * 5000])
+@pytest.mark.parametrize("reference", ["x" * 5000, "photos/" + "y/" * 300, "ftp://b/" + "z" * 5000])
 def test_a_long_reference_is_not_repeated_whole(loader: MediaLoader, reference: str) -> None:
     message = refusal(loader, reference)
     assert len(message) < 400

@@ -29,6 +29,7 @@ from omni_batch.requests.manifest.formats.web_dataset import Shard, read_web_dat
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import MAX_ROW_CHARS, ManifestRow
 from omni_batch.sources import Address, SourceFault, Sources, is_store
+from omni_batch.sources.address import is_web
 from omni_batch.text import redacted
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -98,8 +99,8 @@ def _is_set(path: str) -> bool:
 
 def _shards(path: str, sources: Sources) -> Iterator[Shard]:
     """The archives of a set, in order, each one unpacked where it is packed."""
-    if sources.takes(path):
-        yield from _shards_in_store(path, sources)
+    if sources.takes(path) or is_web(path):
+        yield from _shards_elsewhere(path, sources)
         return
     base = base_folder(path)
     for name in expanded(_local(path) or path) if not Path(path).exists() else [path]:
@@ -114,8 +115,14 @@ def _shards(path: str, sources: Sources) -> Iterator[Shard]:
             yield Shard(plain, shown, held)
 
 
-def _shards_in_store(path: str, sources: Sources) -> Iterator[Shard]:
+def _shards_elsewhere(path: str, sources: Sources) -> Iterator[Shard]:
     for name in expanded(path):
+        if is_web(name):
+            shown = redacted(name)
+            file = sources.web_file(name)
+            plain, held = sources.archives.plain_tar(file.path, shown)
+            yield Shard(plain, name, (file, held))
+            continue
         address = Address.of(name)
         keys = matching(address, sources) if is_listed(name) else iter([address.key])
         for key in keys:

@@ -21,7 +21,7 @@ from omni_batch.requests.manifest.ids import NewIds
 from omni_batch.requests.manifest.names import ID_COLUMN
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import ManifestRow
-from omni_batch.sources.tar import TarReader, plain_name
+from omni_batch.sources.archives.tar import TarReader, plain_name
 from omni_batch.types import MediaKind
 
 _TEXTS = ("txt", "text", "transcript", "cls", "cls2", "index", "id")

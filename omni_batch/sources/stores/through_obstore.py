@@ -13,10 +13,11 @@ from typing import Any
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from omni_batch.sources import store_faults as faults
 from omni_batch.sources.fault import SourceFault
-from omni_batch.sources.object_store import Head, ObjectStore
 from omni_batch.sources.spool import Target
+from omni_batch.sources.stores import faults
+from omni_batch.sources.stores.object_store import Head, ObjectStore
+from omni_batch.text import display_name
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _PAGE_KEYS = 1000
@@ -61,7 +62,8 @@ class ObstoreBucket:
     def keys(self, prefix: str) -> Iterator[str]:
         """As of `ObjectStore`."""
         folder = prefix[: prefix.rfind("/") + 1]
-        if self._odd and not self._lists(folder):
+        # obstore knows whole folders only, and would list all of them for a part of a name.
+        if self._odd and (folder != prefix or not self._lists(folder)):
             yield from self._odd.keys(prefix)
             return
         last = ""
@@ -99,17 +101,21 @@ class ObstoreBucket:
         """As of `ObjectStore`; one request, gone on with by its version where it is cut."""
         if (odd := self._odd_for(key)) is not None:
             return odd.copy(key, target, most_bytes)
-        with self._faults(f"{self._name}/{key}"):
+        name = self._named(key)
+        with self._faults(name):
             found = obstore.get(self._store, key)
-            faults.refuse_larger(f"{self._name}/{key}", found.meta["size"], most_bytes)
+            faults.refuse_larger(name, found.meta["size"], most_bytes)
+        try:
             for piece in found.stream(min_chunk_size=_PIECE_BYTES):
                 target.write(bytes(piece))
+        except (BaseError, OSError) as exc:
+            raise faults.broke_off(name, str(exc)) from exc
 
     def head(self, key: str) -> Head:
         """As of `ObjectStore`."""
         if (odd := self._odd_for(key)) is not None:
             return odd.head(key)
-        with self._faults(f"{self._name}/{key}"):
+        with self._faults(self._named(key)):
             try:
                 found = obstore.head(self._store, key)
             except (BaseError, FileNotFoundError) as exc:
@@ -133,10 +139,13 @@ class ObstoreBucket:
             return None
         if self._odd is None:
             raise SourceFault(
-                f"{self._name}/{key}: names with //, . or .. as a part, control characters or a "
+                f"{self._named(key)}: names with //, . or .. as a part, control characters or a "
                 "slash at an end can't be read there; give the object another name"
             )
         return self._odd
+
+    def _named(self, key: str) -> str:
+        return display_name(f"{self._name}/{key}")
 
     @contextmanager
     def _faults(self, name: str, *, listing: bool = False) -> Iterator[None]:

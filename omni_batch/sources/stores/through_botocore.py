@@ -12,10 +12,11 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from omni_batch.sources import store_faults as faults
 from omni_batch.sources.fault import SourceFault
-from omni_batch.sources.object_store import Head, StoreSettings
 from omni_batch.sources.spool import Target
+from omni_batch.sources.stores import faults
+from omni_batch.sources.stores.object_store import Head, StoreSettings
+from omni_batch.text import display_name
 
 _PIECE_BYTES = 2**18
 _ASKED_AGAIN_AFTER = timedelta(minutes=5)
@@ -46,7 +47,7 @@ class BotoSession:
         config = Config(
             s3={"addressing_style": style} if style else None,
             signature_version=UNSIGNED if settings.anonymous else None,
-            retries={"mode": "standard", "max_attempts": 8},
+            retries={"mode": "standard", "max_attempts": 5},
             connect_timeout=5,
             read_timeout=20,
             max_pool_connections=32,
@@ -152,15 +153,18 @@ class BotoBucket:
 
     def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
         """As of `ObjectStore`."""
-        with self._faults(f"{self._name}/{key}"):
+        with self._faults(self._named(key)):
             found = self._client.get_object(Bucket=self._bucket, Key=key)
-            faults.refuse_larger(f"{self._name}/{key}", found["ContentLength"], most_bytes)
+            faults.refuse_larger(self._named(key), found["ContentLength"], most_bytes)
+        try:
             for piece in found["Body"].iter_chunks(_PIECE_BYTES):
                 target.write(piece)
+        except (BotoCoreError, OSError) as exc:
+            raise faults.broke_off(self._named(key), str(exc)) from exc
 
     def head(self, key: str) -> Head:
         """As of `ObjectStore`."""
-        with self._faults(f"{self._name}/{key}"):
+        with self._faults(self._named(key)):
             found = self._client.head_object(Bucket=self._bucket, Key=key)
             return Head(int(found["ContentLength"]), str(found.get("ETag", "")))
 
@@ -169,12 +173,15 @@ class BotoBucket:
         if self._session.is_anonymous:
             host = self._session.endpoint
             return f"{host}/{self._bucket}/{quote(key, safe='/~')}"
-        with self._faults(f"{self._name}/{key}"):
+        with self._faults(self._named(key)):
             return str(
                 self._client.generate_presigned_url(
                     "get_object", {"Bucket": self._bucket, "Key": key}, ExpiresIn=valid_s
                 )
             )
+
+    def _named(self, key: str) -> str:
+        return display_name(f"{self._name}/{key}")
 
     @contextmanager
     def _faults(self, name: str) -> Iterator[None]:

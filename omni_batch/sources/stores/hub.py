@@ -7,10 +7,10 @@ from typing import Any
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 
-from omni_batch.sources import store_faults as faults
 from omni_batch.sources.fault import SourceFault
-from omni_batch.sources.object_store import Head
 from omni_batch.sources.spool import Target
+from omni_batch.sources.stores import faults
+from omni_batch.sources.stores.object_store import Head
 
 _PIECE_BYTES = 2**18
 _NAME = "hf://"

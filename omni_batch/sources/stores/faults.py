@@ -32,8 +32,8 @@ CREDENTIALS_OF = {
 """Where each store's credentials are by its own convention."""
 
 
-class Changed(SourceFault):
-    """The object became another one while it was read. Reading it again may do."""
+class BrokeOff(SourceFault):
+    """The object was not read to its end, or became another one meanwhile. Another try may do."""
 
 
 class Unreachable(SourceFault):
@@ -71,7 +71,9 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
     said = f"{code}: {message}" if message and message != code else code
     said = one_line(said)
     if code in _BUCKET:
-        return SourceFault(f"{bucket}: there is no such bucket ({said}); check it", for_all=True)
+        return SourceFault(
+            f"{bucket}: there is no such bucket ({said}); check its name", for_all=True
+        )
     if code in _CREDENTIALS or status in ("401", "403"):
         what = f"{name} may not be read ({said})"
         return SourceFault(f"{what}: check {CREDENTIALS_OF[scheme]}", for_all=True)
@@ -81,12 +83,18 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
     if code in _MISSING or status == "404":
         return SourceFault(f"{name} does not exist ({said}); check the manifest")
     if code in _CHANGED:
-        return Changed(f"{name} was changed while it was read; run it again")
+        return BrokeOff(f"{name} was changed while it was read; run it again")
     if status.startswith("5") or code in ("SlowDown", "429"):
         return SourceFault(
             f"{name} can't be read now ({said}), also when it was tried again; run it again later"
         )
     return SourceFault(f"{name} can't be read ({said})", for_all=status == "400")
+
+
+def broke_off(name: str, reason: str) -> SourceFault:
+    """The fault of an answer that ended too early."""
+    why = one_line(reason.partition("\n")[0])[:200]
+    return BrokeOff(f"{name} broke off while it was read, or was changed ({why}); run it again")
 
 
 def unreachable(name: str, bucket: str, reason: str) -> SourceFault:

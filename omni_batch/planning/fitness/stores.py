@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from omni_batch.errors import ManifestError, MediaError
 from omni_batch.requests.media import MediaLoader
 from omni_batch.sources import Address, SourceFault
-from omni_batch.sources.store_faults import Unreachable
+from omni_batch.sources.stores.faults import Unreachable
 from omni_batch.types import Media
 
 _ASKED_FOR = 3

@@ -6,10 +6,10 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from omni_batch.sources import store_faults as faults
 from omni_batch.sources.address import Address
 from omni_batch.sources.kept import Kept
-from omni_batch.sources.object_store import ObjectStore, StoreSettings
+from omni_batch.sources.stores import faults
+from omni_batch.sources.stores.object_store import ObjectStore, StoreSettings
 
 _BUCKETS_KEPT = 1000
 _LOCAL_NAMES = (".local", ".internal", ".localhost", ".lan")
@@ -48,8 +48,8 @@ def _s3(name: str, settings: StoreSettings) -> ObjectStore:
     # Libraries that only runs over stores need.
     from obstore.store import S3Store
 
-    from omni_batch.sources.through_botocore import BotoBucket, BotoSession
-    from omni_batch.sources.through_obstore import RETRY, ObstoreBucket, client_options
+    from omni_batch.sources.stores.through_botocore import BotoBucket, BotoSession
+    from omni_batch.sources.stores.through_obstore import RETRY, ObstoreBucket, client_options
 
     session = BotoSession(name, settings)
     public = is_public(session.endpoint)
@@ -82,7 +82,7 @@ def _with_bucket(endpoint: str, bucket: str) -> str:
 def _gcs(name: str, settings: StoreSettings) -> ObjectStore:
     from obstore.store import GCSStore
 
-    from omni_batch.sources.through_obstore import RETRY, ObstoreBucket, client_options
+    from omni_batch.sources.stores.through_obstore import RETRY, ObstoreBucket, client_options
 
     config: Any = {"skip_signature": True} if settings.anonymous else {}
     emulator = os.environ.get(_EMULATOR, "")
@@ -99,7 +99,7 @@ def _gcs(name: str, settings: StoreSettings) -> ObjectStore:
 
 
 def _hub(settings: StoreSettings) -> ObjectStore:
-    from omni_batch.sources.hub import HubFiles
+    from omni_batch.sources.stores.hub import HubFiles
 
     try:
         return HubFiles(anonymous=settings.anonymous)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from omni_batch.sources.archives.tar import TarArchive
+from omni_batch.sources.archives.zip import ZipArchive
 from omni_batch.sources.fault import SourceFault
 from omni_batch.sources.kept import Kept
 from omni_batch.sources.spool import Spool, Spooled, Target
-from omni_batch.sources.tar import TarArchive
-from omni_batch.sources.zip import ZipArchive
 
 _OPEN_AT_MOST = 16
 _HEAD_BYTES = 6
