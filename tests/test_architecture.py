@@ -93,6 +93,7 @@ HOMES = {
     "fsspec": ("requests.manifest",),
     "obstore": ("sources.stores.through_obstore", "sources.stores.opening"),
     "botocore": ("sources.stores.through_botocore",),
+    "datasets": ("requests.manifest.formats.hugging_face",),
     "huggingface_hub": ("sources.stores.hub",),
     "av": ("requests.media", "analytics.report.thumbnails"),
     "soundfile": ("store.audio",),

@@ -37,6 +37,7 @@ class Manifest:
         sources: Sources | None = None,
     ) -> None:
         self._config, self._variables = config, variables
+        self._named = frozenset((*config.columns.values(), *config.free_columns, config.id_column))
         self._sources = sources or Sources()
         self._notes, self._new_ids = Notes(), NewIds()
         self._unread = UnreadColumns(lambda name: _is_file(base / name))
@@ -49,7 +50,7 @@ class Manifest:
         Raises:
             ManifestError: the manifest can't be read; names file, line and reason.
         """
-        return read_rows(self._config.path, self._notes, self._sources)
+        return read_rows(self._config.path, self._notes, self._sources, self._named)
 
     def read(self, row: ManifestRow, number: int) -> tuple[Item, Suspects]:
         """The item of a row, and its cells in columns that nothing reads which look as if meant.

@@ -2,7 +2,7 @@
 
 import glob
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,11 @@ from omni_batch.requests.manifest.formats.folder import (
     is_glob,
     read_folder,
     read_glob,
+)
+from omni_batch.requests.manifest.formats.hugging_face import (
+    DataSet,
+    is_data_set,
+    read_data_set,
 )
 from omni_batch.requests.manifest.formats.json_lines import read_json_lines
 from omni_batch.requests.manifest.formats.listing import is_listed, matching, read_listing
@@ -46,14 +51,23 @@ _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _MARKS_OF_4 = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")  # UTF-32
 
 
-def read_rows(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow]:
+def read_rows(
+    path: str, notes: Notes, sources: Sources, named: Collection[str] = ()
+) -> Iterator[ManifestRow]:
     """Read the manifest once; memory does not grow with it.
+
+    Args:
+        sources: where archives and stores are read.
+        named: columns that the config speaks of.
 
     Raises:
         ManifestError: it can't be read; names file, line and reason.
     """
     try:
-        yield from _read(path, notes, sources)
+        if is_data_set(path):
+            yield from read_data_set(path, named, notes)
+        else:
+            yield from _read(path, notes, sources)
     except SourceFault as exc:
         raise ManifestError(f"manifest {exc}") from None
 
@@ -76,6 +90,8 @@ def _read(path: str, notes: Notes, sources: Sources) -> Iterator[ManifestRow]:
 
 def base_folder(path: str) -> Path:
     """Where relative references of a manifest start."""
+    if is_data_set(path):
+        return (DataSet.of(path).folder or Path.cwd()).resolve()
     local = _local(path)
     if local is None:
         return Path.cwd()
