@@ -110,7 +110,8 @@ def _unpack(
     left = most
     try:
         with opened(path) as packed:
-            while data := packed.read(_PIECE_BYTES):
+            # `read` would drop what came before an early end.
+            while data := packed.read1(_PIECE_BYTES):
                 left -= len(data)
                 if left < 0:
                     raise SourceFault(

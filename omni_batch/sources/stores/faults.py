@@ -59,6 +59,8 @@ def of_answer(name: str, bucket: str, answer: str) -> SourceFault:
     """
     code, message = _CODE.search(answer), _MESSAGE.search(answer)
     status = _STATUS.search(answer)
+    if code is None and "redirect without LOCATION" in answer:
+        return of_code(name, bucket, "PermanentRedirect", "", "301")
     if code is None and status is None:
         return unreachable(name, bucket, answer)
     number = status[1] if status else ""
