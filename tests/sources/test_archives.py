@@ -115,15 +115,15 @@ def test_a_packed_tar_is_unpacked_once(archives: Archives, tmp_path: Path, mode:
 def test_a_cut_tar_gives_what_is_whole_and_says_that_it_is_cut(
     archives: Archives, tmp_path: Path, kept_bytes: int, mode: str
 ) -> None:
-    content = os.urandom(1024)
-    members = [(entry(name), content) for name in ("first.png", "second.png", "third.png")]
+    names = ("first.png", "second.png", "third.png")
+    members = [(entry(name), os.urandom(1024)) for name in names]
     whole = tar(tmp_path / "whole.tar", *members).read_bytes()
     cut = tmp_path / "cut.tar"
     cut.write_bytes(whole[:kept_bytes])
     if mode == "w:gz":
         packed = tar(tmp_path / "packed.tar.gz", *members, mode=mode).read_bytes()
-        cut.write_bytes(packed[: len(packed) * kept_bytes // len(whole)])
-    assert read(archives, cut, "first.png") == content
+        cut.write_bytes(packed[: len(packed) // 2])
+    assert read(archives, cut, "first.png") == members[0][1]
     for name in ("second.png", "third.png"):
         assert "is cut off" in refusal(archives, cut, name)
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import textwrap
 import unicodedata
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -418,3 +419,53 @@ def test_base64_without_its_beginning_is_told_what_is_missing(
 
 def test_a_long_name_is_not_taken_for_base64(loader: MediaLoader) -> None:
     assert "does not exist" in refusal(loader, "folder/with/many/folders/in/it/and/in/them/photo")
+
+
+# --- once for many rows ---
+
+
+def _written(path: Path, content: bytes, time_ns: int) -> None:
+    path.write_bytes(content)
+    os.utime(path, ns=(time_ns, time_ns))
+
+
+def test_a_file_of_many_rows_is_read_once_until_it_changes(
+    loader: MediaLoader, folder: Path
+) -> None:
+    path, then = folder / "photos" / "cat.png", 10**18
+    first = picture("PNG")
+    other = first[:-20] + bytes(20)
+    _written(path, first, then)
+    media = load(loader, "photos/cat.png")
+    _written(path, other, then)  # which nobody could tell without reading it
+    assert load(loader, "photos/cat.png") == media
+    _written(path, picture("PNG", 20, 30), then + 10**9)
+    changed = load(loader, "photos/cat.png")
+    assert (changed.width_px, changed.height_px) == (20, 30)
+    assert changed.sha256 != media.sha256
+
+
+def test_a_file_that_was_just_written_is_read_again(loader: MediaLoader, folder: Path) -> None:
+    path = folder / "photos" / "cat.png"
+    media = load(loader, "photos/cat.png")
+    status = path.stat()
+    path.write_bytes(picture("PNG", 20, 30))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load(loader, "photos/cat.png").sha256 != media.sha256
+
+
+def test_a_folder_may_be_called_like_the_way_into_an_archive(
+    loader: MediaLoader, folder: Path
+) -> None:
+    (folder / "literal!").mkdir()
+    (folder / "literal!" / "a.png").write_bytes(picture("PNG"))
+    assert load(loader, "literal!/a.png").path == folder / "literal!" / "a.png"
+    assert "gone.tar!/a.png does not exist" in refusal(loader, "gone.tar!/a.png")
+
+
+def test_an_archive_outside_the_roots_is_not_read(folder: Path) -> None:
+    loader = MediaLoader(folder, ["photos"])
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("a.png", picture("PNG"))
+    assert "lies outside media.roots" in refusal(loader, "a.zip!/a.png")
+    assert load(MediaLoader(folder, ["."]), "a.zip!/a.png").width_px
