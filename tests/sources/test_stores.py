@@ -1,5 +1,6 @@
 """Objects of an S3 server: names to the letter, whole or not at all, refusals in our words."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,55 @@ def test_oss_is_asked_as_it_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert signed.startswith("https://mine.s3.oss-cn-hangzhou.aliyuncs.com/")
         assert "LTAITESTS%2F" in signed
         assert "%2Foss-cn-hangzhou%2Fs3%2F" in signed
+
+
+def test_google_is_read_and_listed(
+    object_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its XML API is S3's, so one server does for both."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", object_server.url)
+    sources = Sources(spool=Spool(tmp_path))
+    for key in ("m/a b#1.png", "m/b%20.png"):
+        object_server.put(key, key.encode())
+    address = Address.of("gs://photos/m/a b#1.png")
+    assert sources.object(address).path.read_bytes() == b"m/a b#1.png"
+    assert sources.head(address).size_bytes == 11
+    assert list(sources.keys(Address.of("gs://photos/m/"))) == ["m/a b#1.png", "m/b%20.png"]
+    assert list(sources.keys(Address.of("gs://photos/m/b"))) == ["m/b%20.png"]
+    with pytest.raises(SourceFault, match=r"gs://photos/m//a\.png: names with //"):
+        sources.object(Address.of("gs://photos/m//a.png"))
+    object_server.faults.append(Fault(403, "AccessDenied"))
+    with pytest.raises(SourceFault, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        sources.head(address)
+
+
+@pytest.mark.parametrize("key", ["a b#1.png", "odd//a.png"])
+def test_a_public_bucket_is_read_without_credentials(
+    object_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    object_server.put(key, b"a")
+    sources = Sources(StoreSettings(anonymous=True), Spool(tmp_path))
+    assert sources.object(at(key)).path.read_bytes() == b"a"
+    assert list(sources.keys(at(""))) == [key]
+    assert "Signature" not in str(sources.signed(at(key), 60))
+
+
+@pytest.mark.parametrize(
+    ("package", "reference", "extra"),
+    [("obstore", "s3://b/a.png", "stores"), ("huggingface_hub", "hf://datasets/a/b/c", "hub")],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, reference: str, extra: str
+) -> None:
+    modules = [name for name in sys.modules if name.startswith("omni_batch.sources.stores.through")]
+    for name in (*modules, "omni_batch.sources.stores.hub"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package] or [package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SourceFault, match=rf"{package}, which is not installed; .*\[{extra}\]"):
+        Sources(spool=Spool(tmp_path)).object(Address.of(reference))
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ class ObjectServer:
             start(f"{fault.status} no", [("Content-Type", "application/xml")])
             text = f"<Error><Code>{fault.code}</Code><Message>so it is</Message></Error>"
             return [b"" if method == "HEAD" else text.encode()]
+        if "X-Amz-Signature" not in environ["QUERY_STRING"]:
+            environ.setdefault("HTTP_AUTHORIZATION", _SIGNED["Authorization"])
         answer = b"".join(self._moto(environ, start))
         if fault is not None:
             fault.then()

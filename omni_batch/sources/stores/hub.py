@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 
+from omni_batch.errors import OmniBatchError
 from omni_batch.sources.fault import SourceFault
 from omni_batch.sources.spool import Target
 from omni_batch.sources.stores import faults
@@ -62,5 +63,7 @@ class HubFiles:
         except HfHubHTTPError as exc:
             status = str(exc.response.status_code) if exc.response is not None else ""
             raise faults.of_code(name, _NAME, status, "", status) from exc
-        except (OSError, ValueError) as exc:
+        except (SourceFault, OmniBatchError):
+            raise
+        except Exception as exc:  # of whatever HTTP client this version has
             raise faults.unreachable(name, _NAME, f"{type(exc).__name__}: {exc}") from exc

@@ -99,12 +99,11 @@ def _gcs(name: str, settings: StoreSettings) -> ObjectStore:
 
 
 def _hub(settings: StoreSettings) -> ObjectStore:
-    from omni_batch.sources.stores.hub import HubFiles
-
     try:
-        return HubFiles(anonymous=settings.anonymous)
+        from omni_batch.sources.stores.hub import HubFiles
     except ImportError as exc:
         raise faults.without_extra("hf://", "huggingface_hub", "hub") from exc
+    return HubFiles(anonymous=settings.anonymous)
 
 
 def is_public(endpoint: str) -> bool:
