@@ -1,5 +1,6 @@
 """Files of the Hugging Face Hub, by its own file system for fsspec."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,8 @@ class HubFiles:
     is_public = False
 
     def __init__(self, *, anonymous: bool) -> None:
-        self._files = HfFileSystem(token=False if anonymous else None)
+        endpoint = os.environ.get("HF_ENDPOINT")
+        self._files = HfFileSystem(endpoint=endpoint, token=False if anonymous else None)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """As of `ObjectStore`."""
