@@ -92,7 +92,13 @@ class Media:
     """What a part of `messages` says of this medium alone; sent where the server has a place."""
     url: str | None = None
     """What the service fetches itself; None means the file at `path` travels inline."""
+    object_version: str | None = None
+    """Of an object in a store of the user's: what the store says of its content, which may be
+    nothing. `url` is its address, for which a signed one is sent; None for all other media."""
     path: Path | None = None
+    held: object = field(default=None, compare=False, repr=False)
+    """What keeps the file at `path` there, where it is not the user's own: a member of an archive,
+    an object of a store."""
     mime_type: str = ""
     format: str = ""
     """Short format name as the wire wants it for audio: mp3, wav, …"""

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +13,9 @@ from hypothesis import settings
 
 from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
+
+if TYPE_CHECKING:
+    from tests.support.object_store import ObjectServer
 
 for name in ("COLUMNS", "LINES", "FORCE_COLOR"):  # of who runs the tests; Rich would obey them
     os.environ.pop(name, None)
@@ -64,6 +67,29 @@ def make_config(
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def started_object_server() -> Iterator["ObjectServer"]:
+    from tests.support.object_store import ObjectServer  # takes a second to import
+
+    server = ObjectServer()
+    with server.serving():
+        yield server
+
+
+@pytest.fixture
+def object_server(
+    started_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch
+) -> "ObjectServer":
+    """An S3 server with one empty bucket, and the environment of somebody who uses it."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in started_object_server.environment().items():
+        monkeypatch.setenv(name, value)
+    started_object_server.reset()
+    return started_object_server
 
 
 def write_csv(path: Path, rows: list[Mapping[str, str]]) -> Path:

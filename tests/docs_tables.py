@@ -397,7 +397,7 @@ def attribute_docstrings(described: type) -> dict[str, str]:
     return texts
 
 
-_GROUPS = ("manifest", "endpoint", "request", "media", "quota", "retry", "budget")
+_GROUPS = ("manifest", "endpoint", "request", "media", "stores", "quota", "retry", "budget")
 TABLES: dict[str, Callable[[], str]] = {
     "columns:results": partial(columns, RESULT_COLUMNS),
     "columns:attempts": partial(columns, ATTEMPT_COLUMNS),

@@ -3,7 +3,7 @@
 from omni_batch.config.budget import BudgetConfig, CostLimit, MonthConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.manifest import ManifestConfig, Target
-from omni_batch.config.media import MediaConfig
+from omni_batch.config.media import MediaConfig, StoresConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.reading import (
     check_request,
@@ -30,6 +30,7 @@ __all__ = [
     "QuotaConfig",
     "RequestConfig",
     "RetryConfig",
+    "StoresConfig",
     "Target",
     "VariantConfig",
     "check_request",

@@ -14,8 +14,9 @@ class ManifestConfig(Frozen):
     """Which rows to send."""
 
     path: str = Field(min_length=1)
-    """File, or any URL that fsspec opens: CSV, TSV, JSONL (also .ndjson) or Parquet. Or a folder or
-    glob of media files."""
+    """File, object of a store, or any URL that fsspec opens: CSV, TSV, JSONL (also .ndjson) or
+    Parquet. Or a folder or glob of media files, a bucket or pattern of keys, tar archives of a
+    WebDataset, or `hf:` and the name or folder of a Hugging Face data set."""
     id_column: str = "item_id"
     """Column that names each row; where it is missing, the id is made of the name of the row's
     file, or of its content."""

@@ -1,4 +1,4 @@
-"""`media`: how files and URLs get to the service."""
+"""`media` and `stores`: how files, URLs and objects get to the service."""
 
 from typing import Literal
 
@@ -30,3 +30,13 @@ class MediaConfig(Frozen):
     """refuse: media over a limit fail their item; nothing is converted."""
     roots: tuple[str, ...] = (".",)
     """Folders that local references may lie in, relative to the manifest's folder."""
+
+
+class StoresConfig(Frozen):
+    """What the environment does not say of object stores. Credentials it says alone."""
+
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where a bucket's name goes in addresses of S3's kind. path: behind the host. virtual: before
+    it, as OSS wants it. auto: before it at AWS and OSS, else behind it."""
+    anonymous: bool = False
+    """Whether requests carry no signature, as public buckets take them."""

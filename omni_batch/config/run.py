@@ -21,7 +21,7 @@ from omni_batch.config.budget import BudgetConfig
 from omni_batch.config.endpoint import EndpointConfig
 from omni_batch.config.frozen import Frozen
 from omni_batch.config.manifest import ManifestConfig
-from omni_batch.config.media import MediaConfig
+from omni_batch.config.media import MediaConfig, StoresConfig
 from omni_batch.config.quota import QuotaConfig
 from omni_batch.config.request import AnnotationConfig, RequestConfig
 from omni_batch.config.retry import RetryConfig
@@ -126,6 +126,7 @@ class Config(Frozen):
     """How often each question is asked; the rows of the results count them from 1."""
     annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
+    stores: StoresConfig = StoresConfig()
     quota: QuotaConfig = QuotaConfig()
     retry: RetryConfig = RetryConfig()
     budget: BudgetConfig = BudgetConfig()

@@ -11,11 +11,12 @@ from itertools import islice
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, ManifestError, OmniBatchError
 from omni_batch.planning.fitness.config import named, said_of
+from omni_batch.planning.fitness.stores import StoresReached
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import fill_in
 from omni_batch.requests.manifest import TARGETS, Manifest, ManifestRow
 from omni_batch.requests.messages import messages_of
-from omni_batch.types import MEDIA_COLUMNS, Item, Message, kind_of
+from omni_batch.types import MEDIA_COLUMNS, Item, Message, kind_of, media_of
 
 _SHOWN_AT_MOST = 5  # problems, in one message
 _TEXTS = tuple(target for target in TARGETS if target not in MEDIA_COLUMNS)
@@ -34,11 +35,12 @@ class CheckedItems:
         self._plan, self._asked = plan, plan.by_variant()
         templates = [asked.template for asked in self._asked.values() if asked.template]
         variables = frozenset[str]().union(*(template.variables for template in templates))
-        self._manifest = Manifest(plan.config.manifest, plan.base_folder, variables)
+        self._manifest = Manifest(plan.config.manifest, plan.base_folder, variables, plan.sources)
         self._columns: dict[str | None, tuple[str, ...]] = {}
         self._problems = _Problems()
         self._questions = {name: _Questions(asked) for name, asked in self._asked.items()}
         self._overruled = _Overruled(plan)
+        self._stores = StoresReached(plan.loader())
 
     def __iter__(self) -> Iterator[Item]:
         config, number = self._plan.config, -1
@@ -51,6 +53,7 @@ class CheckedItems:
         self._problems.refuse()
         if number < 0:
             raise ManifestError(f"manifest {config.manifest.path} has no rows")
+        self._stores.refuse()
 
     def doubts(self) -> tuple[Doubt, ...]:
         """What was decided for the user in the rows read so far."""
@@ -67,6 +70,7 @@ class CheckedItems:
         for questions in self._questions.values():
             questions.see(item, turns)
         self._overruled.see(item)
+        self._stores.see(media_of(turns))
         if suspects and not self._manifest.judge(row, suspects, _given(item, turns)):
             return None
         return item

@@ -98,6 +98,7 @@ def _claims(directory: RunDir, record: RunRecord) -> Iterator[str]:
         yield from map(_endpoint, config.all_endpoints)
     roots = (record.config.get("media") or {}).get("roots") or ["."]
     yield f"files below {_listed(str(Path(record.base_folder, root)) for root in roots)}"
+    yield "objects of stores that its rows name, with the credentials of this machine"
     if config is not None:
         yield from _further(config)
     for name, target in links_of(directory).items():

@@ -1,11 +1,15 @@
 """Reference → Media with what is known of it: files by their bytes, URLs by their hosts."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 
 from omni_batch.doubts import Doubt
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.media.loader import MediaLoader
+from omni_batch.sources import Address
 from omni_batch.types import Media
+
+_SIGNED_FOR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,20 @@ class MediaSource:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
         media = await self.loader.load(reference)
-        if self.prober is None or not (media.url or "").startswith(("http://", "https://")):
+        if self.prober is None:
+            return media
+        if media.object_version is not None:
+            return await self._probed_object(self.prober, media)
+        if not (media.url or "").startswith(("http://", "https://")):
             return media
         return await self.prober.probe(media)
+
+    async def _probed_object(self, prober: RemoteProber, media: Media) -> Media:
+        """By the address that the service would be given, which is kept nowhere."""
+        address = Address.of(media.url or "")
+        signed = await asyncio.to_thread(self.loader.sources.signed, address, _SIGNED_FOR_S)
+        found = await prober.probe(replace(media, url=signed))
+        return replace(found, url=media.url, object_version=media.object_version)
 
     def doubts(self) -> list[Doubt]:
         """Of the run as a whole, known at its end."""

@@ -26,6 +26,7 @@ from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
 from omni_batch.providers.transport import largest_file_bytes
+from omni_batch.providers.web.archive_fetch import ArchiveFetch
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.quota.room import Room
 from omni_batch.requests.annotation_schema import enforced, load_annotation
@@ -34,7 +35,10 @@ from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
 from omni_batch.requests.prompt import PromptTemplate
-from omni_batch.types import Item
+from omni_batch.sources import Sources
+from omni_batch.sources.address import folder_of
+from omni_batch.sources.stores.object_store import StoreSettings
+from omni_batch.types import MEDIA_KINDS, Item
 
 Ask = tuple[str | None, int | None]
 """Variant and sample; None where a run has none."""
@@ -64,6 +68,8 @@ class Plan:
     examples: Examples = field(default_factory=Examples)
     """What goes before each row's own turns."""
     doubts: tuple[Doubt, ...] = ()
+    sources: Sources = field(default_factory=Sources, compare=False)
+    """Where archives and stores are read."""
     asks: Mapping[Ask, "Plan"] = field(default_factory=dict)
     """How each row of the manifest is asked, in this order; empty: once, by this plan itself."""
 
@@ -139,7 +145,18 @@ class Plan:
             for plan in (self, *self.asks.values())
             for name, medium in plan.examples.media.items()
         }
-        return MediaLoader(self.base_folder, media.roots, largest, known=known)
+        dialects = [endpoint.dialect for endpoint in self.endpoints]
+        fetched = frozenset(MEDIA_KINDS).intersection(*(dialect.fetches for dialect in dialects))
+        return MediaLoader(
+            self.base_folder,
+            media.roots,
+            largest,
+            known=known,
+            sources=self.sources,
+            base_url=folder_of(self.config.manifest.path),
+            signs=fetched if media.transport in ("auto", "url") else frozenset(),
+            signs_private=media.transport == "url",
+        )
 
     def media_source(self, *, checking: bool) -> MediaSource:
         """Finds and probes the media of rows; to be closed. Where an event loop runs.
@@ -198,12 +215,18 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
             base_folder or manifest_folder(config.manifest.path),
             room,
             load_annotation(config.annotation),
+            sources=_sources(config),
         )
     )
     found = judged(plan)
     if found.problems:
         raise ConfigError("; ".join(found.problems))
     return replace(plan, config=_with_currency(plan), doubts=found.doubts)
+
+
+def _sources(config: Config) -> Sources:
+    fetch = ArchiveFetch(allow_private=config.media.allow_private_downloads)
+    return Sources(StoreSettings(config.stores.addressing, config.stores.anonymous), web=fetch)
 
 
 def _endpoints(

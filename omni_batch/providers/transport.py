@@ -54,7 +54,7 @@ def choose_transports(
 
 
 def _is_web(media: Media) -> bool:
-    return (media.url or "").startswith(("http://", "https://"))
+    return media.object_version is not None or (media.url or "").startswith(("http://", "https://"))
 
 
 def choose_transport(media: Media, config: MediaConfig, dialect: Dialect) -> Transport:
@@ -65,12 +65,13 @@ def choose_transport(media: Media, config: MediaConfig, dialect: Dialect) -> Tra
     """
     if media.url is None:
         return _transport_of_file(media, config, dialect)
-    if media.url.startswith("oss://") and not dialect.uploads:
+    stored = media.url.startswith("oss://") and media.object_version is None
+    if stored and not dialect.uploads:
         raise MediaError(
             f"{display_name(media.url)} can't be resolved by {dialect.name}; give an http(s) URL"
         )
     fetches = media.kind in dialect.fetches and config.transport != "inline"
-    return "url" if fetches or media.url.startswith(("data:", "oss://")) else "download"
+    return "url" if fetches or stored or media.url.startswith("data:") else "download"
 
 
 def largest_file_bytes(config: MediaConfig, dialect: Dialect) -> int:

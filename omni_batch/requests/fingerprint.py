@@ -36,6 +36,12 @@ def _part(part: Part) -> Any:
         case str():
             return part
         case Media():
-            return [part.kind, part.sha256 or part.url, *part.options]
+            return [part.kind, _content(part), *part.options]
         case Frames(images):
-            return ["frames", *(image.sha256 or image.url for image in images), *part.options]
+            return ["frames", *map(_content, images), *part.options]
+
+
+def _content(media: Media) -> str | None:
+    if media.sha256 is None and media.object_version:
+        return f"{media.url} {media.object_version}"
+    return media.sha256 or media.url

@@ -29,6 +29,7 @@ from omni_batch.requests.manifest.formats.json_object import MAX_DEPTH
 from omni_batch.requests.manifest.formats.source import read_rows
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.simulator import Simulator, reply
+from omni_batch.sources import Sources
 from omni_batch.store import RunDir
 from omni_batch.text import display_name
 from omni_batch.types import Item
@@ -424,7 +425,7 @@ def test_a_long_prompt_that_is_repeated_is_read_and_memory_stays_flat(
     pq.write_table(rows, path, compression="zstd")
     before = pa.default_memory_pool().bytes_allocated()
     with room(150_000_000):
-        for number, row in enumerate(read_rows(str(path), Notes())):
+        for number, row in enumerate(read_rows(str(path), Notes(), Sources())):
             assert row.cells["item_id"] == str(number)
             assert pa.default_memory_pool().bytes_allocated() - before < 100_000_000
     assert number == 49

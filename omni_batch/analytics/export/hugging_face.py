@@ -22,6 +22,7 @@ from omni_batch.analytics.export.rows import (
     ShardCounter,
     ShardLimits,
 )
+from omni_batch.sources import is_store
 from omni_batch.text import is_url
 
 _GROUP_ROWS = 500
@@ -139,6 +140,8 @@ def _values(row: ExportRow) -> dict[str, Any]:
 
 
 def _file(medium: Medium | None) -> dict[str, Any] | None:
-    if medium is None or not (medium.embeddable or is_url(medium.reference)):
+    if medium is None:
+        return None
+    if not (medium.embeddable or is_url(medium.reference) or is_store(medium.reference)):
         return None
     return {"bytes": medium.read(), "path": medium.reference}

@@ -146,4 +146,5 @@ def _address(reader: RunReader, medium: Media) -> str:
         except MediaError:
             return medium.reference
     found = reader.find(medium.reference, medium.kind)
-    return str(found.path) if found.path else medium.reference
+    own = found.path is not None and found.held is None  # a member has no path that stays
+    return str(found.path) if own else medium.reference

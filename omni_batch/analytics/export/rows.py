@@ -21,6 +21,7 @@ from omni_batch.errors import MediaError, StorageError
 from omni_batch.requests.media import LARGEST_FILE_BYTES
 from omni_batch.requests.media.data_uri import read_data_uri
 from omni_batch.requests.media.probe import probe
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.columns import result_columns, schema
@@ -45,6 +46,8 @@ class Medium:
     """As it may be shown: URLs and paths as they are, data URIs cut short."""
     path: Path | None = None
     data: bytes | None = None
+    held: object = None
+    """What keeps the file there, where it is not the user's own."""
 
     @property
     def embeddable(self) -> bool:
@@ -312,7 +315,7 @@ class RunReader:
 
     def find(self, reference: str, kind: MediaKind) -> Medium:
         """The same for a medium that is only named."""
-        if is_url(reference):
+        if is_url(reference) or is_store(reference):
             return Medium(reference)
         try:
             if is_data_uri(reference):
@@ -321,13 +324,13 @@ class RunReader:
                 return Medium(display_name(reference), data=content)
             if self._loader is None:
                 raise MediaError(f"{reference}: the folder of the manifest does not exist any more")
-            path = self._loader.find(reference)
-            with storage_errors(path, "read"), path.open("rb") as file:
+            found = self._loader.find(reference)
+            with storage_errors(found.path, "read"), found.path.open("rb") as file:
                 probe(file, kind, reference)  # it may be another file than the one that was sent
         except (MediaError, StorageError) as exc:
             self.counts.miss(str(exc))
             return Medium(display_name(reference))
-        return Medium(reference, path)
+        return Medium(reference, found.path, held=found.held)
 
 
 def encode_row(values: Mapping[str, Any]) -> bytes:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from omni_batch.analytics.report.thumbnails import Thumbnails
 from omni_batch.analytics.results import input_files
 from omni_batch.errors import MediaError
+from omni_batch.requests.media.find import FoundFile
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.text import is_data_uri, is_url
 
@@ -46,19 +48,23 @@ class ShownMedia:
         return [*shown, [more]] if more else shown
 
     def _medium(self, reference: str, modality: str | None, make: bool) -> list[Any]:
-        kind, path = _kind_of(reference, modality), self._file(reference)
-        if path is None:
+        kind, file = _kind_of(reference, modality), self._file(reference)
+        if file is None:
             # Nothing but an http(s) URL may become a link.
             web = reference.startswith(("http://", "https://"))
             return [kind, reference, reference if web else None, None]
-        number = None
+        path, number = file.path, None
         if kind in ("image", "video"):
             number = self.thumbnails.number(path, kind, make=make)
-        return [kind, reference, f"{self._link(path.parent)}/{quote(path.name)}", number]
+        # A member of an archive has no address of its own.
+        link = None if file.held else f"{self._link(path.parent)}/{quote(path.name)}"
+        return [kind, reference, link, number]
 
-    def _file(self, reference: str) -> Path | None:
+    def _file(self, reference: str) -> FoundFile | None:
         """None for URLs, for what is not there and for what lies outside media.roots."""
         if self._files is None or is_url(reference) or is_data_uri(reference):
+            return None
+        if is_store(reference):  # a page is made without a network
             return None
         try:
             return self._files.find(reference)

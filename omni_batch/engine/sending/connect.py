@@ -90,7 +90,7 @@ def _connect(
     return EndpointHandle(
         name=endpoint.name,
         client=client,
-        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader, moving),
+        delivery=MediaDelivery(media, endpoint.dialect, uploader, downloader, moving, plan.sources),
         limiter=limiter,
         weight=endpoint.entry.weight,
         item_timeout_s=endpoint.item_timeout_s,

@@ -16,7 +16,7 @@ _ENDINGS: dict[MediaKind, str] = {
 KIND_OF_ENDING: Mapping[str, MediaKind] = {
     ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()
 }
-_URLS = ("http://", "https://", "oss://", "s3://", "gs://", "file://")
+_URLS = ("http://", "https://", "oss://", "s3://", "gs://", "hf://", "file://")
 _BASE64 = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUQz", "T2dnU", "AAAA", "GkXfo", "ZkxhQ")
 """How JPEG, PNG, GIF, RIFF, ID3, Ogg, MP4, Matroska and FLAC begin in base64."""
 _SURELY_BASE64 = 200  # characters

@@ -26,10 +26,14 @@ class NewIds:
         """The same for the same cells, whatever the format and the order of columns."""
         return _digest(cells)[:16]
 
+    def take(self, name: str) -> bool:
+        """Whether a name was still free; it is not any more."""
+        return self._taken.add(name)
+
     def of_file(self, path: str, cells: Mapping[str, Any]) -> str:
         """The name of the file, as far as it is free."""
         for name in _names(path):
-            if self._taken.add(name):
+            if self.take(name):
                 return name
         return f"{path}-{_digest(cells)[:8]}"
 

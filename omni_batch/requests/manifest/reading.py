@@ -14,6 +14,7 @@ from omni_batch.requests.manifest.names import shown
 from omni_batch.requests.manifest.notes import Notes
 from omni_batch.requests.manifest.rows import ManifestRow
 from omni_batch.requests.manifest.unread import Suspects, UnreadColumns
+from omni_batch.sources import Sources
 from omni_batch.types import Item
 
 _HEADERS_KEPT = 256  # each row of JSON may have columns of its own
@@ -25,12 +26,19 @@ class Manifest:
     Args:
         base: where relative references start.
         variables: names that the prompt's template uses.
+        sources: where archives and stores are read; of its own by default.
     """
 
     def __init__(
-        self, config: ManifestConfig, base: Path, variables: frozenset[str] = frozenset()
+        self,
+        config: ManifestConfig,
+        base: Path,
+        variables: frozenset[str] = frozenset(),
+        sources: Sources | None = None,
     ) -> None:
         self._config, self._variables = config, variables
+        self._named = frozenset((*config.columns.values(), *config.free_columns, config.id_column))
+        self._sources = sources or Sources()
         self._notes, self._new_ids = Notes(), NewIds()
         self._unread = UnreadColumns(lambda name: _is_file(base / name))
         self._columns = lru_cache(_HEADERS_KEPT)(self._understand)
@@ -42,7 +50,7 @@ class Manifest:
         Raises:
             ManifestError: the manifest can't be read; names file, line and reason.
         """
-        return read_rows(self._config.path, self._notes)
+        return read_rows(self._config.path, self._notes, self._sources, self._named)
 
     def read(self, row: ManifestRow, number: int) -> tuple[Item, Suspects]:
         """The item of a row, and its cells in columns that nothing reads which look as if meant.

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from omni_batch.text import BLANKS, display_name
 _FOLDERS_KEPT = 4096
 _NAMES_SEEN = 100_000
 _LOCAL_HOSTS = ("", "localhost")
+_TIME_TELLS_AFTER_S = 2.0
+"""File systems keep times in steps: of ms, and of 2 s on FAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class FoundFile:
     size_bytes: int
     doubts: tuple[Doubt, ...] = ()
     """How it was read, where it was not read as it stands."""
+    identity: tuple[object, ...] | None = None
+    """Another content has another one; None where that can't be told yet."""
+    sha256: str | None = None
+    held: object = None
+    """What keeps the file there, where it is not the user's own."""
 
 
 class FileFinder:
@@ -75,6 +83,14 @@ class FileFinder:
         except (ValueError, RuntimeError) as exc:  # no name of a file; a ring of links
             raise MediaError(f"{_visible(name)} can't be opened: {exc}") from exc
 
+    def has(self, reference: str) -> bool:
+        """Whether a file has that very name and may be used."""
+        try:
+            path, inside = self._locate(reference)
+            return inside and path.is_file()
+        except (OSError, ValueError, RuntimeError):
+            return False
+
     def _find(self, reference: str, written: str) -> FoundFile:
         path, inside = self._locate(written)
         if not inside:
@@ -96,7 +112,7 @@ class FileFinder:
             raise MediaError(f"{display_name(reference)} is a folder; name a file in it")
         if not stat.S_ISREG(status.st_mode):
             raise MediaError(f"{display_name(reference)} is not a regular file; name one")
-        return FoundFile(path, status.st_size, doubts)
+        return FoundFile(path, status.st_size, doubts, _identity(path, status))
 
     # --- roots ---
 
@@ -174,6 +190,13 @@ class FileFinder:
         return str(found)
 
 
+def _identity(path: Path, status: os.stat_result) -> tuple[object, ...] | None:
+    """None for a file that has just been written: its time would not tell the next change."""
+    if time.time() - status.st_mtime < _TIME_TELLS_AFTER_S:
+        return None
+    return str(path), status.st_size, status.st_mtime_ns, status.st_ino
+
+
 def _has_scheme(reference: str) -> bool:
     return "://" in reference or reference.lstrip(BLANKS).lower().startswith("file:")
 
@@ -198,7 +221,7 @@ def _path_of_url(reference: str) -> str:
     if url.scheme != "file":
         raise MediaError(
             f"{name} can't be fetched: give an http(s) URL (a signed one, if it is private), an "
-            "oss:// URL or a file"
+            "s3://, gs://, oss:// or hf:// address, or a file"
         )
     if url.netloc.lower() not in _LOCAL_HOSTS:
         raise MediaError(f"{name} names the host {url.netloc}; write file:///… for a file here")

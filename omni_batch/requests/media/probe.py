@@ -33,8 +33,8 @@ _INSTEAD = {
 """What it is and where it stands, and what to do."""
 
 
-def probe_file(path: Path, kind: MediaKind, reference: str) -> Media:
-    """`probe` for a local file, which is also hashed.
+def probe_file(path: Path, kind: MediaKind, reference: str, sha256: str | None = None) -> Media:
+    """`probe` for a local file, which is also hashed, unless its hash is known.
 
     Raises:
         MediaError: it is missing, can't be read, or `probe` refuses it.
@@ -42,7 +42,7 @@ def probe_file(path: Path, kind: MediaKind, reference: str) -> Media:
     name = display_name(reference)
     try:
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = sha256 or hashlib.file_digest(file, "sha256").hexdigest()
             found = probe(file, kind, reference)
     except FileNotFoundError:
         raise MediaError(f"{name} does not exist; check the manifest") from None

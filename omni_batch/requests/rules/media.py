@@ -111,7 +111,7 @@ def _sound_of_videos(context: RuleContext) -> Iterator[Doubt]:
 def _addresses(context: RuleContext) -> Iterator[Violation]:
     for media in context.request.media():
         name, url = display_name(media.reference), media.url
-        if url is None:
+        if url is None or media.object_version is not None:
             continue
         if is_data_uri(url):
             yield from _data_uri(name, url, context)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -16,6 +17,9 @@ from omni_batch.requests.manifest.rows import ManifestRow
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Files beside the media of a data set that have its columns, by Hugging Face's custom."""
 _WILDCARDS = "*?["
+_SETS = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+"""`{000..123}` and `{train,test}`, as a shell expands them."""
+_NAMES_AT_MOST = 1_000_000
 
 
 def is_glob(path: str) -> bool:
@@ -23,10 +27,28 @@ def is_glob(path: str) -> bool:
     return any(sign in path for sign in _WILDCARDS) and not os.path.lexists(path)
 
 
+def expanded(pattern: str) -> Iterator[str]:
+    """The names that braces in a pattern stand for, in their order."""
+    if (found := _SETS.search(pattern)) is None:
+        yield pattern
+        return
+    first, last, names = found.groups()
+    if names is None:
+        if int(last) - int(first) > _NAMES_AT_MOST:
+            raise ManifestError(f"{pattern} stands for too many names; give fewer")
+        numbers = range(int(first), int(last) + 1)
+        chosen: Iterable[str] = (f"{number:0{len(first)}}" for number in numbers)
+    else:
+        chosen = names.split(",")
+    for name in chosen:
+        yield from expanded(f"{pattern[: found.start()]}{name}{pattern[found.end() :]}")
+
+
 def fixed_part(pattern: str) -> Path:
-    """The folder of a glob that all its files lie in."""
+    """The folder of a glob, or of names in braces, that all its files lie in."""
     parts = Path(pattern).parts
-    fixed = next(n for n, part in enumerate(parts) if any(sign in part for sign in _WILDCARDS))
+    signs = f"{_WILDCARDS}{{"
+    fixed = next(n for n, part in enumerate(parts) if any(sign in part for sign in signs))
     return Path(*parts[: min(fixed, len(parts) - 1)])
 
 

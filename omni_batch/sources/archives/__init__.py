@@ -1,0 +1,1 @@
+"""Archives: tars and zips, read by member."""

@@ -1,0 +1,48 @@
+"""ObjectStore: what all stores can do, whatever library talks to them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from omni_batch.sources.spool import Target
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How stores are talked to, beside what the environment says."""
+
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where a bucket's name goes in addresses of S3's kind: in the path, or before the host."""
+    anonymous: bool = False
+    """Requests carry no signature, as public buckets take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a store says of an object."""
+
+    size_bytes: int
+    version: str
+    """Another content has another one; empty where the store does not say."""
+
+
+class ObjectStore(Protocol):
+    """One bucket, or what is like one. Used by any number of threads.
+
+    All raise SourceFault.
+    """
+
+    is_public: bool
+    """Whether the service could reach it by its address."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with a prefix, to the letter, in the store's order, page by page."""
+
+    def copy(self, key: str, target: Target, most_bytes: int | None = None) -> None:
+        """Write all of an object, as it is at one moment; one of more bytes is a fault."""
+
+    def head(self, key: str) -> Head:
+        """What is known of an object without reading it."""
+
+    def signed(self, key: str, valid_s: int) -> str | None:
+        """A URL that anybody may read for so long; None where the store can't make one."""
