@@ -44,6 +44,22 @@ _FORMS: Mapping[str, _Form] = {
 }
 """By FFmpeg's name. Playlists are none of them: a file that names other files or hosts is never
 followed."""
+_TO_CONVERT: Mapping[str, _Form] = {
+    "aiff": _Form(None, ("aiff", "audio/aiff")),
+    "caf": _Form(None, ("caf", "audio/x-caf")),
+    "au": _Form(None, ("au", "audio/basic")),
+    "w64": _Form(None, ("w64", "audio/x-w64")),
+    "ac3": _Form(None, ("ac3", "audio/ac3")),
+    "eac3": _Form(None, ("ac3", "audio/eac3")),
+    "dts": _Form(None, ("dts", "audio/vnd.dts")),
+    "wv": _Form(None, ("wv", "audio/x-wavpack")),
+    "ape": _Form(None, ("ape", "audio/x-ape")),
+    "dsf": _Form(None, ("dsf", "audio/x-dsf")),
+    "rm": _Form(("rm", "application/vnd.rn-realmedia"), ("rm", "application/vnd.rn-realmedia")),
+    "h264": _Form(("h264", "video/h264"), ("h264", "video/h264")),
+    "hevc": _Form(("h265", "video/h265"), ("h265", "video/h265")),
+}
+"""The same of those that are never sent as they are."""
 _QUICKTIME = _Form(("mov", "video/quicktime"), ("mov", "video/quicktime"))
 _3GP = _Form(("3gp", "video/3gpp"), ("3gp", "audio/3gpp"))
 _WEBM = _Form(("webm", "video/webm"), ("webm", "audio/webm"))
@@ -60,13 +76,15 @@ SENT_CONTAINERS: Mapping[MediaKind, tuple[str, ...]] = {
 """Short names of what is sent."""
 
 
-def open_container(source: BinaryIO) -> InputContainer:
+def open_container(source: BinaryIO, *, to_convert: bool = False) -> InputContainer:
     """Open a recording or video of the known containers; nothing that names other files or hosts.
 
     Args:
         source: at its beginning.
+        to_convert: also those that are never sent as they are.
     """
-    allowed = f"{','.join(_FORMS)},mp4,m4a,3gp,webm"
+    forms = (*_FORMS, *_TO_CONVERT) if to_convert else tuple(_FORMS)
+    allowed = f"{','.join(forms)},mp4,m4a,3gp,webm"
     options = {"format_whitelist": allowed, "protocol_whitelist": "none"}
     return av.open(source, "r", container_options=options)
 

@@ -1,0 +1,81 @@
+"""Recordings and videos by FFmpeg: opened safely, read past damage, on a clock from 0."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from omni_batch.requests.media.container import open_container
+
+END_S = 1e9
+"""A time that no medium reaches."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """A recording or video, also of the kinds that are only converted.
+
+    Raises:
+        av.FFmpegError: it can't be opened.
+    """
+    with path.open("rb") as file, open_container(file, to_convert=True) as container:
+        yield container
+
+
+def pictures_of(container: InputContainer) -> VideoStream | None:
+    """The stream of a video's pictures; a cover is none."""
+    streams = container.streams.video
+    return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
+
+
+def sound_of(container: InputContainer) -> AudioStream | None:
+    """The first stream of sound."""
+    return next(iter(container.streams.audio), None)
+
+
+def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
+    """All frames that can be decoded, in the order of the file; what can't be is passed over."""
+    for stream in streams:
+        stream.codec_context.thread_count = 1  # there is a process for each core
+    packets = container.demux([stream for stream in streams])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:  # the rest can't be read
+            packet = None
+        if packet is None:
+            break
+        yield from _frames(packet)
+    for stream in streams:
+        yield from _frames(None, stream)
+
+
+def _frames(packet: Any, stream: Any = None) -> list[Any]:
+    try:
+        return list(packet.decode() if packet is not None else stream.decode(None))
+    except av.FFmpegError:
+        return []
+    except EOFError:
+        return []
+
+
+def picture_times(container: InputContainer, stream: VideoStream) -> list[float]:
+    """Times of all pictures in seconds of the file's clock, sorted; nothing is decoded."""
+    times: list[float] = []
+    packets = container.demux([stream])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            break
+        if packet is None:
+            break
+        if packet.size and packet.pts is not None and packet.time_base:
+            times.append(float(packet.pts * packet.time_base))
+    return sorted(times)
