@@ -56,6 +56,8 @@ class FilmTraits(msgspec.Struct, frozen=True):
     """Width over height of a pixel as shown."""
     begins_s: float = 0.0
     """Time of the first picture by the file's clock."""
+    stated_s: float | None = None
+    """How long the file says that it is."""
 
     @property
     def shown_px(self) -> tuple[int, int]:

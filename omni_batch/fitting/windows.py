@@ -1,5 +1,6 @@
-"""Where a recording that is too long is cut. Pure; all numbers are samples."""
+"""Where a recording that is too long is cut. Pure."""
 
+import math
 from collections.abc import Sequence
 
 _SEARCHED = 0.25
@@ -9,7 +10,8 @@ _SEARCHED = 0.25
 def cut_windows(
     total: int, silences: Sequence[tuple[int, int]], longest: int, overlap: int
 ) -> list[tuple[int, int]]:
-    """Begin and end of each window: together they cover all, and each repeats some of the last.
+    """Begin and end of each window in samples. Together they cover all; each repeats some of the
+    one before.
 
     A window ends within the longest silence of its last quarter, else at its longest length.
     """
@@ -32,7 +34,9 @@ def _end(begin: int, silences: Sequence[tuple[int, int]], longest: int, overlap:
     return min(most, (start + stop + overlap) // 2)
 
 
-def how_many(total_s: float, longest_s: float, overlap_s: float) -> int:
-    """Windows of a recording without silences."""
+def even_windows(seconds: float, longest_s: float, overlap_s: float) -> list[tuple[float, float]]:
+    """Begin and length of windows in seconds, before it is known where it is silent."""
     step_s = longest_s - min(overlap_s, longest_s / 4)
-    return 1 if total_s <= longest_s else 1 + -int(-(total_s - longest_s) // step_s)
+    count = max(1, 1 + math.ceil((seconds - longest_s) / step_s))
+    begins = [place * step_s for place in range(count)]
+    return [(begin_s, min(longest_s, seconds - begin_s)) for begin_s in begins]

@@ -1,8 +1,9 @@
 """Reference → Media with what is known of it: files by their bytes, URLs by their hosts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omni_batch.doubts import Doubt
+from omni_batch.fitting.fitter import Fitter
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.media.loader import MediaLoader
 from omni_batch.types import Media
@@ -15,6 +16,12 @@ class MediaSource:
     loader: MediaLoader
     prober: RemoteProber | None = None
     """None where URLs are not looked at."""
+    fitter: Fitter | None = None
+    """Makes media fit; None where those that don't are refused."""
+    glances: MediaLoader | None = None
+    """The same files, also of kinds that are only sent in another form."""
+    checking: bool = False
+    """Whether it is `check` that asks: nothing is made then, so every pixel is looked at."""
 
     async def load(self, reference: Media) -> Media:
         """One medium, found and probed.
@@ -22,10 +29,23 @@ class MediaSource:
         Raises:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
         """
-        media = await self.loader.load(reference)
+        if self.fitter is not None and self.glances is not None:
+            media = await self.glances.load(reference)
+            if media.path is not None:
+                return replace(media, traits=await self.fitter.traits(media))
+        else:
+            media = await self.loader.load(reference)
         if self.prober is None or not (media.url or "").startswith(("http://", "https://")):
             return media
         return await self.prober.probe(media)
+
+    async def seen_whole(self, reference: Media) -> Media:
+        """One medium that goes as it is: all of its pixels are there.
+
+        Raises:
+            MediaError: as of `load`.
+        """
+        return await self.loader.load(reference)
 
     def doubts(self) -> list[Doubt]:
         """Of the run as a whole, known at its end."""
@@ -35,3 +55,5 @@ class MediaSource:
         """Close all connections to hosts."""
         if self.prober:
             await self.prober.aclose()
+        if self.fitter:
+            await self.fitter.aclose()

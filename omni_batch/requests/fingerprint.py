@@ -36,6 +36,11 @@ def _part(part: Part) -> Any:
         case str():
             return part
         case Media():
-            return [part.kind, part.sha256 or part.url, *part.options]
+            return [part.kind, _content(part), *part.options]
         case Frames(images):
-            return ["frames", *(image.sha256 or image.url for image in images), *part.options]
+            return ["frames", *map(_content, images), *part.options]
+
+
+def _content(media: Media) -> str | None:
+    """Of what is made to fit: what it is made from and how, which is known before it is made."""
+    return media.made_from or media.sha256 or media.url

@@ -34,6 +34,4 @@ def described(
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     width_px, height_px = size_px or (None, None)
     size_bytes = path.stat().st_size
-    return MadeFile(
-        *(path.name, form, mime_type, size_bytes, sha256, width_px, height_px), **facts
-    )
+    return MadeFile(*(path.name, form, mime_type, size_bytes, sha256, width_px, height_px), **facts)

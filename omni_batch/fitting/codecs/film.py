@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from omni_batch.changes import FilmChange, FilmTraits, SoundChange, StillsChange
+from omni_batch.changes import FilmChange, FilmTraits, StillsChange
 from omni_batch.errors import MediaError
 from omni_batch.fitting.codecs.files import described, written
 from omni_batch.fitting.codecs.picture import encode_still
@@ -29,6 +29,9 @@ _LEAST_BITS, _LEAST_SOUND_BITS = 20_000, 16_000
 _WHOLE = 0.97
 """Share of the time that must be there, or the video counts as damaged."""
 _LEAST_STILLS = 2
+_LATE_S = 0.5
+_STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
+"""FFmpeg's names of containers that have a length in their header; of others it is guessed."""
 
 
 def look_at_film(path: Path) -> FilmTraits:
@@ -52,6 +55,7 @@ def look_at_film(path: Path) -> FilmTraits:
             plain_pixels=frame.format.name in _PLAIN,
             pixel_ratio=float(ratio) if ratio and 0.1 < ratio < 10 else 1.0,
             begins_s=float(frame.time or 0.0),
+            stated_s=_stated_s(container),
         )
 
 
@@ -187,7 +191,11 @@ class _Encoder:
                 self.has_sound = sound_of(source) is not None
                 rate = _pictures(source).average_rate
             film = self._add_pictures(target, rate)
-            sound = target.add_stream("aac", rate=_SOUND_HZ, layout="stereo") if self.has_sound else None
+            sound = (
+                target.add_stream("aac", rate=_SOUND_HZ, layout="stereo")
+                if self.has_sound
+                else None
+            )
             if sound is not None:
                 sound.bit_rate = _SOUND_BITS if self._bits is None else self._bits[1]
             self._write(target, film, sound)
@@ -309,7 +317,9 @@ def _stills(
                 continue
             begin_s = frame.time if begin_s is None else begin_s
             at_s = frame.time - begin_s
-            while shown is not None and len(files) < len(wanted) and wanted[len(files)] < at_s - 1e-3:
+            while (
+                shown is not None and len(files) < len(wanted) and wanted[len(files)] < at_s - 1e-3
+            ):
                 take()
             shown = frame
     while shown is not None and len(files) < len(wanted) and wanted[len(files)] <= at_s + 1e-3:
@@ -333,17 +343,18 @@ def _times(path: Path) -> tuple[list[float], float]:
     """Times of all pictures that the file has, and how long it says that it is."""
     with opened(path) as container:
         stream = _pictures(container)
-        said = container.duration
-        begin = container.start_time or 0
+        stated_s = _stated_s(container) or 0.0
         times = picture_times(container, stream)
         there_s = times[-1] - times[0] if times else 0.0
-        if said is None:
-            return times, there_s
-        # Some containers count from 0 although their clock begins later.
-        said_s = said / av.time_base
-        late_s = begin / av.time_base
-        said_s = said_s - late_s if late_s > 0.5 and said_s > late_s else said_s
-        return times, max(there_s, said_s)
+        return times, max(there_s, stated_s)
+
+
+def _stated_s(container: Any) -> float | None:
+    """How long the file says that it is; Matroska counts from 0 where its clock begins later."""
+    if container.format.name.partition(",")[0] not in _STATES_LENGTH or not container.duration:
+        return None
+    stated_s, late_s = container.duration / av.time_base, (container.start_time or 0) / av.time_base
+    return float(stated_s - late_s if late_s > _LATE_S and stated_s > late_s else stated_s)
 
 
 def _damage(there_s: float, expected_s: float) -> tuple[tuple[str, str], ...]:

@@ -113,7 +113,7 @@ def _png_has_exif(image: Image.Image) -> bool:
     """Metadata may follow the pixels: only the names of chunks are read."""
     if not {"exif", "xmp", "XML:com.adobe.xmp"}.isdisjoint(image.info):
         return True
-    file: Any = image.fp
+    file: Any = getattr(image, "fp", None)
     if file is None:
         return False
     place, at = file.tell(), 8
@@ -217,7 +217,9 @@ def _conversion(
         if profile is not None:
             strip = profile(strip)
         strip = strip.convert("RGB")
-        return Image.composite(strip, Image.new("RGB", strip.size, "white"), alpha) if alpha else strip
+        return (
+            Image.composite(strip, Image.new("RGB", strip.size, "white"), alpha) if alpha else strip
+        )
 
     return to_rgb, doubts
 

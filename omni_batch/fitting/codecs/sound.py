@@ -61,7 +61,7 @@ def make_sound(path: Path, folder: Path, change: SoundChange) -> Made:
     return Made(tuple(_cut(path, folder, change, cuts)))
 
 
-def mixed(samples: Samples, names: Sequence[str], channels: int) -> Samples:
+def mixed(samples: Any, names: Sequence[str], channels: int) -> Samples:
     """Fewer channels, with all that was in any of them but LFE.
 
     Args:
@@ -69,13 +69,13 @@ def mixed(samples: Samples, names: Sequence[str], channels: int) -> Samples:
         channels: 1 or 2.
     """
     if len(samples) <= channels:
-        return samples
+        return np.asarray(samples, np.float32)
     rows = np.array([_weights(name, place) for place, name in enumerate(names)]).T
     if channels == 1:
         rows = rows.sum(axis=0, keepdims=True)
     sums = rows.sum(axis=1, keepdims=True)
     weights = rows / np.where(sums > 0, sums, 1)
-    return (weights @ samples).astype(np.float32)
+    return np.asarray(weights @ samples, np.float32)
 
 
 def _weights(name: str, place: int) -> tuple[float, float]:
@@ -119,19 +119,21 @@ def samples_of(
     """
     with opened(path) as container:
         clock = _Clock(rate_hz, channels, begin_s)
-        resampler, key = None, None
+        mixer: _Mixer | None = None
+        key: object = None
         for frame in decoded(container, _stream(container)):
             if end_s is not None and clock.at_s(frame) > end_s:
                 break
             if begin_s is not None and frame.time is not None and frame.time < begin_s - _GAP_S:
                 continue
-            if key != (key := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                yield from _flushed(resampler, clock)
-                resampler = _Mixer(frame, rate_hz, channels)
+            form = frame.format.name, frame.layout.name, frame.sample_rate
+            if mixer is None or form != key:
+                yield from _flushed(mixer, clock)
+                mixer, key = _Mixer(frame, rate_hz, channels), form
             yield from clock.hole(frame)
-            for piece in resampler.feed(frame):
+            for piece in mixer.feed(frame):
                 yield clock.told(piece)
-        yield from _flushed(resampler, clock)
+        yield from _flushed(mixer, clock)
 
 
 class _Mixer:
@@ -157,9 +159,11 @@ class _Mixer:
         for ready in self._resampler.resample(None):
             yield self._spread(ready.to_ndarray())
 
-    def _spread(self, samples: Samples) -> Samples:
+    def _spread(self, samples: Any) -> Samples:
         """Mono on as many channels as are wanted."""
-        return np.repeat(samples, self._channels, axis=0) if len(samples) < self._channels else samples
+        return (
+            np.repeat(samples, self._channels, axis=0) if len(samples) < self._channels else samples
+        )
 
 
 class _Clock:

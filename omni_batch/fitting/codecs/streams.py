@@ -43,7 +43,7 @@ def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """All frames that can be decoded, in the order of the file; what can't be is passed over."""
     for stream in streams:
         stream.codec_context.thread_count = 1  # there is a process for each core
-    packets = container.demux([stream for stream in streams])
+    packets = container.demux(list(streams))
     while True:
         try:
             packet = next(packets, None)

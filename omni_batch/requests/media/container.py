@@ -100,7 +100,7 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
     """
     medium.file.seek(0)
     try:
-        with open_container(medium.file) as container:
+        with open_container(medium.file, to_convert=medium.to_change) as container:
             found, video, sound = _describe(container, medium.head)
             main = video or sound
             if main is None:
@@ -124,7 +124,7 @@ def kind_in_container(medium: OpenMedium) -> Media | None:
     """Kind and form of a recording or video; None where it is neither."""
     medium.file.seek(0)
     try:
-        with open_container(medium.file) as container:
+        with open_container(medium.file, to_convert=medium.to_change) as container:
             return _describe(container, medium.head)[0]
     except av.FFmpegError:
         return None
@@ -156,7 +156,7 @@ def _form(container: InputContainer, head: bytes) -> _Form:
         return _3GP
     if name == "matroska" and _WEBM_DOCTYPE in head:
         return _WEBM
-    return _FORMS[name]
+    return _FORMS.get(name) or _TO_CONVERT[name]
 
 
 def _film(form: tuple[str, str], video: VideoStream, *, has_sound: bool) -> Media:

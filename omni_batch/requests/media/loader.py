@@ -12,6 +12,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
+from omni_batch.requests.media.open_medium import Depth
 from omni_batch.text import BLANKS, display_name, is_data_uri, is_url
 from omni_batch.types import Media
 
@@ -37,6 +38,7 @@ class MediaLoader:
         max_bytes: larger files are refused before a byte of them is read.
         keep_folders: as for `FileFinder`.
         known: media that were found before; they are not looked at again.
+        depth: how media are looked at.
 
     Raises:
         ConfigError: a root does not exist.
@@ -50,8 +52,9 @@ class MediaLoader:
         *,
         keep_folders: bool = False,
         known: Mapping[Media, Media] | None = None,
+        depth: Depth = "to_send",
     ) -> None:
-        self._max_bytes, self._known = max_bytes, known or {}
+        self._max_bytes, self._known, self._depth = max_bytes, known or {}, depth
         self._files = FileFinder(base, roots, keep_folders=keep_folders)
 
     async def load(self, ref: Media) -> Media:
@@ -102,14 +105,15 @@ class MediaLoader:
         from omni_batch.requests.media.probe import probe_file
 
         found = self._find(ref.reference)
-        media = probe_file(found.path, ref.kind, ref.reference)
+        media = probe_file(found.path, ref.kind, ref.reference, depth=self._depth)
         return replace(media, doubts=(*found.doubts, *media.doubts))
 
     def _written_out(self, ref: Media) -> Media:
         from omni_batch.requests.media.probe import probe
 
         written = read_data_uri(ref.reference, self._max_bytes)
-        media = probe(io.BytesIO(written.content), ref.kind, ref.reference)
+        content = io.BytesIO(written.content)
+        media = probe(content, ref.kind, ref.reference, depth=self._depth)
         return replace(
             media,
             url=written.url,

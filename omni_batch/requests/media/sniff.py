@@ -27,6 +27,11 @@ class Look:
     remedy: str = ""
     """What to do about it; empty where it is sent as it is."""
 
+    @property
+    def convertible(self) -> bool:
+        """Whether it is a medium that could be sent in another form."""
+        return self.kind is not None and self.remedy in (_TO_PICTURE, _TO_SOUND, _TO_VIDEO)
+
 
 _AGAIN = "it was saved in place of the file: download it again"
 _TO_PICTURE = "convert it to jpeg or png"
