@@ -16,23 +16,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
+    ("text", "format", "counts", "doubts", "changes", "endpoint_status", "interrupts", "_version"),
     ("errors",),
     ("config", "types", "package_files", "annotation"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
-    ("providers", "analytics"),
+    ("providers", "analytics", "fitting"),
     ("planning",),
     ("engine", "nights"),
     ("flows", "api"),
     ("cli", "omni_batch"),
 )
 """`omni_batch` is the package's own public face, `api` what is behind it; `flows` lies beside."""
-ENGINE = ("stream", "quota", "store", "requests", "providers", "planning", "engine")
+ENGINE = ("stream", "quota", "store", "requests", "providers", "fitting", "planning", "engine")
 SHOWS = ("analytics", "cli", "flows", "api")
 """Parts that only show what is there. The engine never needs them."""
 PURE = (
     "text",
+    "changes",
     "counts",
     "doubts",
     "format",
@@ -70,6 +71,14 @@ PURE = (
     "quota.circuit_breaker",
     "quota.recent",
     "store.columns",
+    "fitting.decisions",
+    "fitting.limits",
+    "fitting.made",
+    "fitting.sizes",
+    "fitting.tasks",
+    "fitting.windows",
+    "planning.fitting.limits",
+    "planning.fitting.turns",
     "progress.counters",
     "progress.eta",
     "progress.spending",
@@ -88,7 +97,8 @@ HOMES = {
     "tenacity": ("engine.sending.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
-    "av": ("requests.media", "analytics.report.thumbnails"),
+    "av": ("requests.media", "fitting.codecs", "analytics.report.thumbnails"),
+    "pillow_heif": ("fitting.codecs",),
     "soundfile": ("store.audio",),
     "filelock": ("store.lock",),
     "yaml": ("config.yaml_values",),

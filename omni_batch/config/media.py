@@ -6,9 +6,7 @@ from pydantic import Field, model_validator
 
 from omni_batch.config.frozen import Frozen
 
-_OF_FIT = frozenset(
-    {"fit_video", "fit_cache_bytes", "max_image_tokens", "max_frames", "window_overlap_s"}
-)
+_OF_FIT = ("fit_video", "fit_cache_bytes", "max_image_tokens", "max_frames", "window_overlap_s")
 
 
 class MediaConfig(Frozen):
@@ -49,8 +47,9 @@ class MediaConfig(Frozen):
 
     @model_validator(mode="after")
     def _only_with_fit(self) -> Self:
-        names = sorted(self.model_fields_set & _OF_FIT)
-        if names and self.fit != "fit":
+        fields = type(self).model_fields
+        names = [name for name in _OF_FIT if getattr(self, name) != fields[name].default]
+        if names and not self.fits:
             raise ValueError(f"{names[0]} needs media.fit: fit, or remove it")
         return self
 

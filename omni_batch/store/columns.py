@@ -75,13 +75,6 @@ RESULT_COLUMNS = (
     Column("modality", _STRING, "what the last turn holds: text, image, audio, video or frames", "modality"),
     Column("prompt", _STRING, "text of the last turn as sent", "prompt"),
     Column("media", _STRINGS, "references of the row's media, in the order they are sent", "media"),
-    Column("sent_formats", _STRINGS, "format in which each of `media` was sent; jpeg for a video sent as frames", "sent.formats"),
-    Column("sent_bytes", _INTS, "bytes of each as sent; null where the service fetches it, or where nothing was sent", "sent.bytes", "bytes"),
-    Column("sent_sizes_px", _STRINGS, "width x height of each as sent", "sent.sizes_px", "pixels"),
-    Column("sent_s", _FLOATS, "length of each as sent; of all windows together, and of what frames are spread over", "sent.seconds", "seconds"),
-    Column("window_begins_s", _FLOATS, "where the windows of a long recording begin in it; empty without any", "window_begins_s", "seconds"),
-    Column("window_ends_s", _FLOATS, "where they end", "window_ends_s", "seconds"),
-    Column("window_texts", _STRINGS, "the answer to each window", "window_texts"),
     Column("voice", _STRING, "voice as it was sent; null if the server chose one", "voice"),
     Column("prompt_tokens", _INT, "billed input", "usage.prompt_tokens", "tokens"),
     Column("completion_tokens", _INT, "billed output", "usage.completion_tokens", "tokens"),
@@ -113,6 +106,13 @@ RESULT_COLUMNS = (
     Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
     Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
     Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
+    Column("sent_formats", _STRINGS, "format in which each of `media` was sent, in their order; jpeg for a video sent as frames", "sent.formats"),
+    Column("sent_bytes", _INTS, "bytes of each as sent; null where the service fetches it, or where nothing was sent", "sent.bytes", "bytes"),
+    Column("sent_sizes_px", _STRINGS, "width x height of each as sent", "sent.sizes_px", "pixels"),
+    Column("sent_s", _FLOATS, "length of each as sent; of all windows together, and of what frames are spread over", "sent.seconds", "seconds"),
+    Column("window_begins_s", _FLOATS, "where the windows of a long recording begin in it; null without any", "window_begins_s", "seconds"),
+    Column("window_ends_s", _FLOATS, "where they end", "window_ends_s", "seconds"),
+    Column("window_texts", _STRINGS, "the answer to each window", "window_texts"),
 )
 
 ATTEMPT_COLUMNS = (
@@ -189,9 +189,9 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         prompt=_prompt(request) if request else item.prompt,
         media=[shown_whole(reference) for reference in references],
         sent=_sent(parts, result),
-        window_begins_s=[window.begin_s for window in result.windows],
-        window_ends_s=[window.end_s for window in result.windows],
-        window_texts=[window.text for window in result.windows],
+        window_begins_s=[window.begin_s for window in result.windows] or None,
+        window_ends_s=[window.end_s for window in result.windows] or None,
+        window_texts=[window.text for window in result.windows] or None,
         attempts=result.attempts_before + len(result.attempts),
         warnings=list(map(str, result.doubts)),
         source=msgspec.json.encode(item.source, enc_hook=str).decode(),
@@ -207,10 +207,10 @@ def _sent(parts: Sequence[Media | Frames], result: Result) -> SimpleNamespace:
     """What is known of each medium as it was sent, column by column."""
     shown = [part if isinstance(part, Media) else part.images[0] for part in parts]
     return SimpleNamespace(
-        formats=[medium.format or None for medium in shown],
-        bytes=[_sent_bytes(part, result) for part in parts],
-        sizes_px=[m.width_px and f"{m.width_px} x {m.height_px}" for m in shown],
-        seconds=[_sent_s(part, result) for part in parts],
+        formats=[medium.format or None for medium in shown] or None,
+        bytes=[_sent_bytes(part, result) for part in parts] or None,
+        sizes_px=[m.width_px and f"{m.width_px} x {m.height_px}" for m in shown] or None,
+        seconds=[_sent_s(part, result) for part in parts] or None,
     )
 
 

@@ -267,6 +267,8 @@ def _cut(
             for writer, (begin, end) in zip(writers, cuts, strict=True):
                 stop = None if end is None else max(0, end - place)
                 writer.write(piece[:, max(0, begin - place) : stop])
+                if stop is not None and stop <= piece.shape[1]:
+                    writer.close()
             place += piece.shape[1]
     if not place:
         raise MediaError("nothing in it can be played: make or download it again")
@@ -287,9 +289,14 @@ class SoundWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Complete the file; harmless where it is."""
         if self._container is not None:
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            self._container = None
 
     def write(self, samples: Samples) -> None:
         """Take in the next samples."""

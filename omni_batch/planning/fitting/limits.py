@@ -8,7 +8,6 @@ from omni_batch.fitting.limits import FitLimits
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.transport import largest_file_bytes
-from omni_batch.requests.media.container import SENT_CONTAINERS
 from omni_batch.types import MediaKind
 
 _IMAGES = ("jpeg", "png", "webp", "bmp", "gif")
@@ -74,6 +73,9 @@ def _take_frames(endpoints: Iterable[ResolvedEndpoint]) -> bool:
 
 def _formats(endpoints: Iterable[ResolvedEndpoint], kind: MediaKind) -> tuple[str, ...]:
     """Those that every endpoint takes."""
+    # PyAV: not paid for by text-only runs
+    from omni_batch.requests.media.container import SENT_CONTAINERS
+
     taken = _IMAGES if kind == "image" else SENT_CONTAINERS[kind]
     for endpoint in endpoints:
         documented = (
