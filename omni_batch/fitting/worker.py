@@ -17,9 +17,10 @@ import msgspec
 
 from omni_batch.changes import FilmChange, ImageChange, SoundChange, StillsChange
 from omni_batch.errors import MediaError
-from omni_batch.fitting.codecs.film import look_at_film, make_film, make_stills
+from omni_batch.fitting.codecs.film import look_at_film, make_film
 from omni_batch.fitting.codecs.picture import look_at_image, make_image
 from omni_batch.fitting.codecs.sound import look_at_sound, make_sound
+from omni_batch.fitting.codecs.stills import make_stills
 from omni_batch.fitting.tasks import Look, Reply, Task
 
 try:

@@ -19,7 +19,10 @@ class MediaSource:
     fitter: Fitter | None = None
     """Makes media fit; None where those that don't are refused."""
     glances: MediaLoader | None = None
-    """The same files, also of kinds that are only sent in another form."""
+    """The same files, also of kinds that are only sent in another form; their pixels are left to
+    whoever decodes them."""
+    wholes: MediaLoader | None = None
+    """The same, and all of their pixels are looked at."""
     checking: bool = False
     """Whether it is `check` that asks: nothing is made then, so every pixel is looked at."""
 
@@ -40,12 +43,12 @@ class MediaSource:
         return await self.prober.probe(media)
 
     async def seen_whole(self, reference: Media) -> Media:
-        """One medium that goes as it is: all of its pixels are there.
+        """One medium whose pixels nobody else will look at: all of them are there.
 
         Raises:
             MediaError: as of `load`.
         """
-        return await self.loader.load(reference)
+        return await (self.wholes or self.loader).load(reference)
 
     def doubts(self) -> list[Doubt]:
         """Of the run as a whole, known at its end."""

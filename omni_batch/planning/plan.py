@@ -161,8 +161,12 @@ class Plan:
         if not self.config.media.fits:
             return source
         cache = FitCache(cache_folder(), self.config.media.fit_cache_bytes)
-        fitter, glances = Fitter(cache, Workers()), self.loader("glance")
-        return replace(source, fitter=fitter, glances=glances)
+        return replace(
+            source,
+            fitter=Fitter(cache, Workers()),
+            glances=self.loader("glance"),
+            wholes=self.loader("to_change"),
+        )
 
     def _prober(self, *, checking: bool) -> RemoteProber | None:
         media = self.config.media

@@ -85,7 +85,11 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
     if source.fitter is None:
         return judged(plan, PreparedItem(item, _request(plan, item, messages)))
     fitted = FittedTurns(fit_limits(plan))
-    sent = await _seen_whole(source, fitted.turns(messages))
+    if source.checking:  # nothing is made, so nobody else looks at the pixels of what will change
+        messages = await _seen_whole(source, messages)
+    sent = fitted.turns(messages)
+    if not source.checking:
+        sent = await _seen_whole(source, sent)
     wanted = tuple(fitted.wanted.values())
     plain = estimate_prompt(_request(plan, item, messages), plan.rules) if wanted else None
     return judged(
@@ -156,10 +160,11 @@ def _no_annotation(window: Media) -> Violation:
 
 
 async def _seen_whole(source: MediaSource, turns: Sequence[Message]) -> list[Message]:
-    """Images that go as they are were only glanced at: make sure that all of their pixels are
-    there."""
+    """Images that were only glanced at: make sure that all of their pixels are there."""
     seen = {
-        medium: replace(await source.seen_whole(medium), options=medium.options)
+        medium: replace(
+            await source.seen_whole(medium), options=medium.options, traits=medium.traits
+        )
         for medium in media_of(turns)
         if medium.kind == "image" and medium.traits is not None
     }

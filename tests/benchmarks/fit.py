@@ -27,7 +27,6 @@ from PIL import Image, ImageOps
 from omni_batch.config import parse_config
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.fitting.made import made_item
-from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepared_item import prepare_item
 

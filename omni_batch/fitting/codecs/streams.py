@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from omni_batch.errors import MediaError
 from omni_batch.requests.media.container import open_container
 
 END_S = 1e9
@@ -32,6 +34,17 @@ def pictures_of(container: InputContainer) -> VideoStream | None:
     """The stream of a video's pictures; a cover is none."""
     streams = container.streams.video
     return next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
+
+
+def pictures(container: InputContainer) -> VideoStream:
+    """The same.
+
+    Raises:
+        MediaError: there is none.
+    """
+    if (stream := pictures_of(container)) is None:
+        raise MediaError("there are no pictures in it")
+    return stream
 
 
 def sound_of(container: InputContainer) -> AudioStream | None:
@@ -65,9 +78,24 @@ def _frames(packet: Any, stream: Any = None) -> list[Any]:
         return []
 
 
-def picture_times(container: InputContainer, stream: VideoStream) -> list[float]:
-    """Times of all pictures in seconds of the file's clock, sorted; nothing is decoded."""
+@dataclass(frozen=True, slots=True)
+class PictureTimes:
+    """Times in seconds of the file's clock, sorted."""
+
+    all: list[float]
+    whole: list[float]
+    """Of pictures that need no other one to be decoded."""
+
+    @property
+    def seconds(self) -> float:
+        """From the first picture to the last."""
+        return self.all[-1] - self.all[0] if self.all else 0.0
+
+
+def picture_times(container: InputContainer, stream: VideoStream) -> PictureTimes:
+    """When pictures are shown, by the packets of a file; nothing is decoded."""
     times: list[float] = []
+    whole: list[float] = []
     packets = container.demux([stream])
     while True:
         try:
@@ -78,4 +106,5 @@ def picture_times(container: InputContainer, stream: VideoStream) -> list[float]
             break
         if packet.size and packet.pts is not None and packet.time_base:
             times.append(float(packet.pts * packet.time_base))
-    return sorted(times)
+            whole += times[-1:] if packet.is_keyframe else ()
+    return PictureTimes(sorted(times), sorted(whole))

@@ -1,0 +1,123 @@
+"""A video as still images, spread evenly over its time, by its own clock."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+
+from omni_batch.changes import StillsChange
+from omni_batch.errors import MediaError
+from omni_batch.fitting.codecs.damage import damage, damaged, stated_times
+from omni_batch.fitting.codecs.files import written
+from omni_batch.fitting.codecs.picture import encode_still
+from omni_batch.fitting.codecs.shape import Shaper
+from omni_batch.fitting.codecs.streams import PictureTimes, decoded, opened, pictures
+from omni_batch.fitting.made import Made, MadeFile
+
+_LEAST = 2
+_HAIR_S = 1e-3
+_WORTH_SKIPPING_S = 5.0
+"""So much of a video is rather skipped than decoded, where a whole picture lies behind it."""
+
+
+class _BadSeek(Exception):
+    """The file led to a later place than was asked for."""
+
+
+def make_stills(path: Path, folder: Path, change: StillsChange) -> Made:
+    """Still images of a video, from its first picture to its last.
+
+    Raises:
+        MediaError: too little of it can be decoded.
+        av.FFmpegError: it can't be opened.
+    """
+    times, expected_s = stated_times(path)
+    files, last_s = _stills(path, folder, change, times, times.seconds)
+    if len(files) < change.count:  # the end can't be decoded: what is there is spread anew
+        files, last_s = _stills(path, folder, change, times, last_s)
+    if len(files) < _LEAST:
+        raise MediaError(damaged(last_s, expected_s))
+    return Made(tuple(files), damage(last_s, expected_s))
+
+
+def _stills(
+    path: Path, folder: Path, change: StillsChange, times: PictureTimes, seconds: float
+) -> tuple[list[MadeFile], float]:
+    """One file for each time that the pictures reach, and the time of the last picture."""
+    wanted = [seconds * place / max(1, change.count - 1) for place in range(change.count)]
+    try:
+        return _taken(path, folder, change, times, wanted)
+    except (_BadSeek, av.FFmpegError):
+        return _taken(path, folder, change, PictureTimes(times.all, []), wanted)
+
+
+def _taken(
+    path: Path,
+    folder: Path,
+    change: StillsChange,
+    times: PictureTimes,
+    wanted: Sequence[float],
+) -> tuple[list[MadeFile], float]:
+    shape = Shaper((change.width_px, change.height_px), "rgb24")
+    files: list[MadeFile] = []
+    begin_s = times.all[0] if times.all else 0.0
+    with opened(path) as source:
+        player = _Player(source, times.whole)
+        for at_s in wanted:
+            frame = player.shown_at(begin_s + at_s)
+            if frame is None:
+                break
+            data, image = encode_still(shape(frame).to_image(), change.max_bytes)
+            name = folder / f"{len(files):04}.jpg"
+            kind = "jpeg", "image/jpeg"
+            files.append(written(name, data, *kind, size_px=image.size, begin_s=at_s))
+        return files, max(0.0, player.last_s - begin_s)
+
+
+class _Player:
+    """Goes forward through the pictures of a file.
+
+    Args:
+        whole: times from which it can be decoded; what lies between may be skipped.
+    """
+
+    def __init__(self, source: Any, whole: Sequence[float]) -> None:
+        self._source, self._whole = source, whole
+        self._stream = pictures(source)
+        self._frames: Iterator[Any] = decoded(source, self._stream)
+        self._shown: Any = None
+        self._next: Any = None
+        self.last_s = 0.0
+        """Time of the last picture that was decoded."""
+
+    def shown_at(self, at_s: float) -> Any:
+        """The picture that is shown at a time not before the last one; None behind the end.
+
+        Raises:
+            _BadSeek: it was skipped over.
+        """
+        self._skip_to(at_s)
+        while self._next is None or self._next.time <= at_s + _HAIR_S:
+            if self._next is not None:
+                self._shown = self._next
+            self._next = next((f for f in self._frames if f.time is not None), None)
+            if self._next is None:
+                return self._shown if at_s <= self.last_s + _HAIR_S else None
+            self.last_s = max(self.last_s, float(self._next.time))
+        if self._shown is None and self._next.time > at_s + _WORTH_SKIPPING_S:
+            raise _BadSeek
+        return self._shown or self._next
+
+    def _skip_to(self, at_s: float) -> None:
+        place = bisect_right(self._whole, at_s + _HAIR_S) - 1
+        if place < 0 or self._shown is None:
+            return
+        target_s = self._whole[place]
+        tick = self._stream.time_base
+        if tick is None or target_s - max(self._shown.time, self.last_s) < _WORTH_SKIPPING_S:
+            return
+        self._source.seek(int(target_s / tick), stream=self._stream)
+        self._frames = decoded(self._source, self._stream)
+        self._shown = self._next = None
