@@ -39,6 +39,8 @@ class SoundTraits(msgspec.Struct, frozen=True):
 
     rate_hz: int
     channels: int
+    tracks: int = 1
+    """Only the first of several is read."""
 
 
 class FilmTraits(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ class Fitter:
         await self._workers.aclose()
 
     async def traits(self, medium: Media) -> Traits:
-        """What a closer look at a local file finds.
+        """What a closer look at a file or a data URI finds.
 
         Raises:
             MediaError: it is damaged, or not what it should be.
@@ -46,7 +46,7 @@ class Fitter:
         if (known := self._traits.get(key)) is not None:
             return known
         with _named(medium):
-            reply = await self._workers.do(Look(str(medium.path), medium.kind))
+            reply = await self._workers.do(Look(_source(medium), medium.kind))
         found = reply.image or reply.sound or reply.film
         if found is None:
             raise MediaError(f"{display_name(medium.reference)} can't be looked into")
@@ -79,7 +79,7 @@ class Fitter:
                 return await self._make(wanted)
 
     async def _make(self, wanted: Wanted) -> Kept:
-        source = str(wanted.medium.path)
+        source = _source(wanted.medium)
         try:
             with self._cache.draft() as folder:
                 reply = await self._workers.do(Make(source, wanted.change, str(folder)))
@@ -90,6 +90,10 @@ class Fitter:
             raise StorageError(
                 f"media that were made to fit can't be written: {exc.strerror}"
             ) from exc
+
+
+def _source(medium: Media) -> str:
+    return medium.url if medium.url is not None else str(medium.path)
 
 
 def _is_large(wanted: Wanted) -> bool:

@@ -22,15 +22,22 @@ _SPARE = 0.98
 
 
 def within_tokens(size_px: Px, most: int, rules: TokenRules) -> Px:
-    """The largest size of the same shape that takes so many tokens at most; never a larger one."""
+    """The largest size of the same shape that takes so many tokens at most; never a larger one.
+
+    The same size where none does: a narrow strip is enlarged before it is counted.
+    """
 
     def tokens(width: int) -> int:
         return image_tokens(_at(width, size_px)[1], width, rules)
 
     if tokens(size_px[0]) <= most:
         return size_px
-    found = bisect_right(range(1, size_px[0]), most, key=tokens)
-    return _at(max(1, found), size_px)
+    width = bisect_right(range(1, size_px[0]), most, key=tokens)
+    if width and tokens(width) <= most:
+        return _at(width, size_px)
+    # Of strips that round to no patch, smaller ones may count for more: all are tried.
+    smaller = (width for width in range(size_px[0] - 1, 0, -1) if tokens(width) <= most)
+    return _at(next(smaller, size_px[0]), size_px)
 
 
 def within_area(size_px: Px, most_px2: float) -> Px:

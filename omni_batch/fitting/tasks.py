@@ -9,14 +9,16 @@ from omni_batch.fitting.made import Made
 class Look(msgspec.Struct, frozen=True, tag="look"):
     """Take a closer look at a medium."""
 
-    path: str
+    source: str
+    """A path, or a data URI of base64."""
     kind: str
 
 
 class Make(msgspec.Struct, frozen=True, tag="make"):
     """Change a medium."""
 
-    path: str
+    source: str
+    """As of `Look`."""
     change: Change
     folder: str
     """Where the files go; it exists and is empty."""

@@ -8,12 +8,14 @@ import contextlib
 import errno
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pybase64
 
 from omni_batch.changes import FilmChange, ImageChange, SoundChange, StillsChange
 from omni_batch.errors import MediaError
@@ -21,7 +23,7 @@ from omni_batch.fitting.codecs.film import look_at_film, make_film
 from omni_batch.fitting.codecs.picture import look_at_image, make_image
 from omni_batch.fitting.codecs.sound import look_at_sound, make_sound
 from omni_batch.fitting.codecs.stills import make_stills
-from omni_batch.fitting.tasks import Look, Reply, Task
+from omni_batch.fitting.tasks import Look, Make, Reply, Task
 
 try:
     import resource
@@ -55,7 +57,8 @@ def main() -> None:
 
 def _answer(task: Task) -> Reply:
     try:
-        return _looked(task) if isinstance(task, Look) else _made(task)
+        with _as_file(task.source) as path:
+            return _looked(path, task.kind) if isinstance(task, Look) else _made(path, task)
     except MediaError as exc:
         return Reply(failed=str(exc))
     except MemoryError:
@@ -64,9 +67,19 @@ def _answer(task: Task) -> Reply:
         return Reply(failed=_DAMAGED)
 
 
-def _looked(task: Look) -> Reply:
-    path = Path(task.path)
-    match task.kind:
+@contextlib.contextmanager
+def _as_file(source: str) -> Iterator[Path]:
+    if not source.startswith("data:"):
+        yield Path(source)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pybase64.b64decode(source.partition(",")[2]))
+        file.flush()
+        yield Path(file.name)
+
+
+def _looked(path: Path, kind: str) -> Reply:
+    match kind:
         case "image":
             return Reply(image=look_at_image(path))
         case "audio":
@@ -74,10 +87,10 @@ def _looked(task: Look) -> Reply:
     return Reply(film=look_at_film(path))
 
 
-def _made(task: Any) -> Reply:
+def _made(path: Path, task: Make) -> Reply:
     folder = Path(task.folder)
     try:
-        return Reply(made=_MAKERS[type(task.change)](Path(task.path), folder, task.change))
+        return Reply(made=_MAKERS[type(task.change)](path, folder, task.change))
     except OSError as exc:
         # Of FFmpeg's errors some are the system's: they name no file of ours.
         if exc.errno in _FULL:

@@ -6,6 +6,7 @@ from omni_batch.doubts import Doubt
 from omni_batch.fitting.fitter import Fitter
 from omni_batch.providers.web.remote_probe import RemoteProber
 from omni_batch.requests.media.loader import MediaLoader
+from omni_batch.text import is_data_uri
 from omni_batch.types import Media
 
 
@@ -34,7 +35,7 @@ class MediaSource:
         """
         if self.fitter is not None and self.glances is not None:
             media = await self.glances.load(reference)
-            if media.path is not None:
+            if media.path is not None or is_data_uri(media.url or ""):
                 return replace(media, traits=await self.fitter.traits(media))
         else:
             media = await self.loader.load(reference)

@@ -39,7 +39,8 @@ def look_at_sound(path: Path) -> SoundTraits:
     """
     with opened(path) as container:
         stream = _stream(container)
-        return SoundTraits(stream.rate, stream.codec_context.layout.nb_channels)
+        channels = stream.codec_context.layout.nb_channels
+        return SoundTraits(stream.rate, channels, len(container.streams.audio))
 
 
 def make_sound(path: Path, folder: Path, change: SoundChange) -> Made:

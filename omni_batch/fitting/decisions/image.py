@@ -25,6 +25,7 @@ def fit_image(medium: Media, traits: ImageTraits, limits: FitLimits) -> Wanted |
         size_px = within_area(size_px, min(seen_image_px2(limits.rules), _MOST_PIXELS))
     if limits.max_image_tokens is not None:
         size_px = within_tokens(size_px, limits.max_image_tokens, limits.rules)
+        size_px = at_least(size_px, limits.image_min_px)
     if shown_px[0] * shown_px[1] > _MOST_PIXELS:
         size_px = within_area(size_px, min(seen_image_px2(limits.rules), _MOST_PIXELS))
     if size_px != shown_px:

@@ -46,16 +46,16 @@ def _form_of_sound(medium: Media, traits: SoundTraits, limits: FitLimits) -> lis
     if traits.rate_hz > HIGHEST_HZ:
         found.append(f"{number(traits.rate_hz)} samples a second made {number(HIGHEST_HZ)}")
     if traits.channels > 2 and not limits.keeps_channels:
-        found.append("more than 2 channels")
+        found.append(f"{traits.channels} channels")
     if above(medium.size_bytes, limits.sound_max_bytes):
         found.append(f"{number(medium.size_bytes or 0)} bytes made fewer")
     return found
 
 
 def _mixed(traits: SoundTraits) -> list[str]:
-    if traits.channels <= 2:
-        return []
-    return [f"{traits.channels} channels mixed into 2, all but LFE"]
+    mixed = [f"{traits.channels} channels mixed into 2, all but LFE"]
+    tracks = [f"the first of {traits.tracks} tracks, which players take as well"]
+    return [*(mixed if traits.channels > 2 else ()), *(tracks if traits.tracks > 1 else ())]
 
 
 def _sound_change(seconds: float, traits: SoundTraits, limits: FitLimits) -> SoundChange:
