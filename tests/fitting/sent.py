@@ -1,7 +1,7 @@
 """Runs that make media fit, and what the simulator received for each row."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Sent:
 async def sent_by_fit(
     make_config: MakeConfig,
     simulator: Simulator,
-    rows: list[Mapping[str, str]],
+    rows: Sequence[Mapping[str, str]],
     *,
     media: Mapping[str, Any] | None = None,
     **changes: Any,
@@ -51,9 +51,7 @@ async def sent_by_fit(
     before = len(simulator.requests)
     config = make_config(asked, media=MAKES_FIT | dict(media or {}), **changes)
     record = (await omni_batch.run_batch(config)).record
-    found = {
-        row["item_id"]: Sent(row) for row in read_table(Path(config.output) / record.run_id)
-    }
+    found = {row["item_id"]: Sent(row) for row in read_table(Path(config.output) / record.run_id)}
     for request in simulator.requests[before:]:
         content: Any = request.body["messages"][-1]["content"]  # type: ignore[index]
         item_id = content[-1]["text"].removeprefix("Row ").rstrip(".")
@@ -61,6 +59,11 @@ async def sent_by_fit(
             found[item_id].parts.append(part)
             found[item_id].files += _files(part)
     return found
+
+
+def made_in(folder: Path) -> list[str]:
+    """Names of the files that a test has made, each of one letter, in order."""
+    return sorted(path.name for path in folder.glob("?.*"))
 
 
 def _files(part: dict[str, Any]) -> list[bytes]:

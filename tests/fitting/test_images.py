@@ -20,7 +20,7 @@ from omni_batch.planning.check import check_manifest
 from omni_batch.planning.plan import make_plan
 from omni_batch.simulator import Simulator
 from tests.conftest import MakeConfig
-from tests.fitting.sent import MAKES_FIT, Sent, sent_by_fit
+from tests.fitting.sent import MAKES_FIT, Sent, made_in, sent_by_fit
 from tests.support.media_files import bomb, picture
 
 pillow_heif.register_heif_opener()
@@ -108,7 +108,7 @@ async def test_what_is_transparent_is_put_on_white(
     black = palette.getpixel((120, 24))
     saved(tmp_path / "e.gif", palette, "GIF", transparency=black)
     saved(tmp_path / "f.png", four(colours=[(9, 255), (0, 0), (99, 255), (0, 0)], mode="LA"), "PNG")
-    names = [path.name for path in sorted(tmp_path.glob("?.*"))]
+    names = made_in(tmp_path)
     found = await sent_by_fit(
         make_config, simulator, [{"item_id": name, "image": name} for name in names]
     )
@@ -143,7 +143,7 @@ async def test_grey_of_many_bits_is_scaled(
 
 
 def wide_profile() -> bytes:
-    """A matrix profile of the primaries of DCI-P3 with white D50 and a curve of 2.2 (ICC.1:2001)."""
+    """A profile of the primaries of DCI-P3 with white D50 and a curve of 2.2 (ICC.1:2001)."""
 
     def fixed(*values: float) -> bytes:
         return b"".join(struct.pack(">i", round(value * 65_536)) for value in values)
@@ -188,7 +188,7 @@ async def test_colours_are_turned_into_srgb_by_their_profile(
         make_config, simulator, [{"item_id": name, "image": name} for name in names]
     )
     for name in names[:2]:
-        red, green, blue, grey = corners(found[name].only)
+        red, green, _, grey = corners(found[name].only)
         assert red[0] > 240, name
         assert green[1] > 200, name
         assert green[0] < 50, name
@@ -213,7 +213,7 @@ async def test_other_formats_become_jpeg_or_png(
     stored, tags = turned(6)
     saved(tmp_path / "h.tif", stored, "TIFF", tiffinfo={ORIENTATION: 6})
     saved(tmp_path / "i.avif", stored, "AVIF", exif=tags.tobytes(), quality=95)
-    names = [path.name for path in sorted(tmp_path.glob("?.*"))]
+    names = made_in(tmp_path)
     found = await sent_by_fit(
         make_config, simulator, [{"item_id": name, "image": name} for name in names]
     )

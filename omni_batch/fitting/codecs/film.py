@@ -11,13 +11,12 @@ from omni_batch.changes import FilmChange, FilmTraits
 from omni_batch.errors import MediaError
 from omni_batch.fitting.codecs.damage import damage, damaged, stated_s, stated_times
 from omni_batch.fitting.codecs.files import described
-from omni_batch.fitting.codecs.shape import TICKS, Shaper, Turn
+from omni_batch.fitting.codecs.shape import TICKS, Shaper, is_quarter, turn_of
 from omni_batch.fitting.codecs.sound import samples_of
 from omni_batch.fitting.codecs.streams import decoded, opened, pictures, sound_of
 from omni_batch.fitting.made import Made, MadeFile
 
 _PLAIN = ("yuv420p", "yuvj420p", "nv12")
-_QUARTERS = (90, 270)
 _SOUND_HZ = 48_000
 _SOUND_BITS = 96_000
 _CRF = "23"
@@ -41,11 +40,11 @@ def look_at_film(path: Path) -> FilmTraits:
         if frame is None:
             raise MediaError("none of its pictures can be decoded: make or download it again")
         ratio = stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio
-        turn = Turn.of(frame)
+        turn = turn_of(frame)
         return FilmTraits(
             *(frame.width, frame.height),
-            turned=turn.degrees in _QUARTERS,
-            upright=turn.filters == (),
+            turned=is_quarter(turn),
+            upright=not turn,
             plain_pixels=frame.format.name in _PLAIN,
             pixel_ratio=float(ratio) if ratio and 0.1 < ratio < 10 else 1.0,
             begins_s=float(frame.time or 0.0),

@@ -1,6 +1,5 @@
 """Pictures of a video as they are to be shown."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -10,31 +9,36 @@ TICKS = Fraction(1, 90_000)
 """A clock that all usual rates of pictures fit into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+Filters = tuple[tuple[str, str], ...]
+"""Names and arguments of FFmpeg's filters."""
+_MIRROR, _FLIP = ("hflip", ""), ("vflip", "")
+_TURNS: dict[tuple[int, int, int, int], Filters] = {
+    (1, 0, 0, 1): (),
+    (-1, 0, 0, 1): (_MIRROR,),
+    (1, 0, 0, -1): (_FLIP,),
+    (-1, 0, 0, -1): (_MIRROR, _FLIP),
+    (0, 1, -1, 0): (("transpose", "clock"),),
+    (0, -1, 1, 0): (("transpose", "cclock"),),
+    (0, 1, 1, 0): (("transpose", "cclock_flip"),),
+    (0, -1, -1, 0): (("transpose", "clock_flip"),),
+}
+"""By a, b, c, d of a display matrix (ISO 14496-12, 8.3.2): x' = a x + c y and y' = b x + d y. No
+camera writes others, and they turn nothing."""
+_ONE = 1 << 16
+
+
+def turn_of(frame: Any) -> Filters:
     """What has to be done for a picture to be upright."""
-
-    degrees: int
-    """Counter-clockwise."""
-    filters: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, frame: Any) -> "Turn":
-        """That of a picture, by its display matrix."""
-        degrees = round(frame.rotation / 90) * 90 % 360
-        mirrored = _is_mirrored(frame)
-        turns = {0: (), 90: (("transpose", "cclock"),), 270: (("transpose", "clock"),)}
-        filters = turns.get(degrees, (("hflip", ""), ("vflip", "")))
-        return cls(degrees, (*((("hflip", ""),) if mirrored else ()), *filters))
+    matrix = next((s for s in frame.side_data if s.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return ()
+    a, b, _, c, d = (round(number / _ONE) for number in memoryview(bytes(matrix)).cast("i")[:5])
+    return _TURNS.get((a, b, c, d), ())
 
 
-def _is_mirrored(frame: Any) -> bool:
-    """Whether its display matrix has a negative determinant (ISO 14496-12: a, b, u, c, d, …)."""
-    data = next((side for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), None)
-    if data is None:
-        return False
-    a, b, _, c, d = (int(number) for number in memoryview(bytes(data)).cast("i")[:5])
-    return a * d - b * c < 0
+def is_quarter(turn: Filters) -> bool:
+    """Whether width and height change places."""
+    return any(name == "transpose" for name, _ in turn)
 
 
 class Shaper:
@@ -48,14 +52,14 @@ class Shaper:
 
     def __call__(self, frame: Any) -> Any:
         """The picture as it is to be shown."""
-        turn = Turn.of(frame)
+        turn = turn_of(frame)
         key = frame.width, frame.height, frame.format.name, turn
         if key != self._key:
             self._key, self._graph = key, self._built(frame, turn)
         self._graph.push(frame)
         return self._graph.pull()
 
-    def _built(self, frame: Any, turn: Turn) -> Any:
+    def _built(self, frame: Any, turn: Filters) -> Any:
         width_px, height_px = self._size_px
         graph = av.filter.Graph()
         last = graph.add_buffer(
@@ -65,7 +69,7 @@ class Shaper:
             time_base=frame.time_base or TICKS,
         )
         steps = (
-            *turn.filters,
+            *turn,
             ("scale", f"{width_px}:{height_px}:flags=bicubic"),
             ("setsar", "1"),
             ("format", self._format),

@@ -143,13 +143,15 @@ class _Mixer:
     def __init__(self, frame: Any, rate_hz: int, channels: int) -> None:
         self._names = [channel.name for channel in frame.layout.channels]
         self._channels, self._rate_hz = channels, rate_hz
-        self._plain = av.AudioResampler("fltp", frame.layout.name, frame.sample_rate)
+        # Packed: PyAV miscounts the planes of eight channels and more.
+        self._plain = av.AudioResampler("flt", frame.layout.name, frame.sample_rate)
         self._layout = _LAYOUTS[min(channels, len(self._names))]
         self._resampler = av.AudioResampler("fltp", self._layout, rate_hz)
 
     def feed(self, frame: Any) -> Iterator[Samples]:
         for plain in self._plain.resample(frame):
-            mix = mixed(plain.to_ndarray(), self._names, self._channels)
+            samples = plain.to_ndarray().reshape(-1, len(self._names)).T
+            mix = mixed(samples, self._names, self._channels)
             found = av.AudioFrame.from_ndarray(np.ascontiguousarray(mix), "fltp", self._layout)
             found.sample_rate = plain.sample_rate
             for ready in self._resampler.resample(found):

@@ -55,7 +55,8 @@ def sound_of(container: InputContainer) -> AudioStream | None:
 def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """All frames that can be decoded, in the order of the file; what can't be is passed over."""
     for stream in streams:
-        stream.codec_context.thread_count = 1  # there is a process for each core
+        if not stream.codec_context.is_open:
+            stream.codec_context.thread_count = 1  # there is a process for each core
     packets = container.demux(list(streams))
     while True:
         try:
