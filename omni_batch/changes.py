@@ -53,7 +53,7 @@ class FilmTraits(msgspec.Struct, frozen=True):
     """By a quarter, so that width and height change places."""
     upright: bool = True
     plain_pixels: bool = True
-    """Eight bits, 4:2:0: what every decoder shows."""
+    """Eight bits, 4:2:0 or 4:2:2: what every decoder shows."""
     pixel_ratio: float = 1.0
     """Width over height of a pixel as shown."""
     begins_s: float = 0.0

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
+from omni_batch.changes import ImageChange
 from omni_batch.errors import MediaError, StorageError
 from omni_batch.fitting.tasks import Look, Reply, Task
 
@@ -18,8 +19,10 @@ _KEPT = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMRO
 """Of the environment, which holds keys: what an interpreter needs to start."""
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _LONGEST_LINE_BYTES = 16 * 2**20
-_LOOK_S = 120.0
-_MAKE_S = 3600.0
+_IMAGE_S = 120.0
+"""For a look, and for all that is done to an image."""
+_PLAYED_S = 3600.0
+"""For a recording or video, which may last for hours."""
 _DIED = "its decoder died of it: it is damaged, or takes too much memory"
 
 
@@ -28,8 +31,8 @@ class Workers:
 
     Args:
         count: how many at once; None: one for each core that this process may use.
-        patience_s: longest that a task may take; None: two minutes for a look, an hour
-            for a change.
+        patience_s: longest that a task may take; None: two minutes for a look or an image, an hour
+            for what is played.
     """
 
     def __init__(self, count: int | None = None, patience_s: float | None = None) -> None:
@@ -65,7 +68,8 @@ class Workers:
             await self._end(worker)
 
     async def _asked(self, worker: asyncio.subprocess.Process, task: Task) -> Reply:
-        patience_s = self._patience_s or (_LOOK_S if isinstance(task, Look) else _MAKE_S)
+        is_short = isinstance(task, Look) or isinstance(task.change, ImageChange)
+        patience_s = self._patience_s or (_IMAGE_S if is_short else _PLAYED_S)
         try:
             async with asyncio.timeout(patience_s):
                 line = await _exchange(worker, msgspec.json.encode(task) + b"\n")

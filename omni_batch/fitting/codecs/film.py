@@ -13,10 +13,11 @@ from omni_batch.fitting.codecs.damage import damage, damaged, stated_s, stated_t
 from omni_batch.fitting.codecs.files import described
 from omni_batch.fitting.codecs.shape import TICKS, Shaper, is_quarter, turn_of
 from omni_batch.fitting.codecs.sound import samples_of
-from omni_batch.fitting.codecs.streams import decoded, opened, pictures, sound_of
+from omni_batch.fitting.codecs.streams import opened, pictures, shown, sound_of
 from omni_batch.fitting.made import Made, MadeFile
 
-_PLAIN = ("yuv420p", "yuvj420p", "nv12")
+_PLAIN = ("yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p")
+"""FFmpeg's names of pixels of eight bits that every decoder shows."""
 _SOUND_HZ = 48_000
 _SOUND_BITS = 96_000
 _CRF = "23"
@@ -36,7 +37,7 @@ def look_at_film(path: Path) -> FilmTraits:
     """
     with opened(path) as container:
         stream = pictures(container)
-        frame = next(decoded(container, stream), None)
+        begins_s, frame = next(shown(container), (0.0, None))
         if frame is None:
             raise MediaError("none of its pictures can be decoded: make or download it again")
         ratio = stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio
@@ -47,7 +48,7 @@ def look_at_film(path: Path) -> FilmTraits:
             upright=not turn,
             plain_pixels=frame.format.name in _PLAIN,
             pixel_ratio=float(ratio) if ratio and 0.1 < ratio < 10 else 1.0,
-            begins_s=float(frame.time or 0.0),
+            begins_s=begins_s,
             stated_s=stated_s(container),
         )
 
@@ -150,13 +151,10 @@ class _Encoder:
     def _frames(self) -> Iterator[Any]:
         """Pictures of the wanted size with times in `TICKS`, rising, from 0."""
         shape = Shaper((self._change.width_px, self._change.height_px), "yuv420p")
-        begin_s, last = None, -1
+        last = -1
         with opened(self._path) as source:
-            for frame in decoded(source, pictures(source)):
-                if frame.time is None:
-                    continue
-                begin_s = frame.time if begin_s is None else begin_s
-                at_s = frame.time - begin_s
+            for clock_s, frame in shown(source):
+                at_s = clock_s - (clock_s if self._begin_s is None else self._begin_s)
                 if self._change.end_s is not None and at_s >= self._change.end_s:
                     return
                 ticks = round(at_s / TICKS)

@@ -36,7 +36,6 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 register_heif_opener(thumbnails=False)
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 
 
 def look_at_image(path: Path) -> ImageTraits:

@@ -1,7 +1,7 @@
 """A video as still images, spread evenly over its time, by its own clock."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omni_batch.fitting.codecs.damage import damage, damaged, stated_times
 from omni_batch.fitting.codecs.files import written
 from omni_batch.fitting.codecs.picture import encode_still
 from omni_batch.fitting.codecs.shape import Shaper
-from omni_batch.fitting.codecs.streams import PictureTimes, decoded, opened, pictures
+from omni_batch.fitting.codecs.streams import PictureTimes, opened, pictures, shown
 from omni_batch.fitting.made import Made, MadeFile
 
 _LEAST = 2
@@ -86,9 +86,9 @@ class _Player:
     def __init__(self, source: Any, whole: Sequence[float]) -> None:
         self._source, self._whole = source, whole
         self._stream = pictures(source)
-        self._frames: Iterator[Any] = decoded(source, self._stream)
-        self._shown: Any = None
-        self._next: Any = None
+        self._frames = shown(source)
+        self._shown: tuple[float, Any] | None = None
+        self._next: tuple[float, Any] | None = None
         self.last_s = 0.0
         """Time of the last picture that was decoded."""
 
@@ -99,25 +99,27 @@ class _Player:
             _BadSeek: it was skipped over.
         """
         self._skip_to(at_s)
-        while self._next is None or self._next.time <= at_s + _HAIR_S:
-            if self._next is not None:
-                self._shown = self._next
-            self._next = next((f for f in self._frames if f.time is not None), None)
+        while self._next is None or self._next[0] <= at_s + _HAIR_S:
+            self._shown = self._next or self._shown
+            self._next = next(self._frames, None)
             if self._next is None:
-                return self._shown if at_s <= self.last_s + _HAIR_S else None
-            self.last_s = max(self.last_s, float(self._next.time))
-        if self._shown is None and self._next.time > at_s + _WORTH_SKIPPING_S:
+                return self._picture if at_s <= self.last_s + _HAIR_S else None
+            self.last_s = max(self.last_s, self._next[0])
+        if self._shown is None and self._next[0] > at_s + _WORTH_SKIPPING_S:
             raise _BadSeek
-        return self._shown or self._next
+        return self._picture or self._next[1]
+
+    @property
+    def _picture(self) -> Any:
+        return self._shown[1] if self._shown else None
 
     def _skip_to(self, at_s: float) -> None:
         place = bisect_right(self._whole, at_s + _HAIR_S) - 1
         if place < 0 or self._shown is None:
             return
-        target_s = self._whole[place]
-        tick = self._stream.time_base
-        if tick is None or target_s - max(self._shown.time, self.last_s) < _WORTH_SKIPPING_S:
+        target_s, tick = self._whole[place], self._stream.time_base
+        if tick is None or target_s - max(self._shown[0], self.last_s) < _WORTH_SKIPPING_S:
             return
         self._source.seek(int(target_s / tick), stream=self._stream)
-        self._frames = decoded(self._source, self._stream)
+        self._frames = shown(self._source)
         self._shown = self._next = None

@@ -15,8 +15,7 @@ from av.video.stream import VideoStream
 from omni_batch.errors import MediaError
 from omni_batch.requests.media.container import open_container
 
-END_S = 1e9
-"""A time that no medium reaches."""
+_USUAL_RATE = 25
 
 
 @contextmanager
@@ -70,6 +69,20 @@ def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
         yield from _frames(None, stream)
 
 
+def shown(container: InputContainer) -> Iterator[tuple[float, Any]]:
+    """All pictures that can be decoded, and when each is shown by the file's clock.
+
+    Where a file has no clock, pictures follow each other at its usual rate.
+    """
+    stream = pictures(container)
+    step_s = 1 / float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+    next_s = 0.0
+    for frame in decoded(container, stream):
+        at_s = next_s if frame.time is None else float(frame.time)
+        next_s = at_s + step_s
+        yield at_s, frame
+
+
 def _frames(packet: Any, stream: Any = None) -> list[Any]:
     try:
         return list(packet.decode() if packet is not None else stream.decode(None))
@@ -97,6 +110,7 @@ def picture_times(container: InputContainer, stream: VideoStream) -> PictureTime
     """When pictures are shown, by the packets of a file; nothing is decoded."""
     times: list[float] = []
     whole: list[float] = []
+    step_s = 1 / float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     packets = container.demux([stream])
     while True:
         try:
@@ -105,7 +119,11 @@ def picture_times(container: InputContainer, stream: VideoStream) -> PictureTime
             break
         if packet is None:
             break
-        if packet.size and packet.pts is not None and packet.time_base:
-            times.append(float(packet.pts * packet.time_base))
-            whole += times[-1:] if packet.is_keyframe else ()
+        if not packet.size:
+            continue
+        if packet.pts is None or packet.time_base is None:
+            times.append(len(times) * step_s)
+            continue
+        times.append(float(packet.pts * packet.time_base))
+        whole += times[-1:] if packet.is_keyframe else ()
     return PictureTimes(sorted(times), sorted(whole))

@@ -48,7 +48,7 @@ def _form_of_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> list[
         "turned upright": not traits.upright,
         "odd sides made even": even((traits.width_px, traits.height_px))
         != (traits.width_px, traits.height_px),
-        "pixels turned into 8 bits, 4:2:0": not traits.plain_pixels,
+        "pixels turned into 8 bits": not traits.plain_pixels,
         "pixels made square": traits.pixel_ratio != 1.0,
         f"a clock that begins at {number(traits.begins_s)} s": traits.begins_s > _LATE_S,
         _damage(medium, traits): bool(_damage(medium, traits)),

@@ -105,7 +105,7 @@ def _refuse_by_looks(look: Look, kind: MediaKind, *, to_change: bool) -> None:
         raise MediaError(f"it is {look.name}; {look.remedy}")
     if look.kind != kind and not look.remedy:
         raise _in_wrong_place(look.name, look.kind, kind)
-    if look.remedy and not (to_change and look.convertible):
+    if look.remedy and not (to_change and look.decoded):
         raise MediaError(f"it is {look.name}; {_what_is_sent(kind)}: {look.remedy}")
 
 

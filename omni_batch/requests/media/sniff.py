@@ -26,11 +26,8 @@ class Look:
     """Of what is sent as it is."""
     remedy: str = ""
     """What to do about it; empty where it is sent as it is."""
-
-    @property
-    def convertible(self) -> bool:
-        """Whether it is a medium that could be sent in another form."""
-        return self.kind is not None and self.remedy in (_TO_PICTURE, _TO_SOUND, _TO_VIDEO)
+    decoded: bool = False
+    """Whether it is decoded here all the same, to be sent in another form."""
 
 
 _AGAIN = "it was saved in place of the file: download it again"
@@ -54,12 +51,12 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b"II*\0", Look("a TIFF image", "image", "image/tiff")),
     (0, b"MM\0*", Look("a TIFF image", "image", "image/tiff")),
     (8, b"WEBP", Look("a WEBP image", "image", "image/webp")),
-    (0, b"II+\0", Look("a BigTIFF image", "image", remedy=_TO_PICTURE)),
-    (0, b"8BPS", Look("a Photoshop image", "image", remedy=_TO_PICTURE)),
-    (0, b"\0\0\1\0", Look("an ICO icon", "image", remedy=_TO_PICTURE)),
+    (0, b"II+\0", Look("a BigTIFF image", "image", remedy=_TO_PICTURE, decoded=True)),
+    (0, b"8BPS", Look("a Photoshop image", "image", remedy=_TO_PICTURE, decoded=True)),
+    (0, b"\0\0\1\0", Look("an ICO icon", "image", remedy=_TO_PICTURE, decoded=True)),
     (0, b"\xff\x0a", Look("a JPEG XL image", "image", remedy=_TO_PICTURE)),
     (4, b"JXL \r\n", Look("a JPEG XL image", "image", remedy=_TO_PICTURE)),
-    (4, b"jP  \r\n", Look("a JPEG 2000 image", "image", remedy=_TO_PICTURE)),
+    (4, b"jP  \r\n", Look("a JPEG 2000 image", "image", remedy=_TO_PICTURE, decoded=True)),
     (0, b"%!PS", Look("a PostScript drawing", "image", remedy=_TO_PICTURE)),
     (0, b"\xc5\xd0\xd3\xc6", Look("a PostScript drawing", "image", remedy=_TO_PICTURE)),
     (0, b"%PDF", Look("a PDF document", remedy="send its pages as images")),
@@ -67,21 +64,25 @@ _BEGINNINGS: tuple[tuple[int, bytes, Look], ...] = (
     (0, b"fLaC", Look("a FLAC recording", "audio", "audio/flac")),
     (0, b"#!AMR", Look("an AMR recording", "audio", "audio/amr")),
     (0, b"ID3", Look("an MP3 recording", "audio", "audio/mpeg")),
-    (8, b"AIFF", Look("an AIFF recording", "audio", remedy=_TO_SOUND)),
-    (8, b"AIFC", Look("an AIFF recording", "audio", remedy=_TO_SOUND)),
-    (0, b"caff", Look("a CAF recording", "audio", remedy=_TO_SOUND)),
-    (0, b".snd", Look("an AU recording", "audio", remedy=_TO_SOUND)),
-    (0, b"dns.", Look("an AU recording", "audio", remedy=_TO_SOUND)),
-    (0, b"riff\x2e\x91\xcf\x11", Look("a Wave64 recording", "audio", remedy=_TO_SOUND)),
-    (0, b"\x0b\x77", Look("an AC-3 recording", "audio", remedy=_TO_SOUND)),
-    (0, b"\x7f\xfe\x80\x01", Look("a DTS recording", "audio", remedy=_TO_SOUND)),
-    (0, b"wvpk", Look("a WavPack recording", "audio", remedy=_TO_SOUND)),
-    (0, b"MAC ", Look("a Monkey's Audio recording", "audio", remedy=_TO_SOUND)),
-    (0, b"DSD ", Look("a DSF recording", "audio", remedy=_TO_SOUND)),
+    (8, b"AIFF", Look("an AIFF recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (8, b"AIFC", Look("an AIFF recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"caff", Look("a CAF recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b".snd", Look("an AU recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"dns.", Look("an AU recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (
+        0,
+        b"riff\x2e\x91\xcf\x11",
+        Look("a Wave64 recording", "audio", remedy=_TO_SOUND, decoded=True),
+    ),
+    (0, b"\x0b\x77", Look("an AC-3 recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"\x7f\xfe\x80\x01", Look("a DTS recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"wvpk", Look("a WavPack recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"MAC ", Look("a Monkey's Audio recording", "audio", remedy=_TO_SOUND, decoded=True)),
+    (0, b"DSD ", Look("a DSF recording", "audio", remedy=_TO_SOUND, decoded=True)),
     (0, b"MThd", Look("a MIDI file: notes, no sound", remedy="render it to wav or mp3")),
-    (0, b".RMF", Look("a RealMedia video", "video", remedy=_TO_VIDEO)),
-    (0, b"\0\0\0\1\x67", Look("a bare H.264 stream", "video", remedy=_TO_VIDEO)),
-    (0, b"\0\0\0\1\x40", Look("a bare H.265 stream", "video", remedy=_TO_VIDEO)),
+    (0, b".RMF", Look("a RealMedia video", "video", remedy=_TO_VIDEO, decoded=True)),
+    (0, b"\0\0\0\1\x67", Look("a bare H.264 stream", "video", remedy=_TO_VIDEO, decoded=True)),
+    (0, b"\0\0\0\1\x40", Look("a bare H.265 stream", "video", remedy=_TO_VIDEO, decoded=True)),
     (0, b"\0\5\x16\7", Look("macOS's note on a file (its name begins with ._)", remedy=_LEAVE_OUT)),
     (0, b"PK\3\4", Look("a ZIP archive", remedy=_UNPACK)),
     (0, b"\x1f\x8b", Look("a gzip archive", remedy=_UNPACK)),
