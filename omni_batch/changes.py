@@ -22,7 +22,7 @@ class ImageTraits(msgspec.Struct, frozen=True):
     deep: bool = False
     """More than 8 bits for each sample, which few readers scale."""
     inks: bool = False
-    """CMYK."""
+    """CMYK or Lab."""
     pages: int = 1
     lossless: bool = False
     """Its pixels were never coded as JPEG does."""
@@ -41,6 +41,8 @@ class SoundTraits(msgspec.Struct, frozen=True):
     channels: int
     tracks: int = 1
     """Only the first of several is read."""
+    stated_s: float | None = None
+    """How long the file says that it is, where that can be believed."""
 
 
 class FilmTraits(msgspec.Struct, frozen=True):

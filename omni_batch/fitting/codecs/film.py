@@ -13,7 +13,7 @@ from omni_batch.fitting.codecs.damage import damage, damaged, stated_s, stated_t
 from omni_batch.fitting.codecs.files import described
 from omni_batch.fitting.codecs.shape import TICKS, Shaper, is_quarter, turn_of
 from omni_batch.fitting.codecs.sound import samples_of
-from omni_batch.fitting.codecs.streams import opened, pictures, shown, sound_of
+from omni_batch.fitting.codecs.streams import Losses, opened, pictures, shown, sound_of
 from omni_batch.fitting.made import Made, MadeFile
 
 _PLAIN = ("yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p")
@@ -74,7 +74,7 @@ def make_film(path: Path, folder: Path, change: FilmChange) -> Made:
     if encoder.pictures < _LEAST_PICTURES:
         raise MediaError(damaged(encoder.seconds, expected_s))
     end_s = expected_s if change.end_s is None else min(change.end_s, expected_s)
-    return Made((encoder.file(),), damage(encoder.seconds, end_s))
+    return Made((encoder.file(),), damage(encoder.seconds, end_s, encoder.losses))
 
 
 def _bits(change: FilmChange, seconds: float, attempt: int) -> tuple[int, int]:
@@ -97,6 +97,7 @@ class _Encoder:
     ) -> None:
         self._begin_s = begin_s
         self._path, self._target, self._change, self._bits = path, target, change, bits
+        self.losses = Losses()
         self.pictures = 0
         self.seconds = 0.0
         self.has_sound = False
@@ -153,7 +154,7 @@ class _Encoder:
         shape = Shaper((self._change.width_px, self._change.height_px), "yuv420p")
         last = -1
         with opened(self._path) as source:
-            for clock_s, frame in shown(source):
+            for clock_s, frame in shown(source, self.losses):
                 at_s = clock_s - (clock_s if self._begin_s is None else self._begin_s)
                 if self._change.end_s is not None and at_s >= self._change.end_s:
                     return

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps
@@ -20,6 +20,7 @@ from omni_batch.fitting.made import Made
 from omni_batch.requests.media.image import mended
 from omni_batch.requests.media.room import MOST_PIXELS
 
+T = TypeVar("T")
 FORMATS = (
     *("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PSD", "TIFF"),
     "WEBP",
@@ -44,17 +45,20 @@ def look_at_image(path: Path) -> ImageTraits:
     Raises:
         Exception: Pillow raises whatever a broken file makes it stumble over.
     """
-    with _opened(path) as image:
-        return ImageTraits(
-            *image.size,
-            orientation=_orientation(image),
-            transparent=_has_alpha(image) and _lets_through(image),
-            profile=_foreign_profile(image),
-            deep=image.mode.startswith(("I", "F")),
-            inks=image.mode in ("CMYK", "LAB"),
-            pages=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
-            lossless=image.format in _LOSSLESS,
-        )
+    return _read(path, _traits)
+
+
+def _traits(image: Image.Image) -> ImageTraits:
+    return ImageTraits(
+        *image.size,
+        orientation=_orientation(image),
+        transparent=_has_alpha(image) and _lets_through(image),
+        profile=_foreign_profile(image),
+        deep=_is_deep(image),
+        inks=image.mode in ("CMYK", "LAB"),
+        pages=1 if image.format == "MPO" else getattr(image, "n_frames", 1),
+        lossless=image.format in _LOSSLESS,
+    )
 
 
 def make_image(path: Path, folder: Path, change: ImageChange) -> Made:
@@ -64,8 +68,8 @@ def make_image(path: Path, folder: Path, change: ImageChange) -> Made:
         MediaError: it has too many pixels, or can't be made small enough.
         Exception: as of `look_at_image`.
     """
-    with _opened(path) as image:
-        made, doubts = _shown(image, (change.width_px, change.height_px))
+    wanted_px = change.width_px, change.height_px
+    made, doubts = _read(path, lambda image: _shown(image, wanted_px))
     data, form = _encoded(made, change)
     file = written(folder / f"0.{form}", data, form, f"image/{form}", size_px=made.size)
     return Made((file,), doubts)
@@ -81,13 +85,25 @@ def encode_still(image: Image.Image, max_bytes: int | None) -> tuple[bytes, Imag
         image = _scaled_down(image)
 
 
-def _opened(path: Path) -> Image.Image:
+def _read(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """What comes of an image; of one that is damaged, where none of its pixels are.
+
+    Raises:
+        MediaError: some of them are.
+    """
     try:
-        image = Image.open(path, formats=FORMATS)
-    except Exception:
+        with _bounded(Image.open(path, formats=FORMATS)) as image:
+            return use(image)
+    except (MediaError, MemoryError):
+        raise
+    except Exception as exc:  # whatever a broken file makes Pillow stumble over
         if (whole := mended(path)) is None:
-            raise
-        image = Image.open(io.BytesIO(whole), formats=FORMATS)
+            raise MediaError("it is cut off or damaged: make or download it again") from exc
+    with _bounded(Image.open(io.BytesIO(whole), formats=FORMATS)) as image:
+        return use(image)
+
+
+def _bounded(image: Image.Image) -> Image.Image:
     if image.width * image.height > MOST_PIXELS:
         raise MediaError(f"it has {image.width} x {image.height} pixels: more than are opened")
     return image
@@ -126,6 +142,13 @@ def _png_has_exif(image: Image.Image) -> bool:
         return False
     finally:
         file.seek(place)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """More than 8 bits a sample. Of colours in a PNG Pillow itself leaves out the lower ones."""
+    tiles: Any = getattr(image, "tile", None)
+    raw = str(tiles[0].args) if image.format == "PNG" and tiles else ""
+    return image.mode.startswith(("I", "F")) or "16" in raw
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -24,6 +24,8 @@ _GAP_S = 0.1
 """So far a time stamp may be ahead of the samples before it is a hole in the recording."""
 _LONGEST_GAP_S = 24 * 3600.0
 _PIECE_S = 1.0
+_STATES_LENGTH = ("aiff", "flac", "mov", "asf", "caf")
+"""FFmpeg's names of containers whose header is right about their length; WAV's often is not."""
 _BESIDE = 0.7
 """How loud a channel of the side or the back is mixed in."""
 _SILENCE = "noise=-35dB:d=0.3"
@@ -40,7 +42,9 @@ def look_at_sound(path: Path) -> SoundTraits:
     with opened(path) as container:
         stream = _stream(container)
         channels = stream.codec_context.layout.nb_channels
-        return SoundTraits(stream.rate, channels, len(container.streams.audio))
+        name, length = container.format.name.partition(",")[0], container.duration
+        stated_s = length / av.time_base if length and name in _STATES_LENGTH else None
+        return SoundTraits(stream.rate, channels, len(container.streams.audio), stated_s)
 
 
 def make_sound(path: Path, folder: Path, change: SoundChange) -> Made:

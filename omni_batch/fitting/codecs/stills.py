@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 
@@ -13,7 +13,7 @@ from omni_batch.fitting.codecs.damage import damage, damaged, stated_times
 from omni_batch.fitting.codecs.files import written
 from omni_batch.fitting.codecs.picture import encode_still
 from omni_batch.fitting.codecs.shape import Shaper
-from omni_batch.fitting.codecs.streams import PictureTimes, opened, pictures, shown
+from omni_batch.fitting.codecs.streams import Losses, PictureTimes, opened, pictures, shown
 from omni_batch.fitting.made import Made, MadeFile
 
 _LEAST = 2
@@ -34,18 +34,26 @@ def make_stills(path: Path, folder: Path, change: StillsChange) -> Made:
         av.FFmpegError: it can't be opened.
     """
     times, expected_s = stated_times(path)
-    files, last_s = _stills(path, folder, change, times, times.seconds)
-    if len(files) < change.count:  # the end can't be decoded: what is there is spread anew
-        files, last_s = _stills(path, folder, change, times, last_s)
-    if len(files) < _LEAST:
-        raise MediaError(damaged(last_s, expected_s))
-    return Made(tuple(files), damage(last_s, expected_s))
+    found = _stills(path, folder, change, times, times.seconds)
+    if len(found.files) < change.count:  # the end can't be decoded: what is there is spread anew
+        found = _stills(path, folder, change, times, found.last_s)
+    if len(found.files) < _LEAST:
+        raise MediaError(damaged(found.last_s, expected_s))
+    return Made(tuple(found.files), damage(found.last_s, expected_s, found.losses))
+
+
+class _Found(NamedTuple):
+    """One file for each time that the pictures reach."""
+
+    files: list[MadeFile]
+    last_s: float
+    """Time of the last picture that was decoded."""
+    losses: Losses
 
 
 def _stills(
     path: Path, folder: Path, change: StillsChange, times: PictureTimes, seconds: float
-) -> tuple[list[MadeFile], float]:
-    """One file for each time that the pictures reach, and the time of the last picture."""
+) -> _Found:
     wanted = [seconds * place / max(1, change.count - 1) for place in range(change.count)]
     try:
         return _taken(path, folder, change, times, wanted)
@@ -59,7 +67,7 @@ def _taken(
     change: StillsChange,
     times: PictureTimes,
     wanted: Sequence[float],
-) -> tuple[list[MadeFile], float]:
+) -> _Found:
     shape = Shaper((change.width_px, change.height_px), "rgb24")
     files: list[MadeFile] = []
     begin_s = times.all[0] if times.all else 0.0
@@ -73,7 +81,7 @@ def _taken(
             name = folder / f"{len(files):04}.jpg"
             kind = "jpeg", "image/jpeg"
             files.append(written(name, data, *kind, size_px=image.size, begin_s=at_s))
-        return files, max(0.0, player.last_s - begin_s)
+        return _Found(files, max(0.0, player.last_s - begin_s), player.losses)
 
 
 class _Player:
@@ -86,7 +94,8 @@ class _Player:
     def __init__(self, source: Any, whole: Sequence[float]) -> None:
         self._source, self._whole = source, whole
         self._stream = pictures(source)
-        self._frames = shown(source)
+        self.losses = Losses()
+        self._frames = shown(source, self.losses)
         self._shown: tuple[float, Any] | None = None
         self._next: tuple[float, Any] | None = None
         self.last_s = 0.0
@@ -121,5 +130,5 @@ class _Player:
         if tick is None or target_s - max(self._shown[0], self.last_s) < _WORTH_SKIPPING_S:
             return
         self._source.seek(int(target_s / tick), stream=self._stream)
-        self._frames = shown(self._source)
+        self._frames = shown(self._source, self.losses)
         self._shown = self._next = None

@@ -51,8 +51,22 @@ def sound_of(container: InputContainer) -> AudioStream | None:
     return next(iter(container.streams.audio), None)
 
 
-def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
-    """All frames that can be decoded, in the order of the file; what can't be is passed over."""
+@dataclass(slots=True)
+class Losses:
+    """How many pieces could not be decoded."""
+
+    pieces: int = 0
+
+
+def decoded(
+    container: InputContainer, *streams: Any, losses: Losses | None = None
+) -> Iterator[Any]:
+    """All frames that can be decoded, in the order of the file; what can't be is passed over.
+
+    Args:
+        losses: counts what was passed over.
+    """
+    losses = losses or Losses()
     for stream in streams:
         if not stream.codec_context.is_open:
             stream.codec_context.thread_count = 1  # there is a process for each core
@@ -64,12 +78,10 @@ def decoded(container: InputContainer, *streams: Any) -> Iterator[Any]:
             packet = None
         if packet is None:
             break
-        yield from _frames(packet)
-    for stream in streams:
-        yield from _frames(None, stream)
+        yield from _frames(packet, losses)
 
 
-def shown(container: InputContainer) -> Iterator[tuple[float, Any]]:
+def shown(container: InputContainer, losses: Losses | None = None) -> Iterator[tuple[float, Any]]:
     """All pictures that can be decoded, and when each is shown by the file's clock.
 
     Where a file has no clock, pictures follow each other at its usual rate.
@@ -77,18 +89,22 @@ def shown(container: InputContainer) -> Iterator[tuple[float, Any]]:
     stream = pictures(container)
     step_s = 1 / float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     next_s = 0.0
-    for frame in decoded(container, stream):
+    for frame in decoded(container, stream, losses=losses):
         at_s = next_s if frame.time is None else float(frame.time)
         next_s = at_s + step_s
         yield at_s, frame
 
 
-def _frames(packet: Any, stream: Any = None) -> list[Any]:
+def _frames(packet: Any, losses: Losses) -> list[Any]:
+    """Of a packet; one without content comes last and brings out what the decoder holds."""
     try:
-        return list(packet.decode() if packet is not None else stream.decode(None))
-    except av.FFmpegError:
+        frames = list(packet.decode())
+        losses.pieces += any(getattr(frame, "is_corrupt", False) for frame in frames)
+        return frames
+    except EOFError:  # it has given out all before
         return []
-    except EOFError:
+    except av.FFmpegError:
+        losses.pieces += 1
         return []
 
 

@@ -58,7 +58,7 @@ def _looks(traits: ImageTraits) -> list[str]:
         "transparent, put on white": traits.transparent,
         f"colours of the profile {traits.profile} turned into sRGB": traits.profile is not None,
         "more than 8 bits scaled to 8": traits.deep,
-        "CMYK turned into RGB": traits.inks,
+        "CMYK or Lab turned into RGB": traits.inks,
         f"{traits.pages} pages or pictures": traits.pages > 1,
     }
     return [what for what, is_so in found.items() if is_so]

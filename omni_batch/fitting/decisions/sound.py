@@ -1,10 +1,12 @@
 """What a recording becomes. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 
 from omni_batch.changes import SoundChange, SoundTraits
+from omni_batch.doubts import Doubt
 from omni_batch.fitting.decisions.wanted import (
     HAIR_S,
     Wanted,
@@ -17,10 +19,13 @@ from omni_batch.fitting.decisions.wanted import (
 from omni_batch.fitting.limits import FitLimits
 from omni_batch.fitting.sizes import HIGHEST_HZ, sound_form
 from omni_batch.fitting.windows import even_windows
+from omni_batch.text import display_name
 from omni_batch.types import Media
 
 _WINDOW_SPARE_S = 0.5
 """A window is so much shorter than the limit: coders pad, and readers round."""
+_WHOLE = 0.97
+"""Share of the stated length that must be there."""
 _MIME_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
@@ -36,7 +41,17 @@ def fit_sound(medium: Media, traits: SoundTraits, limits: FitLimits) -> Wanted |
     change = _sound_change(seconds, traits, limits)
     becomes = anew(medium, change.form, _MIME_TYPES[change.form])
     doubt = changed(medium, "sound-fitted", [*reasons, *_mixed(traits)], _sound_in_words(change))
-    return wanted(medium, change, (becomes,), (doubt,))
+    return wanted(medium, change, (becomes,), (doubt, *_cut_off(medium, traits)))
+
+
+def _cut_off(medium: Media, traits: SoundTraits) -> Iterator[Doubt]:
+    there_s, stated_s = medium.duration_s or 0.0, traits.stated_s or 0.0
+    if not medium.duration_guessed and there_s < stated_s * _WHOLE - 1:
+        message = (
+            f"of the {number(stated_s)} s of {display_name(medium.reference)} only "
+            f"{number(there_s)} s are there; what is whole is sent"
+        )
+        yield Doubt("sound-damaged", message)
 
 
 def _form_of_sound(medium: Media, traits: SoundTraits, limits: FitLimits) -> list[str]:
@@ -81,4 +96,4 @@ def _windows(medium: Media, traits: SoundTraits, reasons: list[str], limits: Fit
     doubt = changed(
         medium, "sound-in-windows", [*reasons, *_mixed(traits), what], _sound_in_words(change)
     )
-    return wanted(medium, change, becomes, (doubt,))
+    return wanted(medium, change, becomes, (doubt, *_cut_off(medium, traits)))
