@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+from omni_batch.changes import Traits
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError
 
@@ -117,6 +118,12 @@ class Media:
     has_sound: bool = False
     probed: bool = False
     """Its content was looked at: format and type are by it, not by a name."""
+    traits: Traits | None = None
+    """What a closer look found, where media are made to fit."""
+    begin_s: float | None = None
+    """Of a window of a recording: where in that it begins."""
+    made_from: str | None = None
+    """Hash of what it is made from and how, where it is made to fit."""
     doubts: tuple[Doubt, ...] = ()
     """What was odd about it, or was done for the user to find or read it."""
 
@@ -129,6 +136,8 @@ class Frames:
     images: tuple[Media, ...]
     options: PartOptions = ()
     """As of `Media`, for all of them."""
+    taken_from: Media | None = None
+    """The video that they are made from, where it is made to fit."""
 
 
 Part = str | Media | Frames
@@ -170,6 +179,27 @@ def media_of(messages: Iterable[Message]) -> tuple[Media, ...]:
     return tuple(chain.from_iterable(lists))
 
 
+def _each(part: Part) -> tuple[Media | Frames, ...]:
+    match part:
+        case str():
+            return ()
+        case Frames(images, taken_from=None):
+            return images
+    return (part,)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a recording that was asked about by itself."""
+
+    begin_s: float
+    """In the recording, by its clock."""
+    end_s: float
+    text: str | None
+    size_bytes: int | None = None
+    """As it was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Everything that decides the answer, in no dialect yet."""
@@ -202,6 +232,11 @@ class Request:
     def own_media(self) -> tuple[Media, ...]:
         """Those of the row itself."""
         return media_of(turn for turn in self.messages if not turn.is_example)
+
+    def own_parts(self) -> tuple[Media | Frames, ...]:
+        """The same, but a video that is sent as frames is one."""
+        parts = chain.from_iterable(turn.parts for turn in self.messages if not turn.is_example)
+        return tuple(chain.from_iterable(map(_each, parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +412,8 @@ class Result:
     annotation: Any = None
     """The typed answer as plain JSON values."""
     doubts: tuple[Doubt, ...] = ()
+    windows: tuple[Window, ...] = ()
+    """Where a recording was too long for one request: what each window was answered."""
 
     @property
     def succeeded(self) -> bool:

@@ -16,23 +16,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "endpoint_status", "interrupts", "_version"),
+    ("text", "format", "counts", "doubts", "changes", "endpoint_status", "interrupts", "_version"),
     ("errors",),
     ("config", "types", "package_files", "annotation", "sources"),
     ("catalogue", "stream", "quota", "store"),
     ("requests", "progress"),
-    ("providers", "analytics"),
+    ("providers", "analytics", "fitting"),
     ("planning",),
     ("engine", "nights", "fleet"),
     ("flows", "api"),
     ("cli", "omni_batch"),
 )
 """`omni_batch` is the package's own public face, `api` what is behind it; `flows` lies beside."""
-ENGINE = ("stream", "quota", "store", "requests", "providers", "planning", "engine")
+ENGINE = ("stream", "quota", "store", "requests", "providers", "fitting", "planning", "engine")
 SHOWS = ("analytics", "cli", "flows", "api")
 """Parts that only show what is there. The engine never needs them."""
 PURE = (
     "text",
+    "changes",
     "counts",
     "doubts",
     "format",
@@ -73,6 +74,14 @@ PURE = (
     "quota.circuit_breaker",
     "quota.recent",
     "store.columns",
+    "fitting.decisions",
+    "fitting.limits",
+    "fitting.made",
+    "fitting.sizes",
+    "fitting.tasks",
+    "fitting.windows",
+    "planning.fitting.limits",
+    "planning.fitting.turns",
     "progress.counters",
     "progress.eta",
     "progress.spending",
@@ -98,7 +107,8 @@ HOMES = {
     "botocore": ("sources.stores.through_botocore",),
     "datasets": ("requests.manifest.formats.hugging_face",),
     "huggingface_hub": ("sources.stores.hub",),
-    "av": ("requests.media", "analytics.report.thumbnails"),
+    "av": ("requests.media", "fitting.codecs", "analytics.report.thumbnails"),
+    "pillow_heif": ("fitting.codecs",),
     "soundfile": ("store.audio",),
     "filelock": ("store.locks.lock", "sources.spool"),
     "croniter": ("nights.cron",),

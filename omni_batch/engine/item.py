@@ -11,12 +11,14 @@ from omni_batch.doubts import Doubt
 from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
 from omni_batch.engine.sending.send import History
+from omni_batch.engine.windows import WindowedAnswer
 from omni_batch.errors import AnnotationError, OmniBatchError, out_of_memory
+from omni_batch.planning.fitting.made import made_item
 from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.store.disk import when_files_are_free
-from omni_batch.types import Answer, Cost, Item, Result
+from omni_batch.types import Answer, Cost, Item, Result, Window
 
 log = logging.getLogger("omni_batch")
 
@@ -53,9 +55,15 @@ async def _answer(run: Run, draft: "_Draft") -> None:
     draft.fingerprint = fingerprint_of(run.plan, prepared)
     draft.reused = await _reused(run, draft.fingerprint, draft.item.name)
     if draft.reused:
-        answer = draft.take(run, draft.reused.answer, prepared)
-    else:
-        answer = await _send(run, draft, prepared)
+        draft.windows = draft.reused.windows
+        await _annotate(run, draft, prepared, draft.take(run, draft.reused.answer, prepared))
+        return
+    async with made_item(run.plan.asking(draft.item), run.media_source, prepared) as made:
+        draft.prepared = made
+        await _annotate(run, draft, made, await _send(run, draft, made))
+
+
+async def _annotate(run: Run, draft: "_Draft", prepared: PreparedItem, answer: Answer) -> None:
     if run.annotator is not None:
         draft.annotation = await _annotated(run, run.annotator, draft, prepared, answer)
 
@@ -69,8 +77,23 @@ async def _reused(run: Run, fingerprint: str, name: str) -> Reused | None:
 
 
 async def _send(run: Run, draft: "_Draft", prepared: PreparedItem) -> Answer:
+    if prepared.windows:
+        return await _send_windows(run, draft, prepared)
     draft.history.keep_last()
     return draft.take(run, await run.sender.send(prepared, draft.history), prepared)
+
+
+async def _send_windows(run: Run, draft: "_Draft", prepared: PreparedItem) -> Answer:
+    asked, windowed = run.plan.asking(draft.item), WindowedAnswer()
+    try:
+        answer = await windowed.ask(run.sender, asked, prepared, draft.history)
+        return draft.take(run, answer, prepared)
+    except OmniBatchError as exc:
+        if windowed.answers and not exc.stops_run:  # what was paid for is kept
+            draft.take(run, windowed.joined(), prepared)
+        raise
+    finally:
+        draft.windows = tuple(windowed.windows)
 
 
 async def _annotated(
@@ -109,6 +132,7 @@ class _Draft:
     asked: PreparedItem | None = None
     """What the answer answers: the item, or the item asked again."""
     annotation: Annotation | None = None
+    windows: tuple[Window, ...] = ()
     cost: Cost | None = None
     error: Exception | None = None
 
@@ -137,6 +161,7 @@ class _Draft:
             fingerprint=self.fingerprint,
             annotation=self.annotation.value if self.annotation else None,
             doubts=self._doubts(),
+            windows=self.windows,
         )
 
     def _doubts(self) -> tuple[Doubt, ...]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
 from omni_batch.doubts import DoubtGroup, DoubtGroups
 from omni_batch.errors import InvalidRequest, OmniBatchError
@@ -56,6 +57,12 @@ class CheckReport:
     refused_items: int = 0
     reused_items: int = 0
     """Answered by an earlier run; in none of the sums below."""
+    fitted_items: int = 0
+    """Of those that would be sent: media of theirs would be changed first."""
+    image_tokens_saved: int = 0
+    """By images that are made smaller; counted in what would be sent."""
+    cost_saved: float | None = None
+    """The same as money; None without a price, or with several currencies."""
     refused: list[Refused] = field(default_factory=list)
     prompt: PromptEstimate = field(default_factory=PromptEstimate)
     completion_tokens: int = 0
@@ -127,6 +134,7 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
                 report.reused_items += 1
             else:
                 _accept(report, groups[item.variant], outcome)
+                _count_fitted(report, plan.asking(item), outcome)
                 editions[item.variant].add(outcome)
                 doubts.add_row(item.name, outcome.doubts)
             on_rows(report.items)
@@ -186,6 +194,20 @@ def _accept(report: CheckReport, groups: Groups, prepared: PreparedItem) -> None
     report.prompt += prepared.estimate
     group = (prepared.endpoints[0], prepared.request.wants_audio)
     groups[group] = groups.get(group, Workload()) + prepared.work
+
+
+def _count_fitted(report: CheckReport, asked: Plan, prepared: PreparedItem) -> None:
+    """What making media fit saves: fewer tokens of images."""
+    if prepared.unfitted is None:
+        return
+    saved = prepared.unfitted.image - prepared.estimate.image
+    report.fitted_items += 1
+    report.image_tokens_saved += saved
+    spoken = prepared.request.wants_audio
+    pricing = asked.pricing(prepared.endpoints[0], spoken=spoken)
+    cost = pricing.cost(estimated_usage(PromptEstimate(image=saved), 0))
+    if cost is not None and len(asked.currencies) == 1:
+        report.cost_saved = (report.cost_saved or 0.0) + cost.amount
 
 
 def _estimates(

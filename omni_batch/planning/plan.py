@@ -19,6 +19,9 @@ from omni_batch.catalogue.tokens import rules_of
 from omni_batch.config import Config, EndpointConfig
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
+from omni_batch.fitting.cache import FitCache, cache_folder
+from omni_batch.fitting.fitter import Fitter
+from omni_batch.fitting.workers import Workers
 from omni_batch.planning.fitness.config import judged
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted
@@ -34,6 +37,7 @@ from omni_batch.requests.build import thinks
 from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.media.open_medium import Depth
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.sources import Sources
 from omni_batch.sources.address import folder_of
@@ -136,10 +140,22 @@ class Plan:
         form, _ = enforced(self.config.annotation, self.annotation, thinks=self.thinks)
         return form if holds else None
 
-    def loader(self) -> MediaLoader:
-        """Finds the media of the manifest."""
+    def loader(self, depth: Depth = "to_send") -> MediaLoader:
+        """Finds the media of the manifest.
+
+        Args:
+            depth: how they are looked at.
+        """
         media = self.config.media
         largest = max(largest_file_bytes(media, endpoint.dialect) for endpoint in self.endpoints)
+        if depth != "to_send":
+            return MediaLoader(
+                self.base_folder,
+                media.roots,
+                depth=depth,
+                sources=self.sources,
+                base_url=folder_of(self.config.manifest.path),
+            )
         known = {
             name: medium
             for plan in (self, *self.asks.values())
@@ -164,17 +180,28 @@ class Plan:
         Args:
             checking: for `check`, which probes URLs unless it is told otherwise.
         """
+        source = MediaSource(self.loader(), self._prober(checking=checking), checking=checking)
+        if not self.config.media.fits:
+            return source
+        cache = FitCache(cache_folder(), self.config.media.fit_cache_bytes)
+        return replace(
+            source,
+            fitter=Fitter(cache, Workers()),
+            glances=self.loader("glance"),
+            wholes=self.loader("to_change"),
+        )
+
+    def _prober(self, *, checking: bool) -> RemoteProber | None:
         media = self.config.media
         mode = media.probe_urls or ("ranges" if checking else "off")
         if mode == "off":
-            return MediaSource(self.loader())
-        prober = RemoteProber(
+            return None
+        return RemoteProber(
             mode,
             most_urls=media.probe_urls_max,
             allow_private=media.allow_private_downloads,
             at_once=self.room.moves,
         )
-        return MediaSource(self.loader(), prober)
 
     def endpoints_for(self, *, spoken: bool) -> tuple[ResolvedEndpoint, ...]:
         """Endpoints that take such rows."""

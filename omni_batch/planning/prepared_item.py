@@ -1,6 +1,6 @@
 """Item → PreparedItem: what is known and checked before anything is sent, for `check` and `run`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -14,6 +14,9 @@ from omni_batch.catalogue.tokens import PromptEstimate, estimate_prompt
 from omni_batch.config import Target
 from omni_batch.doubts import Doubt
 from omni_batch.errors import InvalidRequest, MediaError, OmniBatchError
+from omni_batch.fitting.decisions import Wanted
+from omni_batch.planning.fitting.limits import fit_limits
+from omni_batch.planning.fitting.turns import FittedTurns
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
@@ -26,6 +29,8 @@ from omni_batch.requests.manifest import TARGETS
 from omni_batch.requests.messages import messages_of
 from omni_batch.requests.placeholders import refuse_lost_media
 from omni_batch.requests.prompt import PromptTemplate
+from omni_batch.requests.rules.context import Violation
+from omni_batch.text import display_name
 from omni_batch.types import Item, Media, Message, Request, media_of
 
 
@@ -35,12 +40,19 @@ class PreparedItem:
 
     item: Item
     request: Request
-    estimate: PromptEstimate
-    endpoints: tuple[str, ...]
+    estimate: PromptEstimate = field(default_factory=PromptEstimate)
+    endpoints: tuple[str, ...] = ()
     """Names of the endpoints that it may be sent to."""
-    answer: Range
+    answer: Range = field(default_factory=Range)
     """Its completion tokens by first guess."""
     doubts_by_endpoint: Mapping[str, tuple[Doubt, ...]] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
+    """Media that are to be made before it is sent; the request has what they become."""
+    windows: tuple[Media, ...] = ()
+    """Of a recording that is too long for one request: the request has the first of them, and is
+    sent once with each. The estimate is of all."""
+    unfitted: PromptEstimate | None = None
+    """What it would take with media as they are; None where all go so."""
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:
@@ -54,7 +66,7 @@ class PreparedItem:
     @property
     def work(self) -> Workload:
         """What it is expected to take."""
-        return Workload(1, self.estimate, self.answer)
+        return Workload(max(1, len(self.windows)), self.estimate, self.answer)
 
 
 async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedItem:
@@ -70,23 +82,93 @@ async def prepare_item(plan: Plan, source: MediaSource, item: Item) -> PreparedI
     turns = (*plan.examples.turns, *own)
     media = await _load_all(source, media_of(turns))
     messages = [turn.with_media(media) for turn in turns]
+    if source.fitter is None:
+        return judged(plan, PreparedItem(item, _request(plan, item, messages)))
+    fitted = FittedTurns(fit_limits(plan))
+    if source.checking:  # nothing is made, so nobody else looks at the pixels of what will change
+        messages = await _seen_whole(source, messages)
+    sent = fitted.turns(messages)
+    if not source.checking:
+        sent = await _seen_whole(source, sent)
+    wanted = tuple(fitted.wanted.values())
+    plain = estimate_prompt(_request(plan, item, messages), plan.rules) if wanted else None
+    return judged(
+        plan,
+        PreparedItem(
+            item,
+            _request(plan, item, sent),
+            wanted=wanted,
+            windows=fitted.windows.becomes if fitted.windows else (),
+            unfitted=plain,
+        ),
+    )
+
+
+def _request(plan: Plan, item: Item, messages: Sequence[Message]) -> Request:
     config = plan.config
     told = schema_instruction(plan.annotation) if plan.annotation else None
-    request = build_request(
+    return build_request(
         *(item, messages, config.request, config.model, plan.model, told, plan.response_format)
     )
+
+
+def judged(plan: Plan, item: PreparedItem) -> PreparedItem:
+    """The same with what it is expected to take, and the endpoints that take it.
+
+    Raises:
+        MediaError, InvalidRequest: as of `prepare_item`.
+    """
+    request, refusals = item.request, list[OmniBatchError]()
     estimate = estimate_prompt(request, plan.rules)
-    refusals: list[OmniBatchError] = []
     doubts: dict[str, tuple[Doubt, ...]] = {}
     for endpoint in plan.endpoints_for(spoken=request.wants_audio):
         try:
             doubts[endpoint.name] = _fit(endpoint, request, estimate)
         except OmniBatchError as exc:
             refusals.append(exc)
+    if item.windows and plan.annotation is not None:
+        raise InvalidRequest([_no_annotation(item.windows[0])])
     if not doubts:
         raise refusals[0]
+    for window in item.windows[1:]:
+        estimate += estimate_prompt(with_window(item, window), plan.rules)
     answer = guess_answer(request, plan.audio_tokens_per_s, thinks=plan.thinks)
-    return PreparedItem(item, request, estimate, tuple(doubts), answer, doubts)
+    return replace(
+        item,
+        estimate=estimate,
+        endpoints=tuple(doubts),
+        answer=answer.times(max(1, len(item.windows))),
+        doubts_by_endpoint=doubts,
+    )
+
+
+def with_window(item: PreparedItem, window: Media) -> Request:
+    """The request of one of the windows."""
+    first = item.windows[0]
+    media = {medium: medium for medium in item.request.media()} | {first: window}
+    turns = tuple(turn.with_media(media) for turn in item.request.messages)
+    return replace(item.request, messages=turns)
+
+
+def _no_annotation(window: Media) -> Violation:
+    name = display_name(window.reference)
+    message = (
+        f"{name} is too long for one request, and a typed answer can't be joined from those to its "
+        "windows: shorten it or cut it up, or ask without annotation"
+    )
+    return Violation("windows-annotated", message)
+
+
+async def _seen_whole(source: MediaSource, turns: Sequence[Message]) -> list[Message]:
+    """Images that were only glanced at: make sure that all of their pixels are there."""
+    seen = {
+        medium: replace(
+            await source.seen_whole(medium), options=medium.options, traits=medium.traits
+        )
+        for medium in media_of(turns)
+        if medium.kind == "image" and medium.traits is not None
+    }
+    return [turn.with_media({m: seen.get(m, m) for m in media_of([turn])}) for turn in turns]
 
 
 def fingerprint_of(plan: Plan, prepared: PreparedItem) -> str:

@@ -1,8 +1,9 @@
 """Fingerprint → Answer: what an earlier run has paid for is not sent again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.store import RunDir
 from omni_batch.store.reuse_index import ReuseIndex, link_speech
-from omni_batch.types import Answer, Response, Speech, Usage, WavFile
+from omni_batch.types import Answer, Response, Speech, Usage, WavFile, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Reused:
 
     answer: Answer
     run_id: str
+    windows: tuple[Window, ...] = ()
 
 
 def open_reuse_index(config: Config, own: RunDir | None = None) -> ReuseIndex | None:
@@ -49,7 +51,13 @@ async def reuse(
             return None
         wav = _wav(row, target.relative_to(directory.root))
     answer = Answer(_response(row, wav), wav, row["voice"])
-    return Reused(answer, row["reused_from"] or row["run_id"])
+    return Reused(answer, row["reused_from"] or row["run_id"], tuple(_windows(row)))
+
+
+def _windows(row: Mapping[str, Any]) -> Iterator[Window]:
+    """Of a run that has such columns."""
+    names = ("window_begins_s", "window_ends_s", "window_texts")
+    yield from starmap(Window, zip(*(row.get(name) or () for name in names), strict=True))
 
 
 def _wav(row: Mapping[str, Any], path: Path) -> WavFile:

@@ -42,6 +42,7 @@ def _part(part: Part) -> Any:
 
 
 def _content(media: Media) -> str | None:
-    if media.sha256 is None and media.object_version:
+    """Of what is made to fit: what it is made from and how, which is known before it is made."""
+    if media.made_from is None and media.sha256 is None and media.object_version:
         return f"{media.url} {media.object_version}"
-    return media.sha256 or media.url
+    return media.made_from or media.sha256 or media.url

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from io import BufferedWriter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import soundfile
 
 from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors, when_files_are_free
 from omni_batch.store.run_dir import RunDir
-from omni_batch.types import Item
+from omni_batch.types import Answer, Item, Speech, WavFile
 
+_SAMPLE_BYTES = 2
 _BUFFER_BYTES = 256 * 1024  # some 5 s of speech: most answers take one trip to the disk
 
 
@@ -97,6 +99,58 @@ class SpeechFile:
         if self._draft is not None:
             self._draft.close()
             self._draft = None
+
+
+class WindowSpeech:
+    """The speech of an item that is answered in windows: each is set aside, then they are joined.
+
+    Raises:
+        StorageError: from both methods, where it can't be written.
+    """
+
+    def __init__(self, directory: RunDir, name: str) -> None:
+        self._directory, self._name = directory, name
+        self._aside: list[tuple[Path, WavFile]] = []
+
+    async def set_aside(self, answer: Answer) -> Answer:
+        """Take the speech of a window; the answer without it."""
+        if answer.wav is None:
+            return answer
+        number = len(self._aside)
+        target = self._directory.unfinished_speech(f"{self._name}.window-{number}")
+        source = self._directory.root / answer.wav.path
+        await asyncio.to_thread(self._directory.disk.publish, source, target)
+        self._aside.append((target, answer.wav))
+        return replace(answer, wav=None)
+
+    async def joined(self) -> WavFile | None:
+        """All of it in one file; None where nothing was said."""
+        if not self._aside:
+            return None
+        rate_hz = self._aside[0][1].speech.sample_rate_hz
+        speech = SpeechFile(self._directory.unfinished_speech(self._name), self._directory.disk)
+        samples = 0
+        for path, _ in self._aside:
+            for sound in await asyncio.to_thread(_sound_in, path, rate_hz):
+                await speech.write(sound, rate_hz)
+                samples += len(sound) // _SAMPLE_BYTES
+            self._directory.disk.remove(path)
+        final = self._directory.speech(self._name)
+        sha256 = await speech.commit(final, rate_hz)
+        relative = final.relative_to(self._directory.root).as_posix()
+        return WavFile(relative, Speech(samples, rate_hz), sha256)
+
+
+def _sound_in(path: Path, rate_hz: int) -> list[bytes]:
+    """The samples of a file of ours.
+
+    Raises:
+        StorageError: it can't be read, or has another sample rate than the one before.
+    """
+    with storage_errors(path, "read", soundfile.LibsndfileError), soundfile.SoundFile(path) as file:
+        if file.samplerate != rate_hz:
+            raise OSError(f"it has {file.samplerate} samples a second, others {rate_hz}")
+        return [bytes(block) for block in file.blocks(_BUFFER_BYTES, dtype="int16")]
 
 
 def drop_unclaimed(directory: RunDir, items: Iterable[Item]) -> None:

@@ -19,7 +19,9 @@ from omni_batch.text import shown_whole
 from omni_batch.types import (
     Attempt,
     Cost,
+    Frames,
     Item,
+    Media,
     Request,
     Response,
     Result,
@@ -51,6 +53,7 @@ IN_DOUBT = "in_doubt"
 """`error_kind` of a request that was sent and of whose end nothing is known."""
 _NEVER_ENDED = "it was sent, and its process died before it ended; it may be on the bill"
 _STRING, _STRINGS, _INT, _FLOAT = pa.string(), pa.list_(pa.string()), pa.int64(), pa.float64()
+_INTS, _FLOATS = pa.list_(_INT), pa.list_(_FLOAT)
 _TIME = pa.timestamp("us", tz="UTC")
 
 # fmt: off
@@ -103,6 +106,13 @@ RESULT_COLUMNS = (
     Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
     Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
     Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
+    Column("sent_formats", _STRINGS, "format in which each of `media` was sent, in their order; jpeg for a video sent as frames", "sent.formats"),
+    Column("sent_bytes", _INTS, "bytes of each as sent; null where the service fetches it, or where nothing was sent", "sent.bytes", "bytes"),
+    Column("sent_sizes_px", _STRINGS, "width x height of each as sent", "sent.sizes_px", "pixels"),
+    Column("sent_s", _FLOATS, "length of each as sent; of all windows together, and of what frames are spread over", "sent.seconds", "seconds"),
+    Column("window_begins_s", _FLOATS, "where the windows of a long recording begin in it; null without any", "window_begins_s", "seconds"),
+    Column("window_ends_s", _FLOATS, "where they end", "window_ends_s", "seconds"),
+    Column("window_texts", _STRINGS, "the answer to each window", "window_texts"),
 )
 
 ATTEMPT_COLUMNS = (
@@ -159,7 +169,8 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
     item, request, answer = result.item, result.request, result.answer
     wav = answer.wav if answer else None
     last = result.attempts[-1] if result.attempts else _NO_ATTEMPT
-    references = [m.reference for m in request.own_media()] if request else item.references()
+    parts = request.own_parts() if request else ()
+    references = [_reference(part) for part in parts] if request else item.references()
     return SimpleNamespace(
         facts=facts,
         item=item,
@@ -177,11 +188,46 @@ def _result_fields(facts: RunFacts, result: Result) -> SimpleNamespace:
         modality=request.modality if request else item.modality(),
         prompt=_prompt(request) if request else item.prompt,
         media=[shown_whole(reference) for reference in references],
+        sent=_sent(parts, result),
+        window_begins_s=[window.begin_s for window in result.windows] or None,
+        window_ends_s=[window.end_s for window in result.windows] or None,
+        window_texts=[window.text for window in result.windows] or None,
         attempts=result.attempts_before + len(result.attempts),
         warnings=list(map(str, result.doubts)),
         source=msgspec.json.encode(item.source, enc_hook=str).decode(),
         **_error_fields(result.error),
     )
+
+
+def _reference(part: Media | Frames) -> str:
+    return (part if isinstance(part, Media) else part.taken_from or part.images[0]).reference
+
+
+def _sent(parts: Sequence[Media | Frames], result: Result) -> SimpleNamespace:
+    """What is known of each medium as it was sent, column by column."""
+    shown = [part if isinstance(part, Media) else part.images[0] for part in parts]
+    return SimpleNamespace(
+        formats=[medium.format or None for medium in shown] or None,
+        bytes=[_sent_bytes(part, result) for part in parts] or None,
+        sizes_px=[m.width_px and f"{m.width_px} x {m.height_px}" for m in shown] or None,
+        seconds=[_sent_s(part, result) for part in parts] or None,
+    )
+
+
+def _sent_bytes(part: Media | Frames, result: Result) -> int | None:
+    if isinstance(part, Media) and part.begin_s is None:
+        return part.size_bytes
+    pieces = part.images if isinstance(part, Frames) else result.windows
+    sizes = [piece.size_bytes for piece in pieces]
+    return sum(filter(None, sizes)) if all(sizes) else None
+
+
+def _sent_s(part: Media | Frames, result: Result) -> float | None:
+    if isinstance(part, Frames):
+        return part.taken_from.duration_s if part.taken_from else None
+    if part.begin_s is not None and result.windows:
+        return result.windows[-1].end_s
+    return part.duration_s
 
 
 def _attempt_fields(facts: RunFacts, result: Result, attempt: Attempt) -> SimpleNamespace:

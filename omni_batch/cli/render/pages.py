@@ -77,6 +77,7 @@ def check_report(report: CheckReport) -> RenderableType:
             ("items", report.items),
             ("refused", report.refused_items),
             *([("reused from earlier runs", report.reused_items)] if report.reused_items else []),
+            *_fitted(report),
             ("prompt tokens, estimated", prompt.total),
             ("  text", prompt.text),
             ("  sound", prompt.audio),
@@ -96,6 +97,17 @@ def check_report(report: CheckReport) -> RenderableType:
     warnings = [doubt_line(group) for group in report.warnings]
     variants = [_variants_table(report.variants)] if report.variants else []
     return Group(facts, *variants, *refused, *rest, *warnings)
+
+
+def _fitted(report: CheckReport) -> list[tuple[str, Any]]:
+    """How many rows have media that would be made to fit, and what that saves."""
+    if not report.fitted_items:
+        return []
+    saved = report.image_tokens_saved
+    cost = fmt.amount(report.cost_saved) if report.cost_saved else None
+    rows: list[tuple[str, Any]] = [("made to fit", report.fitted_items)]
+    shown = f"{saved:,}" + (f" ({cost} {report.currency or ''})".replace(" )", ")") if cost else "")
+    return [*rows, *([("  image tokens saved", shown)] if saved > 0 else [])]
 
 
 def _variants_table(variants: Iterable[VariantEstimate]) -> Table:

@@ -44,6 +44,22 @@ _FORMS: Mapping[str, _Form] = {
 }
 """By FFmpeg's name. Playlists are none of them: a file that names other files or hosts is never
 followed."""
+_TO_CONVERT: Mapping[str, _Form] = {
+    "aiff": _Form(None, ("aiff", "audio/aiff")),
+    "caf": _Form(None, ("caf", "audio/x-caf")),
+    "au": _Form(None, ("au", "audio/basic")),
+    "w64": _Form(None, ("w64", "audio/x-w64")),
+    "ac3": _Form(None, ("ac3", "audio/ac3")),
+    "eac3": _Form(None, ("ac3", "audio/eac3")),
+    "dts": _Form(None, ("dts", "audio/vnd.dts")),
+    "wv": _Form(None, ("wv", "audio/x-wavpack")),
+    "ape": _Form(None, ("ape", "audio/x-ape")),
+    "dsf": _Form(None, ("dsf", "audio/x-dsf")),
+    "rm": _Form(("rm", "application/vnd.rn-realmedia"), ("rm", "application/vnd.rn-realmedia")),
+    "h264": _Form(("h264", "video/h264"), ("h264", "video/h264")),
+    "hevc": _Form(("h265", "video/h265"), ("h265", "video/h265")),
+}
+"""The same of those that are never sent as they are."""
 _QUICKTIME = _Form(("mov", "video/quicktime"), ("mov", "video/quicktime"))
 _3GP = _Form(("3gp", "video/3gpp"), ("3gp", "audio/3gpp"))
 _WEBM = _Form(("webm", "video/webm"), ("webm", "audio/webm"))
@@ -60,13 +76,15 @@ SENT_CONTAINERS: Mapping[MediaKind, tuple[str, ...]] = {
 """Short names of what is sent."""
 
 
-def open_container(source: BinaryIO) -> InputContainer:
+def open_container(source: BinaryIO, *, to_convert: bool = False) -> InputContainer:
     """Open a recording or video of the known containers; nothing that names other files or hosts.
 
     Args:
         source: at its beginning.
+        to_convert: also those that are never sent as they are.
     """
-    allowed = f"{','.join(_FORMS)},mp4,m4a,3gp,webm"
+    forms = (*_FORMS, *_TO_CONVERT) if to_convert else tuple(_FORMS)
+    allowed = f"{','.join(forms)},mp4,m4a,3gp,webm"
     options = {"format_whitelist": allowed, "protocol_whitelist": "none"}
     return av.open(source, "r", container_options=options)
 
@@ -82,7 +100,7 @@ def probe_container(medium: OpenMedium, kind: MediaKind) -> Media:
     """
     medium.file.seek(0)
     try:
-        with open_container(medium.file) as container:
+        with open_container(medium.file, to_convert=medium.to_change) as container:
             found, video, sound = _describe(container, medium.head)
             main = video or sound
             if main is None:
@@ -106,7 +124,7 @@ def kind_in_container(medium: OpenMedium) -> Media | None:
     """Kind and form of a recording or video; None where it is neither."""
     medium.file.seek(0)
     try:
-        with open_container(medium.file) as container:
+        with open_container(medium.file, to_convert=medium.to_change) as container:
             return _describe(container, medium.head)[0]
     except av.FFmpegError:
         return None
@@ -138,7 +156,7 @@ def _form(container: InputContainer, head: bytes) -> _Form:
         return _3GP
     if name == "matroska" and _WEBM_DOCTYPE in head:
         return _WEBM
-    return _FORMS[name]
+    return _FORMS.get(name) or _TO_CONVERT[name]
 
 
 def _film(form: tuple[str, str], video: VideoStream, *, has_sound: bool) -> Media:

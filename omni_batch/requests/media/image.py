@@ -5,6 +5,7 @@ import struct
 import threading
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, ImageFile
@@ -19,6 +20,8 @@ from omni_batch.types import Media
 
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what is decoded. It knows more, EPS among them: that would run Ghostscript."""
+_TO_CHANGE = (*IMAGE_FORMATS, "ICO", "JPEG2000", "PSD")
+"""The same where the image is sent in another form."""
 SENT_IMAGES = (*(name.lower() for name in IMAGE_FORMATS), "heic", "avif")
 """Short names of what is sent."""
 _SECOND_READING_BYTES = 100 * 2**20
@@ -44,7 +47,12 @@ def probe_image(medium: OpenMedium) -> Media:
             return _by_boxes(medium, family)
         if medium.whole and _ends_in_zeros(medium):
             raise ValueError("zeros in place of data")  # which a decoder takes for grey
-        return _decoded(medium.file, medium.name, whole=medium.whole)
+        return _decoded(
+            medium.file,
+            medium.name,
+            whole=medium.whole and medium.depth != "glance",
+            formats=_TO_CHANGE if medium.to_change else IMAGE_FORMATS,
+        )
     except (MediaError, MemoryError):
         raise
     except Exception as exc:  # Pillow raises whatever a broken file makes it stumble over
@@ -81,10 +89,12 @@ def _webp_size_px(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _decoded(source: BinaryIO, name: str, *, whole: bool) -> Media:
+def _decoded(
+    source: BinaryIO, name: str, *, whole: bool, formats: tuple[str, ...] = IMAGE_FORMATS
+) -> Media:
     source.seek(0)
     try:
-        with Image.open(source, formats=IMAGE_FORMATS) as image:
+        with Image.open(source, formats=formats) as image:
             width, height = image.size
             _check_pixels(width, height)
             if whole:
@@ -219,3 +229,12 @@ def _critical_chunks(png: bytes) -> bytes:
             kept.append(png[place:end])
         place = end
     return b"".join(kept)
+
+
+def mended(path: Path) -> bytes | None:
+    """An image that no decoder at hand opens, without what is damaged of it; None where pixels
+    are missing."""
+    with path.open("rb") as file:
+        head = file.read(2)
+        mend = {_START_OF_JPEG: _with_end_mark, b"\x89P": _critical_chunks}.get(head)
+        return mend(head + file.read(_SECOND_READING_BYTES)) if mend else None

@@ -13,6 +13,7 @@ from omni_batch.errors import MediaError
 from omni_batch.requests.manifest.endings import ending
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
+from omni_batch.requests.media.open_medium import Depth
 from omni_batch.sources import Address, SourceFault, Sources, Spooled
 from omni_batch.sources.address import beside, is_web, member_splits
 from omni_batch.sources.kept import Kept
@@ -54,6 +55,7 @@ class MediaLoader:
         signs: kinds of media in stores for which the service is given a signed address; others are
             read.
         signs_private: sign also for stores that the service does not seem to reach.
+        depth: how media are looked at.
 
     Raises:
         ConfigError: a root does not exist.
@@ -71,9 +73,10 @@ class MediaLoader:
         base_url: str | None = None,
         signs: frozenset[MediaKind] = frozenset(),
         signs_private: bool = False,
+        depth: Depth = "to_send",
     ) -> None:
         self._base_url, self._signs, self._signs_private = base_url, signs, signs_private
-        self._max_bytes, self._known = max_bytes, known or {}
+        self._max_bytes, self._known, self._depth = max_bytes, known or {}, depth
         self.sources = sources or Sources()
         self._probed: Kept[tuple[object, ...], Media] = Kept(_PROBES_KEPT)
         self._heads: Kept[Address, Head] = Kept(_PROBES_KEPT)
@@ -202,12 +205,18 @@ class MediaLoader:
     def _load_file(self, ref: Media) -> Media:
         found = self.find(ref.reference)
         if found.identity is None:
-            media = _probed(found, ref)
+            media = self._seen(found, ref)
         else:
             key = (ref.kind, ref.reference, *found.identity)
-            media = self._probed.get(key, lambda: _probed(found, ref))
+            media = self._probed.get(key, lambda: self._seen(found, ref))
         doubts = (*found.doubts, *media.doubts)
         return replace(media, path=found.path, held=found.held, doubts=doubts)
+
+    def _seen(self, found: FoundFile, ref: Media) -> Media:
+        # PyAV and Pillow: not paid for by text-only runs
+        from omni_batch.requests.media.probe import probe_file
+
+        return probe_file(found.path, ref.kind, ref.reference, found.sha256, depth=self._depth)
 
     def _written_out(self, ref: Media) -> Media:
         from omni_batch.requests.media.probe import probe
@@ -217,7 +226,8 @@ class MediaLoader:
         media = self._probed.get(
             (ref.kind, "data", sha256),
             lambda: replace(
-                probe(io.BytesIO(written.content), ref.kind, ref.reference), reference=""
+                probe(io.BytesIO(written.content), ref.kind, ref.reference, depth=self._depth),
+                reference="",
             ),
         )
         return replace(
@@ -242,13 +252,6 @@ def _in_archive(reference: str) -> str | None:
 
 def _of_spool(file: Spooled, doubts: tuple[Doubt, ...] = ()) -> FoundFile:
     return FoundFile(file.path, file.size_bytes, doubts, (file.sha256,), file.sha256, file)
-
-
-def _probed(found: FoundFile, ref: Media) -> Media:
-    # PyAV and Pillow: not paid for by text-only runs
-    from omni_batch.requests.media.probe import probe_file
-
-    return probe_file(found.path, ref.kind, ref.reference, found.sha256)
 
 
 def _of_url(ref: Media, reference: str) -> Media:

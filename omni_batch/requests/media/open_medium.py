@@ -2,7 +2,12 @@
 
 import io
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
+
+Depth = Literal["to_send", "to_change", "glance"]
+"""How a medium is looked at. to_send: all of it has to be as it is sent. to_change: it may also be
+of a kind that is sent in another form only. glance: the same, and pixels of images are left to
+whoever decodes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +22,17 @@ class OpenMedium:
     """What messages call it."""
     whole: bool
     """False where parts are missing; there it reads as if it ended."""
+    depth: Depth = "to_send"
+
+    @property
+    def to_change(self) -> bool:
+        """Whether it may be of a kind that is not sent as it is."""
+        return self.depth != "to_send"
 
 
-def open_medium(file: BinaryIO, head_bytes: int, name: str, *, whole: bool) -> OpenMedium:
+def open_medium(
+    file: BinaryIO, head_bytes: int, name: str, *, whole: bool, depth: Depth = "to_send"
+) -> OpenMedium:
     """Look at the beginning and at the end of a file.
 
     Args:
@@ -30,7 +43,7 @@ def open_medium(file: BinaryIO, head_bytes: int, name: str, *, whole: bool) -> O
     size_bytes = readable.seek(0, io.SEEK_END)
     readable.seek(0)
     head = readable.read(head_bytes)
-    return OpenMedium(readable, head, size_bytes, name, whole)
+    return OpenMedium(readable, head, size_bytes, name, whole, depth)
 
 
 class _Gapped(io.RawIOBase):

@@ -14,7 +14,7 @@ from omni_batch.requests.media.container import (
     probe_container,
 )
 from omni_batch.requests.media.image import SENT_IMAGES, probe_image
-from omni_batch.requests.media.open_medium import OpenMedium, open_medium
+from omni_batch.requests.media.open_medium import Depth, OpenMedium, open_medium
 from omni_batch.requests.media.sniff import HEAD_BYTES, Look, look_of
 from omni_batch.text import display_name
 from omni_batch.types import Media, MediaKind
@@ -33,7 +33,14 @@ _INSTEAD = {
 """What it is and where it stands, and what to do."""
 
 
-def probe_file(path: Path, kind: MediaKind, reference: str, sha256: str | None = None) -> Media:
+def probe_file(
+    path: Path,
+    kind: MediaKind,
+    reference: str,
+    sha256: str | None = None,
+    *,
+    depth: Depth = "to_send",
+) -> Media:
     """`probe` for a local file, which is also hashed, unless its hash is known.
 
     Raises:
@@ -43,7 +50,7 @@ def probe_file(path: Path, kind: MediaKind, reference: str, sha256: str | None =
     try:
         with path.open("rb") as file:
             sha256 = sha256 or hashlib.file_digest(file, "sha256").hexdigest()
-            found = probe(file, kind, reference)
+            found = probe(file, kind, reference, depth=depth)
     except FileNotFoundError:
         raise MediaError(f"{name} does not exist; check the manifest") from None
     except OSError as exc:
@@ -51,7 +58,14 @@ def probe_file(path: Path, kind: MediaKind, reference: str, sha256: str | None =
     return replace(found, path=path, sha256=sha256)
 
 
-def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True) -> Media:
+def probe(
+    file: BinaryIO,
+    kind: MediaKind,
+    reference: str,
+    *,
+    whole: bool = True,
+    depth: Depth = "to_send",
+) -> Media:
     """Read a medium and make sure that it is what it should be.
 
     Args:
@@ -69,11 +83,11 @@ def probe(file: BinaryIO, kind: MediaKind, reference: str, *, whole: bool = True
     """
     name = display_name(reference)
     with _ending_foreign_errors(name, kind):
-        medium = open_medium(file, HEAD_BYTES, name, whole=whole)
+        medium = open_medium(file, HEAD_BYTES, name, whole=whole, depth=depth)
         if medium.size_bytes == 0:
             raise MediaError("it is empty: make or download it again")
         if (look := look_of(medium.head)) is not None:
-            _refuse_by_looks(look, kind)
+            _refuse_by_looks(look, kind, to_change=medium.to_change)
         found = _found(medium, kind)
         if found.kind != kind:
             raise _in_wrong_place(f"{_A[found.kind]} ({found.format})", found.kind, kind)
@@ -93,12 +107,12 @@ def _found(medium: OpenMedium, kind: MediaKind) -> Media:
     )
 
 
-def _refuse_by_looks(look: Look, kind: MediaKind) -> None:
+def _refuse_by_looks(look: Look, kind: MediaKind, *, to_change: bool) -> None:
     if look.kind is None:
         raise MediaError(f"it is {look.name}; {look.remedy}")
     if look.kind != kind and not look.remedy:
         raise _in_wrong_place(look.name, look.kind, kind)
-    if look.remedy:
+    if look.remedy and not (to_change and look.decoded):
         raise MediaError(f"it is {look.name}; {_what_is_sent(kind)}: {look.remedy}")
 
 
