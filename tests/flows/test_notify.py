@@ -1,9 +1,11 @@
 """A night is told to a block of Prefect, whatever comes of it."""
 
 import logging
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from omni_batch.config import NotifyConfig
 from omni_batch.nights import notify
@@ -12,6 +14,7 @@ from tests.nights.test_limits import night
 from tests.nights.test_notify import hook
 
 pytestmark = pytest.mark.prefect
+EMPTY: dict[str, Any] = {"headers": {}, "cookies": {}}
 
 
 async def test_a_block_sends_the_words(
@@ -23,8 +26,8 @@ async def test_a_block_sends_the_words(
 
     with hook() as server:
         body = {"subject": "{{subject}}", "text": "{{body}}"}
-        block = CustomWebhookNotificationBlock(  # type: ignore[call-arg]
-            name="night", url=server.url, json_data=body, allow_private_urls=True
+        block = CustomWebhookNotificationBlock(
+            name="night", url=server.url, json_data=body, allow_private_urls=True, **EMPTY
         )
         await block.save("operators", overwrite=True)
         who = NotifyConfig(block="custom-webhook/operators")
@@ -55,7 +58,7 @@ async def test_a_block_that_can_not_tell_is_a_word_in_the_log(
 
     from flows.secrets import tell_block
 
-    await Secret(value="s3cret").save("operators", overwrite=True)  # type: ignore[arg-type]
+    await Secret[str](value=SecretStr("s3cret")).save("operators", overwrite=True)
     await notify(NotifyConfig(block=block), night(), tell_block=tell_block)
     (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert said.startswith(f"notify: block {block} was not told")
