@@ -165,6 +165,6 @@ def _drop_abandoned(parent: Path) -> None:
     """Remove folders of ours whose process died: nobody has their lock."""
     for folder in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError, Timeout):
-            if folder.stat().st_uid == os.getuid():
+            if os.name == "nt" or folder.stat().st_uid == os.getuid():
                 with FileLock(folder, timeout=0):
                     shutil.rmtree(folder.parent, ignore_errors=True)
