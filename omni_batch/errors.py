@@ -25,6 +25,7 @@ OmniBatchError
 ├── BudgetReached          the run has spent what it may
 ├── NothingBought          the answers so far are all of no use
 ├── MediaIgnored           the service does not read the media that it is sent
+├── CredentialsExpired     a store takes the credentials no longer
 ├── Interrupted            somebody asked the run to stop
 ├── OutOfMemory            this process got no more memory or threads
 └── StorageError           the run directory can't be written or read
@@ -321,6 +322,13 @@ class ItemTimeout(OmniBatchError):
         "All attempts together took longer than retry.item_timeout_s. Ask for less at once, or "
         "raise it."
     )
+
+
+class CredentialsExpired(OmniBatchError):
+    """A store takes the credentials no longer: no item whose media lie there can be read."""
+
+    remedy = "Renew the credentials in the environment, then resume."
+    stops_run = True
 
 
 class Interrupted(OmniBatchError):

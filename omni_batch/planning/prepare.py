@@ -26,6 +26,7 @@ from omni_batch.planning.consent import require_known
 from omni_batch.planning.fitness.at_work import owned_alone, refuse_beside
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
+from omni_batch.sources import is_store
 from omni_batch.store.census import refuse_other_manifest, shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import (
@@ -261,7 +262,8 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     if plan.annotation is not None and plan.annotation.model is None:
         tree["annotation"]["json_schema"] = plan.annotation.json_schema
-    tree["manifest"]["path"] = redacted(config.manifest.path)
+    path = config.manifest.path  # of a store: a name to the letter, and no secret
+    tree["manifest"]["path"] = path if is_store(path) else redacted(path)
     if config.notify and config.notify.url:
         tree["notify"] = host_of(config.notify.url)  # its path may be a secret as well
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())

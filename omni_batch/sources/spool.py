@@ -19,6 +19,7 @@ from omni_batch.sources.kept import Kept
 
 _PREFIX = "omni-batch-"
 _LOCK = "in-use.lock"
+_BLOCK_BYTES = 4096
 KEPT_BYTES = 2**30
 """What stays of files that nobody uses just now, so that the next row need not read them again."""
 
@@ -89,18 +90,20 @@ class Spool:
         with self._lock:
             made = Spooled(path, target.size_bytes, target.sha256, self)
             self._files[key], self._held[key] = (path, made.size_bytes, made.sha256), made
-            self._bytes += made.size_bytes
+            self._bytes += _taken(made.size_bytes)
             self._drop_old()
         return made
 
     def _drop_old(self) -> None:
-        for key in list(self._files):
+        for _ in range(len(self._files)):
             if self._bytes <= self._kept_bytes:
                 return
-            if key not in self._held:
-                path, size_bytes, _ = self._files.pop(key)
-                self._bytes -= size_bytes
-                path.unlink(missing_ok=True)
+            key, file = self._files.popitem(last=False)
+            if key in self._held:
+                self._files[key] = file  # as the latest
+            else:
+                self._bytes -= _taken(file[1])
+                file[0].unlink(missing_ok=True)
 
     def _new_path(self) -> Path:
         with self._lock:
@@ -149,6 +152,11 @@ class _Hashed:
         return len(data)
 
 
+def _taken(size_bytes: int) -> int:
+    """What a file takes of a disk, at least: a block."""
+    return max(size_bytes, _BLOCK_BYTES)
+
+
 def _unwritable(folder: Path, exc: OSError) -> StorageError:
     return StorageError(
         f"{folder} can't be written: {exc.strerror}; it takes what is read from archives and "
@@ -165,6 +173,6 @@ def _drop_abandoned(parent: Path) -> None:
     """Remove folders of ours whose process died: nobody has their lock."""
     for folder in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError, Timeout):
-            if folder.stat().st_uid == os.getuid():
+            if os.name == "nt" or folder.stat().st_uid == os.getuid():
                 with FileLock(folder, timeout=0):
                     shutil.rmtree(folder.parent, ignore_errors=True)

@@ -14,6 +14,7 @@ from omni_batch import RunHandle
 from omni_batch.config import Config
 from omni_batch.errors import ManifestError
 from omni_batch.simulator import Simulator
+from omni_batch.store.record import read_record
 from tests.conftest import MakeConfig, read_table
 from tests.support.media_files import picture
 from tests.support.object_store import SECRET, TOKEN, Fault, ObjectServer
@@ -128,6 +129,26 @@ def test_a_store_that_refuses_all_is_found_before_anything_is_sent(
         run_batch(make_config(rows, **ASK, **own))
     assert not simulator.requests
     assert not list((tmp_path / "runs").glob("[!.]*"))
+
+
+def test_credentials_that_expire_stop_the_run_and_resume_goes_on(
+    make_config: MakeConfig, simulator: Simulator, object_server: ObjectServer
+) -> None:
+    keys = [f"{n}.png" for n in range(30)]
+    for key in keys:
+        object_server.put(key, CAT)
+    expired = Fault(400, "ExpiredToken", method="GET", key="^2")
+    object_server.faults.append(expired)
+    run = run_batch(make_config(rows_of(*keys), **ASK, quota={"max_in_flight": 1}))
+    record = read_record(run.path / "run.json")
+    assert record.state == "stopped"
+    assert "ExpiredToken" in str(record.reason)
+    answered = len(simulator.requests)
+    assert 0 < answered < 30
+    object_server.faults.clear()
+    run.resume()
+    assert set(outcomes(run).values()) == {None}
+    assert len(simulator.requests) == 30
 
 
 def test_an_object_that_is_replaced_between_its_rows_is_never_mixed(

@@ -27,15 +27,22 @@ def files(folder: Path) -> int:
 
 
 def test_a_file_stays_while_it_is_held_and_the_oldest_goes_first(tmp_path: Path) -> None:
-    spool, made = Spool(tmp_path, kept_bytes=25), []  # type: ignore[var-annotated]
-    held = spool.hold("held", write(bytes(10), made))
+    spool, made = Spool(tmp_path, kept_bytes=25_000), []  # type: ignore[var-annotated]
+    held = spool.hold("held", write(bytes(10_000), made))
     for name in ("a", "b", "c"):
-        spool.hold(name, write(name.encode() * 10, made))
-    assert held.path.read_bytes() == bytes(10)
+        spool.hold(name, write(name.encode() * 10_000, made))
+    assert held.path.read_bytes() == bytes(10_000)
     assert files(tmp_path) == 2
-    assert spool.hold("c", write(b"", made)).size_bytes == 10
-    assert spool.hold("a", write(b"a" * 10, made)).size_bytes == 10
+    assert spool.hold("c", write(b"", made)).size_bytes == 10_000
+    assert spool.hold("a", write(b"a" * 10_000, made)).size_bytes == 10_000
     assert len(made) == 5
+
+
+def test_many_small_files_are_bounded_too(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, kept_bytes=40_960)
+    for number in range(50):
+        spool.hold(number, write(b"x"))
+    assert files(tmp_path) == 10
 
 
 def test_what_many_ask_for_at_once_is_made_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from omni_batch.doubts import Doubt
-from omni_batch.errors import MediaError
+from omni_batch.errors import CredentialsExpired, MediaError, OmniBatchError
 from omni_batch.requests.manifest.endings import ending
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
@@ -17,13 +17,14 @@ from omni_batch.requests.media.open_medium import Depth
 from omni_batch.sources import Address, SourceFault, Sources, Spooled
 from omni_batch.sources.address import beside, is_web, member_splits
 from omni_batch.sources.kept import Kept
+from omni_batch.sources.stores.faults import Expired
 from omni_batch.sources.stores.object_store import Head
 from omni_batch.text import BLANKS, display_name, is_data_uri, is_url
 from omni_batch.types import Media, MediaKind
 
 LARGEST_FILE_BYTES = 2 * 2**30
 """The largest medium that any model takes (Qwen3.5-Omni, by URL)."""
-_PROBES_KEPT = 10_000
+_PROBES_KEPT = 4096
 """What is known of media, about 1 kB each, so that a medium of many rows is looked at once."""
 _MEMBER = "!/"
 _ARCHIVES = (".tar", ".zip", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -87,6 +88,7 @@ class MediaLoader:
 
         Raises:
             MediaError: missing, unreadable, outside the roots, too large, of another kind.
+            CredentialsExpired: a store takes them no longer.
         """
         if (known := self._known.get(ref)) is not None:
             return known
@@ -172,7 +174,7 @@ class MediaLoader:
             else:
                 file = self.sources.object(Address.of(name), most)
         except SourceFault as exc:
-            raise MediaError(str(exc)) from None
+            raise _error_of(exc) from None
         if archive is None:
             return _of_spool(file)
         member = reference[len(archive) + len(_MEMBER) :]
@@ -185,7 +187,7 @@ class MediaLoader:
                 return self._load_file(ref)
             head = self._heads.get(address, lambda: self.sources.head(address))
         except SourceFault as exc:
-            raise MediaError(str(exc)) from None
+            raise _error_of(exc) from None
         media = _with_format(ref, str(address), ending(address.key))
         return replace(media, size_bytes=head.size_bytes, object_version=head.version)
 
@@ -197,7 +199,7 @@ class MediaLoader:
         try:
             file = self.sources.member(archive.path, member, name)
         except SourceFault as exc:
-            raise MediaError(str(exc)) from None
+            raise _error_of(exc) from None
         except OSError as exc:
             raise MediaError(f"{name} can't be read: {exc.strerror}") from exc
         return _of_spool(file, archive.doubts)
@@ -237,6 +239,11 @@ class MediaLoader:
             sha256=sha256,
             doubts=(*written.doubts, *media.doubts),
         )
+
+
+def _error_of(fault: SourceFault) -> OmniBatchError:
+    """Rows fail one by one, unless all of them would."""
+    return (CredentialsExpired if isinstance(fault, Expired) else MediaError)(str(fault))
 
 
 def _in_archive(reference: str) -> str | None:

@@ -14,10 +14,12 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CREDENTIALS = frozenset(
     {
         *("AccessDenied", "AllAccessDisabled", "AccountProblem", "AuthorizationHeaderMalformed"),
-        *("ExpiredToken", "InvalidAccessKeyId", "InvalidSecurityToken", "InvalidToken"),
-        *("NotSignedUp", "RequestExpired", "RequestTimeTooSkewed", "SecurityTokenExpired"),
-        *("SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess"),
+        *("InvalidAccessKeyId", "InvalidSecurityToken", "InvalidToken", "NotSignedUp"),
+        *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "UnauthorizedAccess"),
     }
+)
+_EXPIRED = frozenset(
+    ("ExpiredToken", "RequestExpired", "SecurityTokenExpired", "TokenRefreshRequired")
 )
 _BUCKET = frozenset(("NoSuchBucket", "InvalidBucketName"))
 _ELSEWHERE = frozenset(("PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraint"))
@@ -30,6 +32,10 @@ CREDENTIALS_OF = {
     "hf": "HF_TOKEN",
 }
 """Where each store's credentials are by its own convention."""
+
+
+class Expired(SourceFault):
+    """The credentials were good once, and are no longer."""
 
 
 class BrokeOff(SourceFault):
@@ -76,6 +82,9 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
         return SourceFault(
             f"{bucket}: there is no such bucket ({said}); check its name", for_all=True
         )
+    if code in _EXPIRED:
+        what = f"{name} may not be read ({said})"
+        return Expired(f"{what}: renew {CREDENTIALS_OF[scheme]}", for_all=True)
     if code in _CREDENTIALS or status in ("401", "403"):
         what = f"{name} may not be read ({said})"
         return SourceFault(f"{what}: check {CREDENTIALS_OF[scheme]}", for_all=True)
