@@ -58,7 +58,7 @@ async def test_a_block_that_can_not_tell_is_a_word_in_the_log(
 
     from flows.secrets import tell_block
 
-    await Secret[str](value=SecretStr("s3cret")).save("operators", overwrite=True)
+    await Secret(value=SecretStr("s3cret")).save("operators", overwrite=True)
     await notify(NotifyConfig(block=block), night(), tell_block=tell_block)
     (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert said.startswith(f"notify: block {block} was not told")
