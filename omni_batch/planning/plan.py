@@ -34,6 +34,7 @@ from omni_batch.requests.build import thinks
 from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.media.known import cache_folder, known_media
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.sources import Sources
 from omni_batch.sources.address import folder_of
@@ -156,6 +157,7 @@ class Plan:
             base_url=folder_of(self.config.manifest.path),
             signs=fetched if media.transport in ("auto", "url") else frozenset(),
             signs_private=media.transport == "url",
+            kept=known_media(cache_folder()),
         )
 
     def media_source(self, *, checking: bool) -> MediaSource:
