@@ -34,6 +34,8 @@ os.environ["PYTHONPATH"] = str(
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
 """Whoever runs the tests keeps their own state; the processes that tests start share this one."""
 
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
+
 MakeConfig = Callable[..., Config]
 
 

@@ -16,7 +16,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("text", "format", "counts", "doubts", "changes", "endpoint_status", "interrupts", "_version"),
+    (
+        "text",
+        "format",
+        "counts",
+        "doubts",
+        "changes",
+        "endpoint_status",
+        "interrupts",
+        "_version",
+        "user_folders",
+    ),
     ("errors",),
     ("config", "types", "package_files", "annotation", "sources"),
     ("catalogue", "stream", "quota", "store"),

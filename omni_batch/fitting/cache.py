@@ -18,6 +18,7 @@ import msgspec
 
 from omni_batch.errors import ConfigError
 from omni_batch.fitting.made import Made
+from omni_batch.user_folders import cache_folder
 
 _NOTE = "made.json"
 _SPARED_S = 3600.0
@@ -27,20 +28,16 @@ _CHECKED_EVERY = 0.02
 _ABANDONED_S = 24 * 3600.0
 
 
-def cache_folder() -> Path:
-    """Where it is kept: XDG Base Directory Specification 0.8, "cache".
+def fitted_folder() -> Path:
+    """Where it is kept.
 
     Raises:
         ConfigError: the user has no home folder.
     """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        base = given if given.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        raise ConfigError(
-            "media.fit needs a folder for what it makes: set XDG_CACHE_HOME"
-        ) from None
-    return base / "omni-batch" / "fitted"
+    base = cache_folder()
+    if base is None:
+        raise ConfigError("media.fit needs a folder for what it makes: set XDG_CACHE_HOME")
+    return base / "fitted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from omni_batch.catalogue.tokens import rules_of
 from omni_batch.config import Config, EndpointConfig
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError
-from omni_batch.fitting.cache import FitCache, cache_folder
+from omni_batch.fitting.cache import FitCache, fitted_folder
 from omni_batch.fitting.fitter import Fitter
 from omni_batch.fitting.workers import Workers
 from omni_batch.planning.fitness.config import judged
@@ -37,6 +37,7 @@ from omni_batch.requests.build import thinks
 from omni_batch.requests.examples import Examples, read_examples
 from omni_batch.requests.manifest import base_folder as manifest_folder
 from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.media.known import known_media
 from omni_batch.requests.media.open_medium import Depth
 from omni_batch.requests.prompt import PromptTemplate
 from omni_batch.sources import Sources
@@ -172,6 +173,7 @@ class Plan:
             base_url=folder_of(self.config.manifest.path),
             signs=fetched if media.transport in ("auto", "url") else frozenset(),
             signs_private=media.transport == "url",
+            kept=known_media(),
         )
 
     def media_source(self, *, checking: bool) -> MediaSource:
@@ -183,7 +185,7 @@ class Plan:
         source = MediaSource(self.loader(), self._prober(checking=checking), checking=checking)
         if not self.config.media.fits:
             return source
-        cache = FitCache(cache_folder(), self.config.media.fit_cache_bytes)
+        cache = FitCache(fitted_folder(), self.config.media.fit_cache_bytes)
         return replace(
             source,
             fitter=Fitter(cache, Workers()),

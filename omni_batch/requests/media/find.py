@@ -194,7 +194,9 @@ def _identity(path: Path, status: os.stat_result) -> tuple[object, ...] | None:
     """None for a file that has just been written: its time would not tell the next change."""
     if time.time() - status.st_mtime < _TIME_TELLS_AFTER_S:
         return None
-    return str(path), status.st_size, status.st_mtime_ns, status.st_ino
+    # The last one is when it was written or put there, which nobody can set.
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return str(path), status.st_size, status.st_ino, *times
 
 
 def _has_scheme(reference: str) -> bool:

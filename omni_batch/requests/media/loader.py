@@ -13,6 +13,7 @@ from omni_batch.errors import CredentialsExpired, MediaError, OmniBatchError
 from omni_batch.requests.manifest.endings import ending
 from omni_batch.requests.media.data_uri import read_data_uri, refuse_bare_base64
 from omni_batch.requests.media.find import FileFinder, FoundFile
+from omni_batch.requests.media.known import KnownMedia
 from omni_batch.requests.media.open_medium import Depth
 from omni_batch.sources import Address, SourceFault, Sources, Spooled
 from omni_batch.sources.address import beside, is_web, member_splits
@@ -55,6 +56,7 @@ class MediaLoader:
             elsewhere; with its slash.
         signs: kinds of media in stores for which the service is given a signed address; others are
             read.
+        kept: what earlier runs found out about files.
         signs_private: sign also for stores that the service does not seem to reach.
         depth: how media are looked at.
 
@@ -75,7 +77,9 @@ class MediaLoader:
         signs: frozenset[MediaKind] = frozenset(),
         signs_private: bool = False,
         depth: Depth = "to_send",
+        kept: KnownMedia | None = None,
     ) -> None:
+        self._kept = kept
         self._base_url, self._signs, self._signs_private = base_url, signs, signs_private
         self._max_bytes, self._known, self._depth = max_bytes, known or {}, depth
         self.sources = sources or Sources()
@@ -210,9 +214,18 @@ class MediaLoader:
             media = self._seen(found, ref)
         else:
             key = (ref.kind, ref.reference, *found.identity)
-            media = self._probed.get(key, lambda: self._seen(found, ref))
+            media = self._probed.get(key, lambda: self._known_or_probed(key, found, ref))
         doubts = (*found.doubts, *media.doubts)
         return replace(media, path=found.path, held=found.held, doubts=doubts)
+
+    def _known_or_probed(self, key: tuple[object, ...], found: FoundFile, ref: Media) -> Media:
+        if self._kept is None:
+            return self._seen(found, ref)
+        if (known := self._kept.get(key)) is not None:
+            return known
+        media = self._seen(found, ref)
+        self._kept.put(key, media)
+        return media
 
     def _seen(self, found: FoundFile, ref: Media) -> Media:
         # PyAV and Pillow: not paid for by text-only runs

@@ -27,8 +27,8 @@ _UNREADABLE = {b"\x28\xb5\x2f\xfd": "packed with zstd", b"Rar!": "a RAR archive"
 _UNPACKS_TO_BYTES = 2**30
 _UNPACKS_TO_TIMES = 200
 """What a packed archive may unpack to, whichever is more: media do not shrink to a hundredth."""
-Identity = tuple[str, int, int, int]
-"""Path, size, time of change, number of a file: another content has another one."""
+Identity = tuple[str, int, int, int, int]
+"""Path, size, number and times of a file: another content has another one."""
 
 
 class Archive(Protocol):
@@ -95,7 +95,8 @@ class Archives:
 def identity_of(path: Path) -> Identity:
     """What tells whether a file is the one that was read before."""
     status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns, status.st_ino
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return str(path), status.st_size, status.st_ino, *times
 
 
 def _head(path: Path) -> bytes:

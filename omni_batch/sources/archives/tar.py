@@ -5,6 +5,7 @@ import os
 import sqlite3
 import tarfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +33,7 @@ class TarArchive:
         self._lock = threading.Lock()
         # A private database on the disk, which goes with its connection: memory stays flat.
         self._index = sqlite3.connect("", check_same_thread=False)
+        weakref.finalize(self, self._index.close)
         self._index.execute("CREATE TABLE members (name BLOB PRIMARY KEY, place INT) WITHOUT ROWID")
         reader = TarReader(path, name)
         entries = ((_key(entry.name), place) for place, entry in reader)

@@ -4,10 +4,13 @@ import asyncio
 import base64
 import hashlib
 import os
+import sqlite3
 import textwrap
 import unicodedata
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -16,6 +19,7 @@ import pytest
 
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.requests.media import MediaLoader
+from omni_batch.requests.media.known import KnownMedia
 from omni_batch.types import Media, MediaKind
 from tests.support.media_files import bomb, picture, sound
 
@@ -433,16 +437,39 @@ def test_a_file_of_many_rows_is_read_once_until_it_changes(
     loader: MediaLoader, folder: Path
 ) -> None:
     path, then = folder / "photos" / "cat.png", 10**18
-    first = picture("PNG")
-    other = first[:-20] + bytes(20)
-    _written(path, first, then)
+    _written(path, picture("PNG"), then)
     media = load(loader, "photos/cat.png")
-    _written(path, other, then)  # which nobody could tell without reading it
-    assert load(loader, "photos/cat.png") == media
-    _written(path, picture("PNG", 20, 30), then + 10**9)
+    assert load(loader, "photos/cat.png").sha256 is media.sha256  # no equal one, made anew
+    _written(path, picture("PNG", 20, 30), then)
     changed = load(loader, "photos/cat.png")
     assert (changed.width_px, changed.height_px) == (20, 30)
     assert changed.sha256 != media.sha256
+
+
+def test_what_is_known_of_a_file_is_kept_for_the_next_run(folder: Path, tmp_path: Path) -> None:
+    path, file = folder / "photos" / "cat.png", tmp_path / "cache" / "media.sqlite"
+    _written(path, picture("PNG"), 10**18)
+    media = load(MediaLoader(folder, ["."], kept=KnownMedia(file)), "photos/cat.png")
+    with closing(sqlite3.connect(file)) as cache, cache:
+        (kept,) = cache.execute("SELECT media FROM media").fetchone()
+        marked = kept.replace(b'"width_px":48', b'"width_px":4800')
+        cache.execute("UPDATE media SET media = ?", (marked,))
+    again = MediaLoader(folder, ["."], kept=KnownMedia(file))
+    assert load(again, "photos/cat.png") == replace(media, width_px=4800)
+    _written(path, picture("PNG"), 10**18 + 1)
+    assert load(again, "photos/cat.png") == media
+
+
+@pytest.mark.parametrize("content", [None, b"no database"])
+def test_without_a_cache_all_is_read(folder: Path, tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "cache" / "media.sqlite"
+    if content is None:
+        file.parent.write_bytes(b"a file in the place of the folder")
+    else:
+        file.parent.mkdir()
+        file.write_bytes(content)
+    _written(folder / "photos" / "cat.png", picture("PNG"), 10**18)
+    assert load(MediaLoader(folder, ["."], kept=KnownMedia(file)), "photos/cat.png").width_px == 48
 
 
 def test_a_file_that_was_just_written_is_read_again(loader: MediaLoader, folder: Path) -> None:
