@@ -119,3 +119,14 @@ class StillsChange(msgspec.Struct, frozen=True, tag="stills"):
 
 
 Change = ImageChange | SoundChange | FilmChange | StillsChange
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A stretch of a recording that was asked about by itself."""
+
+    begin_s: float
+    """In the recording, by its clock."""
+    end_s: float
+    text: str | None
+    size_bytes: int | None = None
+    """As it was sent."""

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from omni_batch.changes import Traits
+from omni_batch.changes import Traits, Window
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError
 
@@ -186,18 +186,6 @@ def _each(part: Part) -> tuple[Media | Frames, ...]:
         case Frames(images, taken_from=None):
             return images
     return (part,)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a recording that was asked about by itself."""
-
-    begin_s: float
-    """In the recording, by its clock."""
-    end_s: float
-    text: str | None
-    size_bytes: int | None = None
-    """As it was sent."""
 
 
 @dataclass(frozen=True, slots=True)

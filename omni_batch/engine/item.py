@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from omni_batch.annotation.read import Annotation
+from omni_batch.changes import Window
 from omni_batch.doubts import Doubt
 from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
@@ -18,7 +19,7 @@ from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prep
 from omni_batch.planning.reuse import Reused, reuse
 from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.store.disk import when_files_are_free
-from omni_batch.types import Answer, Cost, Item, Result, Window
+from omni_batch.types import Answer, Cost, Item, Result
 
 log = logging.getLogger("omni_batch")
 

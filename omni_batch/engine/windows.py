@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from omni_batch.changes import Window
 from omni_batch.engine.sending.send import History, Sender
 from omni_batch.errors import OmniBatchError
 from omni_batch.planning.fitting.made import each_window
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem
 from omni_batch.store.audio import WindowSpeech
-from omni_batch.types import Answer, Response, Usage, WavFile, Window
+from omni_batch.types import Answer, Response, Usage, WavFile
 
 
 @dataclass(slots=True)
@@ -36,7 +37,8 @@ class WindowedAnswer:
             try:
                 answer = await sender.send(window, history)
             except OmniBatchError as exc:
-                exc.args = (_which(number, len(prepared.windows), exc), *exc.args[1:])
+                if not exc.stops_run:
+                    exc.args = (f"window {number} of {len(prepared.windows)}: {exc}",)
                 raise
             begin_s = medium.begin_s or 0.0
             end_s = begin_s + (medium.duration_s or 0.0)
@@ -58,10 +60,6 @@ class WindowedAnswer:
             doubts=tuple(dict.fromkeys(d for each in responses for d in each.doubts)),
         )
         return replace(last, response=response, wav=wav)
-
-
-def _which(number: int, count: int, error: OmniBatchError) -> str:
-    return f"window {number} of {count}: {error}"
 
 
 def _timed(window: Window) -> str:

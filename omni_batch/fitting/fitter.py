@@ -82,7 +82,9 @@ class Fitter:
         source = _source(wanted.medium)
         try:
             with self._cache.draft() as folder:
-                reply = await self._workers.do(Make(source, wanted.change, str(folder)))
+                reply = await self._workers.do(
+                    Make(source, wanted.change, str(folder), wanted.medium.sha256)
+                )
                 if reply.made is None:
                     raise MediaError("nothing came out of it")
                 return await asyncio.to_thread(self._cache.keep, wanted.key, folder, reply.made)

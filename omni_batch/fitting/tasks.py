@@ -22,6 +22,8 @@ class Make(msgspec.Struct, frozen=True, tag="make"):
     change: Change
     folder: str
     """Where the files go; it exists and is empty."""
+    sha256: str | None = None
+    """What the content has to be: the outcome is kept under that name. None: any."""
 
 
 Task = Look | Make

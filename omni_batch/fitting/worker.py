@@ -6,9 +6,12 @@ way to everything else on the machine.
 
 import contextlib
 import errno
+import hashlib
 import os
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +39,8 @@ transparency takes 0.4 GB, a video of 8K some more."""
 _NICE = 10
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _DAMAGED = "it is cut off or damaged, or can't be decoded here: make or download it again"
+_CHANGED = "it was changed while it was read: run it again"
+_LOOKED_FOR_EVERY_S = 1.0
 _MAKERS: Mapping[type, Callable[[Path, Path, Any], Any]] = {
     ImageChange: make_image,
     SoundChange: make_sound,
@@ -48,6 +53,7 @@ def main() -> None:
     """Answer until the other side closes."""
     warnings.simplefilter("ignore")  # of odd files; nobody reads them here
     _give_way()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     decoder = msgspec.json.Decoder(Task)
     with contextlib.suppress(BrokenPipeError):
         for line in sys.stdin.buffer:
@@ -61,6 +67,8 @@ def _answer(task: Task) -> Reply:
             return _looked(path, task.kind) if isinstance(task, Look) else _made(path, task)
     except MediaError as exc:
         return Reply(failed=str(exc))
+    except FileNotFoundError:
+        return Reply(failed="it is not there any more: check the manifest")
     except MemoryError:
         return Reply(failed="it takes too much memory to be decoded: make it smaller")
     except Exception:  # decoders raise whatever a broken file makes them stumble over
@@ -88,14 +96,36 @@ def _looked(path: Path, kind: str) -> Reply:
 
 
 def _made(path: Path, task: Make) -> Reply:
-    folder = Path(task.folder)
+    folder, before = Path(task.folder), _state(path)
+    if task.sha256 is not None and _sha256(path) != task.sha256:
+        raise MediaError(_CHANGED)
     try:
-        return Reply(made=_MAKERS[type(task.change)](path, folder, task.change))
+        made = _MAKERS[type(task.change)](path, folder, task.change)
+        if _state(path) != before:
+            raise MediaError(_CHANGED)
+        return Reply(made=made)
     except OSError as exc:
         # Of FFmpeg's errors some are the system's: they name no file of ours.
         if exc.errno in _FULL:
             return Reply(no_disk=exc.strerror)
         raise
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _end_with(parent: int) -> None:
+    """Leave when the process that asks is no more: it may be killed while we are at work."""
+    while os.getppid() == parent:
+        time.sleep(_LOOKED_FOR_EVERY_S)
+    os._exit(1)
 
 
 def _give_way() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from omni_batch.changes import ImageChange
 from omni_batch.errors import MediaError, StorageError
 from omni_batch.fitting.tasks import Look, Reply, Task
+from omni_batch.store.disk import when_files_are_free
 
 _CODE = "import sys; sys.path[:] = {!r}; from omni_batch.fitting import worker; worker.main()"
 _KEPT = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
@@ -49,7 +50,7 @@ class Workers:
             StorageError: nothing can be written, or no process be started.
         """
         async with self._room:
-            worker = self._idle.pop() if self._idle else await self._started()
+            worker = self._idle.pop() if self._idle else await when_files_are_free(self._started)
             try:
                 reply = await self._asked(worker, task)
             except BaseException:  # half an answer may be under way

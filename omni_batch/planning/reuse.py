@@ -7,11 +7,12 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
+from omni_batch.changes import Window
 from omni_batch.config import Config
 from omni_batch.doubts import Doubt
 from omni_batch.store import RunDir
 from omni_batch.store.reuse_index import ReuseIndex, link_speech
-from omni_batch.types import Answer, Response, Speech, Usage, WavFile, Window
+from omni_batch.types import Answer, Response, Speech, Usage, WavFile
 
 
 @dataclass(frozen=True, slots=True)

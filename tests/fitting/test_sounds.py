@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_batch.fitting.codecs.sound import mixed
+from omni_batch.fitting.codecs.samples import mixed
 from omni_batch.fitting.windows import cut_windows, even_windows
 from omni_batch.planning.check import check_manifest
 from omni_batch.planning.plan import make_plan
@@ -263,4 +263,4 @@ def test_windows_cover_all_and_overlap(
     shared = min(overlap, longest // 4)
     for (_, end), (begin, _) in pairwise(windows):
         assert end - begin == shared
-    assert len(windows) >= len(even_windows(total, longest, overlap))
+    assert len(windows) >= len(even_windows(total, longest, shared))

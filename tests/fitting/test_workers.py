@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -96,7 +98,7 @@ async def test_a_task_that_is_cancelled_ends_its_process(
 async def test_what_is_no_medium_is_said_so(workers: Workers, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     for kind in ("image", "audio", "video"):
-        with pytest.raises(MediaError, match="damaged, or can't be decoded"):
+        with pytest.raises(MediaError, match="it is cut off or damaged"):
             await workers.do(Look(str(tmp_path / "a.png"), kind))
 
 
@@ -118,3 +120,52 @@ async def test_a_worker_has_no_key_in_its_environment(
     await workers.do(Look(str(tmp_path / "a.png"), "image"))
     (pid,) = processes(workers)
     assert b"sk-secret" not in environment(pid)
+
+
+async def test_a_file_that_changes_meanwhile_is_not_kept_under_its_old_name(
+    workers: Workers, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    task = Make(str(tmp_path / "a.png"), ImageChange(20, 20, "png"), str(tmp_path), "0" * 64)
+    with pytest.raises(MediaError, match="changed while it was read"):
+        await workers.do(task)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(MediaError, match="not there any more"):
+        await workers.do(task)
+
+
+async def test_a_worker_ends_with_the_process_that_asks(tmp_path: Path) -> None:
+    code = """
+import asyncio, os, signal, sys
+from omni_batch.fitting.tasks import Look
+from omni_batch.fitting.workers import Workers
+
+async def main():
+    workers = Workers(1)
+    await workers.do(Look(sys.argv[1], "image"))
+    (worker,) = workers._all
+    os.kill(worker.pid, signal.SIGSTOP)  # it does not see that its pipe is closed
+    print(worker.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    (tmp_path / "a.png").write_bytes(picture())
+    command = (sys.executable, "-c", code, str(tmp_path / "a.png"))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    worker = int(said)
+    os.kill(worker, signal.SIGCONT)
+    await asyncio.to_thread(wait_for_end, worker)
+
+
+def wait_for_end(pid: int) -> None:
+    """Of a process that is not our child; a PID file descriptor can be read from when it ends."""
+    try:
+        ended = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([ended], [], [], 20)[0]
+    finally:
+        os.close(ended)

@@ -11,8 +11,8 @@ from omni_batch.changes import FilmChange, FilmTraits
 from omni_batch.errors import MediaError
 from omni_batch.fitting.codecs.damage import damage, damaged, stated_s, stated_times
 from omni_batch.fitting.codecs.files import described
+from omni_batch.fitting.codecs.samples import samples_of
 from omni_batch.fitting.codecs.shape import TICKS, Shaper, is_quarter, turn_of
-from omni_batch.fitting.codecs.sound import samples_of
 from omni_batch.fitting.codecs.streams import Losses, opened, pictures, shown, sound_of
 from omni_batch.fitting.made import Made, MadeFile
 

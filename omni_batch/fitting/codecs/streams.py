@@ -51,6 +51,17 @@ def sound_of(container: InputContainer) -> AudioStream | None:
     return next(iter(container.streams.audio), None)
 
 
+def sound(container: InputContainer) -> AudioStream:
+    """The same.
+
+    Raises:
+        MediaError: there is none.
+    """
+    if (stream := sound_of(container)) is None:
+        raise MediaError("there is no sound in it")
+    return stream
+
+
 @dataclass(slots=True)
 class Losses:
     """How many pieces could not be decoded."""

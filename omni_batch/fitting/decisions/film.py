@@ -19,6 +19,8 @@ from omni_batch.fitting.sizes import at_least, even, seen_frame_px2, within_area
 from omni_batch.text import display_name
 from omni_batch.types import Media
 
+_SPARE_S = 0.1
+"""A video is cut so much below the limit: coders pad its sound."""
 _LATE_S = 0.5
 _WHOLE = 0.97
 """Share of the stated length that must be there: containers round, and end with their sound."""
@@ -76,7 +78,7 @@ def _film_anew(
     size_px = even(within_area(traits.shown_px, seen_frame_px2(1, limits.rules)))
     if size_px != traits.shown_px:
         reasons = [*reasons, f"{px(traits.shown_px)} scaled to {px(size_px)}"]
-    end_s = limits.film_max_s if cut else None
+    end_s = limits.film_max_s - _SPARE_S if cut and limits.film_max_s else None
     change = FilmChange(*size_px, end_s, limits.film_max_bytes)
     seconds = medium.duration_s if end_s is None else end_s
     becomes = replace(

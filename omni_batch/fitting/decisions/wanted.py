@@ -62,6 +62,7 @@ def anew(medium: Media, form: str, mime_type: str) -> Media:
         size_bytes=None,
         format=form,
         mime_type=mime_type,
+        options=medium.options if medium.kind != "audio" else (),  # which only name its format
         traits=None,
         doubts=(),
     )
