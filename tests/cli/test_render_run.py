@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
-from flows.artifacts import progress_text, summary_markdown
 from omni_batch.cli.render import run as render_run
 from omni_batch.cli.render.run import progress, progress_line, summary
 from omni_batch.counts import Counts, Projection
@@ -128,6 +127,8 @@ STANDING: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("words", STANDING)
 def test_what_stands_in_the_way_is_said_in_plain_words(words: str) -> None:
+    from flows.artifacts import progress_text
+
     record = paced(**STANDING[words])
     assert f"0 in flight; {words}" in "\n".join(shown(progress(record), 80))
     assert words in progress_line(record)
@@ -161,6 +162,8 @@ def test_a_line_of_a_log_says_the_same() -> None:
 
 
 def test_prefect_shows_the_same(tmp_path: Path) -> None:
+    from flows.artifacts import progress_text, summary_markdown
+
     text = progress_text(RUN)
     for fact in (
         "12,346 of 40,000 items",

@@ -1,15 +1,23 @@
 """Times of schedules: what is refused, and what a change of the clocks does to them."""
 
 from datetime import UTC, datetime
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cron import check_cron, check_zone, clock_changes, next_times
 from omni_batch.errors import ConfigError
 
 AUTUMN = datetime(2026, 9, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def times() -> ModuleType:
+    """The module; Prefect comes with it, which takes seconds."""
+    from flows import cron
+
+    return cron
 
 
 @pytest.mark.parametrize(
@@ -28,9 +36,11 @@ AUTUMN = datetime(2026, 9, 1, tzinfo=UTC)
         ("0 3 * * 8", "'8' is not a valid day of the week"),
     ],
 )
-def test_a_time_that_is_none_is_refused_with_an_example(cron: str, why: str) -> None:
+def test_a_time_that_is_none_is_refused_with_an_example(
+    times: ModuleType, cron: str, why: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
-        check_cron(cron)
+        times.check_cron(cron)
     said = str(refused.value)
     assert said.startswith(f"--cron {cron!r} {why}")
     assert said.endswith('such as "0 3 * * *" for 03:00 every night')
@@ -38,8 +48,8 @@ def test_a_time_that_is_none_is_refused_with_an_example(cron: str, why: str) -> 
 
 
 @pytest.mark.parametrize("cron", ["0 3 * * *", "0 3 * * MON-FRI", "*/30 * * * *", "0 2 29 2 *"])
-def test_a_time_that_comes_is_taken(cron: str) -> None:
-    check_cron(cron)
+def test_a_time_that_comes_is_taken(times: ModuleType, cron: str) -> None:
+    times.check_cron(cron)
 
 
 @pytest.mark.parametrize(
@@ -53,21 +63,23 @@ def test_a_time_that_comes_is_taken(cron: str) -> None:
         ("../etc/passwd", "Names are such as Europe/Berlin"),
     ],
 )
-def test_a_zone_that_does_not_exist_is_refused_with_the_nearest(zone: str, hint: str) -> None:
+def test_a_zone_that_does_not_exist_is_refused_with_the_nearest(
+    times: ModuleType, zone: str, hint: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
-        check_zone(zone)
+        times.check_zone(zone)
     said = str(refused.value)
     assert said.startswith(f"--timezone {zone!r} is not the name of a time zone; {hint}")
     assert "\n" not in said
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "CET", "Asia/Kolkata"])
-def test_a_zone_that_exists_is_taken(zone: str) -> None:
-    check_zone(zone)
+def test_a_zone_that_exists_is_taken(times: ModuleType, zone: str) -> None:
+    times.check_zone(zone)
 
 
-def test_a_time_is_meant_in_its_zone() -> None:
-    first, _ = next_times("15 3 * * 0", "Asia/Kolkata", AUTUMN, 2)
+def test_a_time_is_meant_in_its_zone(times: ModuleType) -> None:
+    first, _ = times.next_times("15 3 * * 0", "Asia/Kolkata", AUTUMN, 2)
     assert f"{first.astimezone(UTC):%a %H:%M}" == "Sat 21:45"
 
 
@@ -87,14 +99,14 @@ def test_a_time_is_meant_in_its_zone() -> None:
         ("0 1 * * *", []),
     ],
 )
-def test_changes_of_the_clocks_are_said(cron: str, said: list[str]) -> None:
-    changes = [str(change) for change in clock_changes(cron, "Europe/Berlin", AUTUMN)]
+def test_changes_of_the_clocks_are_said(times: ModuleType, cron: str, said: list[str]) -> None:
+    changes = [str(change) for change in times.clock_changes(cron, "Europe/Berlin", AUTUMN)]
     assert [change[: len(text)] for change, text in zip(changes, said, strict=True)] == said
-    assert clock_changes(cron, "UTC", AUTUMN) == []
+    assert times.clock_changes(cron, "UTC", AUTUMN) == []
 
 
-def test_a_time_among_many_is_left_out_where_the_clock_skips_it() -> None:
-    _, spring = clock_changes("*/30 * * * *", "Europe/Berlin", AUTUMN)
+def test_a_time_among_many_is_left_out_where_the_clock_skips_it(times: ModuleType) -> None:
+    _, spring = times.clock_changes("*/30 * * * *", "Europe/Berlin", AUTUMN)
     assert "skips 02:00, and the run is left out" in str(spring)
 
 
@@ -110,12 +122,14 @@ def test_a_time_among_many_is_left_out_where_the_clock_skips_it() -> None:
         )
     ),
 )
-def test_what_is_said_is_what_prefect_does(hour: int, minute: int, zone: str) -> None:
+def test_what_is_said_is_what_prefect_does(
+    times: ModuleType, hour: int, minute: int, zone: str
+) -> None:
     """Each night has one run; those at another time than is meant are the ones that are told."""
     cron = f"{minute} {hour} * * *"
-    walls = [time.replace(tzinfo=None) for time in next_times(cron, zone, AUTUMN, 390)]
+    walls = [time.replace(tzinfo=None) for time in times.next_times(cron, zone, AUTUMN, 390)]
     assert (walls[-1] - walls[0]).days in (388, 389)
-    changes = [each for each in clock_changes(cron, zone, AUTUMN) if each.given < walls[-1]]
+    changes = [each for each in times.clock_changes(cron, zone, AUTUMN) if each.given < walls[-1]]
     odd = [wall for wall in walls if (wall.hour, wall.minute) != (hour, minute)]
     assert odd == [each.starts for each in changes if not each.twice]
     assert [walls.count(each.given) for each in changes if each.twice] == [
