@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,10 @@ from omni_batch.simulator import Simulator, SimulatorOptions
 
 for name in ("COLUMNS", "LINES", "FORCE_COLOR"):  # of who runs the tests; Rich would obey them
     os.environ.pop(name, None)
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # As behind `&` or nohup. All processes that tests start would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -32,6 +37,13 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
 """Whoever runs the tests keeps their own state; the processes that tests start share this one."""
 
 MakeConfig = Callable[..., Config]
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two for each core: half of the time tests wait for processes, servers and clocks."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture
