@@ -2,7 +2,9 @@
 
 import csv
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 for name in ("COLUMNS", "LINES", "FORCE_COLOR"):  # of who runs the tests; Rich would obey them
     os.environ.pop(name, None)
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # As behind `&` or nohup. All processes that tests start would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -39,9 +45,20 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="omni-batch-tests-")
 MakeConfig = Callable[..., Config]
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two for each core: half of the time tests wait for processes, servers and clocks."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
+    """Its thread is not measured, which costs a third of its time; tests/simulator measures it."""
+    measuring = threading.gettrace()
+    threading.settrace(None)
     with Simulator(SimulatorOptions(api_key=KEY)) as server:
+        threading.settrace(measuring)
         yield server
 
 

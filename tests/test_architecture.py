@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -154,11 +155,16 @@ FILES = {
     for package in ("omni_batch", "flows")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 
-def imports_of(module: str) -> list[Import]:
-    return list(_imports(TREES[module], module, lazy=False))
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports_of(module: str) -> tuple[Import, ...]:
+    return tuple(_imports(tree_of(module), module, lazy=False))
 
 
 def _imports(node: ast.AST, module: str, *, lazy: bool) -> Iterator[Import]:
@@ -263,7 +269,7 @@ def test_logic_touches_no_file_no_network_and_no_clock(module: str) -> None:
     ]
     calls = [
         f"{module}, line {call.lineno}: {called}()"
-        for call in ast.walk(TREES[module])
+        for call in ast.walk(tree_of(module))
         if isinstance(call, ast.Call) and (called := _called(call)) in ("open", "sleep", "print")
     ]
     assert not touched + calls

@@ -12,7 +12,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import omni_batch
-from flows.artifacts import summary_markdown
 from omni_batch.analytics.compare import compare_runs
 from omni_batch.analytics.export.write import export_run
 from omni_batch.analytics.report.collect import collect
@@ -205,6 +204,8 @@ def test_the_end_of_a_run_says_the_figures(directory: RunDir, counts: Counts) ->
 def test_prefects_page_and_a_datasets_card_say_the_figures(
     directory: RunDir, counts: Counts, tmp_path: Path
 ) -> None:
+    from flows.artifacts import summary_markdown
+
     record = current_record(directory)
     page = summary_markdown(directory, record, [])
     for name, value in phrases.facts(record):

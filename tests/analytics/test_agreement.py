@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
 
 from omni_batch.analytics.agreement import Agreement, Comparer, LabelTally, cohens_kappa
 from omni_batch.analytics.truth import compare_with_truth
@@ -47,6 +46,8 @@ def test_kappa_has_its_known_values(table: list[list[int]], kappa: float | None)
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
 def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    from sklearn.metrics import cohen_kappa_score
+
     left, right = zip(*pairs, strict=True)
     found = cohens_kappa(Counter(pairs))
     if found is None:
@@ -57,6 +58,8 @@ def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1))
 def test_figures_of_classes_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
     tally = LabelTally()
     for true, said in pairs:
         tally.add(true, said)

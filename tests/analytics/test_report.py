@@ -316,7 +316,7 @@ def test_an_items_wait_is_apart_from_its_requests(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(0, 10_000), min_size=1, max_size=80))
-@settings(max_examples=20)
+@settings(max_examples=8)  # each writes a run
 def test_percentiles_and_bars_hold_all_values(
     tmp_path_factory: pytest.TempPathFactory, seconds: list[float]
 ) -> None:
@@ -340,7 +340,7 @@ def _quantile(exact: list[float], part: float) -> float:
 
 
 @given(st.lists(st.integers(0, 5_000_000), min_size=1, max_size=60))
-@settings(max_examples=20)
+@settings(max_examples=8)  # each writes a run
 def test_a_timeline_of_any_length_loses_nothing_and_stays_small(
     tmp_path_factory: pytest.TempPathFactory, seconds: list[int]
 ) -> None:

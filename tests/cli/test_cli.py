@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from omni_batch.cli.main import app
+from omni_batch.errors import OmniBatchError
 from omni_batch.simulator import Simulator, SimulatorOptions
 from tests.conftest import KEY, KEY_ENV, prompts, write_csv
 
@@ -71,23 +73,48 @@ REFUSALS = {
 }
 
 
+@pytest.fixture
+def refused(project: Path) -> Callable[[str], Path]:
+    """Writes the config of a case; returns its folder."""
+
+    def write(case: str) -> Path:
+        change, _ = REFUSALS[case]
+        (project / "empty.csv").touch()
+        write_csv(project / "subjects.csv", [{"subject": "the sea"}])
+        write_csv(project / "twice.csv", [{"item_id": "a", "prompt": "x"}] * 2)
+        (project / "config.yaml").write_text(
+            "\n".join(line for line in (_default(change, "manifest"), change) if line)
+        )
+        return project
+
+    return write
+
+
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.replace(" ", "-"))
-def test_bad_input_is_refused_with_2_and_leaves_nothing(project: Path, case: str) -> None:
-    change, hints = REFUSALS[case]
-    (project / "empty.csv").touch()
-    write_csv(project / "subjects.csv", [{"subject": "the sea"}])
-    write_csv(project / "twice.csv", [{"item_id": "a", "prompt": "x"}] * 2)
-    (project / "config.yaml").write_text(
-        "\n".join(line for line in (_default(change, "manifest"), change) if line)
-    )
-    done = omni_batch("run", "config.yaml", "--no-prefect", cwd=project, DASHSCOPE_API_KEY="")
+def test_bad_input_is_refused_and_leaves_nothing(
+    refused: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """In this process: a start takes a second."""
+    folder = refused(case)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "")
+    error = CliRunner().invoke(app, ["run", "config.yaml", "--no-prefect"]).exception
+    assert isinstance(error, OmniBatchError)
+    assert not error.stops_run
+    assert len(str(error).splitlines()) == 1
+    assert all(hint in str(error) for hint in REFUSALS[case][1]), str(error)
+    runs = folder / "data" / "runs"
+    assert not runs.exists() or not list(runs.iterdir())
+
+
+@pytest.mark.parametrize("case", ["a wrong key", "duplicate ids"])
+def test_a_refusal_is_one_line_and_exit_code_2(refused: Callable[[str], Path], case: str) -> None:
+    """Before and after the manifest is read."""
+    done = omni_batch("run", "config.yaml", "--no-prefect", cwd=refused(case))
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
     assert len(done.stderr.splitlines()) == 1
-    assert all(hint in done.stderr for hint in hints), done.stderr
     assert "Traceback" not in done.stderr
-    runs = project / "data" / "runs"
-    assert not runs.exists() or not list(runs.iterdir())
 
 
 def _default(change: str, key: str) -> str:

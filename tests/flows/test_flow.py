@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.artifacts import summary_key, summary_markdown
 from omni_batch.analytics.results import FailureGroup
 from omni_batch.doubts import DoubtGroup
 from omni_batch.errors import UntrustedRun
@@ -305,6 +304,8 @@ def test_a_flow_run_that_begins_beside_itself_waits_and_sends_nothing_twice(
 
 
 def test_summaries_of_a_config_are_versions_of_one_artifact() -> None:
+    from flows.artifacts import summary_key
+
     names = ["captions", "Captions", "captions_", "labels.v2", "labels-v2", "..."]
     keys = [summary_key(name) for name in names]
     assert keys[0] == "omni-batch-captions"
@@ -452,6 +453,7 @@ async def _check_server(run_id: str) -> None:
 def test_the_summary_says_what_failed_and_text_can_not_break_its_table(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
+    from flows.artifacts import summary_markdown
     from omni_batch.store import Counts, RunRecord
 
     record = RunRecord(

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from omni_batch.cli.main import app
+from omni_batch.errors import ConfigError
 from omni_batch.simulator import Simulator, SimulatorOptions
 from omni_batch.store.read import list_runs
 from tests.conftest import KEY, KEY_ENV, prompts, write_csv
+from tests.flows.conftest import MEASURING
 
 pytestmark = pytest.mark.prefect
 
@@ -46,6 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     environment = surroundings(url) | {"PREFECT_HOME": str(tmp_path_factory.mktemp("prefect"))}
+    for name in MEASURING:
+        environment.pop(name, None)
     process = subprocess.Popen(
         command,
         env=environment,
@@ -233,70 +239,73 @@ def state_of(url: str, run: Any) -> str:
 
 # --- refused before anything is registered ---
 
+CLOSED = "http://127.0.0.1:9/api"
 
-@pytest.mark.parametrize("kind", ["unset", "closed", "of somebody else"])
+
+def refused(config: Path, url: str, *arguments: str) -> str:
+    """What the command is refused for, in this process: Prefect takes seconds to load."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    before = sorted(config.parent.iterdir())
+    with temporary_settings({PREFECT_API_URL: url or None}):
+        done = CliRunner().invoke(app, ["schedule", str(config), *arguments])
+    assert isinstance(done.exception, ConfigError)
+    assert sorted(config.parent.iterdir()) == before
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+@pytest.fixture
+def config(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(KEY_ENV, KEY)
+    return write_config(tmp_path, simulator, 3)
+
+
+@pytest.mark.parametrize("kind", ["unset", "of somebody else"])
 def test_without_a_prefect_server_nothing_begins(
-    simulator: Simulator, tmp_path: Path, kind: str
+    simulator: Simulator, config: Path, kind: str
 ) -> None:
-    urls = {"unset": "", "closed": "http://127.0.0.1:9/api", "of somebody else": simulator.base_url}
-    config = write_config(tmp_path, simulator, 3)
-    before = sorted(tmp_path.iterdir())
+    url = {"unset": "", "of somebody else": simulator.base_url}[kind]
+    why = refused(config, url, "--cron", "0 3 * * *")
+    assert "PREFECT_API_URL" in why
+    assert url in why
+    assert "`prefect server start`" in why
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(config: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "omni_batch", "schedule", str(config), "--cron", "0 3 * * *"],
-        cwd=tmp_path,
-        env=surroundings(urls[kind]),
+        cwd=config.parent,
+        env=surroundings(CLOSED),
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "PREFECT_API_URL" in done.stderr
-    assert urls[kind] in done.stderr
+    assert f"no Prefect API answers at PREFECT_API_URL = {CLOSED}" in done.stderr
     assert "`prefect server start`" in done.stderr
-    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "what"),
+    ("arguments", "key", "what"),
     [
-        (["--cron", "0 25 * * *"], {KEY_ENV: KEY}, "--cron '0 25 * * *' '25' is not a valid hour"),
+        (["--cron", "0 25 * * *"], KEY, "--cron '0 25 * * *' '25' is not a valid hour"),
         (
             ["--cron", "0 3 * * *", "--timezone", "berlin"],
-            {KEY_ENV: KEY},
+            KEY,
             "--timezone 'berlin' is not the name of a time zone; did you mean Europe/Berlin?",
         ),
-        (
-            ["--cron", "0 3 * * *"],
-            {KEY_ENV: ""},
-            f"needs an API key in the environment variable {KEY_ENV}",
-        ),
-        (
-            ["--cron", "0 3 * * *", "--set", "modell=qwen3"],
-            {KEY_ENV: KEY},
-            "modell",
-        ),
+        (["--cron", "0 3 * * *"], "", f"needs an API key in the environment variable {KEY_ENV}"),
+        (["--cron", "0 3 * * *", "--set", "modell=qwen3"], KEY, "modell"),
         (
             ["--cron", "0 3 * * *", "--set", "notify=https://hooks.example.org/T0/B0"],
-            {KEY_ENV: KEY},
+            KEY,
             "--set notify: the URL may be a secret, and Prefect keeps parameters in clear text",
         ),
     ],
 )
 def test_a_wrong_schedule_is_refused_before_a_server_is_asked(
-    simulator: Simulator,
-    tmp_path: Path,
-    arguments: list[str],
-    environment: dict[str, str],
-    what: str,
+    config: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], key: str, what: str
 ) -> None:
-    config = write_config(tmp_path, simulator, 3)
-    done = subprocess.run(
-        [sys.executable, "-m", "omni_batch", "schedule", str(config), *arguments],
-        cwd=tmp_path,
-        env=surroundings("http://127.0.0.1:9/api") | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert what in done.stderr
+    monkeypatch.setenv(KEY_ENV, key)
+    assert what in refused(config, CLOSED, *arguments)
