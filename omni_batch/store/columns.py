@@ -105,7 +105,6 @@ RESULT_COLUMNS = (
     Column("reused_from", _STRING, "earlier run that paid for the answer; null if this run did", "result.reused_from"),
     Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
     Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
-    Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
     Column("sent_formats", _STRINGS, "format in which each of `media` was sent, in their order; jpeg for a video sent as frames", "sent.formats"),
     Column("sent_bytes", _INTS, "bytes of each as sent; null where the service fetches it, or where nothing was sent", "sent.bytes", "bytes"),
     Column("sent_sizes_px", _STRINGS, "width x height of each as sent", "sent.sizes_px", "pixels"),
@@ -113,6 +112,7 @@ RESULT_COLUMNS = (
     Column("window_begins_s", _FLOATS, "where the windows of a long recording begin in it; null without any", "window_begins_s", "seconds"),
     Column("window_ends_s", _FLOATS, "where they end", "window_ends_s", "seconds"),
     Column("window_texts", _STRINGS, "the answer to each window", "window_texts"),
+    Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
 )
 
 ATTEMPT_COLUMNS = (
