@@ -70,7 +70,9 @@ def known_media(folder: str) -> KnownMedia:
 def cache_folder() -> str:
     """Where caches of this user are: XDG Base Directory Specification 0.8, "cache"."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return str((given if given.is_absolute() else Path.home() / ".cache") / "omni-batch")
+    with suppress(RuntimeError):  # nobody's home
+        given = given if given.is_absolute() else Path.home() / ".cache"
+    return str(given / "omni-batch") if given.is_absolute() else os.devnull
 
 
 def _opened(file: Path) -> sqlite3.Connection:
