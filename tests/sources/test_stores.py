@@ -204,6 +204,13 @@ def test_oss_is_asked_as_it_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert "%2Foss-cn-hangzhou%2Fs3%2F" in signed
 
 
+def test_an_address_with_credentials_is_refused_without_showing_them(tmp_path: Path) -> None:
+    address = Address.of("s3://AKIASOMEBODY:hunter2@photos/a.png")
+    with pytest.raises(SourceFault, match="holds no credentials") as caught:
+        Sources(spool=Spool(tmp_path)).object(address)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_google_is_read_and_listed(
     object_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

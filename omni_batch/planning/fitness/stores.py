@@ -1,5 +1,6 @@
 """StoresReached: whether the stores that rows name can be read at all, before anything is sent."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from omni_batch.errors import ManifestError, MediaError
@@ -19,28 +20,37 @@ class StoresReached:
     def __init__(self, loader: MediaLoader) -> None:
         self._loader = loader
         self._named: dict[tuple[str, str], list[Address]] = {}
+        self._rows_of = Counter[tuple[str, str]]()
+        self._rows = 0
 
     def see(self, media: Iterable[Media]) -> None:
         """Take in the media of a row."""
-        for medium in media:
-            try:
-                address = self._loader.address(medium.reference)
-            except MediaError:  # the row's own failure, later
-                continue
-            if address is not None:
-                self._keep(address)
+        self._rows += 1
+        places = {self._keep(address) for address in map(self._address, media) if address}
+        self._rows_of.update(places)
 
-    def _keep(self, address: Address) -> None:
+    def _address(self, medium: Media) -> Address | None:
+        try:
+            return self._loader.address(medium.reference)
+        except MediaError:  # the row's own failure, later
+            return None
+
+    def _keep(self, address: Address) -> tuple[str, str]:
         place = address.scheme, address.bucket
-        if place not in self._named and len(self._named) == _BUCKETS_AT_MOST:
-            return
-        kept = self._named.setdefault(place, [])
-        if len(kept) < _ASKED_FOR and address not in kept:
-            kept.append(address)
+        if place in self._named or len(self._named) < _BUCKETS_AT_MOST:
+            kept = self._named.setdefault(place, [])
+            if len(kept) < _ASKED_FOR and address not in kept:
+                kept.append(address)
+        return place
 
     def refuse(self) -> None:
-        """Raise ManifestError where no object of a bucket can be had."""
-        for addresses in self._named.values():
+        """Raise ManifestError where no object of a bucket can be had.
+
+        A single row among others fails alone: that may be a slip in its reference.
+        """
+        for place, addresses in self._named.items():
+            if self._rows_of[place] == 1 < self._rows:
+                continue
             if (fault := self._fault_of_all(addresses)) is not None:
                 raise ManifestError(str(fault))
 

@@ -86,9 +86,10 @@ class FileFinder:
     def has(self, reference: str) -> bool:
         """Whether a file has that very name and may be used."""
         try:
-            path, inside = self._locate(reference)
+            written = _path_of_url(reference) if _has_scheme(reference) else reference
+            path, inside = self._locate(written)
             return inside and path.is_file()
-        except (OSError, ValueError, RuntimeError):
+        except (MediaError, OSError, ValueError, RuntimeError):
             return False
 
     def _find(self, reference: str, written: str) -> FoundFile:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,8 +57,8 @@ class MediaLoader:
             elsewhere; with its slash.
         signs: kinds of media in stores for which the service is given a signed address; others are
             read.
-        kept: what earlier runs found out about files.
         signs_private: sign also for stores that the service does not seem to reach.
+        kept: what earlier runs found out about files.
         depth: how media are looked at.
 
     Raises:
@@ -163,9 +164,12 @@ class MediaLoader:
         if _MEMBER not in reference or self._files.has(reference):
             return self._files.find(reference)
         for archive, member in member_splits(reference):
-            if self._files.has(archive):
-                return self._member(self._files.find(archive), display_name(archive), member)
-        return self._files.find(reference)
+            with suppress(MediaError):
+                found = self._files.find(archive)
+                break
+        else:
+            return self._files.find(reference)
+        return self._member(found, display_name(archive), member)
 
     def _elsewhere(self, reference: str) -> FoundFile:
         """An object, or a member of an archive that lies in a store or behind a URL."""

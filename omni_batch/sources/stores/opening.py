@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from omni_batch.sources.address import Address
+from omni_batch.sources.fault import SourceFault
 from omni_batch.sources.kept import Kept
 from omni_batch.sources.stores import faults
 from omni_batch.sources.stores.object_store import ObjectStore, StoreSettings
+from omni_batch.text import display_name
 
 _BUCKETS_KEPT = 1000
 _LOCAL_NAMES = (".local", ".internal", ".localhost", ".lan")
@@ -38,6 +40,11 @@ def _open(address: Address, settings: StoreSettings) -> ObjectStore:
     if address.scheme == "hf":
         return _hub(settings)
     name = f"{address.scheme}://{address.bucket}"
+    if "@" in address.bucket:
+        raise SourceFault(
+            f"{display_name(name)}: an address holds no credentials; leave them to the environment",
+            for_all=True,
+        )
     try:
         return _gcs(name, settings) if address.scheme == "gs" else _s3(name, settings)
     except ImportError as exc:

@@ -495,4 +495,9 @@ def test_an_archive_outside_the_roots_is_not_read(folder: Path) -> None:
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         archive.writestr("a.png", picture("PNG"))
     assert "lies outside media.roots" in refusal(loader, "a.zip!/a.png")
-    assert load(MediaLoader(folder, ["."]), "a.zip!/a.png").width_px
+    within = MediaLoader(folder, ["."])
+    for reference in ("a.zip!/a.png", f"file://{folder}/a.zip!/a.png", " a.zip!/a.png"):
+        assert load(within, reference).width_px == 48
+    assert [doubt.rule for doubt in load(within, " a.zip!/a.png").doubts] == [
+        "reference-read-otherwise"
+    ]
