@@ -18,14 +18,15 @@ class Counts(msgspec.Struct, frozen=True):
     """What was done. Two of them add up: an item, an attempt or a table counts like a run.
 
     Items and speech are those of results. Requests, tokens and money are those of attempts: a
-    failed attempt may be on the bill as well, and an answer that an earlier run has paid for is
-    not.
+    failed attempt may be on the bill as well, and an answer that an earlier run has paid for, or
+    another row of this one, is not.
     """
 
     succeeded: int = 0
     failed: int = 0
     reused: int = 0
-    """Of those that succeeded: answers that an earlier run has paid for."""
+    """Of those that succeeded: answers that an earlier run has paid for, or another row of this
+    one."""
     requests: int = 0
     answers: int = 0
     """Requests that were answered in full: they are on the bill, whatever became of the item."""

@@ -393,9 +393,11 @@ class Result:
     estimated_text_tokens: int | None = None
     """The part of it that is a rule of thumb."""
     cost: Cost | None = None
-    """Of the answer, by real usage; 0 for one that an earlier run has paid for."""
+    """Of the answer, by real usage; 0 for one that was paid for before."""
     reused_from: str | None = None
-    """The run that paid for the answer, where it was not this one."""
+    """The run that paid for the answer; None where this row did."""
+    reused_row: int | None = None
+    """The row of this run that has the answer from which this one is taken."""
     fingerprint: str | None = None
     annotation: Any = None
     """The typed answer as plain JSON values."""

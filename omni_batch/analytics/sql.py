@@ -46,7 +46,7 @@ RUN_COLUMNS = pa.schema([
         ("items", _WHOLE, "rows of the manifest, times variants and samples"),
         ("succeeded", _WHOLE, "items with an answer, reused ones included"),
         ("failed", _WHOLE, "items without an answer"),
-        ("reused", _WHOLE, "items whose answer an earlier run has paid for"),
+        ("reused", _WHOLE, "items whose answer an earlier run, or another row, has paid for"),
         ("failures", pa.map_(_TEXT, _WHOLE), "failed items by the kind of their error"),
         ("requests", _WHOLE, "HTTP requests sent"),
         ("answers", _WHOLE, "requests that were answered in full, those asked again included"),

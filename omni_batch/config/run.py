@@ -124,6 +124,8 @@ class Config(Frozen):
     """Ways to ask, by name: each row of the manifest is asked once by each of them."""
     samples: int | None = Field(default=None, ge=1, le=100)
     """How often each question is asked; the rows of the results count them from 1."""
+    same_question: Literal["reuse", "send"] = "reuse"
+    """reuse: of rows that ask the very same one is sent, and all have its answer. send: each is."""
     annotation: AnnotationConfig | None = None
     media: MediaConfig = MediaConfig()
     stores: StoresConfig = StoresConfig()

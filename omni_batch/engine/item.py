@@ -11,12 +11,13 @@ from omni_batch.changes import Window
 from omni_batch.doubts import Doubt
 from omni_batch.engine.annotator import Annotator
 from omni_batch.engine.run import Run
+from omni_batch.engine.same_questions import Turn
 from omni_batch.engine.sending.send import History
 from omni_batch.engine.windows import WindowedAnswer
 from omni_batch.errors import AnnotationError, OmniBatchError, out_of_memory
 from omni_batch.planning.fitting.made import made_item
 from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
-from omni_batch.planning.reuse import Reused, reuse
+from omni_batch.planning.reuse import Answers, Reused, reuse, same_question_doubts
 from omni_batch.progress.spending.media_bill import bill_doubts
 from omni_batch.store.disk import when_files_are_free
 from omni_batch.types import Answer, Cost, Item, Result
@@ -24,18 +25,19 @@ from omni_batch.types import Answer, Cost, Item, Result
 log = logging.getLogger("omni_batch")
 
 
-async def process_item(run: Run, item: Item, history: History | None = None) -> Result:
+async def process_item(run: Run, item: Item, history: History, turn: Turn) -> Result:
     """One item, from its row to its result.
 
     Args:
         history: gets every attempt as it ends, so that none is lost where there is no result.
+        turn: waits while another row asks the same; whoever writes the result ends it.
 
     Raises:
         OmniBatchError: only what stops the run; all else becomes the result.
     """
-    draft = _Draft(item, history or History())
+    draft = _Draft(item, history)
     try:
-        await _answer(run, draft)
+        await _answer(run, draft, turn)
     except OmniBatchError as exc:
         if exc.stops_run:
             raise
@@ -48,13 +50,13 @@ async def process_item(run: Run, item: Item, history: History | None = None) -> 
     return draft.result()
 
 
-async def _answer(run: Run, draft: "_Draft") -> None:
+async def _answer(run: Run, draft: "_Draft", turn: Turn) -> None:
     """Each step leaves what it made in the draft, so that a failed item says how far it came."""
     draft.prepared = prepared = await when_files_are_free(
         lambda: prepare_item(run.plan.asking(draft.item), run.media_source, draft.item)
     )
     draft.fingerprint = fingerprint_of(run.plan, prepared)
-    draft.reused = await _reused(run, draft.fingerprint, draft.item.name)
+    draft.reused = await _reused(run, draft.fingerprint, draft.item.name, turn)
     if draft.reused:
         draft.windows = draft.reused.windows
         await _annotate(run, draft, prepared, draft.take(run, draft.reused.answer, prepared))
@@ -69,9 +71,24 @@ async def _annotate(run: Run, draft: "_Draft", prepared: PreparedItem, answer: A
         draft.annotation = await _annotated(run, run.annotator, draft, prepared, answer)
 
 
-async def _reused(run: Run, fingerprint: str, name: str) -> Reused | None:
-    """An earlier answer that is still one: what is asked of it may have changed since."""
-    found = await reuse(run.reuse_index, fingerprint, run.directory, name)
+async def _reused(run: Run, fingerprint: str, name: str, turn: Turn) -> Reused | None:
+    """The answer of an earlier run, or of another row of this one; that one may be under way."""
+    if found := await _acceptable(run, run.reuse_index, fingerprint, name):
+        return found
+    await turn.wait(fingerprint)
+    if found := await _acceptable(run, run.questions.answers, fingerprint, name):
+        turn.leave_to_others()
+        run.publisher.warn(same_question_doubts(run.plan))
+        return found
+    run.stopping.raise_if_on()
+    return None
+
+
+async def _acceptable(
+    run: Run, answers: Answers | None, fingerprint: str, name: str
+) -> Reused | None:
+    """An answer that is still one: what is asked of it may have changed since."""
+    found = await reuse(answers, fingerprint, run.directory, name)
     if found and run.annotator and not run.annotator.accepts(found.answer):
         return None
     return found
@@ -159,6 +176,7 @@ class _Draft:
             estimated_text_tokens=asked.estimate.text if asked else None,
             cost=self.cost,
             reused_from=self.reused.run_id if self.reused else None,
+            reused_row=self.reused.row_number if self.reused else None,
             fingerprint=self.fingerprint,
             annotation=self.annotation.value if self.annotation else None,
             doubts=self._doubts(),

@@ -12,6 +12,7 @@ from omni_batch.config import Config, parse_config
 from omni_batch.counts import Counts
 from omni_batch.doubts import Doubt
 from omni_batch.engine.annotator import Annotator, annotator_of
+from omni_batch.engine.same_questions import SameQuestions
 from omni_batch.engine.sending.budget_gate import BudgetGate
 from omni_batch.engine.sending.connect import connect
 from omni_batch.engine.sending.router import EndpointRouter
@@ -42,6 +43,7 @@ from omni_batch.store import RunDir, RunRecord, State
 from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
+from omni_batch.store.own_answers import OwnAnswers
 from omni_batch.store.parts import drop_leftovers
 from omni_batch.store.read import read_tables
 from omni_batch.store.reopen import mend
@@ -58,6 +60,8 @@ class Run:
     media_source: MediaSource
     reuse_index: ReuseIndex | None
     """What need not be sent, because an earlier run has the answer."""
+    questions: SameQuestions
+    """What need not be sent, because another row of this run asks the same."""
     annotator: Annotator | None
     """What makes typed answers, where they are asked for."""
     sender: Sender
@@ -131,6 +135,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             plan=plan,
             media_source=source,
             reuse_index=await asyncio.to_thread(open_reuse_index, plan.config, directory),
+            questions=SameQuestions(await asyncio.to_thread(_own_answers, plan, directory, record)),
             annotator=annotator_of(plan),
             sender=Sender(router, directory, plan, ledger, gate, stopping),
             ledger=ledger,
@@ -175,6 +180,10 @@ async def _ledger(
         estimates=TokenEstimates(earlier.bills if earlier else ()),
         failed_before=record.failed_before or 0,
     )
+
+
+def _own_answers(plan: Plan, directory: RunDir, record: RunRecord) -> OwnAnswers | None:
+    return OwnAnswers(directory, record) if plan.config.same_question == "reuse" else None
 
 
 def _gate(plan: Plan, ledger: Ledger, stopping: StopSwitch, month: Month | None) -> BudgetGate:

@@ -91,10 +91,12 @@ async def _process_items(
 
 
 async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> None:
+    turn = run.questions.turn()
     try:
-        result = await process_item(run, item, history)
+        result = await process_item(run, item, history, turn)
         run.stopping.keep_current()
         await log.finished(result)  # before anything else can fail
+        turn.written(result)
         run.ledger.item_ended(result)
     except asyncio.CancelledError:
         _keep_attempts(run, log, item, history)
@@ -103,6 +105,7 @@ async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> N
         _keep_attempts(run, log, item, history)
         run.stop(exc)
     finally:
+        turn.end()
         run.gate.release()
 
 

@@ -21,11 +21,13 @@ from omni_batch.planning.forecast import Forecast, Groups, budget_doubts, foreca
 from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan
 from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
-from omni_batch.planning.reuse import open_reuse_index
+from omni_batch.planning.reuse import open_reuse_index, same_question_doubts
 from omni_batch.progress.month import month_of
 from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.store.items import UniqueIds
+from omni_batch.store.own_answers import LastQuestions
+from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Item, row_name
 
 _AT_ONCE = 64
@@ -57,6 +59,8 @@ class CheckReport:
     refused_items: int = 0
     reused_items: int = 0
     """Answered by an earlier run; in none of the sums below."""
+    same_items: int = 0
+    """Ask the very same as another row, and would have its answer; in none of the sums below."""
     fitted_items: int = 0
     """Of those that would be sent: media of theirs would be changed first."""
     image_tokens_saved: int = 0
@@ -124,21 +128,22 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     earlier = await asyncio.to_thread(open_reuse_index, plan.config)
     if earlier is not None:
         doubts.add_run(earlier.doubts)
+    known = _Known(earlier, LastQuestions() if plan.config.same_question == "reuse" else None)
     checked = CheckedItems(plan)
     async with aclosing(plan.media_source(checking=True)) as source:
         async for item, outcome in _outcomes(plan, checked, source):
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
-            elif earlier and fingerprint_of(plan, outcome) in earlier:
-                report.reused_items += 1
-            else:
+            elif not known.counted(report, plan, outcome):
                 _accept(report, groups[item.variant], outcome)
                 _count_fitted(report, plan.asking(item), outcome)
                 editions[item.variant].add(outcome)
                 doubts.add_row(item.name, outcome.doubts)
             on_rows(report.items)
         doubts.add_run(source.doubts())
+    if report.same_items:
+        doubts.add_run(same_question_doubts(plan))
     doubts.add_run(checked.doubts())
     answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
     expected = forecast(plan, groups, answers)
@@ -153,6 +158,30 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             doubts.add_run(free_quota_doubts(asked))
     report.warnings = doubts.all()
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Answers that need not be asked for."""
+
+    earlier: ReuseIndex | None
+    own: LastQuestions | None
+
+    def counted(self, report: CheckReport, plan: Plan, prepared: PreparedItem) -> bool:
+        """Whether the answer would be there, of an earlier run or to an earlier row."""
+        if self.earlier is None and self.own is None:
+            return False
+        fingerprint = fingerprint_of(plan, prepared)
+        if self.earlier is not None and fingerprint in self.earlier:
+            report.reused_items += 1
+            return True
+        if self.own is None:
+            return False
+        if self.own.row_number(fingerprint) is not None:
+            report.same_items += 1
+            return True
+        self.own.add(fingerprint, prepared.item.row_number)
+        return False
 
 
 def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:

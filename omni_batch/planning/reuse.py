@@ -1,15 +1,16 @@
-"""Fingerprint → Answer: what an earlier run has paid for is not sent again."""
+"""Fingerprint → Answer: what an earlier run, or another row of this one, has paid for."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from omni_batch.changes import Window
 from omni_batch.config import Config
 from omni_batch.doubts import Doubt
+from omni_batch.planning.plan import Plan
 from omni_batch.store import RunDir
 from omni_batch.store.reuse_index import ReuseIndex, link_speech
 from omni_batch.types import Answer, Response, Speech, Usage, WavFile
@@ -21,7 +22,16 @@ class Reused:
 
     answer: Answer
     run_id: str
+    row_number: int | None
+    """Of the row whose answer it is, where that is a row of the same run."""
     windows: tuple[Window, ...] = ()
+
+
+class Answers(Protocol):
+    """Where rows with answers are found, by the fingerprint of what was asked."""
+
+    async def row(self, fingerprint: str) -> tuple[RunDir, dict[str, Any]] | None:
+        """The run and its row of `results`; None where there is none."""
 
 
 def open_reuse_index(config: Config, own: RunDir | None = None) -> ReuseIndex | None:
@@ -30,17 +40,18 @@ def open_reuse_index(config: Config, own: RunDir | None = None) -> ReuseIndex | 
 
 
 async def reuse(
-    earlier: ReuseIndex | None, fingerprint: str, directory: RunDir, name: str
+    answers: Answers | None, fingerprint: str, directory: RunDir, name: str
 ) -> Reused | None:
-    """The earlier answer to a request, its speech linked into this run.
+    """The answer that is there to a request, its speech linked into this run.
 
     Args:
+        answers: those of earlier runs, or of this one.
         name: of the item in this run.
 
     Raises:
         StorageError: the speech can't be written.
     """
-    found = await earlier.row(fingerprint) if earlier else None
+    found = await answers.row(fingerprint) if answers else None
     if found is None:
         return None
     run, row = found
@@ -52,7 +63,26 @@ async def reuse(
             return None
         wav = _wav(row, target.relative_to(directory.root))
     answer = Answer(_response(row, wav), wav, row["voice"])
-    return Reused(answer, row["reused_from"] or row["run_id"], tuple(_windows(row)))
+    paid_by = row["reused_from"] or row["run_id"]
+    own_row = row["row_number"] if run.root == directory.root else None
+    return Reused(answer, paid_by, own_row, tuple(_windows(row)))
+
+
+def same_question_doubts(plan: Plan) -> Iterator[Doubt]:
+    """For a run with equal rows: whether each may have been meant to get an answer of its own."""
+    if any(_varies(asked) for asked in plan.by_variant().values()):
+        yield Doubt(
+            "same-question-reused",
+            "rows that ask the very same as another row have its answer, and are not sent; for an "
+            "answer of its own for each set samples, or same_question: send",
+        )
+
+
+def _varies(asked: Plan) -> bool:
+    """Whether an answer is drawn, so that the next one to the same question may be another."""
+    request = asked.config.request
+    given = {**request.model_dump(), **request.extra}
+    return given["seed"] is None and given["temperature"] != 0 and given["top_k"] != 1
 
 
 def _windows(row: Mapping[str, Any]) -> Iterator[Window]:

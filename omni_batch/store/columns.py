@@ -102,7 +102,7 @@ RESULT_COLUMNS = (
     Column("latency_s", _FLOAT, "from started_at to the end, waits included", "result.latency_s", "seconds"),
     Column("warnings", _STRINGS, "what to check although the item succeeded, each as rule: message", "warnings"),
     Column("fingerprint", _STRING, "hash of everything that decides the answer", "result.fingerprint", "hex"),
-    Column("reused_from", _STRING, "earlier run that paid for the answer; null if this run did", "result.reused_from"),
+    Column("reused_from", _STRING, "run that paid for the answer: an earlier one, or this one for another row; null if this row did", "result.reused_from"),
     Column("variant", _STRING, "which of the config's variants asked; null without variants", "item.variant"),
     Column("sample", _INT, "which answer to the same question, from 1; null without samples", "item.sample"),
     Column("sent_formats", _STRINGS, "format in which each of `media` was sent, in their order; jpeg for a video sent as frames", "sent.formats"),
@@ -112,6 +112,7 @@ RESULT_COLUMNS = (
     Column("window_begins_s", _FLOATS, "where the windows of a long recording begin in it; null without any", "window_begins_s", "seconds"),
     Column("window_ends_s", _FLOATS, "where they end", "window_ends_s", "seconds"),
     Column("window_texts", _STRINGS, "the answer to each window", "window_texts"),
+    Column("reused_row", _INT, "row_number of the row of this run that asked the very same, and whose answer this is; null otherwise", "result.reused_row"),
     Column("source", _STRING, "the row's other columns as JSON", "source", "JSON"),
 )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import msgspec
 
@@ -39,6 +39,16 @@ class Entry(msgspec.Struct, frozen=True):
     attempts: list[dict[str, Any]]
 
 
+class _Numbered(msgspec.Struct):
+    row_number: int
+
+
+class _Place(msgspec.Struct):
+    """What an entry is read for when only its place is wanted."""
+
+    result: _Numbered | None
+
+
 class Salvage(NamedTuple):
     """What a journal holds after another program has had its hands on it."""
 
@@ -53,6 +63,7 @@ _ENTRY_START = b'{"result":'
 """Within an entry these quotes would be escaped, and no row has such a column."""
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
+_place_decoder = msgspec.json.Decoder(_Place)
 
 
 class Journal:
@@ -140,6 +151,42 @@ class Journal:
                 self._put_back()
         finally:
             self._file.close()
+
+
+class ResultFinder:
+    """Finds results in a journal while it is written. Each line is looked at once for its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen_bytes = 0
+        self._places: dict[int, tuple[int, int]] = {}
+        """By row number: where its line begins, and its length, in bytes."""
+
+    def find(self, row_number: int) -> dict[str, Any] | None:
+        """The row of `results`; None where none is written.
+
+        Raises:
+            StorageError: the journal is gone, or a line of it is damaged.
+        """
+        with storage_errors(self._path, "read", msgspec.DecodeError):
+            refuse_special(self._path)
+            with self._path.open("rb") as file:
+                self._look_on(file)
+                if row_number not in self._places:
+                    return None
+                begin, size_bytes = self._places[row_number]
+                file.seek(begin)
+                return _decoder.decode(file.read(size_bytes)).result
+
+    def _look_on(self, file: BinaryIO) -> None:
+        file.seek(self._seen_bytes)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            if (result := _place_decoder.decode(line).result) is not None:
+                place = self._seen_bytes, len(line)
+                self._places.setdefault(result.row_number, place)  # the first one counts
+            self._seen_bytes += len(line)
 
 
 def read_journal(path: Path) -> Iterator[Entry]:

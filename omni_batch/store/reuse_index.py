@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import shutil
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
@@ -32,15 +32,56 @@ _ANSWER = (
     *_KEY,
     *("text", "reasoning", "finish_reason", "warnings", "run_id", "reused_from", "voice"),
     *("audio_path", "audio_s", "audio_sample_rate_hz", "audio_sha256"),
+    *("window_begins_s", "window_ends_s", "window_texts"),
     *Usage.__dataclass_fields__,
 )
 _HEX_DIGITS = 64
 _ROW_BITS = 48  # of a place; the rest is the run
-_KEPT_PARTS = 8  # two lanes of shards, each across the border of two parts, and room
+KEPT_SHARDS = 8  # two lanes of shards, each across the border of two parts, and room
 
 Words = npt.NDArray[np.uint64]
 Columns = dict[str, list[Any]]
 """Rows in plain values, in manifest order: one by one, Arrow gives them slowly."""
+
+
+def is_answer(row: Mapping[str, Any], fingerprint: str, row_number: int) -> bool:
+    """Whether it is the row that was looked for, and answers the request.
+
+    An index has only a part of the fingerprint, and a retry may have changed the row.
+    """
+    return [row.get(name) for name in _KEY] == ["succeeded", fingerprint, row_number]
+
+
+class KeptParts:
+    """Rows of shards, by their parts and journals: the last ones read are kept."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[Path, int], Columns] = {}
+        self._reading = asyncio.Lock()
+
+    async def row(self, directory: RunDir, record: RunRecord, row_number: int) -> dict[str, Any]:
+        """What a row answers; empty where it is gone by now."""
+        part = await self._part(directory, record, row_number // record.shard_size)
+        position = bisect_left(part["row_number"], row_number)
+        return {name: values[position] for name, values in part.items() if position < len(values)}
+
+    async def _part(self, directory: RunDir, record: RunRecord, shard_number: int) -> Columns:
+        key = (directory.root, shard_number)
+        async with self._reading:
+            if key not in self._parts:
+                found = await asyncio.to_thread(_read, directory, record, shard_number)
+                self._parts[key] = found
+                if len(self._parts) > KEPT_SHARDS:
+                    del self._parts[next(iter(self._parts))]
+            return self._parts[key]
+
+
+def _read(directory: RunDir, record: RunRecord, shard_number: int) -> Columns:
+    """Empty where it is gone by now."""
+    found: Columns = {"row_number": []}
+    with suppress(StorageError, pa.ArrowException):
+        found = read_results(directory, record, shard_number, _ANSWER).to_pydict()
+    return found
 
 
 class ReuseIndex:
@@ -60,8 +101,7 @@ class ReuseIndex:
         self._runs: list[tuple[RunDir, RunRecord]] = []
         self._index = np.empty((3, 0), np.uint64)
         """First and second word of the fingerprint, place; in the order of the words."""
-        self._parts: dict[tuple[int, int], Columns] = {}
-        self._reading = asyncio.Lock()
+        self._parts = KeptParts()
         wanted = frozenset(models)
         for directory in reused_directories(globs, own):
             try:
@@ -83,13 +123,8 @@ class ReuseIndex:
             return None
         number, row_number = place >> _ROW_BITS, place & (1 << _ROW_BITS) - 1
         directory, record = self._runs[number]
-        part = await self._part(number, row_number // record.shard_size)
-        position = bisect_left(part["row_number"], row_number)
-        row = {name: values[position] for name, values in part.items() if position < len(values)}
-        # The index has only a part of the fingerprint, and a retry may have changed the row.
-        if [row.get(name) for name in _KEY] != ["succeeded", fingerprint, row_number]:
-            return None
-        return directory, row
+        row = await self._parts.row(directory, record, row_number)
+        return (directory, row) if is_answer(row, fingerprint, row_number) else None
 
     def _find(self, fingerprint: str) -> int | None:
         first, second = np.frombuffer(bytes.fromhex(fingerprint)[:16], ">u8").astype(np.uint64)
@@ -100,22 +135,6 @@ class ReuseIndex:
                 return int(places[index])
             index += 1
         return None
-
-    async def _part(self, number: int, shard_number: int) -> Columns:
-        key = (number, shard_number)
-        async with self._reading:
-            if key not in self._parts:
-                self._parts[key] = await asyncio.to_thread(self._read, *key)
-                if len(self._parts) > _KEPT_PARTS:
-                    del self._parts[next(iter(self._parts))]
-            return self._parts[key]
-
-    def _read(self, number: int, shard_number: int) -> Columns:
-        """A shard of an earlier run; empty where it is gone by now."""
-        found: Columns = {"row_number": []}
-        with suppress(StorageError, pa.ArrowException):
-            found = read_results(*self._runs[number], shard_number, _ANSWER).to_pydict()
-        return found
 
     def _add_run(self, directory: RunDir, models: frozenset[str]) -> None:
         record = read_record(directory.record)

@@ -148,7 +148,7 @@ def test_refused_rows_cost_no_tokens(folder: Path, address: str) -> None:
 
 
 def test_cost_and_time_follow_from_price_and_quota(folder: Path, address: str) -> None:
-    rows = [{"item_id": str(n), "prompt": "x" * 4000} for n in range(10)]
+    rows = [{"item_id": str(n), "prompt": f"{n}" + "x" * 3999} for n in range(10)]
     report = check(
         folder, address, rows, quota={"requests_per_minute": 5, "tokens_per_minute": 1e9}
     )

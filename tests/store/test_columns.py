@@ -121,7 +121,7 @@ cache_creation_tokens
 estimated_prompt_tokens cost currency attempts error_kind error_code error_message http_status
 request_id started_at first_chunk_s latency_s warnings fingerprint reused_from
 variant sample sent_formats sent_bytes sent_sizes_px sent_s
-window_begins_s window_ends_s window_texts source
+window_begins_s window_ends_s window_texts reused_row source
 """
 
 

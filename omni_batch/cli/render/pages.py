@@ -77,6 +77,7 @@ def check_report(report: CheckReport) -> RenderableType:
             ("items", report.items),
             ("refused", report.refused_items),
             *([("reused from earlier runs", report.reused_items)] if report.reused_items else []),
+            *([("same question as another row", report.same_items)] if report.same_items else []),
             *_fitted(report),
             ("prompt tokens, estimated", prompt.total),
             ("  text", prompt.text),
