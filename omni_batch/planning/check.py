@@ -6,7 +6,6 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from omni_batch.catalogue.prices import estimated_usage
@@ -26,6 +25,7 @@ from omni_batch.progress.month import month_of
 from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.store.items import UniqueIds
+from omni_batch.store.remote.copies import runs_folder
 from omni_batch.types import Item, row_name
 
 _AT_ONCE = 64
@@ -140,11 +140,11 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             on_rows(report.items)
         doubts.add_run(source.doubts())
     doubts.add_run(checked.doubts())
-    answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
+    answers = await asyncio.to_thread(load_answers, plan, runs_folder(plan.config.output))
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     report.variants = list(_estimates(plan, groups, answers))
-    output = Path(plan.config.output)
+    output = runs_folder(plan.config.output)
     month = await asyncio.to_thread(month_of, output, plan.config, datetime.now(UTC))
     doubts.add_run(budget_doubts(plan.config.budget, expected, month))
     doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))
