@@ -40,6 +40,8 @@ from omni_batch.progress.current import is_at_work
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import list_runs
 from omni_batch.store.record import read_record, write_record
+from omni_batch.store.remote.copies import runs_folder
+from omni_batch.store.remote.fetch import run_at
 
 from .entry import is_left_open, run_to_its_end, who_waits
 from .parameters import ConfigFile, Overrides, RunChanges, every_override
@@ -88,7 +90,7 @@ async def batch(
             await known_in(directory.root.parent, stack)
             return directory
         plan = _plan(config, over)
-        await known_in(Path(plan.config.output), stack)
+        await known_in(runs_folder(plan.config.output), stack)
         return await own_directory(plan, lambda: prepare_run(plan), stack)
 
     return await work(chosen, _ended)
@@ -183,7 +185,7 @@ async def _run_shard(run: Run, shard_number: int) -> None:
 
 
 async def _given_directory(run_dir: str, *, trust: bool) -> RunDir:
-    directory, flow_run = RunDir(Path(run_dir)), _own_flow_run()
+    directory, flow_run = run_at(run_dir, "all"), _own_flow_run()
     if flow_run is not None and flow_run.deployment_id is not None:
         await _until_free(directory)
     return _gone_on_with(directory, trust=trust, again=bool(flow_run and flow_run.run_count > 1))
@@ -199,7 +201,7 @@ async def own_directory(plan: Plan, prepare: Callable[[], RunDir], stack: ExitSt
     """
     flow_run = _own_flow_run()
     # Prefect does not count a beginning after Resume, so the runs themselves are asked.
-    for directory, record in list_runs(Path(plan.config.output)) if flow_run else ():
+    for directory, record in list_runs(runs_folder(plan.config.output)) if flow_run else ():
         if flow_run and record.flow_run_id == str(flow_run.id):
             await _until_free(directory)
             # A machine without our secret may go on with it.

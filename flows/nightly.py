@@ -16,6 +16,7 @@ from omni_batch.config import load_config, notify_of
 from omni_batch.errors import RunAtWork
 from omni_batch.nights import NoNight, begin_night, end_night, notify, plan_night
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.remote.copies import runs_folder
 
 from .batch import SKIPPED, known_in, own_directory, unfinished, work
 from .parameters import ConfigFile, NightChanges, Overrides, every_override
@@ -77,7 +78,7 @@ async def _night(config: str, overrides: list[str]) -> State[None]:
         return Completed(name="PartiallyFailed" if failures else None, message=night.words)
 
     with ExitStack() as stack:
-        await known_in(Path(wanted.output), stack)
+        await known_in(runs_folder(wanted.output), stack)
         return await work(chosen, ended)
 
 

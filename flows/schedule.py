@@ -25,6 +25,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from omni_batch import interrupts
 from omni_batch.errors import ConfigError, Outage
 from omni_batch.planning.plan import Plan
+from omni_batch.store.remote.copies import runs_folder
 from omni_batch.text import one_line, redacted, visible
 
 from . import nightly
@@ -99,12 +100,12 @@ async def _serve(nights: Nights, schedule: Schedule, ready: Callable[[], None]) 
         await runner.aadd_deployment(await _deployment(nights, schedule))
     except Exception as exc:
         raise ConfigError(await _refused(exc)) from exc
-    await mark_the_dead(Path(nights.plan.config.output))  # before what is late begins
+    await mark_the_dead(runs_folder(nights.plan.config.output))  # before what is late begins
     serving = asyncio.ensure_future(runner.start())
     await asyncio.sleep(0)  # it takes SIGTERM for itself, to end in the middle of everything
     _hear(told)
     ready()
-    looking = asyncio.ensure_future(_look_for_the_dead(Path(nights.plan.config.output)))
+    looking = asyncio.ensure_future(_look_for_the_dead(runs_folder(nights.plan.config.output)))
     await _until(told, serving)
     looking.cancel()
     if not serving.done():

@@ -20,9 +20,12 @@ from omni_batch.planning.check import CheckReport, check_manifest
 from omni_batch.planning.consent import check_run
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepare import change_run, dropped_unless_begun, prepare_run
-from omni_batch.progress.current import current_record, current_runs
+from omni_batch.progress.current import current_record, current_runs, published_runs
 from omni_batch.requests.python_rows import Rows, write_rows
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.remote.copies import address_of, made_runs_folder
+from omni_batch.store.remote.fetch import run_at, runs_below
 
 if TYPE_CHECKING:
     import pandas
@@ -45,6 +48,13 @@ class RunHandle:
     """
 
     path: Path
+    """Of a run at a store: that of its local copy."""
+
+    @property
+    def address(self) -> str | None:
+        """Where it is at a store; None of a run in a folder."""
+        address = address_of(self.path)
+        return str(address) if address else None
 
     @property
     def run_id(self) -> str:
@@ -226,17 +236,24 @@ def check(
 def read_run(path: str | Path) -> RunHandle:
     """A run that exists already, finished or not.
 
+    Args:
+        path: of its directory, or its address at a store, from which it is brought as it is now.
+
     Raises:
         ConfigError: `path` is not a run directory.
     """
-    handle = RunHandle(Path(path))
+    handle = RunHandle(run_at(path, "all").root)
     _ = handle.record
     return handle
 
 
 def list_runs(folder: str | Path = "data/runs") -> list[RunHandle]:
-    """All runs in a folder, the newest first."""
-    return [RunHandle(directory.root) for directory, _ in current_runs(Path(folder))]
+    """All runs in a folder, or below an address at a store, the newest first."""
+    if is_store(str(folder)):
+        runs = published_runs(runs_below(str(folder), "tables"))
+    else:
+        runs = current_runs(Path(folder))
+    return [RunHandle(directory.root) for directory, _ in runs]
 
 
 def _plan(
@@ -251,7 +268,7 @@ def _plan(
         return make_plan(_config(source, _pairs(overrides)), needs_key=needs_key)
     config = _config(source, [*_pairs(overrides), 'manifest.path="rows"'])
     make_plan(config, Path.cwd(), needs_key=needs_key)  # a wrong config writes nothing
-    path = write_rows(rows, folder or Path(config.output) / _ROWS_FOLDER)
+    path = write_rows(rows, folder or made_runs_folder(config.output) / _ROWS_FOLDER)
     manifest = config.manifest.model_copy(update={"path": str(path)})
     config = config.model_copy(update={"manifest": manifest})
     return make_plan(config, Path.cwd(), needs_key=needs_key)

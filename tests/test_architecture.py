@@ -114,7 +114,11 @@ HOMES = {
     "tenacity": ("engine.sending.retry",),
     "httpx": ("providers.client", "providers.http_client", "providers.upload"),
     "fsspec": ("requests.manifest",),
-    "obstore": ("sources.stores.through_obstore", "sources.stores.opening"),
+    "obstore": (
+        "sources.stores.through_obstore",
+        "sources.stores.writing",
+        "sources.stores.opening",
+    ),
     "botocore": ("sources.stores.through_botocore",),
     "datasets": ("requests.manifest.formats.hugging_face",),
     "huggingface_hub": ("sources.stores.hub",),

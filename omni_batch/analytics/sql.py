@@ -23,10 +23,12 @@ from omni_batch.analytics.majority import MACRO, MAJORITY_COLUMNS, majority_quer
 from omni_batch.errors import ConfigError, QueryError, StorageError
 from omni_batch.progress.current import current_record
 from omni_batch.quota.room import memory_limit_bytes
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import Shard, list_runs, written_shards
+from omni_batch.store.remote.fetch import runs_below
 
 T = TypeVar("T")
 BATCH_ROWS = 2048
@@ -100,9 +102,12 @@ def find_runs(paths: Iterable[str]) -> list[RunDir]:
 
 
 def _runs_at(text: str) -> list[RunDir]:
-    path = Path(text)
-    places = [path] if path.exists() else _matches(path)
-    runs = [run for place in places for run in _runs_in(place.resolve())]
+    if is_store(text):
+        runs = runs_below(text, "tables")
+    else:
+        path = Path(text)
+        places = [path] if path.exists() else _matches(path)
+        runs = [run for place in places for run in _runs_in(place.resolve())]
     if not runs:
         raise ConfigError(f"{text}: no run directory there; a run holds a run.json")
     return runs

@@ -18,6 +18,8 @@ from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.census import gap_of, refuse_other_manifest, speech_fault
 from omni_batch.store.read import part_batches, read_results, read_shard
 from omni_batch.store.record import write_record
+from omni_batch.store.remote.copies import shown
+from omni_batch.store.remote.speech import speech_here
 from omni_batch.store.reopen import reopen
 from omni_batch.types import row_name
 
@@ -159,11 +161,15 @@ def _speech_faults(directory: RunDir, rows: list[dict[str, Any]]) -> dict[int, s
 def _sum_fault(directory: RunDir, row: dict[str, Any]) -> str | None:
     path, wanted = directory.root / row["audio_path"], row["audio_sha256"]
     try:
+        path, _held = speech_here(directory.root, row["audio_path"])
         with path.open("rb", buffering=0) as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == wanted
     except OSError as exc:
         return f"{path} can't be read: {exc.strerror}"
-    return None if same else f"{path} is not the speech that was received (its SHA-256 differs)"
+    except StorageError as exc:
+        return str(exc)
+    name = f"{shown(directory.root)}/{row['audio_path']}"
+    return None if same else f"{name} is not the speech that was received (its SHA-256 differs)"
 
 
 def _compare_sums(record: RunRecord, counts: Counts, found: Verification) -> None:

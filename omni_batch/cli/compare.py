@@ -30,8 +30,8 @@ class Side(StrEnum):
 
 @app.command(epilog=example("compare data/runs/a data/runs/b --html changes.html"))
 def compare(
-    left: Annotated[Path, run_argument("RUN_A", "The earlier run.")],
-    right: Annotated[Path | None, run_argument("[RUN_B]", "The later run.")] = None,
+    left: Annotated[str, run_argument("RUN_A", "The earlier run.")],
+    right: Annotated[str | None, run_argument("[RUN_B]", "The later run.")] = None,
     by: Annotated[
         Side | None, typer.Option("--by", help="The variants of one run, in place of two runs.")
     ] = None,
@@ -70,23 +70,23 @@ def compare(
         _compare_with_truth(left, truth, field, column, html, as_json=as_json)
     elif right is not None:
         from omni_batch.analytics.compare import compare_runs
-        from omni_batch.store import RunDir
+        from omni_batch.store.remote.fetch import run_at
 
-        comparison = compare_runs(RunDir(left), RunDir(right), limit)
+        comparison = compare_runs(run_at(left, "all"), run_at(right, "all"), limit)
         _show_comparison(comparison, html, trust=trust, as_json=as_json)
     else:
         _compare_variants(left, limit, html, trust=trust, as_json=as_json)
 
 
 def _compare_variants(
-    run: Path, limit: int, html: Path | None, *, trust: bool, as_json: bool
+    run: str, limit: int, html: Path | None, *, trust: bool, as_json: bool
 ) -> None:
     from omni_batch.analytics.compare import compare_variants
     from omni_batch.cli.render.compare import variants_report
     from omni_batch.cli.render.console import out
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    found = compare_variants(RunDir(run), limit)
+    found = compare_variants(run_at(run, "all"), limit)
     if len(found.pairs) == 1:
         _show_comparison(found.pairs[0], html, trust=trust, as_json=as_json)
     elif html is not None:
@@ -114,7 +114,7 @@ def _show_comparison(
 
 
 def _compare_with_truth(
-    run: Path,
+    run: str,
     truth: Path,
     field: str | None,
     column: str | None,
@@ -125,12 +125,12 @@ def _compare_with_truth(
     from omni_batch.analytics.truth import compare_with_truth
     from omni_batch.cli.render.compare import quality_report
     from omni_batch.cli.render.console import out
-    from omni_batch.store import RunDir
     from omni_batch.store.record import read_record
+    from omni_batch.store.remote.fetch import run_at
 
     if field is None:
         raise ConfigError("--truth FILE needs --field NAME, a field of annotation")
-    directory = RunDir(run)
+    directory = run_at(run)
     found = {
         variant: compare_with_truth(directory, truth, field, column, variant)
         for variant in read_record(directory.record).variants or (None,)

@@ -23,6 +23,7 @@ from omni_batch.providers.environment import check_environment
 from omni_batch.quota.room import raise_limit
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.text import one_line, redacted
 
 _LOGGER = logging.getLogger("omni_batch")
@@ -96,7 +97,7 @@ def print_outcome(directory: RunDir, *, as_json: bool) -> NoReturn:
         print_json(record)
     else:
         print_summary(directory)
-        print_path(directory.root)
+        print_path(shown(directory.root))
     raise typer.Exit(record.exit_code)
 
 
@@ -112,7 +113,7 @@ def print_night(directory: RunDir, night: Night) -> None:
     out.print(Text(f"night: {night.words}", style="bold"), soft_wrap=True)
     for text in night.to_do:
         out.print(Text(f"to do: {one_line(text)}", style="yellow"), soft_wrap=True)
-    print_path(directory.root)
+    print_path(shown(directory.root))
 
 
 class _Notes(logging.Handler):

@@ -49,7 +49,7 @@ def example(text: str, *, all_keys: bool = False) -> str:
     return f"Example: omni-batch {text}{keys}"
 
 
-def print_path(path: Path) -> None:
+def print_path(path: Path | str) -> None:
     """A path for scripts, to the letter; on a terminal with escapes."""
     text = str(path)
     with reader_may_leave():
@@ -101,7 +101,7 @@ def run_argument(metavar: str, text: str) -> Any:
 
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")]
-RunPath = Annotated[Path, run_argument("RUN_DIR", "Directory of a run.")]
+RunPath = Annotated[str, run_argument("RUN_DIR", "Directory of a run, or its address at a store.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -41,7 +41,8 @@ def run(
     config: ConfigPath,
     manifest: ManifestPath = None,
     output: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Replaces output: where runs are kept.")
+        str | None,
+        typer.Option(metavar="DIR", help="Replaces output: a folder, or an address at a store."),
     ] = None,
     run_id: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
     limit: Limit = None,
@@ -87,9 +88,9 @@ def resume(
     """
     from omni_batch.cli.execute import print_outcome, run_to_its_end, way_of
     from omni_batch.planning.prepare import change_run
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    way, directory = way_of(workers, work_pool, prefect=prefect), RunDir(run_dir)
+    way, directory = way_of(workers, work_pool, prefect=prefect), run_at(run_dir, "all")
     with_consent(lambda trusted: change_run(directory, set_ or [], trust=trusted), trust)
     run_to_its_end(directory, way)
     print_outcome(directory, as_json=as_json)
@@ -119,9 +120,9 @@ def retry(
     from omni_batch.cli.execute import print_outcome, run_to_its_end, way_of
     from omni_batch.cli.render.console import err
     from omni_batch.engine.retry_run import reopen_failed
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    directory = RunDir(run_dir)
+    directory = run_at(run_dir, "all")
     items = with_consent(
         lambda trusted: reopen_failed(directory, error or [], set_ or [], trust=trusted), trust
     )
@@ -175,9 +176,9 @@ def status(
     """Show how far a run is, also while it is working in another terminal."""
     from omni_batch.cli.render import run as render_run
     from omni_batch.progress.current import current_record
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    directory = RunDir(run_dir)
+    directory = run_at(run_dir)
     current_record(directory)
     if watch:
         render_run.watch(directory)
@@ -189,18 +190,23 @@ def status(
 
 @app.command("list", epilog=example("list data/runs"))
 def list_(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where runs are kept.")] = Path(
-        complete.RUNS
-    ),
+    folder: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="Where runs are kept: a folder, or an address.")
+    ] = complete.RUNS,
     as_json: AsJson = False,
 ) -> None:
     """List all runs in a folder, the newest first; days on which no night began are told."""
     from omni_batch.cli.render.console import out
     from omni_batch.cli.render.pages import runs_table
-    from omni_batch.progress.current import current_runs
+    from omni_batch.progress.current import current_runs, published_runs
+    from omni_batch.sources import is_store
     from omni_batch.store.read import broken_runs
+    from omni_batch.store.remote.fetch import runs_below
 
-    runs, broken = current_runs(folder), list(broken_runs(folder))
+    if is_store(folder):
+        runs, broken = published_runs(runs_below(folder)), []
+    else:
+        runs, broken = current_runs(Path(folder)), list(broken_runs(Path(folder)))
     if as_json:
         records = [record for _, record in runs]
         lost = [{"run_id": run.run_id, "state": "broken", "reason": why} for run, why in broken]
@@ -245,10 +251,11 @@ def report(
     from omni_batch.cli.render.report import report_summary
     from omni_batch.cli.render.run import say_so_far
     from omni_batch.planning.consent import check_run
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
-    page, facts = write_report(RunDir(run_dir))
+    directory = run_at(run_dir, "all")
+    with_consent(lambda trusted: check_run(directory, trust=trusted), trust)
+    page, facts = write_report(directory)
     say_so_far([(facts.record, sum(group.counts.done for group in facts.modalities))])
     if as_json:
         print_json(facts)

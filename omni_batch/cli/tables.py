@@ -121,11 +121,14 @@ def reparse(
     from omni_batch.annotation.schema import read_schema
     from omni_batch.planning.consent import check_run
     from omni_batch.requests.annotation_schema import schema_file
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
+    from omni_batch.store.remote.uploads import publish_changes
 
-    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
+    directory = run_at(run_dir, "all")
+    with_consent(lambda trusted: check_run(directory, trust=trusted), trust)
     chosen = read_schema(schema_file(schema)) if schema is not None else None
-    found = reparse_run(RunDir(run_dir), chosen)
+    found = reparse_run(directory, chosen)
+    publish_changes(directory)
     if as_json:
         print_json(found)
         return
@@ -152,11 +155,12 @@ def verify(
     """
     from omni_batch.analytics.verify import verify_run
     from omni_batch.planning.consent import refuse_links
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
+    directory = run_at(run_dir, "all")
     if repair:
-        refuse_links(RunDir(run_dir))
-    found = verify_run(RunDir(run_dir), repair=repair)
+        refuse_links(directory)
+    found = verify_run(directory, repair=repair)
     if as_json:
         print_json(found)
     else:
@@ -164,7 +168,7 @@ def verify(
     raise typer.Exit(1 if found.problems else 0)
 
 
-def _print_verification(run_dir: Path, found: "Verification", *, repair: bool) -> None:
+def _print_verification(run_dir: str, found: "Verification", *, repair: bool) -> None:
     from omni_batch.cli.render.console import out
     from omni_batch.text import one_line
 
@@ -228,15 +232,15 @@ def export(
     from omni_batch.cli.render.run import say_so_far
     from omni_batch.planning.consent import check_run
     from omni_batch.progress.current import current_record
-    from omni_batch.store import RunDir
+    from omni_batch.store.remote.fetch import run_at
 
-    with_consent(lambda trusted: check_run(RunDir(run_dir), trust=trusted), trust)
+    directory = run_at(run_dir, "all")
+    with_consent(lambda trusted: check_run(directory, trust=trusted), trust)
     limits = ShardLimits(shard_items, round(shard_mb * 1_000_000))
     if seed is not None and split is None:
         raise ConfigError("--seed needs --split, such as --split train=0.9,test=0.1")
     shares = read_shares(split, seed or 0) if split is not None else None
     options = ExportOptions(failed_too, limits, licence, shares)
-    directory = RunDir(run_dir)
     counts = export_run(directory, to.value, dest, options)
     say_so_far([(current_record(directory), counts.items + counts.left_out)])
     if as_json:

@@ -45,6 +45,7 @@ async def execute(
         try:
             await _run_shards(run, run_shard or process_shard, background)
             _count(run)
+            await _say_the_end(run)
         finally:
             _finish(run)
     return run.record
@@ -58,13 +59,16 @@ async def _run_shards(run: Run, run_shard: ShardRunner, background: Background |
 
     async def lane() -> None:
         for number in numbers:
+            await run.outlet.room(lambda: run.stopping.is_on)
             if not run.stopping.is_on:
                 await _until_it_stops(run, partial(run_shard, run, number))
 
-    async with supervised(run, background), asyncio.TaskGroup() as group:
-        # A second shard fills the gap while the last items of the first one end.
-        for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
-            group.create_task(lane())
+    async with supervised(run, background):
+        async with asyncio.TaskGroup() as group:
+            # A second shard fills the gap while the last items of the first one end.
+            for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
+                group.create_task(lane())
+        await run.outlet.settled(run.stopping.wait, run.config.shutdown_grace_s)
 
 
 async def _until_it_stops(run: Run, work: Callable[[], Awaitable[None]]) -> None:
@@ -94,10 +98,22 @@ def _miscount(run: Run) -> str | None:
     return f"{done:,} results were counted for {items:,} rows; resume counts what is there"
 
 
+async def _say_the_end(run: Run) -> None:
+    """At a store "finished" is the last word, and is said here once it is said there."""
+    if _is_whole(run) and run.stopping.reason is None:
+        try:
+            await run.outlet.end(run.update_record("finished"))
+        except StorageError as exc:
+            run.stop(exc)
+
+
+def _is_whole(run: Run) -> bool:
+    return all(run.directory.results(n).exists() for n in run.record.shards)
+
+
 def _finish(run: Run) -> None:
-    whole = all(run.directory.results(n).exists() for n in run.record.shards)
     reason = run.stopping.reason
-    if whole and reason is None:
+    if _is_whole(run) and reason is None:
         for folder in run.directory.scaffolds:
             shutil.rmtree(folder, ignore_errors=True)
         run.write_record("finished")

@@ -46,6 +46,7 @@ from omni_batch.store.disk import Disk
 from omni_batch.store.own_answers import OwnAnswers
 from omni_batch.store.parts import drop_leftovers
 from omni_batch.store.read import read_tables
+from omni_batch.store.remote.uploads import Publishing, publishing
 from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Item
@@ -68,6 +69,8 @@ class Run:
     ledger: Ledger
     publisher: Publisher
     stopping: StopSwitch
+    outlet: Publishing
+    """Sends what is final to a store, where that is the run's output."""
     gate: asyncio.Semaphore
     """Bounds the items under way: those in flight and as many that are being prepared."""
 
@@ -119,7 +122,9 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
         stopping = StopSwitch()
         stack.enter_context(prepared_for_want(plan.room, stopping))
         stack.enter_context(pauses_left_out())
-        directory = replace(directory, disk=Disk(durable=plan.config.durability == "disk"))
+        outlet = await stack.enter_async_context(publishing(directory, record, stopping.stop))
+        disk = Disk(durable=plan.config.durability == "disk", told=outlet.final)
+        directory = replace(directory, disk=disk)
         directory.make_folders()  # what copies a run may leave out folders that are empty
         router = EndpointRouter(await connect(plan, directory, record, stack))
         observers = await _observers(plan, record.run_id, stack)
@@ -141,6 +146,7 @@ async def open_run(directory: RunDir) -> AsyncIterator[Run]:
             ledger=ledger,
             publisher=Publisher(directory, record, ledger, router.statuses),
             stopping=stopping,
+            outlet=outlet,
             gate=asyncio.Semaphore(2 * plan.max_in_flight),
         )
         run.publisher.warn(room_doubts(plan.endpoints, plan.room))

@@ -10,7 +10,10 @@ from omni_batch.config import Config
 from omni_batch.nights.earlier import newest_results, nights_before
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.prepare import prepare_run
+from omni_batch.sources import is_store
 from omni_batch.store import RunDir
+from omni_batch.store.remote.copies import runs_folder
+from omni_batch.store.remote.fetch import runs_below
 
 
 def plan_night(config: Config, base_folder: Path | None = None, *, needs_key: bool = True) -> Plan:
@@ -23,10 +26,18 @@ def plan_night(config: Config, base_folder: Path | None = None, *, needs_key: bo
     Raises:
         ConfigError: as `make_plan`.
     """
-    own = str(Path(escape(config.output), f"{escape(config.name)}-*"))
+    own = _own_runs(config)
     reuse = (own, *(config.reuse or ()))
     config = config.model_copy(update={"reuse": reuse})
     return make_plan(config, base_folder, needs_key=needs_key)
+
+
+def _own_runs(config: Config) -> str:
+    """A pattern for the runs of its name."""
+    names = f"{escape(config.name)}-*"
+    if is_store(config.output):
+        return f"{config.output.rstrip('/')}/{names}"
+    return str(Path(escape(config.output), names))
 
 
 def begin_night(plan: Plan, on_rows: Callable[[int], None] = lambda rows: None) -> RunDir:
@@ -42,6 +53,8 @@ def begin_night(plan: Plan, on_rows: Callable[[int], None] = lambda rows: None) 
     Raises:
         ConfigError, ManifestError: rejected; nothing was sent, no run directory is left.
     """
-    results = newest_results(nights_before(Path(plan.config.output), plan.config.name))
+    if is_store(plan.config.output):
+        runs_below(_own_runs(plan.config), "tables")  # nights of other machines
+    results = newest_results(nights_before(runs_folder(plan.config.output), plan.config.name))
     failed = results.filter(pc.equal(results["status"], "failed"))["item_id"]
     return prepare_run(plan, on_rows=on_rows, failed=frozenset(failed.to_pylist()))

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from omni_batch.catalogue.prices import estimated_usage
@@ -27,6 +26,7 @@ from omni_batch.progress.spending.workload import Workload
 from omni_batch.quota.loop_clock import pauses_left_out
 from omni_batch.store.items import UniqueIds
 from omni_batch.store.own_answers import LastQuestions
+from omni_batch.store.remote.copies import runs_folder
 from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Item, row_name
 
@@ -145,11 +145,11 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
     if report.same_items:
         doubts.add_run(same_question_doubts(plan))
     doubts.add_run(checked.doubts())
-    answers = await asyncio.to_thread(load_answers, plan, Path(plan.config.output))
+    answers = await asyncio.to_thread(load_answers, plan, runs_folder(plan.config.output))
     expected = forecast(plan, groups, answers)
     _take_in(report, expected)
     report.variants = list(_estimates(plan, groups, answers))
-    output = Path(plan.config.output)
+    output = runs_folder(plan.config.output)
     month = await asyncio.to_thread(month_of, output, plan.config, datetime.now(UTC))
     doubts.add_run(budget_doubts(plan.config.budget, expected, month))
     doubts.add_run(said_of({name: found.doubts() for name, found in editions.items()}))

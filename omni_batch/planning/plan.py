@@ -125,6 +125,11 @@ class Plan:
         return self.endpoints[0].audio_tokens_per_s
 
     @property
+    def store_settings(self) -> StoreSettings:
+        """How stores are talked to."""
+        return _store_settings(self.config)
+
+    @property
     def thinks(self) -> bool:
         """Whether the model answers in thinking mode."""
         return thinks(self.config.request, self.model)
@@ -255,7 +260,11 @@ def make_plan(config: Config, base_folder: Path | None = None, *, needs_key: boo
 
 def _sources(config: Config) -> Sources:
     fetch = ArchiveFetch(allow_private=config.media.allow_private_downloads)
-    return Sources(StoreSettings(config.stores.addressing, config.stores.anonymous), web=fetch)
+    return Sources(_store_settings(config), web=fetch)
+
+
+def _store_settings(config: Config) -> StoreSettings:
+    return StoreSettings(config.stores.addressing, config.stores.anonymous)
 
 
 def _endpoints(

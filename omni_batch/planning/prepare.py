@@ -37,6 +37,9 @@ from omni_batch.store.items import (
     how_many,
 )
 from omni_batch.store.record import RunRecord, read_record, write_record
+from omni_batch.store.remote.copies import made_runs_folder, shown
+from omni_batch.store.remote.fetch import is_taken, runs_below
+from omni_batch.store.remote.patience import refuse_unwritable
 from omni_batch.store.run_dir import RunDir
 from omni_batch.store.trust.marks import vouched
 from omni_batch.text import host_of, redacted
@@ -69,15 +72,16 @@ def prepare_run(
         ManifestError: a row can't be used, ids are not unique, or there is no row.
         RunAtWork: a run is at work whose answers would be reused.
     """
-    output = Path(plan.config.output)
+    output = _output(plan, workers)
     refuse_beside(plan.config.name, plan.config.reuse or (), plan.config.models)
     if run_id is not None and not _RUN_ID.fullmatch(run_id):
         raise ConfigError(f"run id {run_id!r}: use letters, digits and . _ - only, 100 at most")
-    directory = RunDir(output / (run_id or _new_run_id(plan.config.name, output)))
-    if directory.root.exists():
+    directory = RunDir(output / (run_id or _new_run_id(plan.config, output)))
+    if run_id and _is_taken(plan.config, output, run_id):
+        place = f"{plan.config.output.rstrip('/')}/{run_id}"
         raise ConfigError(
-            f"run {directory.root} exists already; choose another --run-id, or continue it with: "
-            f"omni-batch resume {directory.root}"
+            f"run {place} exists already; choose another --run-id, or continue it with: "
+            f"omni-batch resume {place}"
         )
     disk = Disk(durable=plan.config.durability == "disk")
     try:
@@ -88,13 +92,29 @@ def prepare_run(
                 record = _read_manifest(plan, draft, directory.run_id, on_rows, failed, workers)
                 disk.sync_path(draft.items)
                 if run_id is None:  # another one of this second may have taken the name meanwhile
-                    directory = RunDir(output / _free_id(directory.run_id, output))
+                    free = _free_id(directory.run_id, plan.config, output)
+                    directory = RunDir(output / free)
                     record = msgspec.structs.replace(record, run_id=directory.run_id)
                 write_record(draft.record, vouched(draft, record), disk)
             disk.publish(draft.root, directory.root)
     except (OSError, StorageError) as exc:
         raise ConfigError(f"output {output} can't be written: {reason_of(exc)}") from exc
     return directory
+
+
+def _output(plan: Plan, workers: int) -> Path:
+    """The folder of runs on this machine; a store is known to take them."""
+    output = plan.config.output
+    if is_store(output):
+        if workers > 1:
+            raise ConfigError(
+                f"output = {output!r}: workers share a run by a folder that all of them see; set "
+                "output to one"
+            )
+        refuse_unwritable(output, plan.store_settings)
+        if plan.config.budget.month is not None:
+            runs_below(output)  # what other machines have spent
+    return made_runs_folder(output)
 
 
 @contextmanager
@@ -165,7 +185,7 @@ def _unfinished(directory: RunDir, record: RunRecord) -> RunRecord:
         return record
     lack = shortage_of_files(directory, record)
     if lack is None:
-        raise ConfigError(f"run {directory.root} is finished; there is nothing to resume")
+        raise ConfigError(f"run {shown(directory.root)} is finished; there is nothing to resume")
     return msgspec.structs.replace(record, state="stopped", reason=lack, finished_at=None)
 
 
@@ -219,7 +239,7 @@ def _read_manifest(
         warnings=tuple(map(str, doubts)),
         failed_before=failed_before,
         base_folder=str(plan.base_folder.resolve()),
-        endpoints=load_learned(plan, Path(plan.config.output)),
+        endpoints=load_learned(plan, draft.root.parent),
         annotation_schema=plan.annotation.json_schema if plan.annotation else None,
         config=_as_kept(plan),
         versions=_versions(plan),
@@ -268,17 +288,25 @@ def _as_kept(plan: Plan) -> dict[str, Any]:
         tree["notify"] = host_of(config.notify.url)  # its path may be a secret as well
     tree["catalogue"] = config.catalogue and str(Path(config.catalogue).absolute())
     here = escape(str(Path.cwd()))
-    tree["reuse"] = config.reuse and [str(Path(here, pattern)) for pattern in config.reuse]
+    tree["reuse"] = config.reuse and [
+        pattern if is_store(pattern) else str(Path(here, pattern)) for pattern in config.reuse
+    ]
     return tree
 
 
-def _new_run_id(name: str, output: Path) -> str:
-    return _free_id(f"{name}-{datetime.now():%Y%m%d-%H%M%S}", output)
+def _new_run_id(config: Config, output: Path) -> str:
+    return _free_id(f"{config.name}-{datetime.now():%Y%m%d-%H%M%S}", config, output)
 
 
-def _free_id(stamp: str, output: Path) -> str:
+def _free_id(stamp: str, config: Config, output: Path) -> str:
     candidates = chain([stamp], (f"{stamp}-{number}" for number in count(2)))
-    return next(candidate for candidate in candidates if not (output / candidate).exists())
+    return next(name for name in candidates if not _is_taken(config, output, name))
+
+
+def _is_taken(config: Config, output: Path, run_id: str) -> bool:
+    return (output / run_id).exists() or (
+        is_store(config.output) and is_taken(config.output, run_id)
+    )
 
 
 def _versions(plan: Plan) -> dict[str, str]:

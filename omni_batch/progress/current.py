@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from omni_batch.progress.partitions import combined, read_partitions
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.remote.copies import address_of
 from omni_batch.store.run_dir import RunDir
 
 _SILENT_S = 60.0  # run.json is written every second
@@ -48,6 +50,20 @@ def current_record(directory: RunDir) -> RunRecord:
 def current_runs(folder: Path) -> list[tuple[RunDir, RunRecord]]:
     """All runs below a folder, the newest first; one that can't be counted is among them."""
     return [(directory, _listed(directory, record)) for directory, record in list_runs(folder)]
+
+
+def published_runs(found: Iterable[RunDir]) -> list[tuple[RunDir, RunRecord]]:
+    """Copies of runs at a store with their records as these were published, the newest first."""
+    runs = [(directory, _as_published(directory)) for directory in found]
+    return sorted(runs, key=lambda pair: pair[1].created_at, reverse=True)
+
+
+def _as_published(directory: RunDir) -> RunRecord:
+    record = read_record(directory.record)
+    if record.state != "running" or is_at_work(directory, record):
+        return record
+    reason = record.reason or DEAD
+    return msgspec.structs.replace(record, state="interrupted", reason=reason, owner=None)
 
 
 def _listed(directory: RunDir, record: RunRecord) -> RunRecord:
@@ -87,6 +103,8 @@ def _interrupted(directory: RunDir, record: RunRecord) -> RunRecord:
     reason, counts = record.reason or DEAD, record.counts
     try:
         counts = _written(directory, record)
+        if address_of(directory.root) and counts.done < record.counts.done:
+            counts = record.counts  # the rest was journaled on another machine
     except StorageError as exc:
         reason = f"{reason}; {exc}"
     return msgspec.structs.replace(

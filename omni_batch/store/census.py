@@ -15,6 +15,8 @@ from omni_batch.store.journal import salvage_journal
 from omni_batch.store.parts import merged
 from omni_batch.store.read import part_rows, read_results
 from omni_batch.store.record import RunRecord
+from omni_batch.store.remote.copies import shown
+from omni_batch.store.remote.published import size_at_store
 from omni_batch.store.run_dir import RunDir
 
 WAV_HEADER_BYTES = 44
@@ -183,10 +185,15 @@ def speech_fault(directory: RunDir, result: Mapping[str, Any]) -> str | None:
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return f"{path} is gone"
-    if not stat.S_ISREG(found.st_mode):
-        return f"{path} is not a regular file"
+            size_bytes = size_at_store(directory.root, name)
+        else:
+            if not stat.S_ISREG(found.st_mode):
+                return f"{path} is not a regular file"
+            size_bytes = found.st_size
+    if size_bytes is None:
+        return f"{shown(directory.root)}/{name} is gone"
     if not length_s or not rate_hz:
         return None
     wanted = WAV_HEADER_BYTES + round(length_s * rate_hz) * _SAMPLE_BYTES
-    return None if found.st_size == wanted else f"{path} has {found.st_size} bytes, not {wanted}"
+    fault = f"{shown(directory.root)}/{name} has {size_bytes} bytes, not {wanted}"
+    return None if size_bytes == wanted else fault

@@ -37,6 +37,8 @@ class Disk:
 
     durable: bool = False
     """Whether writes must survive a loss of power."""
+    told: Callable[[Path], None] = lambda path: None
+    """Hears of each file that has got its name."""
 
     def append(self, file: int, data: bytes) -> None:
         """Write all of it to an open file."""
@@ -67,6 +69,7 @@ class Disk:
         self.sync_path(draft)  # else a name could survive whose content does not
         draft.replace(final)
         self.sync_path(final.parent)
+        self.told(final)
 
     def replace(self, final: Path, data: bytes) -> None:
         """Write a small file whole; readers see the old one or the new one."""

@@ -169,8 +169,12 @@ def _in_words(exc: Exception) -> str:
     return one_line(reason_of(exc))[:_REASON_CHARS]
 
 
+def record_bytes(record: RunRecord) -> bytes:
+    """A run.json."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
 def write_record(path: Path, record: RunRecord, disk: Disk = PROCESS) -> None:
     """Replace run.json in one step; readers see the old one or the new one."""
-    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
     with storage_errors(path, "written"):
-        disk.replace(path, text)
+        disk.replace(path, record_bytes(record))

@@ -21,9 +21,12 @@ import pyarrow.compute as pc
 
 from omni_batch.doubts import Doubt
 from omni_batch.errors import OmniBatchError, StorageError
+from omni_batch.sources import is_store
 from omni_batch.store.disk import PROCESS, Disk, open_new, storage_errors
 from omni_batch.store.read import read_results
 from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.remote.fetch import runs_below
+from omni_batch.store.remote.speech import speech_here
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Usage
 
@@ -169,18 +172,28 @@ def link_speech(
         False when the file is gone or was changed.
     """
     root = run.root.resolve()
-    source = (root / row["audio_path"]).resolve()
-    if not source.is_relative_to(root) or not _is_whole(source, row["audio_sha256"]):
+    if not (root / row["audio_path"]).resolve().is_relative_to(root):
+        return False
+    source, held = _found(root, row["audio_path"])
+    if source is None or not _is_whole(source, row["audio_sha256"]):
         return False
     with storage_errors(target, "written"):
         try:
+            if held is not None:  # another content may have its name tomorrow
+                raise OSError("it is borrowed")
             draft.hardlink_to(source)
         except OSError:  # another file system, or one without hard links
-            with source.open("rb") as held, open_new(draft) as copy:
-                shutil.copyfileobj(held, copy)
+            with source.open("rb") as file, open_new(draft) as copy:
+                shutil.copyfileobj(file, copy)
         disk.publish(draft, target)
         draft.unlink(missing_ok=True)  # renaming one name of a file to another leaves both
     return True
+
+
+def _found(root: Path, name: str) -> tuple[Path | None, object]:
+    with suppress(StorageError):
+        return speech_here(root, name)
+    return None, None
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -193,11 +206,16 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 def reused_directories(globs: Iterable[str], own: RunDir | None = None) -> list[RunDir]:
     """The run directories that globs name, the newest first, without the present run."""
-    found = (path for pattern in globs for path in glob(pattern, recursive=True))  # noqa: PTH207
-    paths = {Path(path).resolve() for path in found}  # pathlib refuses absolute patterns
+    paths = {Path(path).resolve() for pattern in globs for path in _matching(pattern)}
     paths.discard(own.root.resolve() if own else Path())
     runs = [RunDir(path) for path in paths if (path / "run.json").exists()]
     return sorted(runs, key=lambda run: (_created_at(run), run.run_id), reverse=True)
+
+
+def _matching(pattern: str) -> list[str]:
+    if is_store(pattern):
+        return [str(run.root) for run in runs_below(pattern, "all")]
+    return glob(pattern, recursive=True)  # noqa: PTH207 - pathlib refuses absolute patterns
 
 
 def _created_at(run: RunDir) -> float:

@@ -119,7 +119,8 @@ async def test_who_waits_takes_no_place_of_others_and_asks_nothing_when_the_run_
 
 
 def asked(request: Recorded) -> str:
-    content = request.body["messages"][-1]["content"]
+    messages: Any = request.body["messages"]
+    content = messages[-1]["content"]
     return content if isinstance(content, str) else content[-1]["text"]
 
 

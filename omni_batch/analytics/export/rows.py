@@ -28,6 +28,7 @@ from omni_batch.store.columns import result_columns, schema
 from omni_batch.store.disk import storage_errors
 from omni_batch.store.read import part_batches, read_results, result_batches
 from omni_batch.store.record import read_record
+from omni_batch.store.remote.speech import speech_here
 from omni_batch.text import display_name, is_data_uri, is_url
 from omni_batch.types import MediaKind
 
@@ -300,12 +301,14 @@ class RunReader:
         if audio_path is None:
             return None
         folder = self.directory.speech("").parent.resolve()
-        path = (self.directory.root / audio_path).resolve()
-        if not path.is_relative_to(folder) or not _is_wav(path):
+        path, held = (self.directory.root / audio_path).resolve(), None
+        if path.is_relative_to(folder):
+            path, held = speech_here(self.directory.root, audio_path)
+        if not (held or path.resolve().is_relative_to(folder)) or not _is_wav(path):
             self.counts.miss(f"{audio_path} is not speech in the run directory")
             return Medium(audio_path)
         self.counts.embedded += 1
-        return Medium(audio_path, path)
+        return Medium(audio_path, path, held=held)
 
     def embedded(self, reference: str, kind: MediaKind) -> Medium:
         """A medium of the manifest that goes into the dataset, if it is one still."""

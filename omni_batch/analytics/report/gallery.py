@@ -15,6 +15,8 @@ from omni_batch.analytics.report.media import ShownMedia
 from omni_batch.analytics.report.page import data_uri
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.read import read_results
+from omni_batch.store.remote.copies import address_of
+from omni_batch.store.remote.speech import bring_speech
 
 FIELDS = (
     *("id", "succeeded", "modality", "kind", "model", "endpoint", "answer", "prompt", "wav"),
@@ -37,6 +39,8 @@ _PACK_RECORDS = 1_000
 _TEXT_BYTES = (60, 4_000)  # the least and the most of one answer
 _FIRST_PAGES = 100
 _THUMBNAILS = 500
+_SPEECH_BROUGHT = 500
+"""Files of speech that are fetched for a page, of a run that is at a store."""
 _SPEECH = re.compile(r"audio/[\w-][\w.-]*\.wav", re.ASCII)
 """As `RunDir.speech` names them."""
 
@@ -51,6 +55,9 @@ class Gallery:
     def __init__(
         self, directory: RunDir, record: RunRecord, annotation: TypedAnswers | None = None
     ) -> None:
+        self._root, self._is_copy = directory.root, address_of(directory.root) is not None
+        self._to_bring: list[str] = []
+        self._brought = 0
         self._media = ShownMedia(directory, record, directory.root)
         self._cells = Cells(record.annotation_schema, annotation)
         self.thumbnails = self._media.thumbnails
@@ -84,6 +91,8 @@ class Gallery:
             self.seen += 1
             if len(self._waiting) == _PACK_RECORDS:
                 self.pack()
+        bring_speech(self._root, self._to_bring)
+        self._to_bring = []
 
     def pack(self) -> None:
         """Pack the records that wait for it."""
@@ -127,7 +136,7 @@ class Gallery:
             self._name("endpoint", row["endpoint"]),
             _answer(row["text"], cells, cut),
             _shortened(row["prompt"], cut // 4 + 40),
-            _speech(row["audio_path"]),
+            self._speech(row["audio_path"]),
             self._media.of(row["media"], row["modality"], make=make),
             row["prompt_tokens"],
             row["completion_tokens"],
@@ -142,6 +151,17 @@ class Gallery:
             row["sample"],
             cells,
         ]
+
+    def _speech(self, audio_path: str | None) -> str | None:
+        """What the page may play: a file of speech of the run itself, which is brought here."""
+        if not audio_path or not _SPEECH.fullmatch(audio_path):
+            return None
+        if self._is_copy and not (self._root / audio_path).exists():
+            if self._brought >= _SPEECH_BROUGHT:
+                return None
+            self._brought += 1
+            self._to_bring.append(audio_path)
+        return audio_path
 
     def _name(self, member: str, value: str | None) -> int | None:
         if value is None:
@@ -175,8 +195,3 @@ def _answer(text: str | None, cells: list[Cell] | None, most_bytes: int) -> str 
     """Without room for it, the answer is its cells alone."""
     left_bytes = most_bytes - len(msgspec.json.encode(cells)) if cells else most_bytes
     return None if left_bytes < _TEXT_BYTES[0] else _shortened(text, left_bytes)
-
-
-def _speech(audio_path: str | None) -> str | None:
-    """What the page may play: a file of speech of the run itself."""
-    return audio_path if audio_path and _SPEECH.fullmatch(audio_path) else None

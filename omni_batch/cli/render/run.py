@@ -26,6 +26,7 @@ from omni_batch.progress import phrases
 from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.text import one_line
 
 _PLAIN_EVERY_S = 10.0
@@ -248,7 +249,7 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
         # In one piece however long it is, to be copied.
-        remedy = f"Go on with: omni-batch resume {directory.root}"
+        remedy = f"Go on with: omni-batch resume {shown(directory.root)}"
         lines.append(Text(remedy, no_wrap=True, overflow="ignore"))
     return Group(*lines, *_notes(directory, record))
 

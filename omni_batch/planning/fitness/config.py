@@ -12,6 +12,7 @@ from omni_batch.planning.resolved_endpoint import refused_by_all, room_doubts
 from omni_batch.requests.annotation_schema import enforced
 from omni_batch.requests.build import request_of_config
 from omni_batch.requests.validate import RULES_OF_CONFIG, Verdict
+from omni_batch.store.remote.copies import output_problem
 from omni_batch.text import nearest
 from omni_batch.types import Message
 
@@ -79,6 +80,8 @@ def _problems(plan: "Plan") -> Iterator[str]:
     for key, limit in plan.config.budget.costs.items():
         yield from _currency_problems(plan, key, limit)
     yield from _key_problems(plan)
+    if problem := output_problem(plan.config.output):
+        yield problem
 
 
 def _problems_of(plan: "Plan", verdict: Verdict) -> Iterator[Doubt]:

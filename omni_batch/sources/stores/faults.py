@@ -25,6 +25,7 @@ _BUCKET = frozenset(("NoSuchBucket", "InvalidBucketName"))
 _ELSEWHERE = frozenset(("PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraint"))
 _MISSING = frozenset(("NoSuchKey", "NotFound", "404"))
 _CHANGED = frozenset(("PreconditionFailed", "412"))
+_LATER = frozenset(("SlowDown", "429", "RequestTimeout"))
 CREDENTIALS_OF = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the AWS profile",
     "oss": "OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN",
@@ -54,7 +55,7 @@ def refuse_larger(name: str, size_bytes: int, most_bytes: int | None) -> None:
         )
 
 
-def of_answer(name: str, bucket: str, answer: str) -> SourceFault:
+def of_answer(name: str, bucket: str, answer: str, done: str = "read") -> SourceFault:
     """The fault in what a library says of a refused request.
 
     Args:
@@ -62,18 +63,22 @@ def of_answer(name: str, bucket: str, answer: str) -> SourceFault:
         bucket: address of its bucket.
         answer: with status and XML of the store somewhere in it. None of it is quoted but the
             store's code and message: the rest may hold parts of signatures.
+        done: what was to be done with it.
     """
     code, message = _CODE.search(answer), _MESSAGE.search(answer)
     status = _STATUS.search(answer)
     if code is None and "redirect without LOCATION" in answer:
-        return of_code(name, bucket, "PermanentRedirect", "", "301")
+        return of_code(name, bucket, "PermanentRedirect", "", "301", done)
     if code is None and status is None:
         return unreachable(name, bucket, answer)
     number = status[1] if status else ""
-    return of_code(name, bucket, code[1] if code else number, message[1] if message else "", number)
+    said = message[1] if message else ""
+    return of_code(name, bucket, code[1] if code else number, said, number, done)
 
 
-def of_code(name: str, bucket: str, code: str, message: str, status: str) -> SourceFault:
+def of_code(
+    name: str, bucket: str, code: str, message: str, status: str, done: str = "read"
+) -> SourceFault:
     """The fault of a store's error code, or HTTP status where it gave none."""
     scheme = bucket.partition(":")[0]
     said = f"{code}: {message}" if message and message != code else code
@@ -86,7 +91,7 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
         what = f"{name} may not be read ({said})"
         return Expired(f"{what}: renew {CREDENTIALS_OF[scheme]}", for_all=True)
     if code in _CREDENTIALS or status in ("401", "403"):
-        what = f"{name} may not be read ({said})"
+        what = f"{name} may not be {done} ({said})"
         return SourceFault(f"{what}: check {CREDENTIALS_OF[scheme]}", for_all=True)
     if code in _ELSEWHERE or status in ("301", "307"):
         what = f"{bucket} lies in another region ({said})"
@@ -95,11 +100,11 @@ def of_code(name: str, bucket: str, code: str, message: str, status: str) -> Sou
         return SourceFault(f"{name} does not exist ({said}); check the manifest")
     if code in _CHANGED:
         return BrokeOff(f"{name} was changed while it was read; run it again")
-    if status.startswith("5") or code in ("SlowDown", "429"):
+    if status.startswith("5") or code in _LATER:
         return SourceFault(
-            f"{name} can't be read now ({said}), also when it was tried again; run it again later"
+            f"{name} can't be {done} now ({said}), also when it was tried again; run it again later"
         )
-    return SourceFault(f"{name} can't be read ({said})", for_all=status == "400")
+    return SourceFault(f"{name} can't be {done} ({said})", for_all=status == "400")
 
 
 def broke_off(name: str, reason: str) -> SourceFault:

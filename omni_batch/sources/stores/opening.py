@@ -3,15 +3,18 @@
 import ipaddress
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from omni_batch.sources.address import Address
 from omni_batch.sources.fault import SourceFault
 from omni_batch.sources.kept import Kept
 from omni_batch.sources.stores import faults
-from omni_batch.sources.stores.object_store import ObjectStore, StoreSettings
+from omni_batch.sources.stores.object_store import ObjectStore, StoreSettings, WritableStore
 from omni_batch.text import display_name
+
+if TYPE_CHECKING:
+    from omni_batch.sources.stores.through_botocore import BotoSession
 
 _BUCKETS_KEPT = 1000
 _LOCAL_NAMES = (".local", ".internal", ".localhost", ".lan")
@@ -36,6 +39,24 @@ class Stores:
         return self._opened.get(key, lambda: _open(address, self._settings))
 
 
+def open_for_writing(address: Address, settings: StoreSettings) -> WritableStore:
+    """The bucket of an address, to be written to.
+
+    Raises:
+        SourceFault: a package or credentials are missing.
+    """
+    name = f"{address.scheme}://{address.bucket}"
+    try:
+        from omni_batch.sources.stores.writing import ObstoreWriter
+
+        if address.scheme == "gs":
+            return ObstoreWriter(name, _gcs_store(name, settings)[0])
+        store, session = _s3_store(name, settings)
+        return ObstoreWriter(name, store, session.abort_uploads)
+    except ImportError as exc:
+        raise faults.without_extra(name, str(exc.name).partition(".")[0], "stores") from exc
+
+
 def _open(address: Address, settings: StoreSettings) -> ObjectStore:
     if address.scheme == "hf":
         return _hub(settings)
@@ -53,13 +74,22 @@ def _open(address: Address, settings: StoreSettings) -> ObjectStore:
 
 def _s3(name: str, settings: StoreSettings) -> ObjectStore:
     # Libraries that only runs over stores need.
+    from omni_batch.sources.stores.through_botocore import BotoBucket
+    from omni_batch.sources.stores.through_obstore import ObstoreBucket
+
+    store, session = _s3_store(name, settings)
+    public = is_public(session.endpoint)
+    odd = BotoBucket(name, session, is_public=public)
+    return ObstoreBucket(name, store, is_public=public, odd=odd)
+
+
+def _s3_store(name: str, settings: StoreSettings) -> "tuple[Any, BotoSession]":
     from obstore.store import S3Store
 
-    from omni_batch.sources.stores.through_botocore import BotoBucket, BotoSession
-    from omni_batch.sources.stores.through_obstore import RETRY, ObstoreBucket, client_options
+    from omni_batch.sources.stores.through_botocore import BotoSession
+    from omni_batch.sources.stores.through_obstore import RETRY, client_options
 
     session = BotoSession(name, settings)
-    public = is_public(session.endpoint)
     bucket = name.partition("://")[2]
     in_host = session.puts_bucket_in_host and not ("." in bucket and "https:" in session.endpoint)
     credential: Any = None if settings.anonymous else session.credential
@@ -77,8 +107,7 @@ def _s3(name: str, settings: StoreSettings) -> ObjectStore:
         retry_config=RETRY,
         credential_provider=credential,
     )
-    odd = BotoBucket(name, session, is_public=public)
-    return ObstoreBucket(name, store, is_public=public, odd=odd)
+    return store, session
 
 
 def _with_bucket(endpoint: str, bucket: str) -> str:
@@ -87,9 +116,16 @@ def _with_bucket(endpoint: str, bucket: str) -> str:
 
 
 def _gcs(name: str, settings: StoreSettings) -> ObjectStore:
+    from omni_batch.sources.stores.through_obstore import ObstoreBucket
+
+    store, emulator = _gcs_store(name, settings)
+    return ObstoreBucket(name, store, is_public=not emulator)
+
+
+def _gcs_store(name: str, settings: StoreSettings) -> tuple[Any, str]:
     from obstore.store import GCSStore
 
-    from omni_batch.sources.stores.through_obstore import RETRY, ObstoreBucket, client_options
+    from omni_batch.sources.stores.through_obstore import RETRY, client_options
 
     config: Any = {"skip_signature": True} if settings.anonymous else {}
     emulator = os.environ.get(_EMULATOR, "")
@@ -102,7 +138,7 @@ def _gcs(name: str, settings: StoreSettings) -> ObjectStore:
         client_options=client_options(allow_http=emulator.startswith("http:")),
         retry_config=RETRY,
     )
-    return ObstoreBucket(name, store, is_public=not emulator)
+    return store, emulator
 
 
 def _hub(settings: StoreSettings) -> ObjectStore:

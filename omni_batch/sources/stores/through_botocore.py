@@ -89,6 +89,22 @@ class BotoSession:
         style = (self.client.meta.config.s3 or {}).get("addressing_style") or "auto"
         return style == "virtual" or (style == "auto" and "amazonaws.com" in self.endpoint)
 
+    def abort_uploads(self, bucket: str, prefix: str) -> None:
+        """End uploads in parts that nobody goes on with.
+
+        Raises:
+            SourceFault: the store does not allow it.
+        """
+        try:
+            pages = self.client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                for upload in page.get("Uploads", ()):
+                    self.client.abort_multipart_upload(
+                        Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+        except (BotoCoreError, ClientError) as exc:
+            raise SourceFault(f"unfinished uploads can't be ended: {exc}") from exc
+
     def credential(self) -> dict[str, Any]:
         """As obstore asks for them."""
         if isinstance(self._credentials, Mapping):

@@ -19,15 +19,20 @@ _BYTES = 32
 _OF_THIS_PROCESS = secrets.token_bytes(_BYTES)
 
 
-def secret_path() -> Path:
-    """Where it is kept: XDG Base Directory Specification 0.8, "state"."""
+def state_folder() -> Path:
+    """The user's folder of state: XDG Base Directory Specification 0.8, "state"."""
     with storage_errors(Path("~/.local/state"), "found", RuntimeError):
         given = Path(os.environ.get("XDG_STATE_HOME", ""))
         if given.is_absolute():
-            return given / "omni-batch" / "secret"
+            return given / "omni-batch"
         if not Path(os.environ.get("HOME", "/")).is_absolute():  # unset, the system knows it
             raise OSError("HOME does not name a folder")
-        return Path.home() / ".local" / "state" / "omni-batch" / "secret"
+        return Path.home() / ".local" / "state" / "omni-batch"
+
+
+def secret_path() -> Path:
+    """Where it is kept."""
+    return state_folder() / "secret"
 
 
 def own_secrets() -> list[bytes]:
