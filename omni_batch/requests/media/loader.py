@@ -161,12 +161,14 @@ class MediaLoader:
         if _MEMBER not in reference or self._files.has(reference):
             return self._files.find(reference)
         for archive, member in member_splits(reference):
-            with suppress(MediaError):
-                found = self._files.find(archive)
-                break
-        else:
+            if (found := self._archive(archive)) is not None:
+                return self._member(found, display_name(archive), member)
+        return self._files.find(reference)
+
+    def _archive(self, reference: str) -> FoundFile | None:
+        with suppress(MediaError):
             return self._files.find(reference)
-        return self._member(found, display_name(archive), member)
+        return None
 
     def _elsewhere(self, reference: str) -> FoundFile:
         """An object, or a member of an archive that lies in a store or behind a URL."""
