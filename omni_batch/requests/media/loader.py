@@ -164,11 +164,11 @@ class MediaLoader:
         if _MEMBER not in reference or self._files.has(reference):
             return self._files.find(reference)
         for archive, member in member_splits(reference):
-            if found := self._found(archive):
+            if (found := self._archive(archive)) is not None:
                 return self._member(found, display_name(archive), member)
         return self._files.find(reference)
 
-    def _found(self, reference: str) -> FoundFile | None:
+    def _archive(self, reference: str) -> FoundFile | None:
         with suppress(MediaError):
             return self._files.find(reference)
         return None
