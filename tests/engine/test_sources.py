@@ -20,7 +20,8 @@ from tests.support.media_files import picture
 from tests.support.object_store import SECRET, TOKEN, Fault, ObjectServer
 
 CAT, DOG = picture("PNG"), picture("PNG", 90, 60)
-ASK = {"request": {"prompt": "What is it?"}}
+ASK: dict[str, Any] = {"request": {"prompt": "What is it?"}, "same_question": "send"}
+"""What is sent for each row is looked at, also where rows show the same."""
 
 
 def run_batch(config: Config) -> RunHandle:
@@ -71,7 +72,7 @@ def test_an_object_of_many_rows_and_variants_is_read_once(
     object_server.put("a b#1.png", CAT)
     rows = [{"item_id": f"row-{n}", "image": "s3://photos/a b#1.png"} for n in range(20)]
     variants = {"short": {"prompt": "Name it."}, "long": {"prompt": "Describe it."}}
-    run = run_batch(make_config(rows, variants=variants))
+    run = run_batch(make_config(rows, variants=variants, same_question="send"))
     assert {row["status"] for row in read_table(run.path)} == {"succeeded"}
     assert urls(simulator) == [inline(CAT)] * 40
     assert object_server.count("GET") == 1

@@ -1,6 +1,7 @@
 """Recordings that break limits: no channel is lost, and no end."""
 
 import io
+import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -14,6 +15,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import omni_batch
 from omni_batch.fitting.codecs.samples import mixed
 from omni_batch.fitting.windows import cut_windows, even_windows
 from omni_batch.planning.check import check_manifest
@@ -198,6 +200,25 @@ async def test_a_long_recording_is_asked_about_in_windows_and_answered_in_one_ro
     assert sent.rules == ["sound-in-windows"]
     report = await check_manifest(make_plan(make_config(rows, model=TURBO, media=MAKES_FIT)))
     assert report.prompt.total == pytest.approx(sent.row["estimated_prompt_tokens"], rel=0.05)
+
+
+async def test_an_answer_that_is_reused_has_its_windows(
+    simulator: Simulator, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    """By another row of the run, and by a later run."""
+    recording(tmp_path / "a.wav", "pcm_s16le", tones([440], 200, 8_000), 8_000)
+    shutil.copy(tmp_path / "a.wav", tmp_path / "b.wav")
+    simulator.script(reply.text("Part 1."), reply.text("Part 2."))
+    rows = [{"item_id": name, "audio": f"{name}.wav", "prompt": "Listen."} for name in "ab"]
+    found = []
+    for reused in (None, str(tmp_path / "runs" / "*")):
+        config = make_config(rows, model=TURBO, media=MAKES_FIT, reuse=reused)
+        record = (await omni_batch.run_batch(config)).record
+        found += read_table(tmp_path / "runs" / record.run_id)
+    assert len(simulator.requests) == 2
+    assert [row["window_texts"] for row in found] == [["Part 1.", "Part 2."]] * 4
+    names = ("window_begins_s", "window_ends_s", "text")
+    assert all(row[name] == found[0][name] for row in found for name in names)
 
 
 async def test_the_speech_of_all_windows_is_one_file(

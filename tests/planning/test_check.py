@@ -225,3 +225,28 @@ def test_all_rules_that_rows_break_are_listed_in_one_pass(folder: Path, address:
         "long": {"input-too-long"},
     }
     assert (report.items, report.refused_items) == (7, 6)
+
+
+def test_rows_that_ask_the_same_are_counted_once(folder: Path, address: str) -> None:
+    once = [
+        {"item_id": "cat", "image": "cat.png"},
+        {"item_id": "talk", "audio": "speech.wav"},
+    ]
+    again = [{"item_id": f"again-{n}", "image": "cat.png"} for n in range(3)]
+    alone = check(folder, address, once)
+    report = check(folder, address, [*once, *again])
+    assert (report.items, report.same_items, alone.same_items) == (5, 3, 0)
+    assert (report.prompt, report.cost, report.completion_tokens) == (
+        *(alone.prompt, alone.cost, alone.completion_tokens),
+    )
+    assert same_question_rules(report) == ["same-question-reused"]
+    assert same_question_rules(alone) == []
+    greedy = {"prompt": "Describe it.", "temperature": 0}
+    assert same_question_rules(check(folder, address, [*once, *again], request=greedy)) == []
+    sent = check(folder, address, [*once, *again], same_question="send")
+    assert (sent.same_items, same_question_rules(sent)) == (0, [])
+    assert sent.prompt.image == 4 * alone.prompt.image
+
+
+def same_question_rules(report: CheckReport) -> list[str]:
+    return [group.rule for group in report.warnings if group.rule.startswith("same-question")]
