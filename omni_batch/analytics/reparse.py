@@ -28,6 +28,7 @@ from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
 from omni_batch.store.disk import Disk, draft_path, open_new, storage_errors
 from omni_batch.store.read import conformed, read_part
 from omni_batch.store.record import write_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.store.trust.marks import vouched
 
 _KIND = AnnotationError("").kind
@@ -57,11 +58,13 @@ def reparse_run(directory: RunDir, chosen: AnnotationSchema | None = None) -> Re
     with directory.owned_record() as record:
         if record.state != "finished":
             raise ConfigError(
-                f"run {directory.root} is {record.state}; finish it with resume first"
+                f"run {shown(directory.root)} is {record.state}; finish it with resume first"
             )
         wanted = chosen or load_annotation(parse_config(record.config).annotation)
         if wanted is None:
-            raise ConfigError(f"run {directory.root} has no schema; give one with --schema FILE")
+            raise ConfigError(
+                f"run {shown(directory.root)} has no schema; give one with --schema FILE"
+            )
         durable = record.config.get("durability") == "disk"
         changed = _with_schema(record, chosen) if chosen else record
         return _reparse(RunDir(directory.root, Disk(durable)), changed, wanted)

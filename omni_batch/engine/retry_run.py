@@ -12,6 +12,7 @@ from omni_batch.planning.prepare import changed_config
 from omni_batch.store import RunDir
 from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.record import write_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.store.reopen import failed_rows, reopen
 from omni_batch.store.trust.marks import vouched
 from omni_batch.text import did_you_mean
@@ -49,8 +50,8 @@ def reopen_failed(
             require_known(directory, record)
         if record.state != "finished":
             raise ConfigError(
-                f"run {directory.root} is {record.state}; finish it with: "
-                f"omni-batch resume {directory.root}"
+                f"run {shown(directory.root)} is {record.state}; finish it with: "
+                f"omni-batch resume {shown(directory.root)}"
             )
         refuse_other_manifest(directory, record)
         if lack := shortage(directory, record):

@@ -16,6 +16,7 @@ from omni_batch.errors import ConfigError, UntrustedRun
 from omni_batch.providers.profiles import resolve_profile
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record, write_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.store.trust.marks import claims_digest, is_known, links_of, vouched
 from omni_batch.text import one_line
 
@@ -32,7 +33,7 @@ def require_known(directory: RunDir, record: RunRecord) -> None:
         return
     asked = "; ".join(_claims(directory, record))
     raise UntrustedRun(
-        f"run {directory.root} was not prepared by you here, or was changed since by other means "
+        f"run {shown(directory.root)} was not prepared by you here, or was changed since by other means "
         f"than --set. It asks for: {asked}. If you trust who made it, add --trust (in Python: "
         "trust=True)",
     )

@@ -15,6 +15,7 @@ from omni_batch.store.census import refuse_other_manifest, shortage
 from omni_batch.store.read import list_runs, read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.remote.copies import address_of
+from omni_batch.store.remote.lease import is_alive
 from omni_batch.store.run_dir import RunDir
 
 _SILENT_S = 60.0  # run.json is written every second
@@ -86,7 +87,11 @@ def is_at_work(directory: RunDir, record: RunRecord, wait_s: float = 0.0) -> boo
         wait_s: for a lock that is held for an instant only.
     """
     owned = directory.is_owned(wait_s)
-    elsewhere = record.owner is not None and record.owner.host != socket.gethostname()
+    elsewhere = record.owner is not None and (
+        record.owner.host != socket.gethostname()
+        # Of another user or home on this machine, whose copy is not this one.
+        or (address_of(directory.root) is not None and is_alive(record.owner.pid))
+    )
     if owned is None or (elsewhere and not owned):
         return time.time() - directory.record.stat().st_mtime < _SILENT_S
     return owned

@@ -91,9 +91,9 @@ def in_words(directory: RunDir, record: RunRecord, found: Sequence[Gap]) -> str:
     there = record.items - sum(len(gap.rows) for gap in found)
     damage = next((gap for gap in found if gap.is_damage), None)
     remedy = (
-        f"bring it back, or give it up with: omni-batch verify {directory.root} --repair"
+        f"bring it back, or give it up with: omni-batch verify {shown(directory.root)} --repair"
         if damage
-        else f"what is gone is asked for again with: omni-batch resume {directory.root}"
+        else f"what is gone is asked for again with: omni-batch resume {shown(directory.root)}"
     )
     reason = (damage or found[0]).reason
     return f"{there:,} of {record.items:,} rows are there whole: {reason}; {remedy}"

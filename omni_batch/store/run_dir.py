@@ -11,6 +11,7 @@ from omni_batch.errors import ConfigError, RunAtWork, StorageError
 from omni_batch.store.disk import PROCESS, Disk, draft_path, reason_of, storage_errors
 from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.remote.copies import shown
 
 _PLAIN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?")
 _LOCK_WAIT_S = 0.5  # whoever only asks whether the run is owned holds the lock for an instant
@@ -173,7 +174,7 @@ class RunDir:
     @property
     def words(self) -> str:
         """What it is, for people."""
-        run = f"run {self.root}"
+        run = f"run {shown(self.root)}"
         return run if self.partition is None else f"partition {self.partition + 1} of {run}"
 
     def all_partitions(self) -> list["RunDir"]:

@@ -15,6 +15,7 @@ from omni_batch.doubts import DoubtGroup
 from omni_batch.planning.check import CheckReport, VariantEstimate
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.remote.copies import shown
 from omni_batch.text import one_line
 
 _ROWS_SHOWN = 20
@@ -54,7 +55,7 @@ def runs_table(runs: Iterable[tuple[RunDir, RunRecord]]) -> Table:
     for directory, record in runs:
         counts = record.counts
         table.add_row(
-            str(directory.root),
+            shown(directory.root),
             record.state,
             f"{record.items:,}",
             f"{counts.failed:,}",

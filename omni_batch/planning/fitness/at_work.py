@@ -15,6 +15,7 @@ from omni_batch.errors import ConfigError, RunAtWork
 from omni_batch.progress.current import is_at_work
 from omni_batch.store.locks.lock import Taken, locked
 from omni_batch.store.record import RunRecord, read_record
+from omni_batch.store.remote.copies import shown
 from omni_batch.store.reuse_index import reused_directories
 from omni_batch.store.run_dir import RunDir
 
@@ -59,7 +60,7 @@ def refuse_beside(
     for directory in reused_directories(reuse, own):
         if _is_shared(directory, name, models):
             raise RunAtWork(
-                f"run {directory.root} of this config is at work{_owner(directory)}; its rows "
+                f"run {shown(directory.root)} of this config is at work{_owner(directory)}; its rows "
                 "would be paid for twice: wait for it, or give the config another name or output"
             )
 

@@ -51,15 +51,20 @@ class Holder(msgspec.Struct, frozen=True):
     @property
     def is_dead(self) -> bool:
         """Whether its process is known to be gone: it was one of this machine."""
-        if sys.platform == "win32" or self.machine != _machine():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
+        return self.machine == _machine() and not is_alive(self.pid)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there may be such a process on this machine."""
+    if sys.platform == "win32":  # where this would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 class Lease:

@@ -245,6 +245,7 @@ class Uploads:
     def _work(self) -> None:
         """Send finished shards, one after the other."""
         self._guarded(lambda: self._send(self._directory.items))
+        self._guarded(self._say_so_far)
         while (next_one := self._shards.get()) is not None:
             if isinstance(next_one, Future):
                 next_one.set_result(None)
@@ -305,6 +306,7 @@ class Uploads:
             list(self._pool.map(self._send_named, paths[first : first + _AT_ONCE]))
         self._send(self._directory.attempts(number))
         self._send(results)
+        self._say_so_far()
         self._keep_few(paths)
 
     def _send_named(self, path: Path) -> None:
