@@ -27,7 +27,8 @@ class FitLimits:
     film_min_s: float | None = None
     film_max_s: float | None = None
     film_as: Literal["frames", "cut"] = "frames"
-    """What becomes of a video over its limits."""
+    """What becomes of a video that is too long."""
+    takes_frames: bool = True
     frames_min: int = 2
     frames_max: int | None = None
     stills_max_bytes: int | None = None

@@ -294,6 +294,38 @@ async def test_fewer_frames_save_tokens(
     assert len(found["a"].files) == 6
 
 
+async def test_what_cant_be_made_small_enough_fails_its_row(
+    simulator: Simulator, make_config: MakeConfig, tmp_path: Path
+) -> None:
+    film(tmp_path / "a.mp4", even_times(46), 46)
+    found = await sent_by_fit(
+        *(make_config, simulator, [{"item_id": "a", "video": "a.mp4"}]),
+        model=TURBO,
+        media={"max_body_bytes": 10_000},
+    )
+    assert "can't be made smaller than 93 bytes" in found["a"].row["error_message"]
+
+
+def test_all_frames_of_a_list_have_one_size_and_few_enough_bytes(tmp_path: Path) -> None:
+    noise = np.random.default_rng(7)
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as muxer:
+        stream: Any = muxer.add_stream("libx264", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(20):
+            pixels = np.full((240, 320, 3), 99, np.uint8)
+            if number == 12:
+                pixels = noise.integers(0, 256, (240, 320, 3), dtype=np.uint8)
+            muxer.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        muxer.mux(stream.encode(None))
+    (folder := tmp_path / "made").mkdir()
+    made = codec.make_stills(path, folder, StillsChange(320, 240, 20, 9_000))
+    sizes_px = {(file.width_px, file.height_px) for file in made.files}
+    assert len(sizes_px) == 1
+    assert sizes_px != {(320, 240)}
+    assert all(file.size_bytes <= 9_000 for file in made.files)
+
+
 def test_skipping_what_is_not_shown_changes_no_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,7 @@ class _Encoder:
         return film
 
     def _write(self, target: Any, film: Any, sound: Any) -> None:
-        frames = self._sound_frames(sound) if sound is not None else iter(())
+        frames = self._sound_frames() if sound is not None else iter(())
         heard = next(frames, None)
         for frame in self._frames():
             while heard is not None and heard[0] <= self.seconds:
@@ -166,7 +166,7 @@ class _Encoder:
                 self.pictures, self.seconds, last = self.pictures + 1, at_s, ticks
                 yield made
 
-    def _sound_frames(self, sound: Any) -> Iterator[tuple[float, Any]]:
+    def _sound_frames(self) -> Iterator[tuple[float, Any]]:
         place, end_s = 0, self._change.end_s
         most = None if end_s is None else round(end_s * _SOUND_HZ)
         for piece in samples_of(self._path, _SOUND_HZ, 2, end_s, self._begin_s):

@@ -30,9 +30,9 @@ _LOSSLESS = ("BMP", "GIF", "ICO", "PNG", "PSD", "TIFF")
 _ORIENTATION = 0x0112
 _MIRRORED = (2, 4, 5, 7)
 _STRIP_PIXELS = 4_000_000
-_QUALITIES = (90, 80, 70, 60, 50, 40)
+_LEAST_QUALITY = 40
 _SMALLER = 0.8
-_LEAST_PX = 16
+_LEAST_PX = 11
 _SRGB = ImageCms.createProfile("sRGB")
 
 register_heif_opener(thumbnails=False)
@@ -70,18 +70,29 @@ def make_image(path: Path, folder: Path, change: ImageChange) -> Made:
     """
     wanted_px = change.width_px, change.height_px
     made, doubts = _read(path, lambda image: _shown(image, wanted_px))
-    data, form = _encoded(made, change)
-    file = written(folder / f"0.{form}", data, form, f"image/{form}", size_px=made.size)
+    data, sent, form = _encoded(made, change)
+    file = written(folder / f"0.{form}", data, form, f"image/{form}", size_px=sent.size)
     return Made((file,), doubts)
 
 
-def encode_still(image: Image.Image, max_bytes: int | None) -> tuple[bytes, Image.Image]:
-    """A JPEG of at most so many bytes, and the picture as it was scaled for that."""
+def encode_jpeg(
+    image: Image.Image, max_bytes: int | None, best: int = 90
+) -> tuple[bytes, Image.Image]:
+    """A JPEG of at most so many bytes, and the picture as it was scaled for that.
+
+    Args:
+        best: quality to begin with.
+
+    Raises:
+        MediaError: it can't be made so small.
+    """
     while True:
-        for quality in _QUALITIES[1:]:
+        for quality in range(best, _LEAST_QUALITY - 1, -10):
             data = _jpeg(image, quality)
             if max_bytes is None or len(data) <= max_bytes:
                 return data, image
+        if min(image.size) < _LEAST_PX:
+            raise MediaError(f"it can't be made smaller than {max_bytes:,} bytes")
         image = _scaled_down(image)
 
 
@@ -286,18 +297,12 @@ def _eight_bits(image: Image.Image, white: float) -> Image.Image:
 # --- encoding ---
 
 
-def _encoded(image: Image.Image, change: ImageChange) -> tuple[bytes, str]:
+def _encoded(image: Image.Image, change: ImageChange) -> tuple[bytes, Image.Image, str]:
     if change.form == "png":
         data = _png(image)
         if change.max_bytes is None or len(data) <= change.max_bytes:
-            return data, "png"
-    while min(image.size) >= _LEAST_PX:
-        for quality in _QUALITIES:
-            data = _jpeg(image, quality)
-            if change.max_bytes is None or len(data) <= change.max_bytes:
-                return data, "jpeg"
-        image = _scaled_down(image)
-    raise MediaError(f"it can't be made smaller than {change.max_bytes:,} bytes")
+            return data, image, "png"
+    return *encode_jpeg(image, change.max_bytes), "jpeg"
 
 
 def _scaled_down(image: Image.Image) -> Image.Image:

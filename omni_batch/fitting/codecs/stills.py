@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import msgspec
 
 from omni_batch.changes import StillsChange
 from omni_batch.errors import MediaError
 from omni_batch.fitting.codecs.damage import damage, damaged, stated_times
 from omni_batch.fitting.codecs.files import written
-from omni_batch.fitting.codecs.picture import encode_still
+from omni_batch.fitting.codecs.picture import encode_jpeg
 from omni_batch.fitting.codecs.shape import Shaper
 from omni_batch.fitting.codecs.streams import Losses, PictureTimes, opened, pictures, shown
 from omni_batch.fitting.made import Made, MadeFile
 
 _LEAST = 2
 _HAIR_S = 1e-3
+_QUALITY = 80
 _WORTH_SKIPPING_S = 5.0
 """So much of a video is rather skipped than decoded, where a whole picture lies behind it."""
 
@@ -37,6 +39,9 @@ def make_stills(path: Path, folder: Path, change: StillsChange) -> Made:
     found = _stills(path, folder, change, times, times.seconds)
     if len(found.files) < change.count:  # the end can't be decoded: what is there is spread anew
         found = _stills(path, folder, change, times, found.last_s)
+    while (size_px := found.smallest_px) != found.largest_px:  # all of a list have one size
+        smaller = msgspec.structs.replace(change, width_px=size_px[0], height_px=size_px[1])
+        found = _stills(path, folder, smaller, times, found.last_s)
     if len(found.files) < _LEAST:
         raise MediaError(damaged(found.last_s, expected_s))
     return Made(tuple(found.files), damage(found.last_s, expected_s, found.losses))
@@ -49,6 +54,20 @@ class _Found(NamedTuple):
     last_s: float
     """Time of the last picture that was decoded."""
     losses: Losses
+
+    @property
+    def smallest_px(self) -> tuple[int, int]:
+        """Width and height; images that have too many bytes are made smaller than the others."""
+        return min(self._sizes_px, default=(0, 0))
+
+    @property
+    def largest_px(self) -> tuple[int, int]:
+        """The same of the largest one."""
+        return max(self._sizes_px, default=(0, 0))
+
+    @property
+    def _sizes_px(self) -> list[tuple[int, int]]:
+        return [(file.width_px or 0, file.height_px or 0) for file in self.files]
 
 
 def _stills(
@@ -77,7 +96,7 @@ def _taken(
             frame = player.shown_at(begin_s + at_s)
             if frame is None:
                 break
-            data, image = encode_still(shape(frame).to_image(), change.max_bytes)
+            data, image = encode_jpeg(shape(frame).to_image(), change.max_bytes, _QUALITY)
             name = folder / f"{len(files):04}.jpg"
             kind = "jpeg", "image/jpeg"
             files.append(written(name, data, *kind, size_px=image.size, begin_s=at_s))

@@ -32,7 +32,8 @@ def fit_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> Wanted | N
     """What a video has to become; None where it can go as it is."""
     seconds = medium.duration_s or 0.0
     too_long = limits.film_max_s is not None and seconds > limits.film_max_s + HAIR_S
-    too_short = limits.film_min_s is not None and 0 < seconds < limits.film_min_s - HAIR_S
+    least_s = limits.film_min_s if limits.takes_frames else None
+    too_short = least_s is not None and 0 < seconds < least_s - HAIR_S
     reasons = _form_of_film(medium, traits, limits)
     if too_short or (too_long and limits.film_as == "frames"):
         most_s = limits.film_min_s if too_short else limits.film_max_s

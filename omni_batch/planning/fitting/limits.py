@@ -42,6 +42,7 @@ def fit_limits(plan: Plan) -> FitLimits:
         film_min_s=max(_limits(endpoints, "video_min_s"), default=None),
         film_max_s=least("video_max_s"),
         film_as=config.fit_video if _take_frames(endpoints) else "cut",
+        takes_frames=_take_frames(endpoints),
         frames_min=max(_limits(endpoints, "frames_min"), default=2),
         frames_max=_at_most(*frames_max, least("base64_files_max")),
         stills_max_bytes=int(config.max_body_bytes * _RAW_OF_BASE64),
