@@ -135,15 +135,15 @@ async def _checked(plan: Plan, on_rows: Callable[[int], None]) -> CheckReport:
             report.items += 1
             if isinstance(outcome, OmniBatchError):
                 _refuse(report, item, outcome)
-            elif not known.counted(report, plan, outcome):
-                _accept(report, groups[item.variant], outcome)
-                _count_fitted(report, plan.asking(item), outcome)
-                editions[item.variant].add(outcome)
+            elif not known.by_earlier_run(report, plan, outcome):
                 doubts.add_row(item.name, outcome.doubts)
+                if not known.by_other_row(report, plan, outcome):
+                    _accept(report, groups[item.variant], outcome)
+                    _count_fitted(report, plan.asking(item), outcome)
+                    editions[item.variant].add(outcome)
             on_rows(report.items)
         doubts.add_run(source.doubts())
-    if report.same_items:
-        doubts.add_run(same_question_doubts(plan))
+    doubts.add_run(same_question_doubts(plan) if report.same_items else ())
     doubts.add_run(checked.doubts())
     answers = await asyncio.to_thread(load_answers, plan, runs_folder(plan.config.output))
     expected = forecast(plan, groups, answers)
@@ -167,21 +167,22 @@ class _Known:
     earlier: ReuseIndex | None
     own: LastQuestions | None
 
-    def counted(self, report: CheckReport, plan: Plan, prepared: PreparedItem) -> bool:
-        """Whether the answer would be there, of an earlier run or to an earlier row."""
-        if self.earlier is None and self.own is None:
-            return False
-        fingerprint = fingerprint_of(plan, prepared)
-        if self.earlier is not None and fingerprint in self.earlier:
-            report.reused_items += 1
-            return True
+    def by_earlier_run(self, report: CheckReport, plan: Plan, prepared: PreparedItem) -> bool:
+        """Whether an earlier run has the answer; then it is counted."""
+        found = self.earlier is not None and fingerprint_of(plan, prepared) in self.earlier
+        report.reused_items += found
+        return found
+
+    def by_other_row(self, report: CheckReport, plan: Plan, prepared: PreparedItem) -> bool:
+        """Whether a row before it would have the answer; then it is counted."""
         if self.own is None:
             return False
-        if self.own.row_number(fingerprint) is not None:
-            report.same_items += 1
-            return True
-        self.own.add(fingerprint, prepared.item.row_number)
-        return False
+        fingerprint = fingerprint_of(plan, prepared)
+        found = self.own.row_number(fingerprint) is not None
+        report.same_items += found
+        if not found:
+            self.own.add(fingerprint, prepared.item.row_number)
+        return found
 
 
 def _batches(plan: Plan, checked: CheckedItems) -> Iterator[list[Item]]:

@@ -120,6 +120,7 @@ async def test_media_that_a_server_fails_to_fetch_are_no_outage_and_fetched_by_u
             [*photos, *prompts(4)],
             endpoint=endpoint(base_url, "vllm"),
             media={"allow_private_downloads": True},
+            same_question="send",
         )
         run = await run_batch(config)
     assert run.record.counts.succeeded == 12

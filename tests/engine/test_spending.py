@@ -323,6 +323,7 @@ def media_config(
         endpoint={"name": endpoint, "base_url": server.base_url, "api_key_env": KEY_ENV},
         media={"roots": [str(SAMPLE)]},
         quota={"max_in_flight": 4},
+        same_question="send",
     )
 
 

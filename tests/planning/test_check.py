@@ -228,6 +228,7 @@ def test_all_rules_that_rows_break_are_listed_in_one_pass(folder: Path, address:
 
 
 def test_rows_that_ask_the_same_are_counted_once(folder: Path, address: str) -> None:
+    """But what is doubted of a row is said of each, as the run will say it."""
     once = [
         {"item_id": "cat", "image": "cat.png"},
         {"item_id": "talk", "audio": "speech.wav"},
@@ -246,6 +247,9 @@ def test_rows_that_ask_the_same_are_counted_once(folder: Path, address: str) -> 
     sent = check(folder, address, [*once, *again], same_question="send")
     assert (sent.same_items, same_question_rules(sent)) == (0, [])
     assert sent.prompt.image == 4 * alone.prompt.image
+    silent = [{"item_id": str(n), "prompt": "Hi", "voice": "Nobody"} for n in range(3)]
+    rows = {group.rule: group.rows for group in check(folder, address, silent).warnings}
+    assert rows["voice-without-speech"] == 3
 
 
 def same_question_rules(report: CheckReport) -> list[str]:
