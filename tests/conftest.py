@@ -99,9 +99,10 @@ def started_object_server() -> Iterator["ObjectServer"]:
 
 @pytest.fixture
 def object_server(
-    started_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch
+    started_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> "ObjectServer":
     """An S3 server with one empty bucket, and the environment of somebody who uses it."""
+    monkeypatch.setenv("OMNI_BATCH_COPIES", str(tmp_path / "copies"))
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)

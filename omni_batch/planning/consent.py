@@ -34,8 +34,8 @@ def require_known(directory: RunDir, record: RunRecord) -> None:
     asked = "; ".join(_claims(directory, record))
     raise UntrustedRun(
         f"run {shown(directory.root)} was not prepared by you here, or was changed since by other "
-        f"means than --set. It asks for: {asked}. If you trust who made it, add --trust (in Python: "
-        "trust=True)",
+        f"means than --set. It asks for: {asked}. If you trust who made it, add --trust (in "
+        "Python: trust=True)",
     )
 
 

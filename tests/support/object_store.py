@@ -2,12 +2,13 @@
 
 import logging
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote
 
 import httpx
@@ -36,6 +37,8 @@ class Fault:
     times: int = 10**9
     cut: bool = False
     """The answer ends in the middle."""
+    hang_up: Literal["", "before", "after"] = ""
+    """The connection ends before the request is heeded, or after it."""
     then: Callable[[], object] = field(default=lambda: None)
     """Called after the real answer was made."""
 
@@ -81,6 +84,31 @@ class ObjectServer:
         connection.close()
         return content
 
+    def content(self, key: str, bucket: str = BUCKET) -> bytes | None:
+        """All of an object as it is now, past all faults; None where there is none."""
+        answer = self._direct("GET", f"/{bucket}/{quote(key, safe='/~')}")
+        return answer.content if answer.status_code == 200 else None
+
+    def all_keys(self, bucket: str = BUCKET) -> list[str]:
+        """Of all objects, past all faults; at most a thousand."""
+        listing = self._direct("GET", f"/{bucket}?list-type=2&encoding-type=url").text
+        return [unquote(key) for key in re.findall(r"<Key>(.*?)</Key>", listing)]
+
+    def begin_upload(self, key: str, bucket: str = BUCKET) -> None:
+        """Begin an upload in pieces, and leave it so."""
+        self._direct("POST", f"/{bucket}/{quote(key, safe='/~')}?uploads")
+
+    def unfinished(self, bucket: str = BUCKET) -> int:
+        """Uploads in pieces that were neither completed nor aborted."""
+        return self._direct("GET", f"/{bucket}?uploads").text.count("<Upload>")
+
+    def _direct(self, method: str, path: str) -> httpx.Response:
+        kept, self.faults, asked = self.faults, [], len(self.asked)
+        answer = httpx.request(method, self.url + path, headers=_SIGNED)
+        self.faults = kept
+        del self.asked[asked:]
+        return answer
+
     def count(self, method: str, key: str = "") -> int:
         """How often it was asked for keys that end so."""
         return sum(each == method and name.endswith(key) for each, name in self.asked)
@@ -95,11 +123,16 @@ class ObjectServer:
             start(f"{fault.status} no", [("Content-Type", "application/xml")])
             text = f"<Error><Code>{fault.code}</Code><Message>so it is</Message></Error>"
             return [b"" if method == "HEAD" else text.encode()]
+        if fault is not None and fault.hang_up == "before":
+            start("500 nobody hears it", [])
+            return _hang_up(environ)
         if "X-Amz-Signature" not in environ["QUERY_STRING"]:
             environ.setdefault("HTTP_AUTHORIZATION", _SIGNED["Authorization"])
         answer = b"".join(self._moto(environ, start))
         if fault is not None:
             fault.then()
+            if fault.hang_up:
+                return _hang_up(environ)
             if fault.cut:
                 return [answer[: len(answer) // 2]]
         return [answer]
@@ -129,3 +162,8 @@ class ObjectServer:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+
+def _hang_up(environ: dict[str, Any]) -> Iterable[bytes]:
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return [b""]

@@ -60,8 +60,9 @@ def refuse_beside(
     for directory in reused_directories(reuse, own):
         if _is_shared(directory, name, models):
             raise RunAtWork(
-                f"run {shown(directory.root)} of this config is at work{_owner(directory)}; its rows "
-                "would be paid for twice: wait for it, or give the config another name or output"
+                f"run {shown(directory.root)} of this config is at work{_owner(directory)}; its "
+                "rows would be paid for twice: wait for it, or give the config another name or "
+                "output"
             )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
 from omni_batch.sources.fault import SourceFault
 from omni_batch.sources.spool import Target
@@ -146,6 +146,12 @@ class ObstoreWriter:
             yield
         except SourceFault:
             raise
+        except InvalidPathError:
+            raise SourceFault(
+                f"{self._named(key)} holds an object whose name can't be listed (with //, . or .. "
+                "as a part, or control characters); remove it",
+                for_all=True,
+            ) from None
         except (BaseError, ValueError, FileNotFoundError) as exc:
             raise faults.of_answer(self._named(key), self._name, str(exc), done) from exc
 
