@@ -4,10 +4,12 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
+from omni_batch.engine.by_file.desk import Desk
 from omni_batch.engine.run import Run, open_run
 from omni_batch.engine.shard import process_shard
 from omni_batch.engine.supervise import Background, supervised
@@ -40,28 +42,53 @@ async def execute(
         StorageError: nothing can be written there; nothing was sent.
     """
     async with open_run(directory) as run:
+        desk = Desk(run) if run.plan.by_file else None
+        run = replace(run, answered=desk.answered) if desk else run
         _ACTIVE.set(run)
         run.write_record("running")  # where nothing can be written, nothing is sent
         try:
-            await _run_shards(run, run_shard or process_shard, background)
+            await _run_shards(run, desk, run_shard or process_shard, background)
             _count(run)
         finally:
             _finish(run)
     return run.record
 
 
-async def _run_shards(run: Run, run_shard: ShardRunner, background: Background | None) -> None:
+async def _run_shards(
+    run: Run, desk: Desk | None, run_shard: ShardRunner, background: Background | None
+) -> None:
     # As of now: a part that goes while the run works has been counted, and is asked for by resume.
-    shards = run.record.shards
-    numbers = iter([number for number in shards if not run.directory.results(number).exists()])
+    shards = [n for n in run.record.shards if not run.directory.results(n).exists()]
     run.ledger.check_budget()
+
+    async def one_shard(number: int) -> None:
+        await _until_it_stops(run, partial(run_shard, run, number))
+
+    async with supervised(run, background):
+        if desk is None:
+            await _in_lanes(run, shards, one_shard)
+        else:
+            await _until_it_stops(run, partial(_by_file, desk, shards, one_shard))
+
+
+async def _by_file(
+    desk: Desk, shards: list[int], one_shard: Callable[[int], Awaitable[None]]
+) -> None:
+    with desk:
+        await desk.work(shards, one_shard)
+
+
+async def _in_lanes(
+    run: Run, shards: list[int], one_shard: Callable[[int], Awaitable[None]]
+) -> None:
+    numbers = iter(shards)
 
     async def lane() -> None:
         for number in numbers:
             if not run.stopping.is_on:
-                await _until_it_stops(run, partial(run_shard, run, number))
+                await one_shard(number)
 
-    async with supervised(run, background), asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
         # A second shard fills the gap while the last items of the first one end.
         for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
             group.create_task(lane())

@@ -26,7 +26,11 @@ from omni_batch.types import Attempt, Item, Result, Sent
 
 
 async def process_shard(run: Run, shard_number: int) -> None:
-    """Finish one shard: every item that has no result yet, then the part."""
+    """Finish one shard: every item that has no result yet, then the part.
+
+    Where answers come as files, it takes in those that are here; the part is left for later where
+    some items are asked again.
+    """
     directory = run.directory
     items = await asyncio.to_thread(
         read_items, directory.items, shard_number, run.record.shard_size
@@ -35,8 +39,8 @@ async def process_shard(run: Run, shard_number: int) -> None:
     waiting = [item for item in items if item.row_number not in progress.done]
     await asyncio.to_thread(drop_unclaimed, directory, waiting)
     with Journal(directory.journal(shard_number), directory.disk) as journal:
-        await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
-        if not run.stopping.is_on:
+        left = await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
+        if not run.stopping.is_on and not left:
             rows = {item.row_number for item in items}
             columns = result_columns(run.record.annotation_schema)
             await in_thread(write_parts, directory, shard_number, rows, journal, columns)
@@ -78,7 +82,9 @@ class _ItemLog:
 
 async def _process_items(
     run: Run, log: _ShardLog, items: list[Item], progress: ShardProgress
-) -> None:
+) -> list[Item]:
+    """Work on them side by side; those that are asked again later."""
+    left: list[Item] = []
     async with asyncio.TaskGroup() as group:
         for item in items:
             await run.gate.acquire()
@@ -87,13 +93,20 @@ async def _process_items(
                 break
             before = progress.attempts.get(item.row_number, 0)
             history = History(before, log=_ItemLog(log, item))
-            run.stopping.start(group, _run_item(run, log, item, history))
+            run.stopping.start(group, _run_item(run, log, item, history, left))
+    return left
 
 
-async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> None:
+async def _run_item(
+    run: Run, log: _ShardLog, item: Item, history: History, left: list[Item]
+) -> None:
     try:
-        result = await process_item(run, item, history)
+        result = await (run.answered or process_item)(run, item, history)
         run.stopping.keep_current()
+        if result is None:
+            left.append(item)
+            _keep_attempts(run, log, item, history)
+            return
         await log.finished(result)  # before anything else can fail
         run.ledger.item_ended(result)
     except asyncio.CancelledError:

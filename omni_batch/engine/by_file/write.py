@@ -1,0 +1,221 @@
+"""Rows → the files of jobs: as many lines as fit, of one model and one setting of thinking each."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+
+from omni_batch.engine.run import Run
+from omni_batch.engine.sending.router import EndpointHandle
+from omni_batch.errors import EndpointError, MediaError, OmniBatchError, StreamError
+from omni_batch.jobs.files import InputFile, JobFiles, RowNote
+from omni_batch.jobs.lines import Envelope, Fill
+from omni_batch.jobs.story import JobEvent
+from omni_batch.planning.prepared_item import PreparedItem, fingerprint_of, prepare_item
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
+from omni_batch.planning.reuse import reuse
+from omni_batch.progress.spending.workload import Group, Workload
+from omni_batch.providers.body import Body
+from omni_batch.types import Item
+
+_AT_ONCE = 16  # rows that are prepared side by side: media are probed in threads
+_Key = tuple[str, bool]
+"""Endpoint and thinking: a file has one model and one setting of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row that is in no job."""
+
+    item: Item
+    attempts: int = 0
+    """So many were made for it before."""
+    tries: int = 1
+    """The how manieth job it goes into."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A row, and what is asked of it where a line of it is to be written."""
+
+    row: Waiting
+    prepared: PreparedItem | None = None
+    endpoint: ResolvedEndpoint | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A file that is being written."""
+
+    file: InputFile
+    endpoint: ResolvedEndpoint
+    fill: Fill
+    work: Workload = field(default_factory=Workload)
+
+
+class JobWriter:
+    """Writes files until one of them is full, the budget is, or no row is left.
+
+    Args:
+        first_number: of the next job.
+        outstanding: what jobs that have no answers yet will take, in the budget.
+    """
+
+    def __init__(
+        self, run: Run, files: JobFiles, first_number: int, outstanding: dict[Group, Workload]
+    ) -> None:
+        self._run, self._files, self._next = run, files, first_number
+        self._work = dict(outstanding)
+        self._drafts: dict[_Key, _Draft] = {}
+        self._handles = {handle.name: handle for handle in run.router.handles}
+        self._without: list[RowNote] = []
+        self.is_full = False
+        self.obstacle: str | None = None
+        """Which limit of the budget one more line would pass."""
+
+    async def write(self, rows: Sequence[Waiting]) -> None:
+        """Write rows, in their order, as far as they fit."""
+        waiting = iter(rows)
+        while not self._is_over and (batch := list(islice(waiting, _AT_ONCE))):
+            for ready in await asyncio.gather(*map(self._prepare, batch)):
+                if not self._is_over:
+                    await self._take(ready)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.is_full or self.obstacle is not None or self._run.stopping.is_on
+
+    async def _prepare(self, row: Waiting) -> _Ready:
+        """As for sending it; what can't be sent, or need not be, becomes its result later."""
+        run, item = self._run, row.item
+        try:
+            prepared = await prepare_item(run.plan.asking(item), run.media_source, item)
+        except OmniBatchError as exc:
+            if exc.stops_run:
+                raise
+            return _Ready(row)
+        except Exception:  # a bug of ours, which costs the row: said with its result
+            return _Ready(row)
+        fingerprint = fingerprint_of(run.plan, prepared)
+        names = {endpoint.name for endpoint in run.plan.by_file} & set(prepared.endpoints)
+        if not names or await self._is_answered(fingerprint, item):
+            return _Ready(row)
+        return _Ready(row, prepared, run.plan.endpoint(names.pop()), fingerprint)
+
+    async def _is_answered(self, fingerprint: str, item: Item) -> bool:
+        run = self._run
+        found = await reuse(run.reuse_index, fingerprint, run.directory, item.name)
+        if found is None:
+            return False
+        return run.annotator is None or run.annotator.accepts(found.answer)
+
+    async def _take(self, ready: _Ready) -> None:
+        row = ready.row
+        note = RowNote(row.item.row_number, attempts=row.attempts, tries=row.tries)
+        if ready.prepared is None or ready.endpoint is None:
+            self._without.append(note)
+            return
+        handle = self._handles[ready.endpoint.name]
+        try:
+            async with handle.delivery.delivered(ready.prepared.request) as body:
+                await self._add(ready, body, handle)
+        except (MediaError, EndpointError, StreamError) as exc:
+            self._without.append(
+                RowNote(note.row, lack=str(exc), attempts=note.attempts, tries=note.tries)
+            )
+
+    async def _add(self, ready: _Ready, body: Body, handle: EndpointHandle) -> None:
+        """Write a line where it fits.
+
+        Raises:
+            MediaError: it is too long, or a file changed while it was read.
+        """
+        prepared, endpoint = ready.prepared, ready.endpoint
+        assert prepared is not None and endpoint is not None and handle.client.dialect.files
+        route = handle.client.dialect.files.of(endpoint.config.model)
+        if (why := route.refuses(body.content_length)) is not None:
+            raise MediaError(why)
+        key = endpoint.name, bool(prepared.request.thinking)
+        draft = self._drafts.get(key)
+        envelope = Envelope.of(ready.row.item.row_number, route.url)
+        line_bytes = envelope.around(body.content_length)
+        if draft is not None and not draft.fill.fits(line_bytes):
+            self.is_full = True
+            return
+        if not self._fits_budget((endpoint.name, False), prepared.work):
+            return
+        if draft is None:
+            draft = self._drafts[key] = _Draft(self._new_file(), endpoint, Fill(route))
+        await _write_line(draft.file, envelope, body)
+        note = RowNote(
+            ready.row.item.row_number,
+            sent=True,
+            fingerprint=ready.fingerprint,
+            attempts=ready.row.attempts,
+            tries=ready.row.tries,
+        )
+        draft.file.note(note)
+        draft.fill, draft.work = draft.fill.plus(line_bytes), draft.work + prepared.work
+        self._work[endpoint.name, False] = (
+            self._work.get((endpoint.name, False), Workload()) + prepared.work
+        )
+
+    def _fits_budget(self, group: Group, work: Workload) -> bool:
+        more = {**self._work, group: self._work.get(group, Workload()) + work}
+        self.obstacle = self._run.sender.budget.obstacle_of_job(more)
+        return self.obstacle is None
+
+    def _new_file(self) -> InputFile:
+        number, self._next = self._next, self._next + 1
+        return InputFile(self._files, number)
+
+    def close(self, marks: Iterator[str]) -> Iterator[tuple[JobEvent, list[int]]]:
+        """End the files; what the book has to say of each job, and its rows.
+
+        Args:
+            marks: names that no other job has.
+        """
+        if self._without:
+            first = next(iter(self._drafts.values()), None)
+            file = first.file if first else self._new_file()
+            for note in self._without:
+                file.note(note)
+            if first is None:
+                file.close()
+                yield _written(file, next(marks)), file.rows
+        for draft in self._drafts.values():
+            draft.file.close()
+            yield _written(draft.file, next(marks), draft), draft.file.rows
+
+    def discard(self) -> None:
+        """None of it is wanted."""
+        for draft in self._drafts.values():
+            draft.file.discard()
+
+
+async def _write_line(file: InputFile, envelope: Envelope, body: Body) -> None:
+    start = file.tell()
+    try:
+        file.write(envelope.head)
+        async for piece in body.stream():
+            file.write(piece)
+        file.write(envelope.end)
+    except OmniBatchError:
+        file.cut(start)
+        raise
+
+
+def _written(file: InputFile, mark: str, draft: _Draft | None = None) -> JobEvent:
+    return JobEvent(
+        job=file.job,
+        what="written",
+        at=datetime.now(UTC),
+        endpoint=draft.endpoint.name if draft else None,
+        model=draft.endpoint.config.model if draft else None,
+        lines=draft.fill.lines if draft else 0,
+        size_bytes=draft.fill.size_bytes if draft else 0,
+        work=draft.work if draft else None,
+        mark=mark,
+    )
