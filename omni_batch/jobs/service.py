@@ -19,7 +19,7 @@ from omni_batch.jobs.view import JobView, job_view, jobs_of_list
 from omni_batch.providers.api_key import KeyRedactor
 from omni_batch.providers.body import changed, unreadable
 from omni_batch.providers.client import read_start
-from omni_batch.providers.http_client import HTTP_ERRORS, failure_of
+from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, never_sent
 from omni_batch.store.disk import storage_errors
 from omni_batch.stream.service_errors import classify
 from omni_batch.text import one_line
@@ -34,7 +34,6 @@ _OLDER = timedelta(days=1)
 """Clocks differ: jobs so much older than the one that is looked for end the search."""
 _ITS_OWN_WORDS = (500, 503)
 """Statuses with which a service itself, and not a gateway before it, says that it failed."""
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class AnswerLost(Exception):
@@ -205,7 +204,7 @@ class BatchService:
         except HTTP_ERRORS as exc:
             error = own_error(exc) or failure_of(exc, started=started, words=self._redactor.text)
             if isinstance(error, Unavailable):
-                error.not_sent = isinstance(exc, _NOT_SENT)
+                error.not_sent = never_sent(exc)
             raise error from None
 
     async def _refusal(self, response: httpx.Response) -> EndpointError:
