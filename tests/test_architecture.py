@@ -90,6 +90,7 @@ PURE = (
     "jobs.reply",
     "jobs.story",
     "jobs.coverage",
+    "jobs.agenda",
     "fleet.split",
     "fleet.shares",
     "nights.night",

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from omni_batch.engine.by_file.desk import Desk
+from omni_batch.engine.by_file.desk import Arrivals, work_by_file
 from omni_batch.engine.run import Run, open_run
 from omni_batch.engine.shard import process_shard
 from omni_batch.engine.supervise import Background, supervised
@@ -42,12 +42,12 @@ async def execute(
         StorageError: nothing can be written there; nothing was sent.
     """
     async with open_run(directory) as run:
-        desk = Desk(run) if run.plan.by_file else None
-        run = replace(run, answered=desk.answered) if desk else run
+        arrivals = Arrivals() if run.plan.by_file else None
+        run = replace(run, answered=arrivals.answered) if arrivals else run
         _ACTIVE.set(run)
         run.write_record("running")  # where nothing can be written, nothing is sent
         try:
-            await _run_shards(run, desk, run_shard or process_shard, background)
+            await _run_shards(run, arrivals, run_shard or process_shard, background)
             _count(run)
         finally:
             _finish(run)
@@ -55,7 +55,7 @@ async def execute(
 
 
 async def _run_shards(
-    run: Run, desk: Desk | None, run_shard: ShardRunner, background: Background | None
+    run: Run, arrivals: Arrivals | None, run_shard: ShardRunner, background: Background | None
 ) -> None:
     # As of now: a part that goes while the run works has been counted, and is asked for by resume.
     shards = [n for n in run.record.shards if not run.directory.results(n).exists()]
@@ -65,17 +65,11 @@ async def _run_shards(
         await _until_it_stops(run, partial(run_shard, run, number))
 
     async with supervised(run, background):
-        if desk is None:
+        if arrivals is None:
             await _in_lanes(run, shards, one_shard)
         else:
-            await _until_it_stops(run, partial(_by_file, desk, shards, one_shard))
-
-
-async def _by_file(
-    desk: Desk, shards: list[int], one_shard: Callable[[int], Awaitable[None]]
-) -> None:
-    with desk:
-        await desk.work(shards, one_shard)
+            by_file = partial(work_by_file, run, arrivals, shards, one_shard)
+            await _until_it_stops(run, by_file)
 
 
 async def _in_lanes(

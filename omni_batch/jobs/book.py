@@ -3,7 +3,6 @@
 Who reads it later, in another process, knows which jobs to look for at the service.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -49,7 +48,7 @@ class JobBook:
         self.jobs[event.job] = first(event) if before is None else before.after(event)
         return self.jobs[event.job]
 
-    def unsettled(self) -> Iterable[Job]:
+    def unsettled(self) -> list[Job]:
         """Jobs with something left to do, the first one first."""
         return [job for job in self.jobs.values() if not job.is_settled]
 

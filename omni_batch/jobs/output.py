@@ -1,4 +1,4 @@
-"""Lines of the files that come back: in any order, some double, strange, damaged or absent. Pure."""
+"""Lines of the files that come back: in any order, some double, strange or damaged. Pure."""
 
 import re
 from collections.abc import Collection

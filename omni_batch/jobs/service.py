@@ -68,8 +68,8 @@ class BatchService:
             EndpointError: refused, or unreachable.
             MediaError: the file can't be read, or changes.
         """
-        size_bytes = path.stat().st_size
         with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
             sent = {"file": (name, file, "application/jsonl")}
             form = httpx.Request("POST", "", data={"purpose": "batch"}, files=sent)
             async with self._answered(

@@ -1,9 +1,9 @@
 """The life of a job as lines of a book: what has happened says what is next. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -127,25 +127,9 @@ class Job:
 
     def after(self, event: JobEvent) -> "Job":
         """The job once that has happened."""
-        match event.what:
-            case "uploaded":
-                return replace(self, file_id=event.file_id, status="uploaded")
-            case "creating":
-                return replace(self, creating_at=event.at, was_refused=False, status="creating")
-            case "lost":
-                return replace(self, was_refused=event.refused is not None)
-            case "not_created":
-                return replace(self, creating_at=None, status="uploaded")
-            case "unloaded":
-                return replace(self, creating_at=None, file_id=None, status="written")
-            case "created" | "seen" | "ended":
-                return self._shown(event)
-            case "fetched":
-                return replace(self, is_fetched=True, unavailable=event.unavailable)
-            case "settled":
-                return replace(self, is_settled=True, again=event.again)
-            case _:
-                return self
+        if event.what in ("created", "seen", "ended"):
+            return self._shown(event)
+        return replace(self, **_CHANGES[event.what](event))
 
     def _shown(self, event: JobEvent) -> "Job":
         return replace(
@@ -183,6 +167,22 @@ class Job:
             changed_at=self.changed_at,
             settled=self.is_settled,
         )
+
+
+_CHANGES: Mapping[What, Callable[[JobEvent], dict[str, Any]]] = {
+    "uploaded": lambda event: {"file_id": event.file_id, "status": "uploaded"},
+    "unloaded": lambda _: {"creating_at": None, "file_id": None, "status": "written"},
+    "creating": lambda event: {
+        "creating_at": event.at,
+        "was_refused": False,
+        "status": "creating",
+    },
+    "lost": lambda event: {"was_refused": event.refused is not None},
+    "not_created": lambda _: {"creating_at": None, "status": "uploaded"},
+    "fetched": lambda event: {"is_fetched": True, "unavailable": event.unavailable},
+    "settled": lambda event: {"is_settled": True, "again": event.again},
+}
+"""What becomes of a job, but for what the service shows of it."""
 
 
 def jobs_of(events: Iterable[JobEvent]) -> dict[int, Job]:

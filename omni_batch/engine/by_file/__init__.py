@@ -1,1 +1,1 @@
-"""A run whose requests go as files: rows → lines of a job → answers → the journals of its shards."""
+"""A run whose requests go as files: rows → lines of a job → answers → journals of shards."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
+import msgspec
+
 from omni_batch.engine.run import Run
-from omni_batch.engine.sending.router import EndpointHandle
 from omni_batch.errors import EndpointError, MediaError, OmniBatchError, StreamError
 from omni_batch.jobs.files import InputFile, JobFiles, RowNote
 from omni_batch.jobs.lines import Envelope, Fill
@@ -17,6 +18,7 @@ from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.planning.reuse import reuse
 from omni_batch.progress.spending.workload import Group, Workload
 from omni_batch.providers.body import Body
+from omni_batch.providers.dialect import FileRoute
 from omni_batch.types import Item
 
 _AT_ONCE = 16  # rows that are prepared side by side: media are probed in threads
@@ -34,15 +36,34 @@ class Waiting:
     tries: int = 1
     """The how manieth job it goes into."""
 
+    def note(self, lack: str | None = None) -> RowNote:
+        """Without a line."""
+        return RowNote(self.item.row_number, lack=lack, attempts=self.attempts, tries=self.tries)
+
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """A row, and what is asked of it where a line of it is to be written."""
+class _Question:
+    """What is asked of a row."""
 
     row: Waiting
-    prepared: PreparedItem | None = None
-    endpoint: ResolvedEndpoint | None = None
-    fingerprint: str | None = None
+    prepared: PreparedItem
+    endpoint: ResolvedEndpoint
+    fingerprint: str
+
+    @property
+    def key(self) -> _Key:
+        """Which file it goes into."""
+        return self.endpoint.name, bool(self.prepared.request.thinking)
+
+    @property
+    def group(self) -> Group:
+        """Of the budget."""
+        return self.endpoint.name, False
+
+    @property
+    def note(self) -> RowNote:
+        """With a line."""
+        return msgspec.structs.replace(self.row.note(), sent=True, fingerprint=self.fingerprint)
 
 
 @dataclass(slots=True)
@@ -53,6 +74,12 @@ class _Draft:
     endpoint: ResolvedEndpoint
     fill: Fill
     work: Workload = field(default_factory=Workload)
+
+    def add(self, asked: _Question, line_bytes: int) -> None:
+        """One more line is in it."""
+        self.file.note(asked.note)
+        self.fill = self.fill.plus(line_bytes)
+        self.work += asked.prepared.work
 
 
 class JobWriter:
@@ -70,6 +97,11 @@ class JobWriter:
         self._work = dict(outstanding)
         self._drafts: dict[_Key, _Draft] = {}
         self._handles = {handle.name: handle for handle in run.router.handles}
+        self._routes = {
+            endpoint.name: endpoint.dialect.files.of(endpoint.config.model)
+            for endpoint in run.plan.by_file
+            if endpoint.dialect.files
+        }
         self._without: list[RowNote] = []
         self.is_full = False
         self.obstacle: str | None = None
@@ -78,31 +110,35 @@ class JobWriter:
     async def write(self, rows: Sequence[Waiting]) -> None:
         """Write rows, in their order, as far as they fit."""
         waiting = iter(rows)
-        while not self._is_over and (batch := list(islice(waiting, _AT_ONCE))):
+        while not self.is_over and (batch := list(islice(waiting, _AT_ONCE))):
             for ready in await asyncio.gather(*map(self._prepare, batch)):
-                if not self._is_over:
+                if not self.is_over:
                     await self._take(ready)
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether no more rows are taken."""
         return self.is_full or self.obstacle is not None or self._run.stopping.is_on
 
-    async def _prepare(self, row: Waiting) -> _Ready:
-        """As for sending it; what can't be sent, or need not be, becomes its result later."""
+    async def _prepare(self, row: Waiting) -> _Question | Waiting:
+        """What is asked; the row alone where it can't be, or has an answer already.
+
+        Its result is made as that of any other, when the job is taken in.
+        """
         run, item = self._run, row.item
         try:
             prepared = await prepare_item(run.plan.asking(item), run.media_source, item)
         except OmniBatchError as exc:
             if exc.stops_run:
                 raise
-            return _Ready(row)
+            return row
         except Exception:  # a bug of ours, which costs the row: said with its result
-            return _Ready(row)
+            return row
         fingerprint = fingerprint_of(run.plan, prepared)
         names = {endpoint.name for endpoint in run.plan.by_file} & set(prepared.endpoints)
         if not names or await self._is_answered(fingerprint, item):
-            return _Ready(row)
-        return _Ready(row, prepared, run.plan.endpoint(names.pop()), fingerprint)
+            return row
+        return _Question(row, prepared, run.plan.endpoint(names.pop()), fingerprint)
 
     async def _is_answered(self, fingerprint: str, item: Item) -> bool:
         run = self._run
@@ -111,56 +147,41 @@ class JobWriter:
             return False
         return run.annotator is None or run.annotator.accepts(found.answer)
 
-    async def _take(self, ready: _Ready) -> None:
-        row = ready.row
-        note = RowNote(row.item.row_number, attempts=row.attempts, tries=row.tries)
-        if ready.prepared is None or ready.endpoint is None:
-            self._without.append(note)
+    async def _take(self, ready: _Question | Waiting) -> None:
+        if isinstance(ready, Waiting):
+            self._without.append(ready.note())
             return
-        handle = self._handles[ready.endpoint.name]
+        delivery = self._handles[ready.endpoint.name].delivery
         try:
-            async with handle.delivery.delivered(ready.prepared.request) as body:
-                await self._add(ready, body, handle)
+            async with delivery.delivered(ready.prepared.request) as body:
+                await self._add(ready, body)
         except (MediaError, EndpointError, StreamError) as exc:
-            self._without.append(
-                RowNote(note.row, lack=str(exc), attempts=note.attempts, tries=note.tries)
-            )
+            self._without.append(ready.row.note(str(exc)))
 
-    async def _add(self, ready: _Ready, body: Body, handle: EndpointHandle) -> None:
+    async def _add(self, asked: _Question, body: Body) -> None:
         """Write a line where it fits.
 
         Raises:
             MediaError: it is too long, or a file changed while it was read.
         """
-        prepared, endpoint = ready.prepared, ready.endpoint
-        assert prepared is not None and endpoint is not None and handle.client.dialect.files
-        route = handle.client.dialect.files.of(endpoint.config.model)
+        route = self._routes[asked.endpoint.name]
         if (why := route.refuses(body.content_length)) is not None:
             raise MediaError(why)
-        key = endpoint.name, bool(prepared.request.thinking)
-        draft = self._drafts.get(key)
-        envelope = Envelope.of(ready.row.item.row_number, route.url)
+        envelope = Envelope.of(asked.row.item.row_number, route.url)
         line_bytes = envelope.around(body.content_length)
+        draft = self._drafts.get(asked.key)
         if draft is not None and not draft.fill.fits(line_bytes):
             self.is_full = True
-            return
-        if not self._fits_budget((endpoint.name, False), prepared.work):
-            return
-        if draft is None:
-            draft = self._drafts[key] = _Draft(self._new_file(), endpoint, Fill(route))
-        await _write_line(draft.file, envelope, body)
-        note = RowNote(
-            ready.row.item.row_number,
-            sent=True,
-            fingerprint=ready.fingerprint,
-            attempts=ready.row.attempts,
-            tries=ready.row.tries,
-        )
-        draft.file.note(note)
-        draft.fill, draft.work = draft.fill.plus(line_bytes), draft.work + prepared.work
-        self._work[endpoint.name, False] = (
-            self._work.get((endpoint.name, False), Workload()) + prepared.work
-        )
+        elif self._fits_budget(asked.group, asked.prepared.work):
+            draft = draft or self._begin(asked, route)
+            await _write_line(draft.file, envelope, body)
+            draft.add(asked, line_bytes)
+            self._work[asked.group] = self._work.get(asked.group, Workload()) + asked.prepared.work
+
+    def _begin(self, asked: _Question, route: FileRoute) -> _Draft:
+        draft = _Draft(self._new_file(), asked.endpoint, Fill(route))
+        self._drafts[asked.key] = draft
+        return draft
 
     def _fits_budget(self, group: Group, work: Workload) -> bool:
         more = {**self._work, group: self._work.get(group, Workload()) + work}

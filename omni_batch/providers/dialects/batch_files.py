@@ -1,6 +1,6 @@
 """Batch files: requests as lines of a file, answered within a day or more, at half the price.
 
-Model Studio's Batch API (guide of Dec 2025, pages of May and autumn 2026) and OpenAI's (2026), which
+Model Studio's Batch API (guide of Dec 2025, pages of May and autumn 2026) and OpenAI's (2026)
 have one form. No stream, no speech. Newer models of Model Studio think by default there, so that
 each body says whether it wants that (qwen-code, pull request 11874).
 """
