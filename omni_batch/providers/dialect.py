@@ -23,6 +23,8 @@ class FileRoute:
     names_jobs: bool = False
     """Jobs have a name (`ds_name`), and can be listed by it."""
     url: str = "/v1/chat/completions"
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Omni models that it takes, by the edition of the documents that names them."""
     trial_models: Mapping[str, "FileRoute"] = field(default_factory=dict)
     """Models that cost nothing, with limits and a URL of their own."""
 

@@ -62,6 +62,7 @@ DASHSCOPE = Dialect(
         line_bytes=_LINE_BYTES,
         longest_window_h=336,
         names_jobs=True,
+        models=MODEL_EDITIONS,
         trial_models={"batch-test-model": _TRIAL},
     ),
 )
