@@ -42,7 +42,12 @@ def next_task(
         due: when to ask the service for a job again; at once where it is not there.
         may_write: False where the budget has no room for another line.
     """
-    found = _at_hand(jobs, coverage, unwritten) or _going_out(jobs) or _to_poll(jobs, due, now)
+    # A shard with rows that go into the next job waits for them, unless there will be none.
+    found = (
+        _at_hand(jobs, coverage, unwritten if may_write else ())
+        or _going_out(jobs)
+        or _to_poll(jobs, due, now)
+    )
     if found is not None:
         return found
     at_work = [job for job in jobs if job.is_at_work]

@@ -53,7 +53,7 @@ class Coverage:
 
         Args:
             fetched: jobs whose answers are here.
-            unwritten: shards with rows that are in no job yet.
+            unwritten: shards that wait until their other rows are in a job as well.
         """
         for job in sorted(fetched):
             for shard in sorted(self._unmerged.get(job, ())):

@@ -217,7 +217,8 @@ class _Desk:
             return
         self._arrivals.close(self._tries)
         self._room.coverage.merged(shard)
-        if not self._room.run.directory.results(shard).exists():
+        is_done = self._room.run.directory.results(shard).exists()
+        if not is_done and shard not in self._unwritten:
             self._unwritten.append(shard)
         self._obstacle = None  # what has been paid for is known better now
 

@@ -1,10 +1,10 @@
 """The lines of a job's files: each request answered as the live service would, or as scripted."""
 
-import tempfile
+import io
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,6 @@ from omni_batch.simulator.jobs.checks import TRIAL_MODEL
 from omni_batch.simulator.jobs.script import JobScript
 from omni_batch.simulator.jobs.store import JobStore, MadeJob
 
-_IN_MEMORY_BYTES = 2**20
 _UNDONE = {
     "expired": "This request could not be executed before the completion window expired.",
     "cancelled": "This request could not be executed before the batch was cancelled.",
@@ -157,7 +156,7 @@ def _kept(lines: list[bytes], script: JobScript, store: JobStore) -> Any:
     if script.crlf:
         middle = len(lines) // 2
         lines = [line.replace(b"\n", b"\r\n") for line in (*lines[:middle], b"\n", *lines[middle:])]
-    content: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115
+    content = io.BytesIO()
     size_bytes = content.write(b"\xef\xbb\xbf" if script.bom else b"")
     size_bytes += sum(content.write(line) for line in lines)
     return store.keep(content, size_bytes, "batch_output")

@@ -1,10 +1,10 @@
 """The HTTP side of the Batch API."""
 
 import asyncio
-import tempfile
+import io
 import uuid
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,6 @@ from omni_batch.simulator.jobs.store import MadeJob, StoredFile
 from omni_batch.simulator.replies.writes import Write
 
 JOB_PATHS = ("/files", "/batches")
-_IN_MEMORY_BYTES = 2**20
 _PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 _DEFAULT_LIMIT = 20
 _MOST_LISTED = 100
@@ -96,7 +95,7 @@ class JobsHandler:
 
     async def _upload(self) -> None:
         met = self._store.next_call("upload")
-        content: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115
+        content = io.BytesIO()
         try:
             kind = self._exchange.headers.get("content-type", "")
             form = await read_form(kind, self._exchange.stream(), content, MOST_FILE_BYTES)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import msgspec
+
 from omni_batch.simulator.jobs.script import CALLS, CallScript, JobScript
 
 _STATES = (("validating", 0.2), ("in_progress", 0.7), ("finalizing", 0.1))
@@ -65,6 +67,11 @@ class MadeJob:
     errors: StoredFile | None = None
     answered: int = 0
     is_written: bool = False
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What was asked, line by line."""
+        return [msgspec.json.decode(line) for line in self.file.lines()]
 
     @property
     def state(self) -> str:
