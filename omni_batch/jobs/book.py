@@ -26,14 +26,14 @@ class JobBook:
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path, self._disk = path, disk
         with storage_errors(path, "read", msgspec.DecodeError):
+            content = b""
             if path.exists():
                 refuse_special(path)
-            self._file = open_to_append(path)
-            self._file.seek(0)
-            content = self._file.readall()
+                content = path.read_bytes()
             whole = content.rfind(b"\n") + 1  # the rest was cut by a crash
-            disk.cut(self._file.fileno(), whole)
             self.jobs = jobs_of(map(_decoder.decode, content[:whole].splitlines()))
+            self._file = open_to_append(path)
+            disk.cut(self._file.fileno(), whole)
 
     def note(self, number: int, what: What, **facts: Any) -> Job:
         """Write down what has happened to a job; returns the job as it is now."""

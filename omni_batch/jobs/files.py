@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -115,7 +116,7 @@ class JobFiles:
         with storage_errors(folder, "written"), _Buckets(folder, self.shard_size) as buckets:
             for note in self.notes(job):
                 buckets.add(note.row, "notes", _encoder.encode(note) + b"\n")
-            for raw in (*self._lines(job, "output"), *extra, *self._lines(job, "error")):
+            for raw in chain(self._lines(job, "output"), extra, self._lines(job, "error")):
                 if (row := sorter.row_of(raw)) is not None:
                     buckets.add(row, "jsonl", raw.rstrip(b"\r\n") + b"\n")
         return sorter.oddities

@@ -25,6 +25,7 @@ class Checked:
     """A file once it was read."""
 
     ids: list[Any] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
     models: set[Any] = field(default_factory=set)
     complaints: list[dict[str, Any]] = field(default_factory=list)
 
@@ -39,10 +40,11 @@ class Checked:
         body = line.get("body") if isinstance(line.get("body"), dict) else {}
         found = _complaints(line, body or {}, len(raw.rstrip(b"\n")), endpoint)
         self.complaints += [complaint(code, message, number) for code, message in found]
-        if line.get("custom_id") in self.ids:
+        if str(line.get("custom_id")) in self.seen:
             doubled = f"The custom_id '{line['custom_id']}' is a duplicate."
             self.complaints.append(complaint("duplicate_custom_id", doubled, number))
         self.ids.append(line.get("custom_id"))
+        self.seen.add(str(line.get("custom_id")))
         self.models.add((body or {}).get("model"))
 
 
