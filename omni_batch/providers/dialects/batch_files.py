@@ -33,9 +33,10 @@ def encode(request: Request) -> Body:
     """As for the live service, but whole, and with the switch of thinking in each body."""
     tree = {
         "model": request.model,
+        "enable_thinking": False,
         **request.options,
         "messages": messages(request, dashscope.part),
-        "enable_thinking": bool(request.thinking),
+        **dashscope.thinking(request),
     }
     return Body.of(tree)
 
