@@ -15,9 +15,13 @@ OmniBatchError
 │   ├── Rejected             this request can't succeed
 │   ├── ContentRefused       moderation said no
 │   ├── AccountError         key, arrears or access: no request can succeed
+│   ├── Unanswered           a job ended without an answer to this row
+│   ├── JobRefused           a whole job was refused: the run stops
+│   ├── JobInDoubt           nobody can say whether a job exists: the run stops
 │   └── Outage               it has not answered for long: the run stops
 ├── StreamError            the reply was cut or made no sense
-│   └── UnsupportedReply     it came in a form that isn't understood, and would again
+│   ├── UnsupportedReply     it came in a form that isn't understood, and would again
+│   └── AnswerGone           it was paid for, and can't be had any more
 ├── AbnormalFinish         the reply is whole, but its finish reason is not a success
 ├── SpeechMissing          the reply is whole, but without the speech that was asked for
 ├── AnnotationError        the answer is whole, but not what `annotation` asks for
@@ -178,6 +182,8 @@ class Unavailable(EndpointError):
     retryable = True
     unanswered = False
     """The connection was closed before the first byte of an answer, as servers do between two."""
+    not_sent = False
+    """No connection came about, so that the service knows nothing of the request."""
 
 
 class NoResponse(Unavailable):
@@ -235,6 +241,30 @@ class AccountError(EndpointError):
     stops_run = True
 
 
+class Unanswered(EndpointError):
+    """A job ended without an answer to this row: it expired, was cancelled or left it out."""
+
+    remedy = (
+        "The job ended without an answer to this row, which costs nothing. Run these rows again "
+        "with `omni-batch retry`, or set endpoint.fallback: live."
+    )
+    retryable = True
+
+
+class JobRefused(EndpointError):
+    """The service refused a whole job. Nothing of it is paid for."""
+
+    remedy = "Mend what the reason names, then resume: the rows go into another job."
+    stops_run = True
+
+
+class JobInDoubt(EndpointError):
+    """A job may have been made, and the service does not show it; or it does not end."""
+
+    remedy = "Do what the reason says, then resume. Nothing is asked twice until you say so."
+    stops_run = True
+
+
 class Outage(EndpointError):
     """The service has not answered for `retry.outage_timeout_s`. The run can be resumed."""
 
@@ -260,6 +290,16 @@ class UnsupportedReply(StreamError):
         "The server answers in a form that is not understood, and is not asked again, as that "
         "would cost again. Read the message: most often the server, or a gateway before it, needs "
         "another setting."
+    )
+    retryable = False
+
+
+class AnswerGone(StreamError):
+    """A job's answer was most likely paid for, and can't be had any more. It is not asked again."""
+
+    remedy = (
+        "The service does not give out the answer of a job any more, or gave it out damaged. It "
+        "was most likely paid for, so it is not asked again by itself: `omni-batch retry` does."
     )
     retryable = False
 
@@ -353,7 +393,7 @@ class StorageError(OmniBatchError):
 
 
 _NO_ITEMS = {"omni_batch_error", "endpoint_error", "config_error", "query_error", "moved"}
-_NO_ITEMS |= {"untrusted_run", "run_at_work"}
+_NO_ITEMS |= {"untrusted_run", "run_at_work", "postponed"}
 
 
 def item_kinds() -> set[str]:

@@ -257,7 +257,7 @@ def _needs(profile: Profile) -> str:
 
 
 def _inline(cap_bytes: int | None) -> str:
-    return f"inline, up to {cap_bytes / 2**20:g} MB" if cap_bytes else "inline"
+    return f"inline, up to {cap_bytes / 2**20:.3g} MB" if cap_bytes else "inline"
 
 
 def inputs() -> str:
@@ -360,6 +360,12 @@ def simulator_editions() -> str:
     return markdown(["edition", "what holds"], rows)
 
 
+def simulator_lines() -> str:
+    """What may happen to a line of a job."""
+    rows = ([f"`{fault}`", meaning] for fault, meaning in simulator.LINE_FAULTS.items())
+    return markdown(["fault of a line", "what becomes of it"], rows)
+
+
 def simulator_options() -> str:
     """Every option that `simulate --set` knows."""
     texts = attribute_docstrings(SimulatorOptions)
@@ -414,6 +420,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors:run": run_errors,
     "simulator:editions": simulator_editions,
     "simulator:faults": simulator_faults,
+    "simulator:lines": simulator_lines,
     "simulator:options": simulator_options,
 }
 """Name of a block in a page → its table."""

@@ -15,7 +15,8 @@ class EndpointConfig(Frozen):
 
     name: str = "simulator"
     """A profile: simulator, dashscope-beijing, dashscope-singapore, dashscope-workspace,
-    dashscope-batch-chat, openai, vllm, vllm-omni, sglang-omni, litellm or custom."""
+    dashscope-batch-chat, dashscope-batch, openai, openai-batch, vllm, vllm-omni, sglang-omni,
+    litellm or custom."""
     dialect: str | None = None
     """How to talk to it, where the profile's way is wrong: mostly for `custom`."""
     workspace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
@@ -29,6 +30,16 @@ class EndpointConfig(Frozen):
     """Send the key to another machine over http://, which all on the way can read."""
     api_key_block: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,100}$")
     """Name of a Prefect Secret block that holds it, where the environment does not: for flows."""
+
+    completion_window_h: int = Field(default=24, ge=24, le=336)
+    """Of the endpoints whose requests go as files: hours within which the service ends a job."""
+    fallback: Literal["job", "live", "fail"] = "job"
+    """Of the same: what becomes of rows that a job leaves without an answer. job: they go into
+    another job, into three at most. live: they are sent one by one, at the full price. fail: they
+    fail."""
+    lost_jobs: Literal["ask", "again"] = "ask"
+    """Of the same: a job whose creation was not answered, and that the service does not list. ask:
+    the run stops and asks. again: it is made again, and may be paid for twice."""
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Its name in the tables, where two have the same profile; null takes the profile's name."""

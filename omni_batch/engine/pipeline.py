@@ -4,10 +4,12 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
+from omni_batch.engine.by_file.desk import Arrivals, work_by_file
 from omni_batch.engine.run import Run, open_run
 from omni_batch.engine.shard import process_shard
 from omni_batch.engine.supervise import Background, supervised
@@ -40,10 +42,12 @@ async def execute(
         StorageError: nothing can be written there; nothing was sent.
     """
     async with open_run(directory) as run:
+        arrivals = Arrivals() if run.plan.by_file else None
+        run = replace(run, answered=arrivals.answered) if arrivals else run
         _ACTIVE.set(run)
         run.write_record("running")  # where nothing can be written, nothing is sent
         try:
-            await _run_shards(run, run_shard or process_shard, background)
+            await _run_shards(run, arrivals, run_shard or process_shard, background)
             _count(run)
             await _say_the_end(run)
         finally:
@@ -51,24 +55,40 @@ async def execute(
     return run.record
 
 
-async def _run_shards(run: Run, run_shard: ShardRunner, background: Background | None) -> None:
+async def _run_shards(
+    run: Run, arrivals: Arrivals | None, run_shard: ShardRunner, background: Background | None
+) -> None:
     # As of now: a part that goes while the run works has been counted, and is asked for by resume.
-    shards = run.record.shards
-    numbers = iter([number for number in shards if not run.directory.results(number).exists()])
+    shards = [n for n in run.record.shards if not run.directory.results(n).exists()]
     run.ledger.check_budget()
+
+    async def one_shard(number: int) -> None:
+        await _until_it_stops(run, partial(run_shard, run, number))
+
+    async with supervised(run, background):
+        if arrivals is None:
+            await _in_lanes(run, shards, one_shard)
+        else:
+            by_file = partial(work_by_file, run, arrivals, shards, one_shard)
+            await _until_it_stops(run, by_file)
+        await run.outlet.settled(run.stopping.wait, run.config.shutdown_grace_s)
+
+
+async def _in_lanes(
+    run: Run, shards: list[int], one_shard: Callable[[int], Awaitable[None]]
+) -> None:
+    numbers = iter(shards)
 
     async def lane() -> None:
         for number in numbers:
             await run.outlet.room(lambda: run.stopping.is_on)
             if not run.stopping.is_on:
-                await _until_it_stops(run, partial(run_shard, run, number))
+                await one_shard(number)
 
-    async with supervised(run, background):
-        async with asyncio.TaskGroup() as group:
-            # A second shard fills the gap while the last items of the first one end.
-            for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
-                group.create_task(lane())
-        await run.outlet.settled(run.stopping.wait, run.config.shutdown_grace_s)
+    async with asyncio.TaskGroup() as group:
+        # A second shard fills the gap while the last items of the first one end.
+        for _ in range(2 + run.plan.max_in_flight // run.record.shard_size):
+            group.create_task(lane())
 
 
 async def _until_it_stops(run: Run, work: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,7 @@
 """A run under way: what its items share. One process, one event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +16,7 @@ from omni_batch.engine.same_questions import SameQuestions
 from omni_batch.engine.sending.budget_gate import BudgetGate
 from omni_batch.engine.sending.connect import connect
 from omni_batch.engine.sending.router import EndpointRouter
-from omni_batch.engine.sending.send import Sender
+from omni_batch.engine.sending.send import History, Sender
 from omni_batch.engine.stop import StopSwitch
 from omni_batch.engine.want import prepared_for_want
 from omni_batch.errors import OmniBatchError
@@ -49,7 +49,10 @@ from omni_batch.store.read import read_tables
 from omni_batch.store.remote.uploads import Publishing, publishing
 from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
-from omni_batch.types import Item
+from omni_batch.types import Item, Result
+
+Work = Callable[["Run", Item, History], Awaitable[Result | None]]
+"""Works on an item; None: it has no result yet, and is asked again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Run:
     """Sends what is final to a store, where that is the run's output."""
     gate: asyncio.Semaphore
     """Bounds the items under way: those in flight and as many that are being prepared."""
+    answered: Work | None = None
+    """Where answers come as files: what becomes of an item once they are here."""
 
     @property
     def config(self) -> Config:
@@ -180,11 +185,12 @@ async def _ledger(
         _recover(directory, record),
         plan.config.budget,
         observers,
-        stopping.stop,
+        stopping.stop_later if plan.by_file else stopping.stop,
         items=record.items,
         in_flight=plan.max_in_flight,
         estimates=TokenEstimates(earlier.bills if earlier else ()),
         failed_before=record.failed_before or 0,
+        unjudged=frozenset(endpoint.name for endpoint in plan.by_file),
     )
 
 

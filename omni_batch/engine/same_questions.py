@@ -87,3 +87,8 @@ class Turn:
             question.asking.release()
         if not question.rows:
             del self._open[self._fingerprint]
+
+
+def alone() -> Turn:
+    """Of an item that is asked whatever others ask."""
+    return Turn(None, {})

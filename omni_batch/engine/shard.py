@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from omni_batch.engine.item import process_item
 from omni_batch.engine.run import Run
+from omni_batch.engine.same_questions import Turn
 from omni_batch.engine.sending.send import History
 from omni_batch.errors import OmniBatchError, StorageError
 from omni_batch.store import Entry, Journal
@@ -26,7 +27,11 @@ from omni_batch.types import Attempt, Item, Result, Sent
 
 
 async def process_shard(run: Run, shard_number: int) -> None:
-    """Finish one shard: every item that has no result yet, then the part."""
+    """Finish one shard: every item that has no result yet, then the part.
+
+    Where answers come as files, it takes in those that are here; the part is left for later where
+    some items are asked again.
+    """
     directory = run.directory
     items = await asyncio.to_thread(
         read_items, directory.items, shard_number, run.record.shard_size
@@ -35,8 +40,8 @@ async def process_shard(run: Run, shard_number: int) -> None:
     waiting = [item for item in items if item.row_number not in progress.done]
     await asyncio.to_thread(drop_unclaimed, directory, waiting)
     with Journal(directory.journal(shard_number), directory.disk) as journal:
-        await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
-        if not run.stopping.is_on:
+        left = await _process_items(run, _ShardLog(journal, run.facts), waiting, progress)
+        if not run.stopping.is_on and not left:
             rows = {item.row_number for item in items}
             columns = result_columns(run.record.annotation_schema)
             await in_thread(write_parts, directory, shard_number, rows, journal, columns)
@@ -78,7 +83,9 @@ class _ItemLog:
 
 async def _process_items(
     run: Run, log: _ShardLog, items: list[Item], progress: ShardProgress
-) -> None:
+) -> list[Item]:
+    """Work on them side by side; those that are asked again later."""
+    left: list[Item] = []
     async with asyncio.TaskGroup() as group:
         for item in items:
             await run.gate.acquire()
@@ -87,14 +94,21 @@ async def _process_items(
                 break
             before = progress.attempts.get(item.row_number, 0)
             history = History(before, log=_ItemLog(log, item))
-            run.stopping.start(group, _run_item(run, log, item, history))
+            run.stopping.start(group, _run_item(run, log, item, history, left))
+    return left
 
 
-async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> None:
+async def _run_item(
+    run: Run, log: _ShardLog, item: Item, history: History, left: list[Item]
+) -> None:
     turn = run.questions.turn()
     try:
-        result = await process_item(run, item, history, turn)
+        result = await _result(run, item, history, turn)
         run.stopping.keep_current()
+        if result is None:
+            left.append(item)
+            _keep_attempts(run, log, item, history)
+            return
         await log.finished(result)  # before anything else can fail
         turn.written(result)
         run.ledger.item_ended(result)
@@ -107,6 +121,12 @@ async def _run_item(run: Run, log: _ShardLog, item: Item, history: History) -> N
     finally:
         turn.end()
         run.gate.release()
+
+
+async def _result(run: Run, item: Item, history: History, turn: Turn) -> Result | None:
+    if run.answered is not None:
+        return await run.answered(run, item, history)
+    return await process_item(run, item, history, turn)
 
 
 def _keep_attempts(run: Run, log: _ShardLog, item: Item, history: History) -> None:

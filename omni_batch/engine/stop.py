@@ -12,6 +12,7 @@ class StopSwitch:
 
     def __init__(self) -> None:
         self.reason: OmniBatchError | None = None
+        self._pending: OmniBatchError | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._before: list[Callable[[OmniBatchError], None]] = []
@@ -28,6 +29,16 @@ class StopSwitch:
                 act(reason)
             self.reason = reason
             self._stopping.set()
+
+    def stop_later(self, reason: OmniBatchError) -> None:
+        """Stop before anything more is paid for; what has been paid for is still taken in."""
+        self._pending = self._pending or reason
+
+    def stop_if_due(self) -> bool:
+        """Something would be paid for now: whether the run must stop instead, as it then does."""
+        if self._pending is not None:
+            self.stop(self._pending)
+        return self.is_on
 
     def before_stopping(self, act: Callable[[OmniBatchError], None]) -> None:
         """Have something done with the reason as soon as there is one."""

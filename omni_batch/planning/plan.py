@@ -24,7 +24,7 @@ from omni_batch.fitting.fitter import Fitter
 from omni_batch.fitting.workers import Workers
 from omni_batch.planning.fitness.config import judged
 from omni_batch.planning.media_source import MediaSource
-from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted
+from omni_batch.planning.resolved_endpoint import ResolvedEndpoint, fitted, with_fallback
 from omni_batch.providers.api_key import ApiKey
 from omni_batch.providers.environment import check_environment
 from omni_batch.providers.profiles import Profile, read_api_key, resolve_profile
@@ -218,6 +218,11 @@ class Plan:
         """The endpoint of that name."""
         return next(endpoint for endpoint in self.endpoints if endpoint.name == name)
 
+    @property
+    def by_file(self) -> tuple[ResolvedEndpoint, ...]:
+        """Endpoints to which requests go as lines of files, one for each model."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.dialect.files)
+
     def pricing(self, endpoint: str | None, *, spoken: bool) -> Pricing:
         """What a request is paid by; without an endpoint, at the first one that would take it."""
         paid = self.endpoint(endpoint) if endpoint else self.endpoints_for(spoken=spoken)[0]
@@ -273,13 +278,14 @@ def _endpoints(
     """Each endpoint with each model, by the config of the variant that it has to be most patient
     with."""
     asked = tuple(config.by_variant().values())
-    found = []
+    found: list[ResolvedEndpoint] = []
     for name, (entry, model_name) in config.targets.items():
         model = known.model(model_name)
         configs = [each for each in asked if each.model == model_name]
         thinking = (each for each in configs if thinks(each.request, model))
         config = next(thinking, configs[0])
-        found.append(ResolvedEndpoint(entry, profiles[entry], config, model, name=name))
+        resolved = ResolvedEndpoint(entry, profiles[entry], config, model, name=name)
+        found += (resolved, *with_fallback(resolved))
     return found
 
 

@@ -47,6 +47,7 @@ from omni_batch.types import Item
 
 _TELL_EVERY_ROWS = 1000
 _CHANGEABLE = ("budget", "durability", "quota", "retry", "reuse", "shutdown_grace_s")
+_CHANGEABLE_OF_ENDPOINT = ("fallback", "lost_jobs")
 _ABANDONED_AFTER_S = 2.0  # between its making and its locking a draft looks as if left
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -199,12 +200,23 @@ def changed_config(record: RunRecord, overrides: Iterable[str]) -> dict[str, Any
     plan = make_plan(wanted, Path(record.base_folder), needs_key=False)
     changed = _as_kept(plan)
     for key in changed:
-        if changed[key] != record.config.get(key, changed[key]) and key not in _CHANGEABLE:
+        before, now = record.config.get(key, changed[key]), changed[key]
+        if _deciding(before) != _deciding(now) and key not in _CHANGEABLE:
+            own = (f"endpoint.{name}" for name in _CHANGEABLE_OF_ENDPOINT)
             raise ConfigError(
                 f"--set {key}: this key can't change after a run is prepared; "
-                f"resume and retry accept {', '.join(_CHANGEABLE)}"
+                f"resume and retry accept {', '.join((*_CHANGEABLE, *own))}"
             )
     return changed
+
+
+def _deciding(value: Any) -> Any:
+    """A value of the configuration without what of an endpoint may change."""
+    if isinstance(value, list | tuple):
+        return [_deciding(inner) for inner in value]
+    if isinstance(value, dict) and value.keys() >= set(_CHANGEABLE_OF_ENDPOINT):
+        return {name: own for name, own in value.items() if name not in _CHANGEABLE_OF_ENDPOINT}
+    return value
 
 
 def asks_the_same(record: RunRecord, plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from omni_batch.config import Config, EndpointConfig, QuotaConfig
 from omni_batch.doubts import Doubt
 from omni_batch.errors import ConfigError, MediaError
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.profiles import Profile
+from omni_batch.providers.profiles import Profile, live_profile
 from omni_batch.providers.transport import choose_transport
 from omni_batch.quota.concurrency import needed_in_flight
 from omni_batch.quota.room import Room, files_of, room_for
@@ -189,11 +189,21 @@ class ResolvedEndpoint:
         )
         verdict = judge(context, rules)
         doubts = (*verdict.doubts, *self._price_doubts(estimate))
+        if rules is ALL_RULES and (broken := self._line_too_long(request)):
+            verdict = Verdict((*verdict.violations, broken), verdict.doubts)
         unpriced = tuple(self._unpriced(estimate))
         if not self.config.budget.costs:
             doubts += tuple(Doubt(broken.rule, broken.message) for broken in unpriced)
             unpriced = ()
         return Verdict((*verdict.violations, *unpriced), doubts)
+
+    def _line_too_long(self, request: Request) -> Violation | None:
+        """Of an endpoint whose requests go as lines of a file."""
+        route = self.dialect.files
+        if route is None or any(m.url is None and m.path is None for m in request.media()):
+            return None
+        why = route.of(self.config.model).refuses(self.dialect.body(request).content_length)
+        return Violation("batch-line-too-long", why) if why else None
 
     def _unpriced(self, estimate: PromptEstimate) -> Iterator[Violation]:
         """What would count as nothing, so that no limit of cost could be kept."""
@@ -218,6 +228,13 @@ class ResolvedEndpoint:
                 f"the prompt takes about {estimate.total:,} tokens; the known price of "
                 f"{self.config.model} holds up to {most:,}: it costs more than is shown",
             )
+
+
+def with_fallback(endpoint: ResolvedEndpoint) -> Iterator[ResolvedEndpoint]:
+    """Where rows go that a job has left without an answer, by `endpoint.fallback`."""
+    if endpoint.dialect.files and endpoint.entry.fallback == "live":
+        live = live_profile(endpoint.profile)
+        yield replace(endpoint, profile=live, name=f"{endpoint.name}-live")
 
 
 def fitted(

@@ -29,6 +29,8 @@ class Ledger:
         estimates: with what earlier runs have taught.
         failed_before: so many items come first that failed in earlier nights. That they fail again
             says nothing of the service.
+        unjudged: endpoints whose answers come many at a time, when they have been paid for: a run
+            that buys nothing can't be stopped by the first of them.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Ledger:
         in_flight: int,
         estimates: TokenEstimates,
         failed_before: int = 0,
+        unjudged: frozenset[str] = frozenset(),
     ) -> None:
+        self._unjudged = unjudged
         self.counts = before
         self.estimates = estimates
         self.started_s = time.monotonic()
@@ -71,8 +75,9 @@ class Ledger:
         """One HTTP exchange has ended."""
         self.counts += of_attempt(attempt)
         tell(self.observers, lambda observer: observer.on_attempt_end(item, attempt))
-        self._answers.attempt_ended(item, attempt)
-        self._stop_for(self._answers.verdict)
+        if attempt.endpoint not in self._unjudged:
+            self._answers.attempt_ended(item, attempt)
+            self._stop_for(self._answers.verdict)
         self.check_budget()
 
     def item_ended(self, result: Result) -> None:
@@ -83,18 +88,26 @@ class Ledger:
             self._expected += counts
         tell(self.observers, lambda observer: observer.on_item_end(result))
         self._learn(result)
+        if self._is_judged(result):
+            self._judge_answer(result)
+        if (media := self._media) is not None:
+            self._judge(lambda: media.item_ended(result))
+        self.check_budget()
+
+    def _is_judged(self, result: Result) -> bool:
+        return not result.attempts or result.attempts[-1].endpoint not in self._unjudged
+
+    def _judge_answer(self, result: Result) -> None:
         was_on_trial = self.on_trial
         self._answers.item_ended(result)
         self._stop_for(self._answers.verdict)
         if was_on_trial and not self.on_trial:
             self._cleared()
-        if (media := self._media) is not None:
-            self._judge(lambda: media.item_ended(result))
-        self.check_budget()
 
     def item_left(self, unfinished: Result) -> None:
-        """An item is left without a result because the run stops."""
-        self._answers.item_left(unfinished)
+        """An item is left without a result: the run stops, or it is asked again later."""
+        if self._is_judged(unfinished):
+            self._answers.item_left(unfinished)
         tell(self.observers, lambda observer: observer.on_item_end(unfinished))
 
     def check_budget(self) -> None:

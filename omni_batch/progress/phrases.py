@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from omni_batch import format as fmt
 from omni_batch.counts import Counts
 from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.job_status import JobStatus
 from omni_batch.store.record import RunRecord
 
 _KINDS_SHOWN = 4
+_JOBS_SHOWN = 5
 
 
 def rate(record: RunRecord) -> str:
@@ -55,7 +58,42 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
 def outcome(record: RunRecord) -> str:
     """How many items there are and how they ended."""
     counts = record.counts
-    return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {record.items:,}"
+    said = f"{counts.succeeded:,} succeeded, {counts.failed:,} failed of {record.items:,}"
+    return f"{said}; {stay}" if (stay := jobs_go_on(record)) else said
+
+
+def job(status: JobStatus, now: datetime) -> str:
+    """How a job stands: nothing of it can be had before it ends."""
+    name = f"job {status.number}" + (f" ({status.id})" if status.id else "")
+    done = status.completed + status.failed
+    facts = [
+        f"{status.status.replace('_', ' ')}",
+        f"{done:,} of {status.lines:,} rows done" if done else f"{status.lines:,} rows",
+        f"for {fmt.duration((now - status.since).total_seconds())}" if status.since else "",
+        f"ends by {status.until:%Y-%m-%d %H:%M} UTC" if status.until else "",
+    ]
+    return f"{name}: {', '.join(filter(None, facts))}"
+
+
+def jobs(record: RunRecord, now: datetime) -> list[str]:
+    """The jobs that have something left to do, and how many there were."""
+    left = [status for status in record.jobs if not status.settled]
+    lines = [job(status, now) for status in left[:_JOBS_SHOWN]]
+    if len(left) > _JOBS_SHOWN:
+        lines.append(f"and {len(left) - _JOBS_SHOWN:,} more jobs")
+    return lines
+
+
+def jobs_go_on(record: RunRecord) -> str:
+    """That the service works on while nobody waits for it; empty where it has no job."""
+    left = [status for status in record.jobs if status.id and not status.settled]
+    if not left or record.state not in ("interrupted", "stopped"):
+        return ""
+    if len(left) == 1:
+        what = f"job {left[0].id} stays at the service and goes on"
+    else:
+        what = f"{len(left):,} jobs stay at the service and go on, such as {left[0].id}"
+    return f"{what}; resume fetches the answers, and nothing is paid for twice"
 
 
 def so_far(found: Iterable[tuple[RunRecord, int]]) -> str:

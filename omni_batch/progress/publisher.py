@@ -33,6 +33,8 @@ class Publisher:
         statuses: Callable[[], tuple[EndpointStatus, ...]],
     ) -> None:
         self.record = msgspec.structs.replace(record, owner=Owner.this_process())
+        self.jobs = record.jobs
+        """Where requests go as files; whoever sees to the jobs sets it."""
         self._directory, self._ledger, self._statuses = directory, ledger, statuses
         self._eta = ProgressEstimator(record.items, ledger.started_s, ledger.counts)
 
@@ -51,6 +53,7 @@ class Publisher:
             state=state,
             counts=counts,
             endpoints=endpoints,
+            jobs=self.jobs,
             projection=self._eta.update(now_s, counts, endpoints),
             text_factor=round(self._ledger.estimates.text_factor, 3),
             owner=before.owner if running else None,

@@ -1,11 +1,47 @@
 """What differs between servers that call themselves OpenAI-compatible: data and a function."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from omni_batch.providers.body import Body
 from omni_batch.requests.rules.context import ServerCapabilities
 from omni_batch.types import MEDIA_KINDS, MediaKind, Request
+
+_AROUND_BODY_BYTES = 128
+"""Id, method and URL, which stand beside the body in its line; less than that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRoute:
+    """What a Batch API takes, to which requests go as lines of a file."""
+
+    lines: int = 50_000
+    """Most lines of a file."""
+    file_bytes: int
+    line_bytes: int
+    longest_window_h: int
+    names_jobs: bool = False
+    """Jobs have a name (`ds_name`), and can be listed by it."""
+    url: str = "/v1/chat/completions"
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Omni models that it takes, by the edition of the documents that names them."""
+    trial_models: Mapping[str, "FileRoute"] = field(default_factory=dict)
+    """Models that cost nothing, with limits and a URL of their own."""
+
+    def of(self, model: str) -> "FileRoute":
+        """What holds for a model."""
+        return self.trial_models.get(model, self)
+
+    def refuses(self, body_bytes: int) -> str | None:
+        """Why a request of that length can't be a line, in words; None where it can."""
+        line_bytes = body_bytes + _AROUND_BODY_BYTES
+        if line_bytes <= self.line_bytes:
+            return None
+        return (
+            f"its line takes {line_bytes:,} bytes, and a line of a Batch file may have "
+            f"{self.line_bytes:,}: give media by URL, make them smaller, or set "
+            "endpoint.fallback: live"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +62,8 @@ class Dialect(ServerCapabilities):
     """The omni models it serves; None: any that the endpoint has."""
     streams: bool = True
     """Answers with events; False: with one JSON reply."""
+    files: FileRoute | None = None
+    """Requests go as lines of a file, and are answered hours later; None: each by itself."""
     uploads: bool = False
     """Has temporary storage for files (`oss://`)."""
     max_in_flight: int = 16

@@ -224,6 +224,12 @@ def hung_up(exc: Exception) -> bool:
     )
 
 
+def never_sent(exc: Exception) -> bool:
+    """Whether no connection came about, so that nobody has heard of the request."""
+    refused = isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+    return refused and not _is_connected(exc)
+
+
 def reason_of(exc: Exception) -> str:
     """What an exception of the HTTP libraries says, in one line of plain English."""
     causes = list(_causes(exc))

@@ -49,6 +49,7 @@ _DASHSCOPE = DIALECTS["dashscope"]
 _KEY = "DASHSCOPE_API_KEY"
 _BEIJING = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 _SINGAPORE = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"
+_OPENAI = "https://api.openai.com/v1"
 _PROFILES = (
     # Priced as if real, so that a rehearsal shows what the run would cost.
     Profile("simulator", _DASHSCOPE, region=SINGAPORE, embedded=True),
@@ -64,7 +65,16 @@ _PROFILES = (
         price_factor=0.5,
         storage_url=_BEIJING,
     ),
-    Profile("openai", DIALECTS["openai"], "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    Profile(
+        "dashscope-batch",
+        DIALECTS["dashscope-batch"],
+        _BEIJING,
+        _KEY,
+        MAINLAND,
+        price_factor=0.5,
+    ),
+    Profile("openai", DIALECTS["openai"], _OPENAI, "OPENAI_API_KEY"),
+    Profile("openai-batch", DIALECTS["openai-batch"], _OPENAI, "OPENAI_API_KEY", price_factor=0.5),
     Profile("vllm", DIALECTS["vllm"]),
     Profile("vllm-omni", DIALECTS["vllm-omni"]),
     Profile("sglang-omni", DIALECTS["sglang-omni"]),
@@ -147,6 +157,15 @@ def _in_workspace(profile: Profile, config: EndpointConfig) -> Profile:
         base_url=f"https://{host}/compatible-mode/v1",
         region=_REGIONS.get(config.region, config.region),
     )
+
+
+def live_profile(profile: Profile) -> Profile:
+    """Where requests go one by one that a job of the same account has left without an answer.
+
+    Without speech, which no job has: a row is the same on both ways.
+    """
+    live = DIALECTS["openai" if profile.dialect.name.startswith("openai") else "dashscope"]
+    return replace(profile, dialect=replace(live, speaks=False), price_factor=1.0)
 
 
 def read_api_key(profile: Profile) -> ApiKey | None:

@@ -7,6 +7,8 @@ that one misreading cannot hide on both sides.
 from omni_batch.simulator import reply
 from omni_batch.simulator.api.upload_store import Stored
 from omni_batch.simulator.fault_kinds import FAULTS
+from omni_batch.simulator.jobs.script import LINE_FAULTS, CallScript, JobScript
+from omni_batch.simulator.jobs.store import MadeJob
 from omni_batch.simulator.metrics import Counters, Recorded
 from omni_batch.simulator.option_values import (
     BASE64_CUTS,
@@ -29,13 +31,17 @@ __all__ = [
     "EDITIONS",
     "FAULTS",
     "FRAMINGS",
+    "LINE_FAULTS",
     "REASONING_COUNTED",
     "REASONING_KEYS",
     "REGIONS",
     "USAGE_DETAILS",
     "USAGE_PLACES",
     "WAV_HEADERS",
+    "CallScript",
     "Counters",
+    "JobScript",
+    "MadeJob",
     "Recorded",
     "Simulator",
     "SimulatorOptions",

@@ -1,6 +1,8 @@
 """The simulated service as an ASGI application."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -12,8 +14,16 @@ from omni_batch.simulator.api.chat_handler import ChatHandler
 from omni_batch.simulator.api.exchange import Exchange
 from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.checks import refusal
-from omni_batch.simulator.dialects import BatchChat, Dialect
+from omni_batch.simulator.dialects import BatchChat, BatchFiles, Dialect
+from omni_batch.simulator.jobs.handler import JOB_PATHS, JobsHandler
 from omni_batch.simulator.options import SimulatorOptions
+
+_Act = Callable[[Exchange, Service], Awaitable[None]]
+_HOSTED: Mapping[tuple[str, str], _Act] = {
+    ("GET", "/api/v1/uploads"): uploads.give_policy,
+    ("POST", uploads.UPLOAD_PATH): uploads.take_file,
+    ("GET", "/api/v1/quotas"): quota_page.give_quotas,
+}
 
 
 class App:
@@ -43,12 +53,8 @@ class App:
             case "GET", "":
                 requests = service.metrics.counters.requests
                 await exchange.respond_json(200, {"status": "ok", "requests": requests})
-            case "GET", "/api/v1/uploads" if dialect.hosted:
-                await uploads.give_policy(exchange, service)
-            case "POST", uploads.UPLOAD_PATH if dialect.hosted:
-                await uploads.take_file(exchange, service)
-            case "GET", "/api/v1/quotas" if dialect.hosted:
-                await quota_page.give_quotas(exchange, service)
+            case method, path if act := self._beside_chat(method, path, dialect):
+                await act(exchange, service)
             case _:
                 message = f"No such path: {exchange.method} {exchange.path}"
                 refused = refusal.status(404, "NotFound", message)
@@ -59,6 +65,17 @@ class App:
         if options.has_batch_chat and path.startswith(BatchChat.base_path):
             return BatchChat(options)
         return self.service.dialect
+
+    def _beside_chat(self, method: str, path: str, dialect: Dialect) -> _Act | None:
+        """What the hosted services have beside chat and models."""
+        if self.service.options.has_jobs and path.startswith(JOB_PATHS):
+            return partial(self._jobs, path=path)
+        return _HOSTED.get((method, path)) if dialect.hosted else None
+
+    async def _jobs(self, exchange: Exchange, service: Service, *, path: str) -> None:
+        options = service.options
+        dialect = BatchFiles(options) if options.has_batch_chat else service.dialect
+        await JobsHandler(service, exchange, dialect).answer(path)
 
     async def _chat(self, exchange: Exchange, dialect: Dialect) -> None:
         service, body = self.service, _object(await exchange.body())

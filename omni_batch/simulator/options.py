@@ -28,7 +28,7 @@ _CHOICES: Mapping[str, Mapping[str, str]] = {
 _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("audio_chunk_bytes", "media_per_kind", "max_file_size_mb"), 1),
     **dict.fromkeys(("upload_valid_s", "policy_valid_s", "first_chunk_s", "chunk_interval_s"), 0),
-    **dict.fromkeys(("batch_wait_s", "batch_most_waiting"), 0),
+    **dict.fromkeys(("batch_wait_s", "batch_most_waiting", "job_s"), 0),
     **{"speech_rate_hz": 8000, "burst_growth_per_s": 1, "burst": 1},
 }
 """Smallest values of options that are numbers."""
@@ -125,6 +125,8 @@ class SimulatorOptions:
     """Largest upload."""
     batch_wait_s: float = 0.0
     """How long Batch Chat keeps a request waiting."""
+    job_s: float = 0.0
+    """How long a job of the Batch API takes."""
     batch_most_waiting: int = 10_000
     """Requests that may wait in Batch Chat at once, for each model."""
     scriptable: bool = False
@@ -154,6 +156,11 @@ class SimulatorOptions:
     def has_batch_chat(self) -> bool:
         """Whether the server has the queue at half the price beside it."""
         return self.dialect == "dashscope" and self.region == "beijing"
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether the server takes files of requests; Singapore has no omni model for them."""
+        return self.has_batch_chat or self.dialect == "openai"
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options but for some, while a simulator runs.

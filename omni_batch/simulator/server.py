@@ -15,7 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from omni_batch.simulator.api.upload_store import Stored
 from omni_batch.simulator.app import App
 from omni_batch.simulator.dialects import BY_NAME, BatchChat, DashScope
+from omni_batch.simulator.jobs.script import CALLS, CallScript, JobScript
+from omni_batch.simulator.jobs.store import MadeJob
 from omni_batch.simulator.metrics import Counters, Recorded
+from omni_batch.simulator.option_values import one_of
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.reply import Reply
 
@@ -172,6 +175,24 @@ class Simulator:
     def script(self, *replies: Reply) -> None:
         """Answer the next chat requests with these, one each, first come first served."""
         self._app.service.script.extend(replies)
+
+    def script_jobs(self, *scripts: JobScript) -> None:
+        """What becomes of the next jobs, one each, first come first served."""
+        self._app.service.job_store.scripts.extend(scripts)
+
+    def script_calls(self, kind: str, *calls: CallScript) -> None:
+        """What the next calls about jobs meet: `upload`, `create`, `look`, `list`, `download` or
+        `cancel`.
+
+        Raises:
+            ValueError: another kind.
+        """
+        self._app.service.job_store.calls[one_of(kind, CALLS, "call")].extend(calls)
+
+    @property
+    def jobs(self) -> list[MadeJob]:
+        """The jobs that were made, oldest first."""
+        return list(self._app.service.job_store.jobs.values())
 
     @property
     def files(self) -> dict[str, Stored]:

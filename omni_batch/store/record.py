@@ -11,6 +11,7 @@ import msgspec
 from omni_batch.counts import Counts, Projection
 from omni_batch.endpoint_status import EndpointStatus
 from omni_batch.errors import ConfigError
+from omni_batch.job_status import JobStatus
 from omni_batch.store.disk import PROCESS, Disk, reason_of, refuse_special, storage_errors
 from omni_batch.store.trust import bounds
 from omni_batch.text import one_line
@@ -66,6 +67,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts = Counts()
     endpoints: tuple[EndpointStatus, ...] = ()
     """How each endpoint is used, and what was learned of its limits."""
+    jobs: tuple[JobStatus, ...] = ()
+    """Where requests go as files: its jobs at the service."""
     projection: Projection = Projection()
     text_factor: float = 1.0
     """Billed over estimated text tokens, as learned by the last process."""

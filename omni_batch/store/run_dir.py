@@ -91,9 +91,15 @@ class RunDir:
         return self.drafts / "downloads"
 
     @property
+    def jobs(self) -> Path:
+        """Files of requests for jobs of a Batch API, what came of them, and the book of jobs."""
+        return self.home / "jobs"
+
+    @property
     def scaffolds(self) -> tuple[Path, ...]:
         """Folders that it has no need of once it is finished."""
-        return (self.journals, self.partitions) if self.partition is None else (self.drafts,)
+        own = (self.journals, self.partitions) if self.partition is None else (self.drafts,)
+        return (*own, self.jobs)
 
     def journal(self, shard_number: int) -> Path:
         """One line for each finished item of a shard."""

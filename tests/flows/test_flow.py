@@ -18,7 +18,7 @@ import pytest
 from omni_batch.analytics.results import FailureGroup
 from omni_batch.doubts import DoubtGroup
 from omni_batch.errors import UntrustedRun
-from omni_batch.simulator import Simulator, SimulatorOptions, reply
+from omni_batch.simulator import JobScript, Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir
 from omni_batch.store.record import read_record
 from tests.conftest import KEY, KEY_ENV, ROOT, prompts, write_csv
@@ -46,6 +46,32 @@ def test_a_run_as_a_flow(prefect_server: str, tmp_path: Path) -> None:
     run_dir = RunDir(Path(done.stdout.splitlines()[-1]))
     assert read_record(run_dir.record).counts.succeeded == 5
     asyncio.run(_check_server(run_dir.run_id))
+
+
+def test_a_run_by_file_has_a_task_for_each_shard_that_is_taken_in(
+    prefect_server: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.script_jobs(JobScript(lines={4: "absent"}))
+    write_csv(tmp_path / "rows.csv", prompts(6))
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"manifest: {{path: {tmp_path}/rows.csv}}\noutput: {tmp_path}/runs\n"
+        "shard_size: 3\nmodel: qwen3.5-omni-plus\nendpoint: {name: dashscope-batch, "
+        f"base_url: '{simulator.base_url}', api_key_env: {KEY_ENV}}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.batch", str(config)],
+        env={**os.environ, "PREFECT_API_URL": prefect_server, KEY_ENV: KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run_dir = RunDir(Path(done.stdout.splitlines()[-1]))
+    assert read_record(run_dir.record).counts.succeeded == 6
+    names = asyncio.run(_task_names(run_dir.run_id))
+    # The second shard is taken in once more, with the row that went into another job.
+    assert names == ["shard-00000", "shard-00001", "shard-00001"]
 
 
 def test_prefect_learns_no_key_from_a_run_that_fails(
@@ -415,6 +441,15 @@ def test_the_command_line_takes_the_flows_of_its_checkout(tmp_path: Path) -> Non
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.stdout == f"{ROOT / 'flows' / 'entry.py'}\n", done.stderr
+
+
+async def _task_names(run_id: str) -> list[str]:
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    async with get_client() as client:
+        of_run = FlowRunFilter(name=FlowRunFilterName(any_=[run_id]))
+        return sorted(task.name for task in await client.read_task_runs(flow_run_filter=of_run))
 
 
 async def _check_server(run_id: str) -> None:

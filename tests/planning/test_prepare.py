@@ -312,7 +312,10 @@ def test_no_file_of_a_run_holds_the_key(config: Make, monkeypatch: pytest.Monkey
     assert not any(SECRET.encode() in path.read_bytes() for path in files)
     endpoint = json.loads(run.record.read_bytes())["config"]["endpoint"]
     given = {key for key, value in endpoint.items() if value is not None}
-    assert given == {"name", "insecure", "rows", "weight"}
+    assert given == {
+        *("name", "insecure", "rows", "weight"),
+        *("completion_window_h", "fallback", "lost_jobs"),
+    }
 
 
 # --- quota ---

@@ -111,12 +111,25 @@ async def test_batch_chat_is_not_streamed() -> None:
     assert not DIALECTS["dashscope-batch-chat"].streams
 
 
-@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"dashscope-batch-chat"}))
+@pytest.mark.parametrize("name", [name for name, dialect in DIALECTS.items() if dialect.streams])
 async def test_usage_is_always_asked_for_and_options_are_sent(name: str) -> None:
     tree = await sent(name, request("Hi", options={"temperature": 0.5, "seed": 0}))
     assert tree["stream"] is True
     assert tree["stream_options"] == {"include_usage": True}
     assert (tree["temperature"], tree["seed"]) == (0.5, 0)
+
+
+@pytest.mark.parametrize(("thinking", "said"), [(None, False), (False, False), (True, True)])
+async def test_a_line_of_a_file_says_whether_to_think_and_asks_for_no_stream(
+    thinking: bool | None, said: bool
+) -> None:
+    tree = await sent("dashscope-batch", request("Hi", thinking=thinking))
+    assert tree == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "enable_thinking": said,
+    }
+    assert "enable_thinking" not in await sent("openai-batch", request("Hi"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +155,10 @@ async def test_bare_base64_needs_the_bytes() -> None:
 SERVERS = (
     *("dashscope", "dashscope-batch-chat", "litellm", "openai"),
     *("vllm", "vllm-omni", "sglang-omni"),
+    *("dashscope-batch", "openai-batch"),
 )
+LIKE = {"dashscope-batch": "dashscope-batch-chat", "openai-batch": "openai"}
+"""What goes as files is asked for as it is of the same service's live API."""
 MARKS = {"s": "sent", "d": "sent and doubted", "x": "not sent and doubted", "r": "refused"}
 OPTIONS: dict[str, tuple[str, Any]] = {  # a mark for each server, a value
     "temperature": ("s s s s s s s", 0.25),
@@ -202,30 +218,36 @@ def members_of(tree: Any) -> list[tuple[str, Any]]:
     return own + [member for _, value in own for member in members_of(value)]
 
 
+def mark_of(marks: str, name: str) -> str:
+    """What becomes of a wish at a server."""
+    alone = (server for server in SERVERS if server not in LIKE)
+    return dict(zip(alone, marks.split(), strict=True))[LIKE.get(name, name)]
+
+
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("place", ["config", "messages"])
 async def test_no_option_is_dropped(name: str, option: str, place: str) -> None:
     marks, value = OPTIONS[option]
+    is_openai = name.startswith("openai")
     beside = REQUEST_OPTIONS[option].beside
-    medium = IMAGE if beside == {"image"} or name == "openai" else VIDEO
+    medium = IMAGE if beside == {"image"} or is_openai else VIDEO
     if place == "config":
         asked = request(medium, **{"media_options" if beside else "options": {option: value}})
     elif beside:
         asked = request(replace(medium, options=((option, value),)))
     else:
         return
-    if option in ("fps", "total_pixels") and name == "openai":
+    if option in ("fps", "total_pixels") and is_openai:
         return  # of videos, which it does not take
-    mark = dict(zip(SERVERS, marks.split(), strict=True))[name]
-    assert await outcome(name, asked, option, value) == MARKS[mark]
+    assert await outcome(name, asked, option, value) == MARKS[mark_of(marks, name)]
 
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("wish", WISHES)
 async def test_no_wish_is_dropped(name: str, wish: str) -> None:
     marks, wanted, value = WISHES[wish]
-    mark = dict(zip(SERVERS, marks.split(), strict=True))[name]
+    mark = "-" if name in LIKE and "voice" in wish else mark_of(marks, name)
     if mark != "-":  # it does not speak at all
         member = "voice" if "voice" in wanted else "enable_thinking"
         found = await outcome(name, request("Hi", **wanted), member, value)

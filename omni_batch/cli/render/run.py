@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
@@ -132,9 +133,11 @@ def progress(record: RunRecord) -> RenderableType:
     names = ", ".join(one_line(endpoint.name) for endpoint in record.endpoints) or endpoint
     head = (f"{record.run_id}", "bold"), f"  {record.config['model']} at {names}"
     lines: list[RenderableType] = [_line(*head), _bar(record), _items(record)]
-    lines += [
-        _endpoint(endpoint, alone=len(record.endpoints) == 1) for endpoint in record.endpoints
-    ]
+    if record.jobs:
+        lines += map(_line, phrases.jobs(record, datetime.now(UTC)))
+    else:
+        alone = len(record.endpoints) == 1
+        lines += [_endpoint(endpoint, alone=alone) for endpoint in record.endpoints]
     took = [phrases.tokens(counts), phrases.bill(record)]
     lines += map(_line, took if counts.spent else [", ".join(took)])
     if counts.in_doubt:
@@ -211,7 +214,8 @@ def progress_line(record: RunRecord) -> str:
         f"{counts.reused:,} reused" if counts.reused else "",
         f"{failed} ({phrases.failures(counts)})" if counts.failed else failed,
         phrases.rate(record),
-        f"{record.in_flight:,} in flight",
+        "" if record.jobs else f"{record.in_flight:,} in flight",
+        *phrases.jobs(record, datetime.now(UTC)),
         phrases.tokens(counts),
         phrases.bill(record),
         phrases.in_doubt(counts),
@@ -248,6 +252,8 @@ def summary(directory: RunDir, record: RunRecord) -> RenderableType:
     lines += _endpoint_notes(record)
     if record.state in ("prepared", "interrupted", "stopped"):
         lines.append(Text(record.reason or "it did not finish", style="yellow"))
+        if stay := phrases.jobs_go_on(record):
+            lines.append(Text(stay, style="yellow"))
         # In one piece however long it is, to be copied.
         remedy = f"Go on with: omni-batch resume {shown(directory.root)}"
         lines.append(Text(remedy, no_wrap=True, overflow="ignore"))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from omni_batch.engine.stop import StopSwitch
@@ -33,6 +33,10 @@ class BudgetGate:
         finally:
             self._reservations.remove(group, work)
             self._serve()
+
+    def obstacle_of_job(self, work: Mapping[Group, Workload]) -> str | None:
+        """Which limit the lines of jobs would pass together, in words; None where they fit."""
+        return self._reservations.obstacle_of_job(self._ledger.counts, work)
 
     async def _enter(self, group: Group, work: Workload) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

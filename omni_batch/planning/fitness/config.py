@@ -82,6 +82,11 @@ def _problems(plan: "Plan") -> Iterator[str]:
     yield from _key_problems(plan)
     if problem := output_problem(plan.config.output):
         yield problem
+    if plan.by_file and len(plan.config.all_endpoints) > 1:
+        yield (
+            f"endpoint {plan.by_file[0].label} takes files of requests, and can't share a run with "
+            "others; keep it alone, with fallback: live for what its jobs leave"
+        )
 
 
 def _problems_of(plan: "Plan", verdict: Verdict) -> Iterator[Doubt]:
@@ -183,6 +188,18 @@ def _doubts(plan: "Plan") -> Iterator[Doubt]:
         )
     yield from room_doubts(plan.endpoints, plan.room)
     yield from _alike(plan.config)
+    yield from _never_asked_again(plan)
+
+
+def _never_asked_again(plan: "Plan") -> Iterator[Doubt]:
+    """A job is a day long, so an answer that breaks the schema is not worth another one."""
+    asked = plan.config.annotation
+    if plan.by_file and asked and asked.max_reasks and plan.by_file[0].entry.fallback != "live":
+        yield Doubt(
+            "no-reasks-by-job",
+            "answers that break the schema are not asked again (annotation.max_reasks): their "
+            "rows fail; set endpoint.fallback: live to have them asked one by one",
+        )
 
 
 def _alike(config: Config) -> Iterator[Doubt]:

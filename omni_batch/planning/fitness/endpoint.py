@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from omni_batch.config import EndpointConfig
 from omni_batch.doubts import Doubt
 from omni_batch.planning.resolved_endpoint import ResolvedEndpoint
 from omni_batch.providers.environment import is_loopback
@@ -14,14 +15,17 @@ def endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
     config, model, dialect = endpoint.config, endpoint.model, endpoint.dialect
     served = dialect.omni_models
     if served is not None and model is not None and model.needs_stream and model.name not in served:
+        by = dialect.files.models if dialect.files else {}
+        names = (f"{name} (by {by[name]})" if name in by else name for name in sorted(served))
         yield (
             f"endpoint {endpoint.label} does not serve {config.model}; of the omni models it has "
-            f"{', '.join(served)}"
+            f"{', '.join(names)}"
         )
     if config.media.transport == "upload" and not dialect.uploads:
         yield f"media.transport upload: endpoint {endpoint.label} has no temporary storage"
     if endpoint.entry.rows == "spoken" and not dialect.speaks:
         yield f"endpoint {endpoint.label} has rows: spoken, but does not speak; set rows: silent"
+    yield from _job_problems(endpoint)
     if endpoint.offers is False:
         yield _not_offered(endpoint)
     if clear := _key_in_clear(endpoint):
@@ -31,12 +35,40 @@ def endpoint_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
         )
 
 
+def _job_problems(endpoint: ResolvedEndpoint) -> Iterator[str]:
+    """Keys that are for endpoints whose requests go as files."""
+    route, entry, own = endpoint.dialect.files, endpoint.entry, EndpointConfig()
+    if route is None:
+        if PROFILES[endpoint.profile.name].dialect.files is None:
+            for key in ("fallback", "completion_window_h", "lost_jobs"):
+                if getattr(entry, key) != getattr(own, key):
+                    yield (
+                        f"endpoint.{key} is for dashscope-batch and openai-batch, and "
+                        f"{endpoint.label} answers at once; remove it"
+                    )
+    elif entry.completion_window_h > route.longest_window_h:
+        yield (
+            f"endpoint.completion_window_h = {entry.completion_window_h}: {endpoint.label} takes "
+            f"at most {route.longest_window_h}"
+        )
+
+
+def _edition_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
+    """Which edition of the documents says that jobs take the model."""
+    models = endpoint.dialect.files.models if endpoint.dialect.files else {}
+    if (model := endpoint.model) is not None and model.name in models:
+        others = (f"{edition} names {name}" for name, edition in models.items())
+        message = f"of the omni models {', '.join(others)}: try a few rows first (limit: 5)"
+        yield Doubt("batch-model-by-edition", message)
+
+
 def endpoint_doubts(endpoint: ResolvedEndpoint) -> Iterator[Doubt]:
     """What may be wrong with an endpoint for its model."""
     if clear := _key_in_clear(endpoint, allowed=True):
         yield Doubt("key-in-clear", clear)
     if elsewhere := _key_goes_elsewhere(endpoint):
         yield Doubt("key-goes-elsewhere", elsewhere)
+    yield from _edition_doubts(endpoint)
     model, name = endpoint.model, endpoint.config.model
     if endpoint.offers is None:
         message = f"{_not_offered(endpoint)} (the catalogue is not sure of this)"

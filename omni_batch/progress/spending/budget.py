@@ -73,6 +73,7 @@ class Need:
     tokens: float
     cost: float
     answers: int = 1
+    what: str = "the next item"
 
 
 def would_pass(
@@ -80,13 +81,13 @@ def would_pass(
 ) -> str | None:
     """Which limit is passed when so much more is spent, in words; None where none is."""
     if found := _passed(budget, counts, need):
-        return found.told("budget", counts, "", raise_it(found.key))
+        return found.told("budget", counts, "", need.what, raise_it(found.key))
     if budget.month is None or month is None:
         return None
     together = counts + month.spent
     if found := _passed(budget.month, together, need):
         return found.told(
-            "budget.month", together, f" in {month.name}", _wait_or_raise(found, month)
+            "budget.month", together, f" in {month.name}", need.what, _wait_or_raise(found, month)
         )
     return None
 
@@ -100,9 +101,9 @@ class _Passed:
     spent: str
     by_estimate: str = ""
 
-    def told(self, group: str, counts: Counts, when: str, remedy: str) -> str:
+    def told(self, group: str, counts: Counts, when: str, what: str, remedy: str) -> str:
         return (
-            f"{self.spent}{when}{_doubted(counts)}, and the next item{self.by_estimate} would "
+            f"{self.spent}{when}{_doubted(counts)}, and {what}{self.by_estimate} would "
             f"pass {group}.{self.key} {self.limit}; {remedy}"
         )
 

@@ -1,6 +1,6 @@
 """What requests in flight will cost, reserved in the budget before they start. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from omni_batch.catalogue.prices import Pricing
 from omni_batch.config import BudgetConfig
@@ -68,6 +68,29 @@ class Reservations:
             sum(need.answers for need in needs),
         )
         return would_pass(self._budget, counts, whole, self._month)
+
+    def obstacle_of_job(self, counts: Counts, work: Mapping[Group, Workload]) -> str | None:
+        """Which limit all lines of a job would pass together, beside those of others, in words.
+
+        By what they will likely take: a job can't be stopped half way, and is too many answers for
+        each of them to be as long as the longest.
+        """
+        if not self._any_limit:
+            return None
+        needs = [self._likely(*each) for each in work.items()]
+        whole = Need(
+            sum(need.tokens for need in needs),
+            sum(need.cost for need in needs),
+            sum(need.answers for need in needs),
+            "the next job",
+        )
+        return would_pass(self._budget, counts, whole, self._month)
+
+    def _likely(self, group: Group, work: Workload) -> Need:
+        endpoint, spoken = group
+        completion = self._estimates.answers(work, spoken=spoken).likely
+        pricing = self._pricing(endpoint, spoken)
+        return Need(*cost_of_work(self._estimates, work, completion, pricing), answers=work.items)
 
     def _need(self, group: Group, work: Workload, *, beside: bool) -> Need:
         endpoint, spoken = group

@@ -3,6 +3,7 @@
 from omni_batch.providers.dialect import Dialect
 from omni_batch.providers.dialects import (
     batch_chat,
+    batch_files,
     dashscope,
     litellm,
     openai,
@@ -11,5 +12,6 @@ from omni_batch.providers.dialects import (
     vllm_omni,
 )
 
-_ALL = (dashscope, batch_chat, vllm, vllm_omni, sglang_omni, openai, litellm)
-DIALECTS: dict[str, Dialect] = {module.DIALECT.name: module.DIALECT for module in _ALL}
+_MODULES = (dashscope, batch_chat, vllm, vllm_omni, sglang_omni, openai, litellm)
+_ALL = (*(module.DIALECT for module in _MODULES), batch_files.DASHSCOPE, batch_files.OPENAI)
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ALL}

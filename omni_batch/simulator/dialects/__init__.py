@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from omni_batch.simulator.dialects.base import Dialect
 from omni_batch.simulator.dialects.batch_chat import BatchChat
+from omni_batch.simulator.dialects.batch_files import BatchFiles
 from omni_batch.simulator.dialects.dashscope import DashScope
 from omni_batch.simulator.dialects.openai import OpenAI
 from omni_batch.simulator.dialects.sglang_omni import SGLangOmni
@@ -19,4 +20,4 @@ BY_NAME: Mapping[str, type[Dialect]] = {
 }
 """Name of a dialect to its class."""
 
-__all__ = ["BY_NAME", "BatchChat", "DashScope", "Dialect"]
+__all__ = ["BY_NAME", "BatchChat", "BatchFiles", "DashScope", "Dialect"]
