@@ -1,10 +1,11 @@
-"""What comes with the package: configs, sample data and the Prefect flows.
+"""What comes with the package: configs, sample data and the Prefect flows; and the user's cache.
 
 A wheel has them inside `omni_batch/`, so that no install puts a package called `flows` into
 everybody's site-packages; in a checkout they lie beside it, where deployments name
 `flows/batch.py:batch`.
 """
 
+import os
 import sys
 from importlib import import_module, util
 from pathlib import Path
@@ -51,3 +52,16 @@ def _load_from_checkout() -> None:
     spec = util.spec_from_file_location(_FLOWS, path, submodule_search_locations=[str(path.parent)])
     sys.modules[_FLOWS] = module = util.module_from_spec(cast("ModuleSpec", spec))
     cast("Loader", module.__loader__).exec_module(module)
+
+
+def cache_folder() -> Path | None:
+    """Where caches are kept: XDG Base Directory Specification 0.8, "cache".
+
+    None where the user has no home folder.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        base = given if given.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return base / "omni-batch"

@@ -18,7 +18,7 @@ import msgspec
 
 from omni_batch.errors import ConfigError
 from omni_batch.fitting.made import Made
-from omni_batch.user_folders import cache_folder
+from omni_batch.package_files import cache_folder
 
 _NOTE = "made.json"
 _SPARED_S = 3600.0

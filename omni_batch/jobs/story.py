@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from omni_batch.job_status import JobStatus
+from omni_batch.endpoint_status import JobStatus
 from omni_batch.jobs.view import Complaint, JobView
 from omni_batch.progress.spending.workload import Group, Workload
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from omni_batch import format as fmt
 from omni_batch.counts import Counts
-from omni_batch.endpoint_status import EndpointStatus
-from omni_batch.job_status import JobStatus
+from omni_batch.endpoint_status import EndpointStatus, JobStatus
 from omni_batch.store.record import RunRecord
 
 _KINDS_SHOWN = 4

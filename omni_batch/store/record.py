@@ -9,9 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from omni_batch.counts import Counts, Projection
-from omni_batch.endpoint_status import EndpointStatus
+from omni_batch.endpoint_status import EndpointStatus, JobStatus
 from omni_batch.errors import ConfigError
-from omni_batch.job_status import JobStatus
 from omni_batch.store.disk import PROCESS, Disk, reason_of, refuse_special, storage_errors
 from omni_batch.store.trust import bounds
 from omni_batch.text import one_line

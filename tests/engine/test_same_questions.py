@@ -119,9 +119,8 @@ async def test_who_waits_takes_no_place_of_others_and_asks_nothing_when_the_run_
 
 
 def asked(request: Recorded) -> str:
-    messages: Any = request.body["messages"]
-    content = messages[-1]["content"]
-    return content if isinstance(content, str) else content[-1]["text"]
+    body: Any = request.body
+    return str(body["messages"][-1]["content"])
 
 
 async def test_what_is_asked_in_vain_is_asked_by_the_next_one(

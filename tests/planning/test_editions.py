@@ -30,11 +30,11 @@ def folder(tmp_path: Path) -> Path:
 def doubts(folder: Path, *rows: dict[str, Any], **changes: Any) -> list[DoubtGroup]:
     manifest = folder / "rows.jsonl"
     manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    tree: dict[str, Any] = {
+    tree = {
         "manifest": {"path": str(manifest)},
         "request": {"prompt": "Describe it."},
+        "same_question": "send",  # rows that look alike count each
     }
-    tree |= {"same_question": "send"}  # rows that look alike count each
     plan = make_plan(parse_config({**tree, **changes}), needs_key=False)
     return asyncio.run(check_manifest(plan)).warnings
 

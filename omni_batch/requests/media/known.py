@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from omni_batch.doubts import Doubt
+from omni_batch.package_files import cache_folder
 from omni_batch.types import Media
-from omni_batch.user_folders import cache_folder
 
 _MOST = 200_000
 """Media that are kept, some 100 MB; the oldest go first."""
