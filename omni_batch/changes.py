@@ -61,7 +61,7 @@ class FilmTraits(msgspec.Struct, frozen=True):
     begins_s: float = 0.0
     """Time of the first picture by the file's clock."""
     stated_s: float | None = None
-    """How long the file says that it is."""
+    """How long the file says that it is, sound included."""
 
     @property
     def shown_px(self) -> tuple[int, int]:

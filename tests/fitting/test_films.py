@@ -271,6 +271,19 @@ async def test_of_a_video_that_is_cut_off_what_is_whole_is_sent(
     assert "cut off" in report.warnings[-1].message
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+async def test_sound_that_is_longer_than_the_pictures_is_no_damage(
+    simulator: Simulator, make_config: MakeConfig, tmp_path: Path, name: str
+) -> None:
+    film(tmp_path / name, even_times(5), 30, tone_hz=600, pixels="yuv444p")
+    found = await sent_by_fit(make_config, simulator, [{"item_id": "a", "video": name}])
+    assert "video-damaged" not in found["a"].rules
+    assert "cut off" not in " ".join(found["a"].row["warnings"])
+    with av.open(io.BytesIO(found["a"].only), "r") as container:
+        sound = sum(frame.samples for frame in container.decode(audio=0))
+    assert sound / RATE_HZ == pytest.approx(30, abs=0.1)
+
+
 async def test_the_frames_are_told_how_far_apart_they_are_where_a_model_asks(
     simulator: Simulator, make_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -15,16 +15,20 @@ _STATES_LENGTH = ("matroska", "mov", "flv", "asf")
 
 
 def stated_times(path: Path) -> tuple[PictureTimes, float]:
-    """Times of all pictures that the file has, and how long it says that it is."""
+    """Times of all pictures that the file has, and how long they should be: longer, where the file
+    says that there is more of it than there is."""
     with opened(path) as container:
         stream = pictures(container)
         said_s = stated_s(container) or 0.0
         times = picture_times(container, stream)
-        return times, max(times.seconds, said_s)
+        return times, said_s if times.there_s < said_s * _WHOLE - 1.0 else times.seconds
 
 
 def stated_s(container: Any) -> float | None:
-    """How long the file says that it is; Matroska counts from 0 where its clock begins later."""
+    """How long the file says that it is, sound included.
+
+    Matroska counts from 0, where its clock begins later as well.
+    """
     name = container.format.name.partition(",")[0]
     if name == "avi":  # FFmpeg corrects its length by what is there, but not its count of pictures
         stream = pictures(container)

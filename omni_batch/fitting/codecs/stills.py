@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def _stills(
     try:
         return _taken(path, folder, change, times, wanted)
     except (_BadSeek, av.FFmpegError):
-        return _taken(path, folder, change, PictureTimes(times.all, []), wanted)
+        return _taken(path, folder, change, replace(times, whole=[]), wanted)
 
 
 def _taken(

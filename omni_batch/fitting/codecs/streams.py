@@ -126,31 +126,47 @@ class PictureTimes:
     all: list[float]
     whole: list[float]
     """Of pictures that need no other one to be decoded."""
+    heard_s: float = 0.0
+    """Time of the last sound; 0 without any."""
 
     @property
     def seconds(self) -> float:
         """From the first picture to the last."""
         return self.all[-1] - self.all[0] if self.all else 0.0
 
+    @property
+    def there_s(self) -> float:
+        """From the first picture to the last picture or sound."""
+        return max(self.seconds, self.heard_s - self.all[0]) if self.all else 0.0
+
 
 def picture_times(container: InputContainer, stream: VideoStream) -> PictureTimes:
     """When pictures are shown, by the packets of a file; nothing is decoded."""
     times: list[float] = []
     whole: list[float] = []
+    heard_s = 0.0
     step_s = 1 / float(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
-    packets = container.demux([stream])
+    sound = sound_of(container)
+    for packet in _packets(container, [stream, *([sound] if sound else [])]):
+        clocked = packet.pts is not None and packet.time_base is not None
+        at_s = float(packet.pts * packet.time_base) if clocked else len(times) * step_s
+        if packet.stream_index != stream.index:
+            heard_s = max(heard_s, at_s)
+            continue
+        times.append(at_s)
+        whole += times[-1:] if packet.is_keyframe and clocked else ()
+    return PictureTimes(sorted(times), sorted(whole), heard_s)
+
+
+def _packets(container: InputContainer, streams: list[Any]) -> Iterator[Any]:
+    """Those with content, as far as they can be read."""
+    packets = container.demux(streams)
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
-            break
+            return
         if packet is None:
-            break
-        if not packet.size:
-            continue
-        if packet.pts is None or packet.time_base is None:
-            times.append(len(times) * step_s)
-            continue
-        times.append(float(packet.pts * packet.time_base))
-        whole += times[-1:] if packet.is_keyframe else ()
-    return PictureTimes(sorted(times), sorted(whole))
+            return
+        if packet.size:
+            yield packet

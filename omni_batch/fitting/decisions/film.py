@@ -30,7 +30,8 @@ _FPS = (0.1, 10.0)
 
 def fit_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> Wanted | None:
     """What a video has to become; None where it can go as it is."""
-    seconds = medium.duration_s or 0.0
+    damage = _damage(medium, traits)
+    seconds = max(medium.duration_s or 0.0, (traits.stated_s or 0.0) if damage else 0.0)
     too_long = limits.film_max_s is not None and seconds > limits.film_max_s + HAIR_S
     least_s = limits.film_min_s if limits.takes_frames else None
     too_short = least_s is not None and 0 < seconds < least_s - HAIR_S
@@ -66,7 +67,8 @@ def _form_of_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> list[
 
 def _damage(medium: Media, traits: FilmTraits) -> str:
     """That a part of it is missing; "" where nothing is known of that."""
-    there_s, stated_s = medium.duration_s or 0.0, traits.stated_s or 0.0
+    there_s = max(medium.duration_s or 0.0, medium.sound_s or 0.0)
+    stated_s = traits.stated_s or 0.0
     if there_s < stated_s * _WHOLE - 1:
         return f"cut off: {number(there_s)} of {number(stated_s)} s are there"
     cut = any(doubt.rule == "media-cut-off" for doubt in medium.doubts)
