@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import re
 import socket
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from omni_batch.sources.stores.through_botocore import BotoSession
 
 _BUCKETS_KEPT = 1000
+_OF_STORES = re.compile("AWS_|OSS_|GOOGLE_|STORAGE_")
+_WRITABLE: Kept[Hashable, WritableStore] = Kept(8)
 _LOCAL_NAMES = (".local", ".internal", ".localhost", ".lan")
 _EMULATOR = "STORAGE_EMULATOR_HOST"
 """Where Google's own client libraries look for a store in place of theirs."""
@@ -40,16 +44,21 @@ class Stores:
 
 
 def open_for_writing(address: Address, settings: StoreSettings) -> WritableStore:
-    """The bucket of an address, to be written to.
+    """The bucket of an address, to be written to; opened once, as that takes botocore 0.2 s.
 
     Raises:
         SourceFault: a package or credentials are missing.
     """
     name = f"{address.scheme}://{address.bucket}"
+    environment = ((key, os.environ[key]) for key in sorted(os.environ) if _OF_STORES.match(key))
+    return _WRITABLE.get((name, settings, *environment), lambda: _open_writer(name, settings))
+
+
+def _open_writer(name: str, settings: StoreSettings) -> WritableStore:
     try:
         from omni_batch.sources.stores.writing import ObstoreWriter
 
-        if address.scheme == "gs":
+        if name.startswith("gs:"):
             return ObstoreWriter(name, _gcs_store(name, settings)[0])
         store, session = _s3_store(name, settings)
         return ObstoreWriter(name, store, session.abort_uploads)

@@ -7,7 +7,7 @@ there. It can be made anew from a listing.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -60,11 +60,17 @@ class Published:
 
     def put(self, name: str, there: There) -> None:
         """Take note of a file."""
+        self.put_all({name: there})
+
+    def put_all(self, found: Mapping[str, There]) -> None:
+        """Take note of many."""
         with self._errors():
-            self._database.execute(
+            self._database.execute("BEGIN")
+            self._database.executemany(
                 "INSERT OR REPLACE INTO files (name, size, version, local) VALUES (?, ?, ?, ?)",
-                (name, *there),
+                ((name, *there) for name, there in found.items()),
             )
+            self._database.execute("COMMIT")
 
     def holds(self, name: str, path: Path) -> bool:
         """Whether the file here, as it is now, is at the store."""

@@ -160,6 +160,8 @@ class Uploads:
         self._waiting: dict[str, int] = {}
         """Bytes of speech that is to be sent."""
         self._kept: deque[tuple[list[str], int]] = deque()
+        self._sent: dict[str, There] = {}
+        """Speech that was sent and is not on the list yet: that takes its time for each one."""
         self._failed: StorageError | None = None
         self._said, self._has_ended = b"", False
 
@@ -238,6 +240,8 @@ class Uploads:
                 self._say(self._directory.record.read_bytes)
         self._lease.release()
         if self._published is not None:
+            with suppress(StorageError):
+                self._take_note()
             self._published.close()
 
     # --- threads ---
@@ -303,29 +307,53 @@ class Uploads:
         spoken = read_part(results, ["audio_path"])["audio_path"].drop_null().to_pylist()
         paths = [self._directory.root / name for name in spoken]
         for first in range(0, len(paths), _AT_ONCE):
-            list(self._pool.map(self._send_named, paths[first : first + _AT_ONCE]))
+            list(self._pool.map(self._send, self._unsent_of(paths[first : first + _AT_ONCE])))
+        self._take_note()
+        self._refuse_missing(paths)
         self._send(self._directory.attempts(number))
         self._send(results)
         self._say_so_far()
         self._keep_few(paths)
 
-    def _send_named(self, path: Path) -> None:
-        self._send(path)
-        if self._list.get(self._name(path)) is None:
-            raise StorageError(f"{path} is gone, and was not published yet; resume asks again")
+    def _unsent_of(self, paths: list[Path]) -> list[Path]:
+        """Those that did not go ahead of their shard."""
+        return [path for path in paths if not self._is_sent(path)]
+
+    def _is_sent(self, path: Path) -> bool:
+        sent = self._sent.get(name := self._name(path))
+        if sent is not None and sent.local == identity(path):
+            return True
+        return self._list.holds(name, path)
+
+    def _take_note(self) -> None:
+        with self._lock:
+            sent, self._sent = self._sent, {}
+        self._list.put_all(sent)
+
+    def _refuse_missing(self, paths: list[Path]) -> None:
+        for path in paths:
+            if self._list.get(self._name(path)) is None:
+                raise StorageError(f"{path} is gone, and was not published yet; resume asks again")
 
     def _send(self, path: Path) -> None:
         """Send a file as it is now, unless it is there."""
         if self._over.is_set():
             raise SourceFault("it is over")
         name, known_by = self._name(path), identity(path)
-        if known_by is not None and not self._list.holds(name, path):
+        if known_by is not None and not self._is_sent(path):
             with suppress(FileNotFoundError):  # it was removed: its item has no result
                 size_bytes = path.stat().st_size
                 version = self._patience.until_done(lambda: self._store.put(self._key(name), path))
-                self._list.put(name, There(size_bytes, version, known_by))
+                self._note(path, There(size_bytes, version, known_by))
         with self._lock:
             self._waiting.pop(name, None)
+
+    def _note(self, path: Path, there: There) -> None:
+        if path.parent.name != "audio":
+            self._list.put(self._name(path), there)
+            return
+        with self._lock:
+            self._sent[self._name(path)] = there
 
     def _keep_few(self, paths: list[Path]) -> None:
         """Remove the oldest speech that is at the store, where there is much."""
