@@ -134,6 +134,15 @@ async def test_a_picture_goes_within_its_line(
     assert part["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
 
+async def test_openai_s_jobs_have_the_same_way(configure: Configure) -> None:
+    with Simulator(SimulatorOptions(dialect="openai", api_key=KEY)) as openai:
+        place = {"name": "openai-batch", "base_url": openai.base_url}
+        record, _ = await run(configure(3, model="gpt-4o-audio-preview", endpoint=place))
+        assert (record.counts.succeeded, len(openai.jobs)) == (3, 1)
+        assert "ds_name" not in openai.jobs[0].metadata
+        assert not any("enable_thinking" in line["body"] for line in openai.jobs[0].lines)
+
+
 async def test_shards_and_jobs_need_not_match(configure: Configure, service: Simulator) -> None:
     service.script_jobs(JobScript(reverse=True, lines={3: "broken_down", 10: "absent"}))
     record, rows = await run(configure(12, shard_size=5))
@@ -544,6 +553,19 @@ async def test_a_book_that_ends_after_any_of_its_lines_is_gone_on_with(
     record = await execute(directory)
     assert (record.state, record.counts.succeeded) == ("finished", 3)
     assert len(service.jobs) == (1 if kept >= 3 else 2)  # from `creating` on it is looked for
+
+
+async def test_a_file_that_is_gone_before_it_was_uploaded_is_written_again(
+    configure: Configure, service: Simulator
+) -> None:
+    service.script_calls("upload", CallScript(status=401))
+    directory = prepare_run(make_plan(configure(3)))
+    assert (await execute(directory)).state == "stopped"
+    (directory.jobs / "0001" / "input.jsonl").unlink()
+    record = await execute(directory)
+    assert (record.state, "resume writes it again" in (record.reason or "")) == ("stopped", True)
+    assert (await execute(directory)).counts.succeeded == 3
+    assert len(service.jobs) == 1
 
 
 async def test_media_that_are_gone_when_the_answer_comes_cost_no_answer(

@@ -54,7 +54,7 @@ def opened(run: Run) -> Iterator[Room]:
     Raises:
         StorageError: the book of its jobs can't be read or written.
     """
-    endpoint = run.plan.by_file[0]
+    endpoint, route = next((e, e.dialect.files) for e in run.plan.by_file if e.dialect.files)
     client = next(h.client for h in run.router.handles if h.name == endpoint.name)
     transient = client.dialect.quota_is_transient
     files = JobFiles(run.directory.jobs, run.directory.disk, run.record.shard_size)
@@ -64,7 +64,7 @@ def opened(run: Run) -> Iterator[Room]:
         yield Room(
             run,
             endpoint.entry,
-            client.dialect.files or FileRoute(file_bytes=0, line_bytes=0, longest_window_h=0),
+            route,
             files,
             book,
             Coverage(run.record.shard_size),
