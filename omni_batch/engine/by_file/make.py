@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from omni_batch.engine.by_file.room import Room
+from omni_batch.engine.by_file.room import JobRoom
 from omni_batch.errors import EndpointError, JobInDoubt, RateLimited, Rejected, StorageError
 from omni_batch.jobs.service import AnswerLost
 from omni_batch.jobs.story import Job, of_view
@@ -23,7 +23,7 @@ _NAME_CHARS = 100  # of `ds_name`
 class Maker:
     """Uploads files and has jobs made. Each step is in the book before the next one."""
 
-    room: Room
+    room: JobRoom
     reloaded: set[int] = field(default_factory=set)
     """Jobs whose file the service had lost once."""
 

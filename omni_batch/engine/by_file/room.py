@@ -19,7 +19,7 @@ from omni_batch.providers.dialect import FileRoute
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class JobRoom:
     """A run, its jobs on disk, and the service that works on them."""
 
     run: Run
@@ -48,7 +48,7 @@ class Room:
 
 
 @contextmanager
-def opened(run: Run) -> Iterator[Room]:
+def opened(run: Run) -> Iterator[JobRoom]:
     """The room of a run, for as long as it is worked on.
 
     Raises:
@@ -61,7 +61,7 @@ def opened(run: Run) -> Iterator[Room]:
     files.disk.make_folders(files.root)
     with JobBook(files.book, files.disk) as book:
         files.begin(book.jobs)
-        yield Room(
+        yield JobRoom(
             run,
             endpoint.entry,
             route,
