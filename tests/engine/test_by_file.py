@@ -23,7 +23,7 @@ from omni_batch.engine.run import Run
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
-from omni_batch.simulator import CallScript, JobScript, Simulator, SimulatorOptions
+from omni_batch.simulator import CallScript, JobScript, Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir, RunRecord
 from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
 from tests.support.media_files import picture
@@ -310,6 +310,17 @@ async def test_a_row_whose_line_is_too_long_is_not_sent(
     assert failures(found) == {"long": "invalid_request"}
     assert found["long"]["error_code"] == "batch-line-too-long"
     assert service.jobs[0].ids == ["row-1"]
+
+
+async def test_a_row_whose_line_is_too_long_is_sent_live_where_that_is_wanted(
+    configure: Configure, service: Simulator
+) -> None:
+    rows = [{"item_id": "long", "prompt": "x" * 6_000_000}, {"item_id": "short", "prompt": "x"}]
+    service.script(reply.text("live"))
+    _, found = await run(configure(rows, endpoint={"fallback": "live"}, quota=UNLIMITED))
+    sent = {name: (row["endpoint"], row["error_kind"]) for name, row in found.items()}
+    assert sent["short"] == ("dashscope-batch", None)
+    assert sent["long"][0] == "dashscope-batch-live"
 
 
 # --- refused ---

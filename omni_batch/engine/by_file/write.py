@@ -9,6 +9,7 @@ from itertools import islice
 import msgspec
 
 from omni_batch.engine.run import Run
+from omni_batch.engine.sending.retry import with_retries
 from omni_batch.errors import EndpointError, MediaError, OmniBatchError, StreamError
 from omni_batch.jobs.files import InputFile, JobFiles, RowNote
 from omni_batch.jobs.lines import Envelope, Fill
@@ -151,12 +152,16 @@ class JobWriter:
         if isinstance(ready, Waiting):
             self._without.append(ready.note())
             return
-        delivery = self._handles[ready.endpoint.name].delivery
         try:
-            async with delivery.delivered(ready.prepared.request) as body:
-                await self._add(ready, body)
+            await with_retries(lambda _: self._deliver(ready), self._run.config.retry)
         except (MediaError, EndpointError, StreamError) as exc:
             self._without.append(ready.row.note(str(exc)))
+
+    async def _deliver(self, asked: _Question) -> None:
+        """Write a line with its media in it, which may have to be fetched."""
+        delivery = self._handles[asked.endpoint.name].delivery
+        async with delivery.delivered(asked.prepared.request) as body:
+            await self._add(asked, body)
 
     async def _add(self, asked: _Question, body: Body) -> None:
         """Write a line where it fits.
