@@ -18,7 +18,7 @@ from omni_batch.simulator.dialects import Dialect
 from omni_batch.simulator.jobs import answers
 from omni_batch.simulator.jobs.checks import MOST_FILE_BYTES, checked, complaint, wrong_wish
 from omni_batch.simulator.jobs.script import CallScript
-from omni_batch.simulator.jobs.store import MadeJob, StoredFile
+from omni_batch.simulator.jobs.store import JobStore, MadeJob, StoredFile
 from omni_batch.simulator.replies.writes import Write
 
 JOB_PATHS = ("/files", "/batches")
@@ -30,9 +30,11 @@ _MOST_LISTED = 100
 class JobsHandler:
     """Answers one call about files or jobs."""
 
-    def __init__(self, service: Service, exchange: Exchange, dialect: Dialect) -> None:
-        self._service, self._exchange, self._dialect = service, exchange, dialect
-        self._store = service.job_store
+    def __init__(
+        self, service: Service, store: JobStore, exchange: Exchange, dialect: Dialect
+    ) -> None:
+        self._service, self._store = service, store
+        self._exchange, self._dialect = exchange, dialect
 
     async def answer(self, path: str) -> None:
         """Answer it.
