@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -20,13 +21,14 @@ from omni_batch.providers.api_key import KeyRedactor
 from omni_batch.providers.body import changed, unreadable
 from omni_batch.providers.client import read_start
 from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, never_sent
+from omni_batch.providers.unpack import Unpacker
 from omni_batch.store.disk import storage_errors
 from omni_batch.stream.service_errors import classify
 from omni_batch.text import one_line
 
 _SILENCE_S = 120.0
 """Of a server that neither takes nor sends anything."""
-_PIECE_BYTES = 256 * 1024
+_LONGEST_LIST_BYTES = 64 * 2**20
 _PAGE = 100
 _MOST_PAGES = 30
 """Of a list; the newest come first."""
@@ -115,7 +117,7 @@ class BatchService:
         Raises:
             EndpointError: unknown (`http_status` 404), refused or unreachable.
         """
-        async with self._answered("GET", f"/batches/{job_id}") as response:
+        async with self._answered("GET", f"/batches/{_in_path(job_id)}") as response:
             view = job_view(_tree(await read_start(response, self._redactor)))
         if view is None:
             raise Unavailable("the service answered with no job")
@@ -154,7 +156,15 @@ class BatchService:
             after = {"after": last.id}
 
     async def _whole(self, response: httpx.Response) -> bytes:
-        return self._redactor.raw(b"".join([piece async for piece in response.aiter_raw()]))
+        """A list, which may be longer than an error."""
+        unpacker = Unpacker(response.headers.get("content-encoding", ""))
+        whole = bytearray()
+        async for data in response.aiter_raw():
+            for piece in unpacker.feed(data):
+                whole += piece
+                if len(whole) > _LONGEST_LIST_BYTES:
+                    raise StreamError("the service's list of jobs has no end")
+        return self._redactor.raw(bytes(whole) + unpacker.end())
 
     async def download(self, file_id: str, path: Path) -> None:
         """Fetch a file, from where an earlier try broke off; it has its name once it is whole.
@@ -167,11 +177,18 @@ class BatchService:
         draft = path.with_name(f".{path.name}.part")
         have = draft.stat().st_size if draft.exists() else 0
         ask = {"Range": f"bytes={have}-"} if have else {}
-        async with self._answered("GET", f"/files/{file_id}/content", headers=ask) as response:
+        place = f"/files/{_in_path(file_id)}/content"
+        async with self._answered("GET", place, headers=ask) as response:
             goes_on = response.status_code == httpx.codes.PARTIAL_CONTENT and bool(have)
+            packing = response.headers.get("content-encoding", "")
+            if goes_on and packing:  # the rest of what was packed is not the rest of the file
+                draft.unlink()
+                raise StreamError(f"the download broke off, and goes on as {one_line(packing)}")
+            unpacker = Unpacker(packing)
             with storage_errors(path, "written"), draft.open("ab" if goes_on else "wb") as file:
-                async for piece in response.aiter_raw(_PIECE_BYTES):
-                    file.write(piece)
+                async for data in response.aiter_raw():
+                    file.writelines(unpacker.feed(data))
+                file.write(unpacker.end())
         with storage_errors(path, "written"):
             draft.replace(path)
 
@@ -181,7 +198,7 @@ class BatchService:
         Raises:
             EndpointError: refused, or unreachable.
         """
-        async with self._answered("DELETE", f"/files/{file_id}"):
+        async with self._answered("DELETE", f"/files/{_in_path(file_id)}"):
             pass
 
     @asynccontextmanager
@@ -217,6 +234,11 @@ class BatchService:
         )
         error.uses_attempt = True  # no line of a quota waits for it
         return error
+
+
+def _in_path(name: str) -> str:
+    """An id of the service as one part of a path, whatever stands in it."""
+    return quote(name, safe="")
 
 
 def _tree(said: bytes) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from omni_batch.catalogue import Model, Price
 from omni_batch.catalogue.model import ModelQuota
 from omni_batch.catalogue.prices import scaled
@@ -82,7 +84,11 @@ class ResolvedEndpoint:
             return None
         own = model.price_list(self.label) or model.price_list(profile.name)
         price = model.price(profile.region) if profile.region else None
-        return own or (scaled(price, profile.price_factor) if price else None)
+        if own or price is None:
+            return own
+        at_rate = scaled(price, profile.price_factor)
+        # No discount for cached input is given in jobs (Batch pages, 2026).
+        return msgspec.structs.replace(at_rate, cached_in=None) if self.dialect.files else at_rate
 
     def price_lacks(self, *, spoken: bool) -> str | None:
         """What of its prices is unknown, such as "no price of …"; None where all are known."""

@@ -16,6 +16,7 @@ from omni_batch.simulator.api.service import Service
 from omni_batch.simulator.checks import refusal
 from omni_batch.simulator.dialects import BatchChat, BatchFiles, Dialect
 from omni_batch.simulator.jobs.handler import JOB_PATHS, JobsHandler
+from omni_batch.simulator.jobs.store import JobStore
 from omni_batch.simulator.options import SimulatorOptions
 
 _Act = Callable[[Exchange, Service], Awaitable[None]]
@@ -31,6 +32,7 @@ class App:
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.service = Service(options)
+        self.job_store = JobStore()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -75,7 +77,7 @@ class App:
     async def _jobs(self, exchange: Exchange, service: Service, *, path: str) -> None:
         options = service.options
         dialect = BatchFiles(options) if options.has_batch_chat else service.dialect
-        await JobsHandler(service, exchange, dialect).answer(path)
+        await JobsHandler(service, self.job_store, exchange, dialect).answer(path)
 
     async def _chat(self, exchange: Exchange, dialect: Dialect) -> None:
         service, body = self.service, _object(await exchange.body())

@@ -178,7 +178,7 @@ class Simulator:
 
     def script_jobs(self, *scripts: JobScript) -> None:
         """What becomes of the next jobs, one each, first come first served."""
-        self._app.service.job_store.scripts.extend(scripts)
+        self._app.job_store.scripts.extend(scripts)
 
     def script_calls(self, kind: str, *calls: CallScript) -> None:
         """What the next calls about jobs meet: `upload`, `create`, `look`, `list`, `download` or
@@ -187,12 +187,12 @@ class Simulator:
         Raises:
             ValueError: another kind.
         """
-        self._app.service.job_store.calls[one_of(kind, CALLS, "call")].extend(calls)
+        self._app.job_store.calls[one_of(kind, CALLS, "call")].extend(calls)
 
     @property
     def jobs(self) -> list[MadeJob]:
         """The jobs that were made, oldest first."""
-        return list(self._app.service.job_store.jobs.values())
+        return list(self._app.job_store.jobs.values())
 
     @property
     def files(self) -> dict[str, Stored]:

@@ -23,7 +23,7 @@ from omni_batch.engine.run import Run
 from omni_batch.errors import ConfigError
 from omni_batch.planning.plan import make_plan
 from omni_batch.planning.prepare import change_run, prepare_run
-from omni_batch.simulator import CallScript, JobScript, Simulator, SimulatorOptions
+from omni_batch.simulator import CallScript, JobScript, Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir, RunRecord
 from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
 from tests.support.media_files import picture
@@ -132,6 +132,15 @@ async def test_a_picture_goes_within_its_line(
     assert "64 x 48" in rows["a"]["text"]
     (part, _) = bodies(service)[0]["messages"][-1]["content"]
     assert part["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+async def test_openai_s_jobs_have_the_same_way(configure: Configure) -> None:
+    with Simulator(SimulatorOptions(dialect="openai", api_key=KEY)) as openai:
+        place = {"name": "openai-batch", "base_url": openai.base_url}
+        record, _ = await run(configure(3, model="gpt-4o-audio-preview", endpoint=place))
+        assert (record.counts.succeeded, len(openai.jobs)) == (3, 1)
+        assert "ds_name" not in openai.jobs[0].metadata
+        assert not any("enable_thinking" in line["body"] for line in openai.jobs[0].lines)
 
 
 async def test_shards_and_jobs_need_not_match(configure: Configure, service: Simulator) -> None:
@@ -301,6 +310,17 @@ async def test_a_row_whose_line_is_too_long_is_not_sent(
     assert failures(found) == {"long": "invalid_request"}
     assert found["long"]["error_code"] == "batch-line-too-long"
     assert service.jobs[0].ids == ["row-1"]
+
+
+async def test_a_row_whose_line_is_too_long_is_sent_live_where_that_is_wanted(
+    configure: Configure, service: Simulator
+) -> None:
+    rows = [{"item_id": "long", "prompt": "x" * 6_000_000}, {"item_id": "short", "prompt": "x"}]
+    service.script(reply.text("live"))
+    _, found = await run(configure(rows, endpoint={"fallback": "live"}, quota=UNLIMITED))
+    sent = {name: (row["endpoint"], row["error_kind"]) for name, row in found.items()}
+    assert sent["short"] == ("dashscope-batch", None)
+    assert sent["long"][0] == "dashscope-batch-live"
 
 
 # --- refused ---
@@ -544,6 +564,19 @@ async def test_a_book_that_ends_after_any_of_its_lines_is_gone_on_with(
     record = await execute(directory)
     assert (record.state, record.counts.succeeded) == ("finished", 3)
     assert len(service.jobs) == (1 if kept >= 3 else 2)  # from `creating` on it is looked for
+
+
+async def test_a_file_that_is_gone_before_it_was_uploaded_is_written_again(
+    configure: Configure, service: Simulator
+) -> None:
+    service.script_calls("upload", CallScript(status=401))
+    directory = prepare_run(make_plan(configure(3)))
+    assert (await execute(directory)).state == "stopped"
+    (directory.jobs / "0001" / "input.jsonl").unlink()
+    record = await execute(directory)
+    assert (record.state, "resume writes it again" in (record.reason or "")) == ("stopped", True)
+    assert (await execute(directory)).counts.succeeded == 3
+    assert len(service.jobs) == 1
 
 
 async def test_media_that_are_gone_when_the_answer_comes_cost_no_answer(

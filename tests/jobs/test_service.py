@@ -97,6 +97,22 @@ async def test_a_download_goes_on_where_it_broke_off(
     assert copy == whole
 
 
+async def test_a_download_that_is_packed_is_unpacked_and_never_mixed(
+    service: BatchService, server: Simulator, requests: Path, tmp_path: Path
+) -> None:
+    file_id = await service.upload(requests, "a.jsonl")
+    packed, target = CallScript(packed=True), tmp_path / "copy.jsonl"
+    server.script_calls("download", packed, CallScript(cut=0.5), packed)
+    await service.download(file_id, target)
+    once = target.read_bytes()
+    for _ in range(2):  # cut, then a rest that is packed
+        with pytest.raises((StreamError, Unavailable)):
+            await service.download(file_id, target)
+    await service.download(file_id, target)
+    again, whole = (path.read_bytes() for path in (target, requests))
+    assert once == again == whole
+
+
 @pytest.mark.parametrize(
     ("met", "refused"),
     [

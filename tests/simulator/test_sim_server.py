@@ -37,6 +37,7 @@ def test_it_imports_nothing_of_the_client_side() -> None:
 
 LAYERS = (
     "app control server",
+    "jobs",
     "api",
     "dialects",
     "replies",

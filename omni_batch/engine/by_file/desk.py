@@ -12,7 +12,7 @@ from itertools import repeat
 
 from omni_batch.engine.by_file.fetch import Fetcher
 from omni_batch.engine.by_file.make import Maker
-from omni_batch.engine.by_file.room import Room, opened
+from omni_batch.engine.by_file.room import JobRoom, opened
 from omni_batch.engine.by_file.take_in import FromJob, take_in
 from omni_batch.engine.by_file.write import JobWriter, Waiting
 from omni_batch.engine.run import Run
@@ -80,7 +80,7 @@ async def work_by_file(run: Run, arrivals: Arrivals, shards: list[int], merge: M
 
 
 class _Desk:
-    def __init__(self, room: Room, arrivals: Arrivals, merge: Merge) -> None:
+    def __init__(self, room: JobRoom, arrivals: Arrivals, merge: Merge) -> None:
         self._room, self._arrivals, self._merge_shard = room, arrivals, merge
         self._maker, self._fetcher = Maker(room), Fetcher(room)
         self._unwritten: list[int] = []

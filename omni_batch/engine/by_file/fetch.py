@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from omni_batch.engine.by_file.room import Room
+from omni_batch.engine.by_file.room import JobRoom
 from omni_batch.errors import EndpointError, JobInDoubt, OmniBatchError
 from omni_batch.format import duration
 from omni_batch.jobs.lines import id_of
@@ -30,7 +30,7 @@ _CUT_SHORT = {"expired": "expired", "cancelled": "was cancelled", "canceled": "w
 class Fetcher:
     """Asks the service about jobs, no more often than they change."""
 
-    room: Room
+    room: JobRoom
     due: dict[int, datetime] = field(default_factory=dict)
     """When to ask for a job again."""
     odd_since: dict[int, datetime] = field(default_factory=dict)

@@ -4,11 +4,12 @@ import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from omni_batch.engine.by_file.room import Room
-from omni_batch.errors import EndpointError, JobInDoubt, RateLimited, Rejected
+from omni_batch.engine.by_file.room import JobRoom
+from omni_batch.errors import EndpointError, JobInDoubt, RateLimited, Rejected, StorageError
 from omni_batch.jobs.service import AnswerLost
 from omni_batch.jobs.story import Job, of_view
 from omni_batch.jobs.view import JobView
+from omni_batch.store.disk import in_thread
 
 _log = logging.getLogger("omni_batch")
 _WAITS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -22,14 +23,22 @@ _NAME_CHARS = 100  # of `ds_name`
 class Maker:
     """Uploads files and has jobs made. Each step is in the book before the next one."""
 
-    room: Room
+    room: JobRoom
     reloaded: set[int] = field(default_factory=set)
     """Jobs whose file the service had lost once."""
 
     async def upload(self, job: Job) -> None:
-        """Its file to the service; one that is uploaded twice costs nothing."""
+        """Its file to the service; one that is uploaded twice costs nothing.
+
+        Raises:
+            StorageError: the file is gone; the rows go into another job once the run is resumed.
+        """
         room = self.room
         path, name = room.files.input(job.number), f"{job.mark}.jsonl"
+        if not await in_thread(path.exists):
+            room.book.note(job.number, "settled")
+            room.drop(job)
+            raise StorageError(f"{path} is gone, and was not uploaded yet; resume writes it again")
         file_id = await room.calls.patiently(lambda: room.service.upload(path, name))
         room.book.note(job.number, "uploaded", file_id=file_id)
 

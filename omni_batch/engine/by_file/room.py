@@ -19,7 +19,7 @@ from omni_batch.providers.dialect import FileRoute
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class JobRoom:
     """A run, its jobs on disk, and the service that works on them."""
 
     run: Run
@@ -48,23 +48,23 @@ class Room:
 
 
 @contextmanager
-def opened(run: Run) -> Iterator[Room]:
+def opened(run: Run) -> Iterator[JobRoom]:
     """The room of a run, for as long as it is worked on.
 
     Raises:
         StorageError: the book of its jobs can't be read or written.
     """
-    endpoint = run.plan.by_file[0]
+    endpoint, route = next((e, e.dialect.files) for e in run.plan.by_file if e.dialect.files)
     client = next(h.client for h in run.router.handles if h.name == endpoint.name)
     transient = client.dialect.quota_is_transient
     files = JobFiles(run.directory.jobs, run.directory.disk, run.record.shard_size)
     files.disk.make_folders(files.root)
     with JobBook(files.book, files.disk) as book:
         files.begin(book.jobs)
-        yield Room(
+        yield JobRoom(
             run,
             endpoint.entry,
-            client.dialect.files or FileRoute(file_bytes=0, line_bytes=0, longest_window_h=0),
+            route,
             files,
             book,
             Coverage(run.record.shard_size),

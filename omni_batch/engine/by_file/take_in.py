@@ -114,10 +114,10 @@ class JobSender(Sender):
             Postponed: it goes into another job.
             OmniBatchError: there is none, and will be none.
         """
-        note, known = self.found.arrived.note, len(history.attempts)
+        note = self.found.arrived.note
         if note.lack is not None:
-            raise MediaError(note.lack)
-        if not note.sent or known:
+            return await self._alone(prepared, history, MediaError(note.lack))
+        if not note.sent or history.attempts:
             none = "the row has no line in a job"
             again = Postponed(none) if self.goes_again else Unanswered(none)
             return await self._alone(prepared, history, again)

@@ -9,6 +9,7 @@ from itertools import islice
 import msgspec
 
 from omni_batch.engine.run import Run
+from omni_batch.engine.sending.retry import with_retries
 from omni_batch.errors import EndpointError, MediaError, OmniBatchError, StreamError
 from omni_batch.jobs.files import InputFile, JobFiles, RowNote
 from omni_batch.jobs.lines import Envelope, Fill
@@ -156,18 +157,22 @@ class JobWriter:
         if isinstance(ready, Waiting):
             self._without.append(ready.note())
             return
-        delivery = self._handles[ready.endpoint.name].delivery
-        plan, source = self._run.plan.asking(ready.row.item), self._run.media_source
         try:
             if ready.prepared.windows:
                 raise MediaError(_WINDOWED)
-            async with (
-                made_item(plan, source, ready.prepared) as made,
-                delivery.delivered(made.request) as body,
-            ):
-                await self._add(ready, body)
+            await with_retries(lambda _: self._deliver(ready), self._run.config.retry)
         except (MediaError, EndpointError, StreamError) as exc:
             self._without.append(ready.row.note(str(exc)))
+
+    async def _deliver(self, asked: _Question) -> None:
+        """Write a line with its media in it, which may have to be fetched."""
+        plan, source = self._run.plan.asking(asked.row.item), self._run.media_source
+        delivery = self._handles[asked.endpoint.name].delivery
+        async with (
+            made_item(plan, source, asked.prepared) as made,
+            delivery.delivered(made.request) as body,
+        ):
+            await self._add(asked, body)
 
     async def _add(self, asked: _Question, body: Body) -> None:
         """Write a line where it fits.

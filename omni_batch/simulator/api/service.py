@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from omni_batch.simulator.api.upload_store import UploadStore
 from omni_batch.simulator.checks.quota import BurstLimit, Quota
 from omni_batch.simulator.dialects import BY_NAME
-from omni_batch.simulator.jobs.store import JobStore
 from omni_batch.simulator.metrics import Metrics
 from omni_batch.simulator.options import SimulatorOptions
 from omni_batch.simulator.reply import Reply
@@ -20,7 +19,6 @@ class Service:
         self.dialect = BY_NAME[options.dialect](options)
         self.metrics = Metrics(options.keep_requests)
         self.upload_store = UploadStore()
-        self.job_store = JobStore()
         self.script: deque[Reply] = deque()
         """Thread safe by itself: replies are appended at one end and popped at the other."""
         self.waiting: Counter[str] = Counter()

@@ -1,6 +1,7 @@
 """The HTTP side of the Batch API."""
 
 import asyncio
+import gzip
 import io
 import uuid
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from omni_batch.simulator.dialects import Dialect
 from omni_batch.simulator.jobs import answers
 from omni_batch.simulator.jobs.checks import MOST_FILE_BYTES, checked, complaint, wrong_wish
 from omni_batch.simulator.jobs.script import CallScript
-from omni_batch.simulator.jobs.store import MadeJob, StoredFile
+from omni_batch.simulator.jobs.store import JobStore, MadeJob, StoredFile
 from omni_batch.simulator.replies.writes import Write
 
 JOB_PATHS = ("/files", "/batches")
@@ -29,9 +30,11 @@ _MOST_LISTED = 100
 class JobsHandler:
     """Answers one call about files or jobs."""
 
-    def __init__(self, service: Service, exchange: Exchange, dialect: Dialect) -> None:
-        self._service, self._exchange, self._dialect = service, exchange, dialect
-        self._store = service.job_store
+    def __init__(
+        self, service: Service, store: JobStore, exchange: Exchange, dialect: Dialect
+    ) -> None:
+        self._service, self._store = service, store
+        self._exchange, self._dialect = exchange, dialect
 
     async def answer(self, path: str) -> None:
         """Answer it.
@@ -161,7 +164,7 @@ class JobsHandler:
         job = self._store.job_of(file_id)
         if job is not None and job.forgets("output"):
             raise _missing(f"file {file_id}")
-        if met is not None and met.cut is None:
+        if met is not None and met.cut is None and not met.packed:
             await self._give({}, met)
             return
         content = b"".join(self._file(file_id).lines())
@@ -169,13 +172,17 @@ class JobsHandler:
         await self._send(content[begin:], 206 if begin else 200, met)
 
     async def _send(self, content: bytes, status: int, met: CallScript | None) -> None:
+        packed = {"content-encoding": "gzip"} if met and met.packed else {}
+        content = gzip.compress(content) if packed else content
+        share = 1.0 if met is None or met.cut is None else met.cut
         headers = {
             "content-type": "application/octet-stream",
             "content-length": str(len(content)),
+            **packed,
         }
         await self._exchange.start(status, headers)
-        kept = content if met is None else content[: int(len(content) * (met.cut or 0))]
-        await self._exchange.deliver([Write(kept)], "close" if met is None else "cut")
+        kept = content[: int(len(content) * share)]
+        await self._exchange.deliver([Write(kept)], "close" if share == 1.0 else "cut")
 
     def _file(self, file_id: str) -> StoredFile:
         if (file := self._store.files.get(file_id)) is None:

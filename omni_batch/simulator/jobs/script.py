@@ -76,6 +76,8 @@ class CallScript:
     """It takes effect all the same."""
     cut: float | None = None
     """Of a download: that share of it comes, then the connection ends."""
+    packed: bool = False
+    """A download comes as gzip, unasked."""
     retry_after_s: float | None = None
     page: bool = False
     """The refusal is a gateway's HTML page."""
