@@ -20,6 +20,7 @@ from omni_batch.store import Owner, RunDir, RunRecord
 from omni_batch.store.census import refuse_other_manifest
 from omni_batch.store.read import read_shard
 from omni_batch.store.record import Slice, write_record
+from omni_batch.store.remote.copies import address_of
 from omni_batch.store.trust.marks import vouched
 
 
@@ -39,6 +40,11 @@ def partitioned(directory: RunDir, workers: int) -> Iterator[list[RunDir]]:
         RunAtWork: another run is at work whose answers would be reused.
         UntrustedRun: somebody else prepared it.
     """
+    if address := address_of(directory.root):
+        raise ConfigError(
+            f"run {address} is worked on by one process: workers share a run by a folder that all "
+            "of them see; leave --workers"
+        )
     with owned_alone(directory, leading=True) as record:
         require_known(directory, record)
         refuse_other_manifest(directory, record)
