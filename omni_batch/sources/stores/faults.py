@@ -88,7 +88,7 @@ def of_code(
             f"{bucket}: there is no such bucket ({said}); check its name", for_all=True
         )
     if code in _EXPIRED:
-        what = f"{name} may not be read ({said})"
+        what = f"{name} may not be {done} ({said})"
         return Expired(f"{what}: renew {CREDENTIALS_OF[scheme]}", for_all=True)
     if code in _CREDENTIALS or status in ("401", "403"):
         what = f"{name} may not be {done} ({said})"

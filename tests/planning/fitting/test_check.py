@@ -66,7 +66,7 @@ async def test_check_says_what_would_be_changed_and_what_it_saves(
     (warning,) = [group for group in small.warnings if group.rule == "image-fitted"]
     assert (warning.rows, warning.item_id) == (1, "a")
     assert "1200 x 800 px scaled to" in warning.message
-    assert not files_in(cache)
+    assert not files_in(cache / "omni-batch" / "fitted")
 
 
 def test_the_terminal_has_a_line_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
