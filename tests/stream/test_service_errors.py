@@ -544,7 +544,7 @@ def test_the_classes_answer_two_questions_and_two_more() -> None:
     stopping = {c.__name__ for c in ours if c.stops_run}
     assert stopping == {
         *("AccountError", "BudgetReached", "Interrupted", "Outage", "OutOfMemory", "StorageError"),
-        *("MediaIgnored", "NothingBought"),
+        *("MediaIgnored", "NothingBought", "CredentialsExpired", "JobRefused", "JobInDoubt"),
     }
     assert {c.__name__ for c in ours if not c.uses_attempt} == {"RateLimited"}
     assert {c.__name__ for c in ours if c.attempts_at_most} == {"MediaUnreachable", "TimedOut"}
