@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from omni_batch.job_status import JobStatus
 
+from omni_batch.endpoint_status import JobStatus
 from omni_batch.progress import phrases
 from omni_batch.store import RunRecord, State
 
