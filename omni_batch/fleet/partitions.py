@@ -14,6 +14,8 @@ from omni_batch.fleet.shares import configs_of
 from omni_batch.fleet.split import PartWork, ShardWork, split
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.fitness.at_work import owned_alone
+from omni_batch.planning.fitness.sharing import refuse_sharing
+from omni_batch.planning.plan import make_plan
 from omni_batch.progress.counters import of_tables
 from omni_batch.progress.month import month_of
 from omni_batch.store import Owner, RunDir, RunRecord
@@ -52,6 +54,7 @@ def partitioned(directory: RunDir, workers: int) -> Iterator[list[RunDir]]:
             work = [_work(directory, record, number) for number in record.shards]
             parts = split(work, workers)
             config = parse_config(record.config)
+            refuse_sharing(make_plan(config, Path(record.base_folder), needs_key=False))
             configs = configs_of(config, parts, _spent_elsewhere(directory, record, config))
             shutil.rmtree(directory.partitions, ignore_errors=True)
             made = list(_written(directory, record, parts, configs))

@@ -24,6 +24,7 @@ from omni_batch.errors import ConfigError, StorageError
 from omni_batch.planning.checked_items import CheckedItems
 from omni_batch.planning.consent import require_known
 from omni_batch.planning.fitness.at_work import owned_alone, refuse_beside
+from omni_batch.planning.fitness.sharing import refuse_sharing
 from omni_batch.planning.learned_limits import carry_over, load_learned
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.sources import is_store
@@ -106,12 +107,9 @@ def prepare_run(
 def _output(plan: Plan, workers: int) -> Path:
     """The folder of runs on this machine; a store is known to take them."""
     output = plan.config.output
+    if workers > 1:
+        refuse_sharing(plan)
     if is_store(output):
-        if workers > 1:
-            raise ConfigError(
-                f"output = {output!r}: workers share a run by a folder that all of them see; set "
-                "output to one"
-            )
         refuse_unwritable(output, plan.store_settings)
         if plan.config.budget.month is not None:
             runs_below(output)  # what other machines have spent

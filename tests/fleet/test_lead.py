@@ -208,3 +208,23 @@ async def test_a_share_of_the_budget_ends_a_partition_and_the_reason_names_it(
 def test_a_partition_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"partition 8 of run .* is not there: the run has been"):
         partition_of(tmp_path, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output": "s3://bucket/runs"}, "workers share a run by a folder that all of them see"),
+        (
+            {"endpoint": {"name": "dashscope-batch"}, "model": "qwen3.5-omni-plus"},
+            "takes files of requests, and its jobs are one book",
+        ),
+    ],
+)
+def test_what_one_process_alone_keeps_in_order_is_not_shared(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    rows = str(write_csv(tmp_path / "rows.csv", prompts(4)))
+    config = {"manifest": {"path": rows}, "output": str(tmp_path / "runs"), **changes}
+    with pytest.raises(ConfigError, match=words):
+        prepare_run(make_plan(parse_config(config), needs_key=False), workers=2)
+    assert not list(tmp_path.glob("runs/*"))
