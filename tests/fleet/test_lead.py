@@ -148,9 +148,10 @@ async def test_a_killed_process_loses_its_partition_to_another_one(
 async def test_everybody_sees_one_run_while_many_work_on_it(
     tmp_path: Path, service: Simulator
 ) -> None:
+    service.change(first_chunk_s=1.5)
     directory = prepared(tmp_path, service, rows=40, workers=2)
     async with led(directory, 2) as (_, task):
-        await until(lambda: current_record(directory).counts.done >= 6)
+        await until(lambda: current_record(directory).counts.done >= 4)
         record = current_record(directory)
         assert (record.state, record.items) == ("running", 40)
         assert record.in_flight <= 4
@@ -158,6 +159,7 @@ async def test_everybody_sees_one_run_while_many_work_on_it(
             await execute(directory)
         with pytest.raises(ConfigError, match=r"partition 1 of run .* is in use by process"):
             await execute(directory.part(0))
+        service.change(first_chunk_s=0.0)
         assert (await task).finished
 
 
