@@ -120,8 +120,8 @@ async def _run_on_workers(
         async with get_client() as client:
             handed = _PoolWorkers(parts, pool, client, await _deployed(pool))
             say(f"Waiting for workers of {pool} (prefect worker start --pool {pool} --limit 1)")
-            result = await lead(directory, parts, handed)
-    if result.finished:
+            is_finished = await lead(directory, parts, handed)
+    if is_finished:
         await execute(directory)  # counts the rows, and sends nothing
 
 

@@ -5,7 +5,7 @@ record and drafts of its own; tables, journals and speech are those of the run. 
 nothing of fleets, and whatever reads a run reads it while many work on it.
 """
 
-from omni_batch.fleet.lead import FleetResult, Workers, lead
+from omni_batch.fleet.lead import Workers, lead
 from omni_batch.fleet.partitions import partitioned
 
-__all__ = ["FleetResult", "Workers", "lead", "partitioned"]
+__all__ = ["Workers", "lead", "partitioned"]

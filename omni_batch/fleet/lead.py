@@ -52,14 +52,6 @@ class Workers(Protocol):
         """Have all of them stop in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class FleetResult:
-    """How the partitions have ended."""
-
-    finished: bool
-    """All of them: their rows are all there."""
-
-
 class _Member:
     """One partition, as its leader sees it."""
 
@@ -107,12 +99,15 @@ class _Member:
         return f"{self.words}: {who} is at work" if is_new else None
 
 
-async def lead(directory: RunDir, partitions: Sequence[RunDir], workers: Workers) -> FleetResult:
+async def lead(directory: RunDir, partitions: Sequence[RunDir], workers: Workers) -> bool:
     """Have all partitions worked on, and keep run.json, until they have ended or it is interrupted.
 
     Args:
         directory: the run, which this process leads.
         workers: who works on the partitions.
+
+    Returns:
+        Whether all of them are finished, so that the rows can be counted.
     """
     members = [_Member(partition) for partition in partitions]
     board = _Board(directory, members)
@@ -218,20 +213,20 @@ class _Board:
         except StorageError as exc:
             log.warning("%s", exc)
 
-    def end(self, *, interrupted: bool) -> FleetResult:
+    def end(self, *, interrupted: bool) -> bool:
         """The last word, unless all partitions are finished: then it is who counts the rows."""
         for member in self._members:
             member.pulse.feel()
         if all(member.pulse.record.state == "finished" for member in self._members):
             self.publish("running")
-            return FleetResult(finished=True)
+            return True
         given_up = [member.given_up for member in self._members if member.given_up]
         is_stopped = any(member.pulse.record.state == "stopped" for member in self._members)
         if interrupted:
             self.publish("interrupted", "it was asked to stop (Ctrl-C)")
         else:
             self.publish("stopped" if is_stopped else "interrupted", "; ".join(given_up))
-        return FleetResult(finished=False)
+        return False
 
 
 @contextmanager

@@ -116,8 +116,7 @@ async def test_processes_share_a_run_and_each_row_is_asked_for_once(
 ) -> None:
     directory = prepared(tmp_path, service, rows=30, workers=3)
     async with led(directory, 3) as (processes, task):
-        result = await task
-        assert result.finished
+        assert await task
         assert len(processes.started) == 3
     record = await execute(directory)
     assert record.state == "finished"
@@ -137,7 +136,7 @@ async def test_a_killed_process_loses_its_partition_to_another_one(
         first = directory.part(0)
         await until(lambda: read_record(first.record).counts.done >= 4)
         processes.last(0).kill()
-        assert (await task).finished
+        assert await task
         assert [number for number, _ in processes.started] == [0, 1, 0]
     record = await execute(directory)
     assert record.counts.succeeded == 40
@@ -160,7 +159,7 @@ async def test_everybody_sees_one_run_while_many_work_on_it(
         with pytest.raises(ConfigError, match=r"partition 1 of run .* is in use by process"):
             await execute(directory.part(0))
         service.change(first_chunk_s=0.0)
-        assert (await task).finished
+        assert await task
 
 
 async def test_ctrl_c_stops_all_and_resume_asks_for_the_rest(
@@ -171,7 +170,7 @@ async def test_ctrl_c_stops_all_and_resume_asks_for_the_rest(
     async with led(directory, 2) as (processes, task):
         await until(lambda: current_record(directory).counts.done >= 4)
         os.kill(os.getpid(), signal.SIGINT)
-        assert not (await task).finished
+        assert not await task
         assert all(process.wait(timeout=20) == 0 for _, process in processes.started)
     record = read_record(directory.record)
     assert (record.state, record.reason) == ("interrupted", "it was asked to stop (Ctrl-C)")
@@ -186,7 +185,7 @@ async def test_a_partition_that_nobody_gets_to_work_is_given_up_with_its_reason(
     directory = prepared(tmp_path, service, rows=10, workers=1)
     monkeypatch.delenv(KEY_ENV)  # of the workers' machines
     async with led(directory, 1) as (processes, task):
-        assert not (await task).finished
+        assert not await task
         assert len(processes.started) == 3
     reason = read_record(directory.record).reason
     assert reason == "partition 1: ended with 1, 3 times"
@@ -200,7 +199,7 @@ async def test_a_share_of_the_budget_ends_a_partition_and_the_reason_names_it(
         tmp_path, service, rows=40, workers=2, budget={"month": {"max_answers": 20}}
     )
     async with led(directory, 2) as (_, task):
-        assert not (await task).finished
+        assert not await task
     record = read_record(directory.record)
     assert record.state == "stopped"
     assert record.counts.answers == 20
