@@ -108,8 +108,13 @@ def _untidy(run: Path, rows: list[Row]) -> Iterator[str]:
     named = {str(row["audio_path"]) for row in rows if row["audio_path"]}
     if odd := {f"audio/{path.name}" for path in (run / "audio").iterdir()} ^ named:
         yield f"audio/ has files that no row names, or lacks some: {sorted(odd)[:5]}"
-    if drafts := [path.name for path in run.parent.iterdir() if path != run]:
+    if drafts := [path.name for path in run.parent.iterdir() if path != run and _is_draft(path)]:
         yield f"beside the run there is {drafts}"
+
+
+def _is_draft(path: Path) -> bool:
+    """Not so the mark of a killed flow run, kept for a day while no server knows that flow run."""
+    return path.suffix != ".flow-run"
 
 
 def screen_faults(shown: str) -> Iterator[str]:
