@@ -1,6 +1,7 @@
 """Videos that break limits, or that a reader may show otherwise than they are meant."""
 
 import io
+import re
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -258,6 +259,9 @@ async def test_of_a_video_that_is_cut_off_what_is_whole_is_sent(
     found = await sent_by_fit(make_config, simulator, rows, model=TURBO)
     seen, _ = pictures(found["a"])
     assert 18 < told_s(seen[-1], 46) < 46 * 0.7
+    assert "video-cut" not in found["a"].rules  # what is there is short enough
+    (damage,) = [warning for warning in found["a"].row["warnings"] if "damaged" in warning]
+    assert re.search(r"of 4[56]\.\d s only", damage), damage
     frames, _ = pictures(found["b"])
     times_s = [told_s(each, 100) for each in frames]
     assert len(frames) == 80

@@ -39,9 +39,12 @@ def stated_s(container: Any) -> float | None:
     return float(said_s - late_s if late_s > _LATE_S and said_s > late_s else said_s)
 
 
-def damage(there_s: float, expected_s: float, losses: Losses) -> tuple[tuple[str, str], ...]:
-    """What is to be said where some of it is missing; nothing where all is there."""
-    if there_s < expected_s * _WHOLE - 1.0:
+def damage(
+    there_s: float, expected_s: float, losses: Losses, end_s: float | None = None
+) -> tuple[tuple[str, str], ...]:
+    """What is to be said where some of it is missing; nothing where all is there, up to `end_s`."""
+    wanted_s = expected_s if end_s is None else min(end_s, expected_s)
+    if there_s < wanted_s * _WHOLE - 1.0:
         what = damaged(there_s, expected_s)
     elif losses.pieces:
         what = f"is damaged: {losses.pieces:,} of its pieces can't be decoded"

@@ -73,8 +73,8 @@ def make_film(path: Path, folder: Path, change: FilmChange) -> Made:
         raise MediaError(f"it can't be made smaller than {change.max_bytes:,} bytes")
     if encoder.pictures < _LEAST_PICTURES:
         raise MediaError(damaged(encoder.seconds, expected_s))
-    end_s = expected_s if change.end_s is None else min(change.end_s, expected_s)
-    return Made((encoder.file(),), damage(encoder.seconds, end_s, encoder.losses))
+    told = damage(encoder.seconds, expected_s, encoder.losses, change.end_s)
+    return Made((encoder.file(),), told)
 
 
 def _bits(change: FilmChange, seconds: float, attempt: int) -> tuple[int, int]:

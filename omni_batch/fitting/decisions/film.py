@@ -30,32 +30,41 @@ _FPS = (0.1, 10.0)
 
 def fit_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> Wanted | None:
     """What a video has to become; None where it can go as it is."""
-    damage = _damage(medium, traits)
-    seconds = max(medium.duration_s or 0.0, (traits.stated_s or 0.0) if damage else 0.0)
+    seconds = medium.duration_s or 0.0
     too_long = limits.film_max_s is not None and seconds > limits.film_max_s + HAIR_S
     least_s = limits.film_min_s if limits.takes_frames else None
     too_short = least_s is not None and 0 < seconds < least_s - HAIR_S
-    reasons = _form_of_film(medium, traits, limits)
+    reasons = _looks(medium, traits)
     if too_short or (too_long and limits.film_as == "frames"):
         most_s = limits.film_min_s if too_short else limits.film_max_s
         limit = (
             f"{number(seconds)} s, {'at least' if too_short else 'at most'} {number(most_s or 0)}"
         )
         return _stills(medium, traits, [*reasons, limit], limits)
+    reasons += _container(medium, traits, limits)
     if not reasons and not too_long:
         return None
-    return _film_anew(medium, traits, reasons, limits, cut=too_long)
+    return _film_anew(medium, traits, reasons, limits)
 
 
-def _form_of_film(medium: Media, traits: FilmTraits, limits: FitLimits) -> list[str]:
+def _looks(medium: Media, traits: FilmTraits) -> list[str]:
+    """What is wrong with its pictures, whatever they are sent in."""
+    damage = _damage(medium, traits)
     found = {
         "turned upright": not traits.upright,
-        "odd sides made even": even((traits.width_px, traits.height_px))
-        != (traits.width_px, traits.height_px),
         "pixels turned into 8 bits": not traits.plain_pixels,
         "pixels made square": traits.pixel_ratio != 1.0,
         f"a clock that begins at {number(traits.begins_s)} s": traits.begins_s > _LATE_S,
-        _damage(medium, traits): bool(_damage(medium, traits)),
+        damage: bool(damage),
+    }
+    return [what for what, is_so in found.items() if is_so]
+
+
+def _container(medium: Media, traits: FilmTraits, limits: FitLimits) -> list[str]:
+    """What is wrong with it as a video."""
+    size_px = (traits.width_px, traits.height_px)
+    found = {
+        "odd sides made even": even(size_px) != size_px,
         f"{medium.format} turned into mp4": limits.film_formats is not None
         and medium.format not in limits.film_formats,
         f"{number(medium.size_bytes or 0)} bytes made fewer": above(
@@ -76,14 +85,17 @@ def _damage(medium: Media, traits: FilmTraits) -> str:
 
 
 def _film_anew(
-    medium: Media, traits: FilmTraits, reasons: list[str], limits: FitLimits, *, cut: bool
+    medium: Media, traits: FilmTraits, reasons: list[str], limits: FitLimits
 ) -> Wanted:
     size_px = even(within_area(traits.shown_px, seen_frame_px2(1, limits.rules)))
     if size_px != traits.shown_px:
         reasons = [*reasons, f"{px(traits.shown_px)} scaled to {px(size_px)}"]
-    end_s = limits.film_max_s - _SPARE_S if cut and limits.film_max_s else None
-    change = FilmChange(*size_px, end_s, limits.film_max_bytes)
-    seconds = medium.duration_s if end_s is None else end_s
+    end_s = _end_s(medium, traits, limits)
+    seconds = medium.duration_s
+    doubts = [changed(medium, "video-fitted", reasons or ["cut"], "mp4")]
+    if seconds and end_s and end_s < seconds:
+        doubts.append(_left_out(medium, seconds, end_s))
+        seconds = end_s
     becomes = replace(
         anew(medium, "mp4", "video/mp4"),
         width_px=size_px[0],
@@ -92,15 +104,25 @@ def _film_anew(
         sound_s=seconds if medium.has_sound else None,
         frame_count=None,
     )
-    doubts = [changed(medium, "video-fitted", reasons or ["cut"], "mp4")]
-    if cut:
-        name = display_name(medium.reference)
-        message = (
-            f"only the first {number(end_s or 0)} s of the {number(medium.duration_s or 0)} s of "
-            f"{name} are sent: set media.fit_video: frames for all of it, without sound"
-        )
-        doubts.append(Doubt("video-cut", message))
+    change = FilmChange(*size_px, end_s, limits.film_max_bytes)
     return wanted(medium, change, (becomes,), tuple(doubts))
+
+
+def _end_s(medium: Media, traits: FilmTraits, limits: FitLimits) -> float | None:
+    """Where it is cut; of one that is damaged, more may be found than was measured."""
+    seconds = max(medium.duration_s or 0.0, traits.stated_s or 0.0)
+    if limits.film_max_s is None or seconds <= limits.film_max_s + HAIR_S:
+        return None
+    return limits.film_max_s - _SPARE_S
+
+
+def _left_out(medium: Media, seconds: float, end_s: float) -> Doubt:
+    message = (
+        f"only the first {number(end_s)} s of the {number(seconds)} s of "
+        f"{display_name(medium.reference)} are sent: set media.fit_video: frames for all of it, "
+        "without sound"
+    )
+    return Doubt("video-cut", message)
 
 
 def _stills(medium: Media, traits: FilmTraits, reasons: list[str], limits: FitLimits) -> Wanted:
