@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pybase64
 import pytest
 
 import omni_batch
@@ -26,7 +27,7 @@ from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.simulator import CallScript, JobScript, Simulator, SimulatorOptions, reply
 from omni_batch.store import RunDir, RunRecord
 from tests.conftest import KEY, KEY_ENV, prompts, read_table, write_csv
-from tests.support.media_files import picture
+from tests.support.media_files import picture, sound
 
 MODEL = "qwen3.5-omni-plus"
 UNLIMITED = {"requests_per_minute": 1e9, "tokens_per_minute": 1e12}
@@ -132,6 +133,53 @@ async def test_a_picture_goes_within_its_line(
     assert "64 x 48" in rows["a"]["text"]
     (part, _) = bodies(service)[0]["messages"][-1]["content"]
     assert part["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+async def test_media_are_made_to_fit_before_they_are_written_into_a_line(
+    configure: Configure, service: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "a.tif").write_bytes(picture("TIFF", 320, 240))
+    (tmp_path / "b.jpg").write_bytes(picture("JPEG", 64, 48))
+    rows = [{"item_id": name[0], "prompt": "What?", "image": name} for name in ("a.tif", "b.jpg")]
+    fit = {"fit": "fit", "transport": "inline", "max_image_tokens": 50}
+    _, found = await run(configure(rows, media=fit))
+    made, as_it_was = (body["messages"][-1]["content"][0] for body in bodies(service))
+    assert made["image_url"]["url"].startswith("data:image/png;base64,")
+    assert "320 x 240" not in found["a"]["text"]
+    assert found["a"]["warnings"][0].startswith("image-fitted: ")
+    assert found["a"]["sent_formats"] == ["png"]
+    assert (
+        pybase64.b64decode(as_it_was["image_url"]["url"].partition(",")[2])
+        == (tmp_path / "b.jpg").read_bytes()
+    )
+    assert found["b"]["warnings"] == []
+
+
+@pytest.mark.parametrize("fallback", ["fail", "live"])
+async def test_a_recording_in_windows_has_no_line(
+    configure: Configure, service: Simulator, tmp_path: Path, fallback: str
+) -> None:
+    (tmp_path / "long.wav").write_bytes(sound("WAV", 190, 8000))
+    rows = [{"item_id": "long", "prompt": "What?", "audio": "long.wav"}, *prompts(1)]
+    _, found = await run(
+        configure(
+            rows,
+            model="qwen-omni-turbo",
+            endpoint={"fallback": fallback},
+            media={"fit": "fit", "transport": "inline"},
+            quota=UNLIMITED,
+        )
+    )
+    assert len(bodies(service)) == 1
+    row = found.pop("long")
+    assert next(iter(found.values()))["endpoint"] == "dashscope-batch"
+    if fallback == "live":
+        assert (row["status"], row["attempts"]) == ("succeeded", 2)
+        assert row["warnings"][0].startswith("sound-in-windows: ")
+    else:
+        assert row["error_kind"] == "media_error"
+        assert "set fallback: live" in row["error_message"]
 
 
 async def test_openai_s_jobs_have_the_same_way(configure: Configure) -> None:

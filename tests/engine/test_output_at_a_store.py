@@ -19,6 +19,7 @@ import soundfile
 
 import omni_batch
 from omni_batch import RunHandle
+from omni_batch.analytics.compare import compare_runs
 from omni_batch.analytics.verify import verify_run
 from omni_batch.config import Config
 from omni_batch.errors import ConfigError, UntrustedRun
@@ -281,6 +282,38 @@ def test_what_was_published_is_read_from_anywhere(
     object_server.asked.clear()
     assert omni_batch.read_run(RUN).counts.succeeded == ITEMS
     assert object_server.count("GET") == 0  # nothing is new there
+
+
+def test_two_runs_there_are_compared(config: Config, elsewhere: Elsewhere) -> None:
+    run_batch(config)
+    louder = config.model_copy(
+        update={"request": config.request.model_copy(update={"temperature": 0.9})}
+    )
+    asyncio.run(omni_batch.run_batch(louder, run_id="b"))
+    elsewhere()
+    found = compare_runs(run_at(RUN, "all"), run_at(f"{OUTPUT}/b", "all"))
+    assert (found.both, found.only_left, found.only_right) == (ITEMS, 0, 0)
+
+
+def test_answers_there_are_read_again_by_another_schema(
+    make_config: MakeConfig, object_server: ObjectServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    rows = [
+        {"item_id": "a", "prompt": 'Say {"colour": "red"}'},
+        {"item_id": "b", "prompt": "Say nothing of use"},
+    ]
+    run_batch(make_config(rows, output=OUTPUT))
+    elsewhere()
+    (tmp_path / "schema.json").write_text(
+        '{"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}'
+    )
+    command = [sys.executable, "-m", "omni_batch", "reparse", RUN, "--schema"]
+    again = [*command, str(tmp_path / "schema.json"), "--json"]
+    told = json.loads(subprocess.run(again, check=False, capture_output=True).stdout)
+    assert told["answers"] == 2
+    part = pq.read_table(BytesIO(object_server.content("out/a/results/part-00000.parquet") or b""))
+    assert part["annotation"].type.names == ["colour"]
+    assert said(object_server)["annotation_schema"]["required"] == ["colour"]
 
 
 def test_answers_at_an_address_are_reused(

@@ -84,9 +84,7 @@ def _damage(medium: Media, traits: FilmTraits) -> str:
     return "cut off: what is there is made whole" if cut else ""
 
 
-def _film_anew(
-    medium: Media, traits: FilmTraits, reasons: list[str], limits: FitLimits
-) -> Wanted:
+def _film_anew(medium: Media, traits: FilmTraits, reasons: list[str], limits: FitLimits) -> Wanted:
     size_px = even(within_area(traits.shown_px, seen_frame_px2(1, limits.rules)))
     if size_px != traits.shown_px:
         reasons = [*reasons, f"{px(traits.shown_px)} scaled to {px(size_px)}"]
