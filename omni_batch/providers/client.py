@@ -12,7 +12,7 @@ from omni_batch.errors import EndpointError, NoResponse, StreamError, Unavailabl
 from omni_batch.providers.api_key import ApiKey, KeyRedactor
 from omni_batch.providers.body import Body
 from omni_batch.providers.dialect import Dialect
-from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client, hung_up
+from omni_batch.providers.http_client import HTTP_ERRORS, Poster, failure_of, http_client, hung_up
 from omni_batch.providers.unpack import Unpacker
 from omni_batch.stream.assemble import Ending
 from omni_batch.stream.rate_limit_headers import server_limits
@@ -47,6 +47,7 @@ class EndpointClient:
         redactor: KeyRedactor | None = None,
     ) -> None:
         self.http = http_client(base_url, key, retry.connect_timeout_s, connections)
+        self._poster = Poster(self.http, "/chat/completions")
         self.dialect = dialect
         self.redactor = redactor or KeyRedactor([key])
         self.idle_timeout_s = retry.idle_timeout_s
@@ -71,12 +72,7 @@ class EndpointClient:
         try:
             async with (
                 _Deadline(self._first_byte_s + (held_s or 0)) as deadline,
-                self.http.stream(
-                    "POST",
-                    "/chat/completions",
-                    content=body.content(),
-                    headers=self._headers(body, held_s),
-                ) as response,
+                self._poster.stream(body.content(), self._headers(body, held_s)) as response,
             ):
                 if not response.is_success:
                     raise await self._refusal(response, body)

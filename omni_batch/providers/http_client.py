@@ -5,7 +5,8 @@ import functools
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -67,6 +68,44 @@ def http_client(
     if key is not None:
         client.headers["Authorization"] = key.authorization
     return client
+
+
+class Poster:
+    """Posts to one path of a client, by its transport: a request needs no cookies, redirects, hooks
+    or logins, which take a third of the CPU of an answer of a few events.
+
+    Args:
+        client: made by `http_client`; its headers are sent.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, path: str) -> None:
+        self._template = client.build_request("POST", path)
+        del self._template.headers["content-length"]
+        self._transport = client._transport  # the only one: `http_client` leaves no room for others
+
+    @asynccontextmanager
+    async def stream(
+        self, content: bytes | AsyncIterator[bytes], headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
+        """Send one request; yields once the service has started to answer it.
+
+        Raises:
+            httpx.HTTPError, aiohttp.ClientError: of `HTTP_ERRORS`.
+        """
+        like = self._template
+        request = httpx.Request("POST", like.url, headers=like.headers, content=content)
+        request.headers.update(headers)
+        request.extensions = like.extensions
+        try:
+            response = await self._transport.handle_async_request(request)
+        except httpx.RequestError as exc:
+            exc.request = request
+            raise
+        response.request = request
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
 
 def _transport(limits: httpx.Limits) -> httpx.AsyncBaseTransport:

@@ -73,7 +73,7 @@ class SpeechFile:
         # Opened here and not by libsndfile, which does not say what it lacks.
         self._draft = open_new(self._temporary)
         self._started = True
-        return soundfile.SoundFile(
+        return _Wav(
             *(self._draft.fileno(), "w", sample_rate_hz, 1),
             subtype="PCM_16",
             format="WAV",
@@ -99,6 +99,11 @@ class SpeechFile:
         if self._draft is not None:
             self._draft.close()
             self._draft = None
+
+
+class _Wav(soundfile.SoundFile):  # type: ignore[misc]
+    def flush(self) -> None:
+        """Not with each close, where libsndfile waits for the disk: `Disk` knows whether to."""
 
 
 class WindowSpeech:

@@ -3,14 +3,39 @@
 import csv
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that was measured."""
+
+    name: str
+    value: float
+    unit: str
+    """`x` is a ratio to a baseline of the same run."""
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+def show(figures: Iterable[Figure]) -> None:
+    """Print figures, one a line, beside what is wanted of them."""
+    for figure in figures:
+        wanted = [
+            f"{word} {bound:g}"
+            for word, bound in (("at most", figure.at_most), ("at least", figure.at_least))
+            if bound is not None
+        ]
+        print(f"{figure.name:48}{figure.value:10,.3f} {figure.unit:8}{' '.join(wanted)}")
+
 
 KEY_ENV = "OMNI_BATCH_BENCHMARK_KEY"
 

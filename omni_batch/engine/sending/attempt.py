@@ -42,13 +42,20 @@ class OneAttempt:
             words=redactor.text,
             answer_words=redactor.answer,
         )
-        temporary = directory.unfinished_speech(self._item_name)
-        self._speech = SpeechFile(temporary, directory.disk)
+        self._opened_speech: SpeechFile | None = None
         self._exchange: Exchange | None = None
         self._error: Exception | None = None
         self._first_chunk_s: float | None = None
         self._loop = asyncio.get_running_loop()
         self.started_at, self._started_s = datetime.now(UTC), self._loop.time()
+
+    @property
+    def _speech(self) -> SpeechFile:
+        """Made at the first sound: an answer of text needs no name for a file."""
+        if self._opened_speech is None:
+            temporary = self._directory.unfinished_speech(self._item_name)
+            self._opened_speech = SpeechFile(temporary, self._directory.disk)
+        return self._opened_speech
 
     @property
     def elapsed_s(self) -> float:
@@ -80,7 +87,8 @@ class OneAttempt:
             self._error = exc
             raise
         finally:
-            self._speech.discard()
+            if self._opened_speech is not None:
+                self._opened_speech.discard()
 
     async def _answer(self, body: Body, permit: Permit, limit: asyncio.Timeout) -> Answer:
         async with self._handle.client.exchange(body, held_s=permit.held_s) as exchange:
@@ -90,7 +98,8 @@ class OneAttempt:
         if not limit.expired():
             limit.reschedule(None)  # it is here, and waits for the disk only
         response, last_sound = self._assembler.finish(exchange.ending)
-        await self._speech.write(last_sound, self._assembler.sample_rate_hz)
+        if last_sound:
+            await self._speech.write(last_sound, self._assembler.sample_rate_hz)
         return Answer(response, await self._save(response), self._voice)
 
     async def _take_in(self, exchange: Exchange) -> None:
