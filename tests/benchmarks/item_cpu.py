@@ -1,7 +1,7 @@
 """What does an item cost?  python -m tests.benchmarks.item_cpu [ITEMS [ROUNDS]]
 
 CPU milliseconds per item, text only and with 5 s of speech (tests/benchmarks/canned.py): the whole
-pipeline (manifest to Parquet and WAV), a script over OpenAI's SDK that writes a WAV for each answer,
+pipeline (manifest to Parquet and WAV), a script over OpenAI's SDK that writes a WAV for each,
 and the least that Python can do: aiohttp, which decodes each event and writes nothing. They take
 turns, each in a process of its own; what it takes to start is not counted.
 """
