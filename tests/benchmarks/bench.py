@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -13,6 +14,13 @@ from omni_batch.config import Config, parse_config
 from omni_batch.simulator import Simulator, SimulatorOptions
 
 KEY_ENV = "OMNI_BATCH_BENCHMARK_KEY"
+
+
+def serve(**options: Any) -> None:
+    """Serve as a process of its own until it is ended; says on its standard output when it does."""
+    with Simulator(SimulatorOptions(keep_requests=0, **options)) as server:
+        print(server.base_url, flush=True)
+        signal.pause()
 
 
 @contextmanager
