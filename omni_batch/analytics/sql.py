@@ -33,7 +33,7 @@ from omni_batch.store.remote.fetch import runs_below
 
 T = TypeVar("T")
 BATCH_ROWS = 2048
-_MEMORY_BYTES, _MEMORY_BYTES_PER_ROW = 64 * 2**20, 64
+_MEMORY_BYTES, _MEMORY_BYTES_PER_ROW = 128 * 2**20, 64
 """Exact percentiles can't go to the disk: they take 8 bytes for each value, and that doubled."""
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
@@ -150,8 +150,8 @@ class RunDatabase(ExitStack):
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
+            **({} if rows is None else _bounded(rows)),
             **({"threads": 1} if memory_limit_bytes() else {}),
-            **({"memory_limit": f"{_memory_bytes(rows)}B"} if rows is not None else {}),
         }
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
         self._worker = self.enter_context(ThreadPoolExecutor(1, "omni-batch-sql"))
@@ -333,8 +333,10 @@ def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
         yield from rows
 
 
-def _memory_bytes(rows: int) -> int:
-    return _MEMORY_BYTES + _MEMORY_BYTES_PER_ROW * rows
+def _bounded(rows: int) -> dict[str, Any]:
+    """Each thread holds a part of every sum, so there are as few as were tried."""
+    memory_bytes = _MEMORY_BYTES + _MEMORY_BYTES_PER_ROW * rows
+    return {"memory_limit": f"{memory_bytes}B", "threads": 2}
 
 
 def _quoted(text: str) -> str:
