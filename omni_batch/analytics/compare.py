@@ -204,9 +204,8 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         ConfigError: one of them is not a run directory, or only one has variants or samples.
         StorageError: a table can't be read.
     """
-    records = [current_record(run) for run in (left, right)]
-    _refuse_other_rows(*records)
-    with RunDatabase(sum(record.items for record in records)) as database:
+    _refuse_other_rows(*map(current_record, (left, right)))
+    with RunDatabase() as database:
         (before,) = database.add([left], "left_", _COPIED)
         (after,) = database.add([right], "right_", _COPIED)
         database.add_side("a_", "left_")
@@ -229,7 +228,7 @@ def compare_variants(directory: RunDir, limit: int = 10) -> VariantComparison:
         StorageError: a table can't be read.
     """
     record = current_record(directory)
-    with RunDatabase(record.items) as database:
+    with RunDatabase() as database:
         if len(record.variants) < 2:
             found = ", ".join(record.variants) or "none"
             raise ConfigError(
