@@ -4,7 +4,7 @@ Rows are matched by the name of their item: its id, with variant and sample wher
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -29,7 +29,9 @@ _CHANGE = """
         select name, a.text as left_text, b.text as right_text,
                list_distinct(regexp_extract_all(lower(a.text), {words})) as left_words,
                list_distinct(regexp_extract_all(lower(b.text), {words})) as right_words
-        from {a}_results a join {b}_results b using (name)
+        from (select name, status, text from {a}_results where hash(name) % {of} = {part}) a
+        join (select name, status, text from {b}_results where hash(name) % {of} = {part}) b
+        using (name)
         where a.status = 'succeeded' and b.status = 'succeeded' and a.text <> b.text
     ), shared as (
         select *, len(list_intersect(left_words, right_words)) as same,
@@ -94,6 +96,7 @@ _COPIED = (
     )
 )
 """What the queries look at."""
+_TEXTS_AT_ONCE = 100_000
 _MOST_WORDS = 1000  # the comparison of two texts takes time by the square of it
 # Chinese, Japanese and Korean write no spaces between words: there each character is one.
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -287,9 +290,20 @@ def _comparison(
         only_left_items=[row["item_id"] for row in ask(_ONLY, here=a, there=b)],
         only_right_items=[row["item_id"] for row in ask(_ONLY, here=b, there=a)],
         status_changes=[StatusChange(**row) for row in ask(_STATUS)],
-        text_changes=[_text_change(row) for row in ask(_CHANGE, words=_WORDS)],
+        text_changes=_text_changes(ask, records[0].items, limit),
         agreement=_agreement(ask(_ANNOTATIONS), records),
     )
+
+
+def _text_changes(
+    ask: Callable[..., Iterator[dict[str, Any]]], items: int, limit: int
+) -> list[TextChange]:
+    """The most changed, of one share of the names after the other: a join holds whole texts."""
+    of, most = -(-items // _TEXTS_AT_ONCE) or 1, list[dict[str, Any]]()
+    for part in range(of):
+        found = [*most, *ask(_CHANGE, words=_WORDS, of=of, part=part)]
+        most = sorted(found, key=lambda row: (-row["change"], row["item_id"]))[:limit]
+    return list(map(_text_change, most))
 
 
 def _side(
