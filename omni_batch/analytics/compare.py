@@ -4,7 +4,7 @@ Rows are matched by the name of their item: its id, with variant and sample wher
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -18,9 +18,10 @@ from omni_batch.analytics.sql import ITEM_WAITS, RunDatabase
 from omni_batch.annotation.shape import read_shape
 from omni_batch.counts import Counts
 from omni_batch.errors import ConfigError
-from omni_batch.progress.counters import of_tables
+from omni_batch.progress.counters import COUNTED, of_tables
+from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.read import check_numbers, read_tables
+from omni_batch.store.read import NUMBERS, Names, read_tables
 
 # Distinct words that one text only has, as a share of all distinct words of both.
 _CHANGE = """
@@ -28,7 +29,9 @@ _CHANGE = """
         select name, a.text as left_text, b.text as right_text,
                list_distinct(regexp_extract_all(lower(a.text), {words})) as left_words,
                list_distinct(regexp_extract_all(lower(b.text), {words})) as right_words
-        from {a}_results a join {b}_results b using (name)
+        from (select name, status, text from {a}_results where hash(name) % {of} = {part}) a
+        join (select name, status, text from {b}_results where hash(name) % {of} = {part}) b
+        using (name)
         where a.status = 'succeeded' and b.status = 'succeeded' and a.text <> b.text
     ), shared as (
         select *, len(list_intersect(left_words, right_words)) as same,
@@ -62,9 +65,9 @@ _OVERLAP = """
            count(*) filter (where a.status <> b.status) as status_changed,
            count(*) filter (where a.status = 'succeeded' and b.status = 'succeeded'
                             and a.text <> b.text) as text_changed
-    from (select name, status, text from {a}_results) a
-    full join (select name, status, text from {b}_results) b using (name)
-"""
+    from (select name, status, hash(text) as text from {a}_results) a
+    full join (select name, status, hash(text) as text from {b}_results) b using (name)
+"""  # 64 bits for a text: what is joined is held in memory
 _ONLY = """
     select name as item_id from {here}_results anti join (select name from {there}_results)
     using (name) order by row_number limit {limit}
@@ -81,6 +84,19 @@ _ANNOTATIONS = """
     where a.annotation is not null and b.annotation is not null
 """
 
+_VARIANT = Names(frozenset({"variant"}), frozenset({"variant"}))
+_OF_VARIANTS = COUNTED | _VARIANT
+_COPIED = (
+    NUMBERS
+    | _VARIANT
+    | Names(
+        results=frozenset({"run_id", "item_id", "status", "text", "annotation", "reused_from"})
+        | {"error_message"},
+        attempts=frozenset({"run_id", "item_id", "error_kind"}),
+    )
+)
+"""What the queries look at."""
+_TEXTS_AT_ONCE = 100_000
 _MOST_WORDS = 1000  # the comparison of two texts takes time by the square of it
 # Chinese, Japanese and Korean write no spaces between words: there each character is one.
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -191,11 +207,10 @@ def compare_runs(left: RunDir, right: RunDir, limit: int = 10) -> Comparison:
         ConfigError: one of them is not a run directory, or only one has variants or samples.
         StorageError: a table can't be read.
     """
+    _refuse_other_rows(*map(current_record, (left, right)))
     with RunDatabase() as database:
-        (before,), (after,) = database.add([left], "left_"), database.add([right], "right_")
-        _refuse_other_rows(before, after)
-        for directory, record in ((left, before), (right, after)):
-            check_numbers(directory, record)
+        (before,) = database.add([left], "left_", _COPIED)
+        (after,) = database.add([right], "right_", _COPIED)
         database.add_side("a_", "left_")
         database.add_side("b_", "right_")
         sides = (
@@ -215,15 +230,15 @@ def compare_variants(directory: RunDir, limit: int = 10) -> VariantComparison:
         ConfigError: it is not a run directory, or has less than two variants.
         StorageError: a table can't be read.
     """
+    record = current_record(directory)
     with RunDatabase() as database:
-        (record,) = database.add([directory], "whole_")
         if len(record.variants) < 2:
             found = ", ".join(record.variants) or "none"
             raise ConfigError(
                 f"run {directory.root} has no two variants to compare ({found}); two runs are "
                 "compared with: omni-batch compare RUN_A RUN_B"
             )
-        check_numbers(directory, record)
+        database.add([directory], "whole_", _COPIED)
         counts = _counts_by_variant(directory, record)
         sides: dict[str, Side] = {}
         for number, variant in enumerate(record.variants):
@@ -275,9 +290,20 @@ def _comparison(
         only_left_items=[row["item_id"] for row in ask(_ONLY, here=a, there=b)],
         only_right_items=[row["item_id"] for row in ask(_ONLY, here=b, there=a)],
         status_changes=[StatusChange(**row) for row in ask(_STATUS)],
-        text_changes=[_text_change(row) for row in ask(_CHANGE, words=_WORDS)],
+        text_changes=_text_changes(ask, records[0].items, limit),
         agreement=_agreement(ask(_ANNOTATIONS), records),
     )
+
+
+def _text_changes(
+    ask: Callable[..., Iterator[dict[str, Any]]], items: int, limit: int
+) -> list[TextChange]:
+    """The most changed, of one share of the names after the other: a join holds whole texts."""
+    of, most = -(-items // _TEXTS_AT_ONCE) or 1, list[dict[str, Any]]()
+    for part in range(of):
+        found = [*most, *ask(_CHANGE, words=_WORDS, of=of, part=part)]
+        most = sorted(found, key=lambda row: (-row["change"], row["item_id"]))[:limit]
+    return list(map(_text_change, most))
 
 
 def _side(
@@ -308,7 +334,7 @@ def _counts_by_variant(directory: RunDir, record: RunRecord) -> dict[str, Counts
     """Of each variant; the working time is that of all together."""
     start = Counts(elapsed_s=record.counts.elapsed_s)
     counts = dict.fromkeys(record.variants, start)
-    for tables in read_tables(directory, record):
+    for tables in read_tables(directory, record, _OF_VARIANTS):
         for variant in counts:
             own = (table.filter(pc.field("variant") == variant) for table in tables)
             counts[variant] += of_tables(*own)

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups
 from omni_batch.errors import ConfigError
 from omni_batch.requests.media import MediaLoader
+from omni_batch.store import read as store
 from omni_batch.store.columns import result_columns, schema
-from omni_batch.store.read import read_tables
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.run_dir import RunDir
 from omni_batch.types import row_name
@@ -58,12 +58,22 @@ def read_results(run_dir: str | Path) -> "pandas.DataFrame":
     return frame
 
 
-def results_table(directory: RunDir, columns: list[str] | None = None) -> pa.Table:
-    """The same as an Arrow table, whole or some columns of it."""
+def results_table(
+    directory: RunDir, columns: list[str] | None = None, rows: pc.Expression | None = None
+) -> pa.Table:
+    """The same as an Arrow table, whole or some columns of it.
+
+    Args:
+        rows: which are wanted; the others are dropped as they are read.
+    """
     record = read_record(directory.record)
     whole = schema(result_columns(record.annotation_schema))
     names = columns or whole.names
-    parts = [results.select(names) for results, _ in read_tables(directory, record)]
+    parts = [
+        part.select(names) if rows is None else part.select(names).filter(rows)
+        for number in record.shards
+        for part in [store.read_results(directory, record, number, names)]
+    ]
     return pa.concat_tables([whole.empty_table().select(names), *parts])
 
 
@@ -80,9 +90,8 @@ def input_files(
 
 def failure_groups(directory: RunDir) -> list[FailureGroup]:
     """Failures by kind, the most frequent first, each with an example."""
-    failed = results_table(directory, [*NAMING, "error_kind", "error_message"]).filter(
-        pc.is_valid(pc.field("error_kind"))
-    )
+    told = [*NAMING, "error_kind", "error_message"]
+    failed = results_table(directory, told, pc.is_valid(pc.field("error_kind")))
     # The place of a row in the table stands for its name, which may be null in parts.
     failed = failed.append_column("place", pa.array(range(failed.num_rows)))
     groups = failed.group_by("error_kind", use_threads=False).aggregate(
@@ -101,9 +110,8 @@ def _failure_group(
 
 def doubt_groups(directory: RunDir) -> list[DoubtGroup]:
     """What is doubted about rows, by rule, the one with most rows first."""
-    doubted = results_table(directory, [*NAMING, "warnings"]).filter(
-        pc.greater(pc.list_value_length(pc.field("warnings")), 0)
-    )
+    has_some = pc.greater(pc.list_value_length(pc.field("warnings")), 0)
+    doubted = results_table(directory, [*NAMING, "warnings"], has_some)
     groups = DoubtGroups()
     for row in doubted.to_pylist():
         groups.add_row(name_of(row), map(Doubt.read, row["warnings"]))

@@ -20,18 +20,21 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from omni_batch.analytics.majority import MACRO, MAJORITY_COLUMNS, majority_query
-from omni_batch.errors import ConfigError, QueryError, StorageError
+from omni_batch.analytics.parts import Parts
+from omni_batch.analytics.parts import copied as copy_parts
+from omni_batch.errors import ConfigError, QueryError
 from omni_batch.progress.current import current_record
 from omni_batch.quota.room import memory_limit_bytes
 from omni_batch.sources import is_store
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.columns import ATTEMPT_COLUMNS, result_columns, schema
-from omni_batch.store.disk import refuse_special, storage_errors
-from omni_batch.store.read import Shard, list_runs, written_shards
+from omni_batch.store.read import Names, Shard, list_runs, named, written_shards
 from omni_batch.store.remote.fetch import runs_below
 
 T = TypeVar("T")
 BATCH_ROWS = 2048
+_MEMORY_BYTES, _MEMORY_BYTES_PER_ROW = 128 * 2**20, 64
+"""Exact percentiles can't go to the disk: they take 8 bytes for each value, and that doubled."""
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
 _TIME = pa.timestamp("us", tz="UTC")
@@ -133,9 +136,13 @@ class RunDatabase(ExitStack):
 
     A run in progress shows what it has written so far, its journal included, as it stood when it
     was added. Sorting and joining more than fits in memory goes through temporary files.
+
+    Args:
+        rows: about which queries of our own are to be asked, with the memory that these need;
+            None for queries of the user, which may take what there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int | None = None) -> None:
         super().__init__()
         self._spill = tempfile.TemporaryDirectory(prefix="omni-batch-sql-")
         config: dict[str, Any] = {
@@ -143,6 +150,7 @@ class RunDatabase(ExitStack):
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
+            **({} if rows is None else _bounded(rows)),
             **({"threads": 1} if memory_limit_bytes() else {}),
         }
         self._connection = self.enter_context(duckdb.connect(":memory:", config=config))
@@ -152,10 +160,16 @@ class RunDatabase(ExitStack):
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 
-    def add(self, runs: Sequence[RunDir], prefix: str = "") -> list[RunRecord]:
+    def add(
+        self, runs: Sequence[RunDir], prefix: str = "", copied: Names | None = None
+    ) -> list[RunRecord]:
         """Make the views over these runs, named with `prefix`; once for each prefix.
 
         Columns have their descriptions as comments (`duckdb_columns()`).
+
+        Args:
+            copied: columns that the views have, which are checked and copied first; for many
+                queries, which each take a moment then. There is no view `majority`.
 
         Returns:
             The records of the runs, as `runs` shows them.
@@ -167,13 +181,16 @@ class RunDatabase(ExitStack):
         records = [current_record(run) for run in runs]
         pairs = list(zip(runs, records, strict=True))
         written = [(record, list(written_shards(run, record))) for run, record in pairs]
-        self._results(prefix, written)
+        if copied is not None:
+            written = [(record, self._copied(record, shards, copied)) for record, shards in written]
+        self._results(prefix, written, copied)
         attempts = [shard.attempts for _, shards in written for shard in shards]
-        self._view(f"{prefix}attempts", schema(ATTEMPT_COLUMNS), attempts)
+        columns = named(ATTEMPT_COLUMNS, copied.attempts) if copied else ATTEMPT_COLUMNS
+        self._view(f"{prefix}attempts", schema(columns), attempts)
         rows = [_run_row(run, record) for run, record in pairs]
         table = pa.Table.from_pylist(rows, schema=RUN_COLUMNS)
         self._view(f"{prefix}runs", RUN_COLUMNS, [table])
-        items = [(f"{_quoted(run.run_id)} as run_id, *", _dataset([run.items])) for run in runs]
+        items = [(f"{_quoted(run.run_id)} as run_id, *", Parts([run.items])) for run in runs]
         self._union(f"{prefix}items", items)
         return records
 
@@ -200,11 +217,24 @@ class RunDatabase(ExitStack):
                 f"select *, concat_ws('.', {named}) as name from {of}{table} {chosen}"
             )
 
-    def _results(self, prefix: str, written: list[tuple[RunRecord, list[Shard]]]) -> None:
+    def _copied(self, record: RunRecord, shards: list[Shard], names: Names) -> list[Shard]:
+        """The shards of a run as one, with some columns only."""
+        folder = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="omni-batch-copy-")))
+        results, attempts = folder / "results.parquet", folder / "attempts.parquet"
+        columns = named(result_columns(record.annotation_schema), names.results)
+        copy_parts(results, columns, (shard.results for shard in shards))
+        columns = named(ATTEMPT_COLUMNS, names.attempts)
+        copy_parts(attempts, columns, (shard.attempts for shard in shards))
+        return [Shard(results, attempts)]
+
+    def _results(
+        self, prefix: str, written: list[tuple[RunRecord, list[Shard]]], copied: Names | None
+    ) -> None:
         """Typed answers keep their type; those of several types meet as JSON."""
         by_type: dict[str, tuple[pa.Schema, list[Path | pa.Table]]] = {}
         for record, shards in written:
-            columns = schema(result_columns(record.annotation_schema))
+            whole = result_columns(record.annotation_schema)
+            columns = schema(named(whole, copied.results) if copied else whole)
             _, tables = by_type.setdefault(str(columns.field("annotation").type), (columns, []))
             tables += [shard.results for shard in shards]
         results, majorities = [], []
@@ -213,17 +243,20 @@ class RunDatabase(ExitStack):
             source = f"_{prefix}results_of_{number}"
             self._view(source, columns, tables)
             results.append(f"select {shown} from {source}")
+            if copied is not None:
+                continue
             majority = majority_query(source, columns.field("annotation").type)
             majorities.append(f"select {shown} from ({majority})")
         self._create(f"{prefix}results", results, columns)
-        self._create(f"{prefix}majority", majorities, MAJORITY_COLUMNS)
+        if majorities:
+            self._create(f"{prefix}majority", majorities, MAJORITY_COLUMNS)
 
     def _view(self, name: str, columns: pa.Schema, tables: list[Path | pa.Table]) -> None:
         """A view over parts and journals."""
         parts = [table for table in tables if isinstance(table, Path)]
         journaled = [table for table in tables if not isinstance(table, Path)]
         sources: list[tuple[str, Any]] = [("*", columns.empty_table())]
-        sources += [("*", _dataset(parts))] if parts else []
+        sources += [("*", Parts(parts))] if parts else []
         sources += [("*", pa.concat_tables(journaled))] if journaled else []
         self._union(name, sources, columns)
 
@@ -300,30 +333,14 @@ def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
         yield from rows
 
 
+def _bounded(rows: int) -> dict[str, Any]:
+    """Each thread holds a part of every sum, so there are as few as were tried."""
+    memory_bytes = _MEMORY_BYTES + _MEMORY_BYTES_PER_ROW * rows
+    return {"memory_limit": f"{memory_bytes}B", "threads": 2}
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _dataset(paths: list[Path]) -> pyarrow.dataset.Dataset:
-    """Many files as one table; columns that some of them lack are null there."""
-    try:
-        # Read apart from the dataset, which would keep every footer in memory, asked for or not.
-        columns = pa.unify_schemas(_schemas(paths), promote_options="permissive")
-        return pyarrow.dataset.dataset(list(map(str, paths)), schema=columns, format="parquet")
-    except (OSError, pa.ArrowException) as exc:
-        raise StorageError(f"the tables below {paths[0].parent} can't be read: {exc}") from exc
-
-
-def _schemas(paths: list[Path]) -> list[pa.Schema]:
-    """The different ones among the files, which are few."""
-    found: list[pa.Schema] = []
-    for path in paths:
-        with storage_errors(path, "read", pa.ArrowException):
-            refuse_special(path)
-            columns = pyarrow.parquet.read_schema(path)
-        if columns not in found:
-            found.append(columns)
-    return found
 
 
 def _run_row(run: RunDir, record: RunRecord) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from omni_batch.analytics.agreement import (
 from omni_batch.annotation.shape import Shape, read_shape
 from omni_batch.errors import ConfigError
 from omni_batch.store import RunDir
-from omni_batch.store.read import read_tables
+from omni_batch.store.read import read_results
 from omni_batch.store.record import read_record
 from omni_batch.text import did_you_mean
 
+_ANSWER = ("item_id", "variant", "annotation")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -101,8 +102,9 @@ def _answers(
     directory: RunDir, path: tuple[str, ...], variant: str | None
 ) -> Iterator[tuple[str, Any]]:
     record = read_record(directory.record)
-    for results, _ in read_tables(directory, record):
-        for row in results.select(["item_id", "variant", "annotation"]).to_pylist():
+    for shard_number in record.shards:
+        results = read_results(directory, record, shard_number, _ANSWER)
+        for row in results.to_pylist():
             if row["variant"] == variant:
                 yield row["item_id"], value_at(row["annotation"], path)
 

@@ -177,4 +177,4 @@ def _write_page(path: Path, template: str, **context: Any) -> None:
 
     page = render(template, **context)
     with draft_of(path) as draft:
-        draft.write(page.encode("utf-8", "replace"))
+        draft.writelines(page)

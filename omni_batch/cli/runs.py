@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from omni_batch.text import one_line
 if TYPE_CHECKING:
     from omni_batch.config import Config
     from omni_batch.store import RunRecord
+
+_TELL_EVERY_S = 0.1
 
 
 @app.command(epilog=example("run captions.yaml --limit 20", all_keys=True))
@@ -285,5 +288,13 @@ def counting(what: str) -> Iterator[Callable[[int], None]]:
     """A line that counts rows, for manifests that take a while."""
     from omni_batch.cli.render.console import err
 
+    told_s = 0.0
+
+    def tell(rows: int) -> None:
+        nonlocal told_s
+        if (now_s := time.monotonic()) - told_s >= _TELL_EVERY_S:
+            told_s = now_s
+            line.update(f"{what}: {rows:,} rows")
+
     with err.status(what) as line:
-        yield lambda rows: line.update(f"{what}: {rows:,} rows")
+        yield tell

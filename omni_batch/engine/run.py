@@ -27,7 +27,7 @@ from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.resolved_endpoint import room_doubts
 from omni_batch.planning.reuse import open_reuse_index
-from omni_batch.progress.counters import of_tables
+from omni_batch.progress.counters import of_run
 from omni_batch.progress.events import RunLog
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.month import month_of, unread_doubts
@@ -45,7 +45,6 @@ from omni_batch.store.columns import RunFacts
 from omni_batch.store.disk import Disk
 from omni_batch.store.own_answers import OwnAnswers
 from omni_batch.store.parts import drop_leftovers
-from omni_batch.store.read import read_tables
 from omni_batch.store.remote.uploads import Publishing, publishing
 from omni_batch.store.reopen import mend
 from omni_batch.store.reuse_index import ReuseIndex
@@ -226,8 +225,6 @@ def _gone(lost: int, where: str) -> str:
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:
     """Count what earlier processes have finished, and clear what they left half done."""
-    counts = Counts(elapsed_s=record.counts.elapsed_s)
-    for results, attempts in read_tables(directory, record):
-        counts += of_tables(results, attempts)
+    counts = Counts(elapsed_s=record.counts.elapsed_s) + of_run(directory, record)
     drop_leftovers(directory, record.shards)
     return counts

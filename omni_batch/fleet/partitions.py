@@ -16,7 +16,7 @@ from omni_batch.planning.consent import require_known
 from omni_batch.planning.fitness.at_work import owned_alone
 from omni_batch.planning.fitness.sharing import refuse_sharing
 from omni_batch.planning.plan import make_plan
-from omni_batch.progress.counters import of_tables
+from omni_batch.progress.counters import COUNTED, of_tables
 from omni_batch.progress.month import month_of
 from omni_batch.store import Owner, RunDir, RunRecord
 from omni_batch.store.census import refuse_other_manifest
@@ -64,7 +64,7 @@ def partitioned(directory: RunDir, workers: int) -> Iterator[list[RunDir]]:
 
 
 def _work(directory: RunDir, record: RunRecord, shard_number: int) -> ShardWork:
-    found = read_shard(directory, record, shard_number)
+    found = read_shard(directory, record, shard_number, COUNTED)
     rows = len(record.shard_rows(shard_number))
     return ShardWork(rows, of_tables(*found) if found else Counts())
 

@@ -1,12 +1,12 @@
 """What a run would do, without sending anything: refused rows, tokens, cost, time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from omni_batch.catalogue.prices import estimated_usage
 from omni_batch.catalogue.tokens import PromptEstimate
@@ -30,6 +30,7 @@ from omni_batch.store.remote.copies import runs_folder
 from omni_batch.store.reuse_index import ReuseIndex
 from omni_batch.types import Item, row_name
 
+T = TypeVar("T")
 _AT_ONCE = 64
 
 
@@ -199,8 +200,15 @@ async def _outcomes(
 ) -> AsyncIterator[tuple[Item, PreparedItem | OmniBatchError]]:
     for items in _batches(plan, checked):
         tries = [_try(plan, source, item) for item in items]
-        for pair in zip(items, await asyncio.gather(*tries), strict=True):
+        # Texts wait for nothing, and a task for each of them would take as long as its rules.
+        side_by_side = any(item.messages or item.media_cells() for item in items)
+        outcomes = await (asyncio.gather(*tries) if side_by_side else _in_turn(tries))
+        for pair in zip(items, outcomes, strict=True):
             yield pair
+
+
+async def _in_turn(tries: list[Coroutine[Any, Any, T]]) -> list[T]:
+    return [await each for each in tries]
 
 
 async def _try(plan: Plan, source: MediaSource, item: Item) -> PreparedItem | OmniBatchError:

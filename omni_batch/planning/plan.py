@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ _FIRST_SEED = 1
 """Of the first sample, where the config names none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """A config that has been found fit to run.
 
@@ -98,12 +99,12 @@ class Plan:
         firsts = {name: plan for (name, sample), plan in self.asks.items() if sample in (None, 1)}
         return firsts or {None: self}
 
-    @property
+    @cached_property
     def model(self) -> Model | None:
         """The model's entry in the catalogue; None where it is unknown."""
         return self.catalogue.model(self.config.model)
 
-    @property
+    @cached_property
     def endpoint_names(self) -> str:
         """Names of all endpoints."""
         return "+".join(dict.fromkeys(endpoint.label for endpoint in self.endpoints))
@@ -114,7 +115,7 @@ class Plan:
         prices = (endpoint.price for endpoint in self.endpoints)
         return tuple(dict.fromkeys(price.currency for price in prices if price))
 
-    @property
+    @cached_property
     def rules(self) -> TokenRules:
         """What to estimate tokens by."""
         return rules_of((self.model or self.catalogue).tokens, self.config.request.model_dump())
@@ -129,7 +130,7 @@ class Plan:
         """How stores are talked to."""
         return _store_settings(self.config)
 
-    @property
+    @cached_property
     def thinks(self) -> bool:
         """Whether the model answers in thinking mode."""
         return thinks(self.config.request, self.model)
@@ -139,7 +140,7 @@ class Plan:
         """Requests that may be in flight, at all endpoints together."""
         return sum(endpoint.max_in_flight for endpoint in self.endpoints)
 
-    @property
+    @cached_property
     def response_format(self) -> Mapping[str, Any] | None:
         """What endpoints hold answers to while they are written, where one is known to."""
         holds = any(endpoint.dialect.holds_to_schema for endpoint in self.endpoints)

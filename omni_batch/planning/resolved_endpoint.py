@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import msgspec
 
@@ -31,7 +32,7 @@ _HOW = (
 _HOW_MEMORY = "raise it (ulimit -v, LimitAS= of systemd)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResolvedEndpoint:
     """Where requests may go."""
 
@@ -60,11 +61,16 @@ class ResolvedEndpoint:
         """The model where its limits hold: at the vendor's service, not at a server of your own."""
         return self.model if self.dialect.vendor_limits else None
 
+    @cached_property
+    def thinks(self) -> bool:
+        """Whether the model answers in thinking mode."""
+        return thinks(self.config.request, self.model)
+
     @property
     def first_byte_timeout_s(self) -> float:
         """How long an answer may take to begin; longer in thinking mode, silent at first."""
         given = self.config.retry.first_byte_timeout_s
-        thinking_s = _THINKING_FIRST_BYTE_S if thinks(self.config.request, self.model) else 0.0
+        thinking_s = _THINKING_FIRST_BYTE_S if self.thinks else 0.0
         return given or max(self.dialect.first_byte_timeout_s, thinking_s)
 
     @property
@@ -73,7 +79,7 @@ class ResolvedEndpoint:
         given = self.config.retry.item_timeout_s
         return given or max(_ITEM_TIMEOUT_S, 2 * self.first_byte_timeout_s)
 
-    @property
+    @cached_property
     def price(self) -> Price | None:
         """What the endpoint takes for the model; None where it is unknown.
 
@@ -189,7 +195,7 @@ class ResolvedEndpoint:
             self.limits,
             estimate,
             self.dialect,
-            thinking=thinks(self.config.request, self.model),
+            thinking=self.thinks,
             can_speak=self.model is None or self.model.audio_out,
             files_inline=self.config.media.transport != "upload",
         )

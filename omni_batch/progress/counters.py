@@ -1,12 +1,27 @@
 """What an attempt, a result or a table counts for: each is `Counts`, and they add up. Pure."""
 
+from itertools import islice
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_batch.counts import Counts, Money, add_money
 from omni_batch.errors import RateLimited, error_kind
 from omni_batch.store.columns import IN_DOUBT
+from omni_batch.store.read import Names, read_tables
+from omni_batch.store.record import RunRecord
+from omni_batch.store.run_dir import RunDir
 from omni_batch.types import Attempt, Cost, Result
+
+COUNTED = Names(
+    results=frozenset({"status", "error_kind", "reused_from", "audio_s", "cost", "currency"}),
+    attempts=frozenset(
+        {"number", "error_kind", "prompt_tokens", "completion_tokens", "cost", "currency"}
+        | {"estimated_tokens", "estimated_cost"}
+    ),
+)
+"""Columns that `of_tables` looks at."""
+_SHARDS_AT_ONCE = 16
 
 
 def of_result(result: Result) -> Counts:
@@ -41,7 +56,11 @@ def of_attempt(attempt: Attempt) -> Counts:
 
 
 def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
-    """What is on disk."""
+    """What is on disk.
+
+    Args:
+        results: with the columns that are `COUNTED`; so are `attempts`.
+    """
     failed = results.filter(pc.equal(results["status"], "failed"))
     asked = results.filter(pc.is_null(results["reused_from"]))
     in_doubt = attempts.filter(pc.equal(attempts["error_kind"], IN_DOUBT))
@@ -65,6 +84,15 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
         in_doubt_cost=_money_of(in_doubt, "estimated_cost"),
         failures={kind["values"] or "unknown": kind["counts"] for kind in kinds},
     )
+
+
+def of_run(directory: RunDir, record: RunRecord) -> Counts:
+    """All that a run has written so far, without `elapsed_s`. Reads the columns that count."""
+    counts, pairs = Counts(), read_tables(directory, record, COUNTED)
+    while some := list(islice(pairs, _SHARDS_AT_ONCE)):
+        # A sum takes as long over one small shard as over many.
+        counts += of_tables(*map(pa.concat_tables, zip(*some, strict=True)))
+    return counts
 
 
 def _money(cost: Cost | None) -> Money:

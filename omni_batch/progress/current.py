@@ -9,10 +9,10 @@ import msgspec
 
 from omni_batch.counts import Counts, Projection
 from omni_batch.errors import StorageError
-from omni_batch.progress.counters import of_tables
+from omni_batch.progress.counters import of_run
 from omni_batch.progress.partitions import combined, read_partitions
 from omni_batch.store.census import refuse_other_manifest, shortage
-from omni_batch.store.read import list_runs, read_tables
+from omni_batch.store.read import list_runs
 from omni_batch.store.record import RunRecord, read_record
 from omni_batch.store.remote.copies import address_of
 from omni_batch.store.remote.lease import is_alive
@@ -98,10 +98,7 @@ def is_at_work(directory: RunDir, record: RunRecord, wait_s: float = 0.0) -> boo
 
 
 def _written(directory: RunDir, record: RunRecord) -> Counts:
-    counts = Counts(elapsed_s=record.counts.elapsed_s)
-    for results, attempts in read_tables(directory, record):
-        counts += of_tables(results, attempts)
-    return counts
+    return Counts(elapsed_s=record.counts.elapsed_s) + of_run(directory, record)
 
 
 def _interrupted(directory: RunDir, record: RunRecord) -> RunRecord:

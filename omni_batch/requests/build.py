@@ -95,13 +95,17 @@ def _thinking(wanted: bool | None, model: Model | None) -> bool | None:
     return wanted if wanted != (model.thinking == "on") else None
 
 
+_KEYS = [option for option in REQUEST_OPTIONS.values() if option.name in RequestConfig.model_fields]
+_BESIDE_MEDIA = {
+    beside: [option.name for option in _KEYS if bool(option.beside) == beside]
+    for beside in (True, False)
+}
+"""Options with a key in the config: those that are sent beside media, and the others."""
+
+
 def _given(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:
-    return {
-        option.name: value
-        for option in REQUEST_OPTIONS.values()
-        if bool(option.beside) == beside_media
-        and (value := getattr(config, option.name, None)) is not None
-    }
+    names = _BESIDE_MEDIA[beside_media]
+    return {name: value for name in names if (value := getattr(config, name)) is not None}
 
 
 def _extra(config: RequestConfig, *, beside_media: bool) -> dict[str, Any]:

@@ -79,8 +79,9 @@ class UniqueIds:
         Args:
             ids: those of all items in the same order; read only when a duplicate is suspected.
         """
-        hashes, counts = np.unique(np.asarray(self._hashes), return_counts=True)
-        suspects = set(hashes[counts > 1].tolist())
+        hashes = np.asarray(self._hashes)  # no copy of it: it is put in order where it is
+        hashes.sort()
+        suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
         seen: dict[str, int] = {}
         rows = islice(ids if suspects else (), 0, None, self._times)
         for number, item_id in enumerate(rows):

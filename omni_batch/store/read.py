@@ -41,6 +41,18 @@ class Shard:
     attempts: Path | pa.Table
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Columns of both tables."""
+
+    results: frozenset[str]
+    attempts: frozenset[str]
+
+    def __or__(self, more: "Names") -> "Names":
+        """Those of both."""
+        return Names(self.results | more.results, self.attempts | more.attempts)
+
+
 def list_runs(folder: Path) -> Iterator[tuple[RunDir, RunRecord]]:
     """All runs below a folder, the newest first."""
     found = []
@@ -108,22 +120,35 @@ def _written_shard(
     return parts if directory.results(shard_number).exists() else written
 
 
-def read_tables(directory: RunDir, record: RunRecord) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """(results, attempts) of each written shard, in manifest order."""
+def read_tables(
+    directory: RunDir, record: RunRecord, names: Names | None = None
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """(results, attempts) of each written shard, in manifest order.
+
+    Args:
+        names: of the columns that are wanted; None for all, which takes far longer.
+    """
     for shard_number in record.shards:
-        if found := read_shard(directory, record, shard_number):
+        if found := read_shard(directory, record, shard_number, names):
             yield found
 
 
 def read_shard(
-    directory: RunDir, record: RunRecord, shard_number: int
+    directory: RunDir, record: RunRecord, shard_number: int, names: Names | None = None
 ) -> tuple[pa.Table, pa.Table] | None:
-    """(results, attempts) of a shard so far; None where nothing is written."""
+    """(results, attempts) of a shard so far; None where nothing is written.
+
+    Args:
+        names: as of `read_tables`.
+    """
     columns = result_columns(record.annotation_schema)
     shard = _written_shard(directory, shard_number, columns)
     if shard is None:
         return None
-    return _table(shard.results, columns), _table(shard.attempts, ATTEMPT_COLUMNS)
+    if names is None:
+        return checked(shard.results, columns), checked(shard.attempts, ATTEMPT_COLUMNS)
+    results, attempts = named(columns, names.results), named(ATTEMPT_COLUMNS, names.attempts)
+    return checked(shard.results, results), checked(shard.attempts, attempts)
 
 
 def read_results(
@@ -131,9 +156,14 @@ def read_results(
 ) -> pa.Table:
     """Some columns of a shard's results so far; no rows where none is written."""
     whole = result_columns(record.annotation_schema)
-    columns = tuple(column for column in whole if column.name in names)
+    columns = named(whole, names)
     shard = _written_shard(directory, shard_number, whole)
-    return _table(shard.results, columns) if shard else schema(columns).empty_table()
+    return checked(shard.results, columns) if shard else schema(columns).empty_table()
+
+
+def named(columns: Iterable[Column], names: Collection[str]) -> tuple[Column, ...]:
+    """Those columns, in their order."""
+    return tuple(column for column in columns if column.name in names)
 
 
 def result_batches(directory: RunDir, record: RunRecord, rows: int) -> Iterator[pa.RecordBatch]:
@@ -193,8 +223,11 @@ def conformed(columns: Iterable[Column], found: pa.Table) -> pa.Table:
 def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
     if field.name not in found.column_names:
         return pa.nulls(found.num_rows, field.type)
+    column = found[field.name]
     try:
-        return _bounded(found[field.name].cast(field.type), field.name)
+        # A cast takes its time even where there is nothing to do.
+        cast = column if column.type == field.type else column.cast(field.type)
+        return _bounded(cast, field.name)
     except pa.ArrowException as exc:
         if field.name != "annotation":
             raise
@@ -202,22 +235,6 @@ def _conformed(field: pa.Field, found: pa.Table) -> pa.ChunkedArray | pa.Array:
             f"typed answers are {found[field.name].type}, where the run's schema asks for "
             f"{field.type}: finish what changed it, with omni-batch reparse"
         ) from exc
-
-
-def check_numbers(directory: RunDir, record: RunRecord) -> None:
-    """Look at every number of both tables before sums are made of them.
-
-    Raises:
-        StorageError: one is out of bounds, or a table can't be read.
-    """
-    results, attempts = _numbers(RESULT_COLUMNS), _numbers(ATTEMPT_COLUMNS)
-    for shard in written_shards(directory, record):
-        _table(shard.results, results)
-        _table(shard.attempts, attempts)
-
-
-def _numbers(columns: Iterable[Column]) -> tuple[Column, ...]:
-    return tuple(column for column in columns if _limits(column.type) is not None)
 
 
 def _bounded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -241,9 +258,22 @@ def _limits(kind: pa.DataType) -> tuple[Any, Any] | None:
     return None
 
 
-def _table(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
+def checked(written: Path | pa.Table, columns: Collection[Column]) -> pa.Table:
+    """Some columns of a table of a shard, as today's; their numbers are within bounds.
+
+    Raises:
+        StorageError: they are not, or the table can't be read.
+    """
     if not isinstance(written, Path):
         return conformed(columns, written)
     found = read_part(written, [column.name for column in columns])
     with storage_errors(written, "used", *_NOT_OURS):
         return conformed(columns, found)
+
+
+def _numbers(columns: Iterable[Column]) -> frozenset[str]:
+    return frozenset(column.name for column in columns if _limits(column.type) is not None)
+
+
+NUMBERS = Names(_numbers(RESULT_COLUMNS), _numbers(ATTEMPT_COLUMNS))
+"""Every column of numbers: where sums are made of some, all are looked at."""

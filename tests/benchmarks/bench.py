@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ def show(figures: Iterable[Figure]) -> None:
 
 
 KEY_ENV = "OMNI_BATCH_BENCHMARK_KEY"
+
+
+def serve(**options: Any) -> None:
+    """Serve as a process of its own until it is ended; says on its standard output when it does."""
+    with Simulator(SimulatorOptions(keep_requests=0, **options)) as server:
+        print(server.base_url, flush=True)
+        signal.pause()
 
 
 @contextmanager

@@ -36,5 +36,5 @@ def write_report(directory: RunDir) -> tuple[Path, RunReport]:
     )
     path = directory.root / PAGE
     with draft_of(path) as draft:
-        draft.write(page.encode("utf-8", "replace"))
+        draft.writelines(page)
     return path, report

@@ -30,7 +30,7 @@ from omni_batch.doubts import Doubt, DoubtGroup, DoubtGroups, of_run_and_rows
 from omni_batch.errors import remedy_of
 from omni_batch.progress import phrases
 from omni_batch.store import RunDir, RunRecord
-from omni_batch.store.read import check_numbers
+from omni_batch.store.record import read_record
 
 T = TypeVar("T")
 _WIDTHS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 864_000)
@@ -47,9 +47,8 @@ def collect(directory: RunDir) -> RunReport:
         ConfigError: not a run directory.
         StorageError: a part can't be read.
     """
-    with RunDatabase() as database:
-        (record,) = database.add([directory])
-        check_numbers(directory, record)
+    with RunDatabase(read_record(directory.record).items) as database:
+        (record,) = database.add([directory], copied=queries.COLUMNS)
         return _report(database, record)
 
 

@@ -82,13 +82,14 @@ class Gallery:
 
     def add(self, results: pa.Table) -> None:
         """Take the rows of one shard."""
+        self.seen += results.num_rows
+        results = results.filter(pa.array(self._chosen(results), pa.bool_()))
         cells = self._cells.of(results["annotation"], self._text_bytes)
         rows = results.drop_columns(["annotation"]).to_pylist()
         for row, its_cells in zip(rows, cells, strict=True):
-            if self._wanted(row):
+            if self._has_room:
                 self._waiting.append(self._record(row, its_cells))
                 self.records += 1
-            self.seen += 1
             if len(self._waiting) == _PACK_RECORDS:
                 self.pack()
         bring_speech(self._root, self._to_bring)
@@ -111,18 +112,26 @@ class Gallery:
         """The thumbnails as data URIs, by number."""
         return map(data_uri, self.thumbnails.pictures)
 
-    def _wanted(self, row: dict[str, Any]) -> bool:
+    @property
+    def _has_room(self) -> bool:
+        return self._packed_bytes < _PACKED_BYTES and self.records < _MOST_RECORDS
+
+    def _chosen(self, results: pa.Table) -> list[bool]:
         """Every failed item, within reason; of the others one in n where they are too many.
 
         By the item's id: of several answers to one question all are there, or none.
         """
-        if self._packed_bytes >= _PACKED_BYTES or self.records >= _MOST_RECORDS:
-            return False
-        failed = row["status"] != "succeeded"
+        if not self._has_room:
+            return [False] * results.num_rows
+        columns = (results[name].to_pylist() for name in ("status", "item_id"))
+        return [self._is_chosen(*row) for row in zip(*columns, strict=True)]
+
+    def _is_chosen(self, status: str, item_id: str) -> bool:
+        failed = status != "succeeded"
         self._failed += failed
         if failed and self._failed <= _FAILED_FIRST:
             return True
-        return zlib.crc32(row["item_id"].encode("utf-8", "replace")) % self._every == 0
+        return zlib.crc32(item_id.encode("utf-8", "replace")) % self._every == 0
 
     def _record(self, row: dict[str, Any], cells: list[Cell] | None) -> list[Any]:
         cut = self._text_bytes

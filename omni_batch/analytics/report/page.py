@@ -10,7 +10,7 @@ A new page is a template that extends `base.html.j2`:
     {% block nav %}<a href="#cost">Cost</a>{% endblock %}   links to the page's sections
     {% block content %}<section id="cost">…</section>{% endblock %}
 
-and `html = render("compare.html.j2", left=…, right=…)`. Where `static/compare.css` and
+and `pieces = render("compare.html.j2", left=…, right=…)`. Where `static/compare.css` and
 `static/compare.js` exist they come along behind `base.css` and `base.js`. Everything put in is
 escaped; the Content-Security-Policy lets these scripts and styles run and nothing else, so there
 are no `style=` and `onclick=` attributes.
@@ -18,6 +18,7 @@ are no `style=` and `onclick=` attributes.
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -45,8 +46,8 @@ _NUMBERS = (
 """Filters of the templates under their own names."""
 
 
-def render(template_name: str, **context: Any) -> str:
-    """The page as text.
+def render(template_name: str, **context: Any) -> Iterator[bytes]:
+    """The page, piece by piece: the items of a large run are never held as one text.
 
     Args:
         template_name: such as `report.html.j2`; its stem names its own CSS and JS.
@@ -55,7 +56,7 @@ def render(template_name: str, **context: Any) -> str:
     styles = [_static("base.css"), _static(f"{stem}.css")]
     scripts = [_static("base.js"), _static(f"{stem}.js")]
     template = _environment().get_template(template_name)
-    return template.render(
+    pieces = template.generate(
         policy=_POLICY.format(styles=_hashes(styles), scripts=_hashes(scripts)),
         styles=[Markup(text) for text in styles if text],
         early_script=Markup(scripts[0]),
@@ -64,6 +65,7 @@ def render(template_name: str, **context: Any) -> str:
         made_at=datetime.now(UTC),
         **context,
     )
+    return (piece.encode("utf-8", "replace") for piece in pieces)
 
 
 def data_uri(jpeg: bytes) -> str:

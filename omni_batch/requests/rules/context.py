@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from omni_batch.catalogue import Model
@@ -90,7 +91,7 @@ Finding = Violation | Doubt
 """What a rule finds: a reason to refuse, or something to say in the row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleContext:
     """One request before the rules."""
 
@@ -116,6 +117,16 @@ class RuleContext:
     def limit(self, field: str) -> Any:
         """A field of the catalogue's limits; None where it is unknown."""
         return getattr(self.model.limits, field) if self.model else None
+
+    @cached_property
+    def media(self) -> tuple[Media, ...]:
+        """All media of the request; a frame list counts as its images."""
+        return self.request.media()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether there is nothing but text in it."""
+        return all(isinstance(part, str) for part in self.parts())
 
     def parts(self) -> Iterator[Part]:
         """Those of all turns."""

@@ -66,7 +66,7 @@ _BOUNDS = (
 
 
 def _bounds(context: RuleContext) -> Iterator[Finding]:
-    for media in context.request.media():
+    for media in context.media:
         for bound in _BOUNDS:
             if bound.kind == media.kind:
                 yield from _check(bound, media, context)
@@ -93,7 +93,7 @@ def _check(bound: _Bound, media: Media, context: RuleContext) -> Iterator[Findin
 def _sound_of_videos(context: RuleContext) -> Iterator[Doubt]:
     """Limits are held against the pictures, as the published code counts them."""
     limit = context.limit("video_max_s")
-    for media in context.request.media():
+    for media in context.media:
         pictures_s, sound_s = media.duration_s, media.sound_s
         if media.kind != "video" or media.duration_guessed or not pictures_s or not sound_s:
             continue
@@ -109,7 +109,7 @@ def _sound_of_videos(context: RuleContext) -> Iterator[Doubt]:
 
 
 def _addresses(context: RuleContext) -> Iterator[Violation]:
-    for media in context.request.media():
+    for media in context.media:
         name, url = display_name(media.reference), media.url
         if url is None or media.object_version is not None:
             continue
@@ -133,7 +133,7 @@ def _data_uri(name: str, url: str, context: RuleContext) -> Iterator[Violation]:
 
 
 def _containers(context: RuleContext) -> Iterator[Doubt]:
-    for media in context.request.media():
+    for media in context.media:
         known = context.limit(f"{media.kind}_containers") or ()
         name = display_name(media.reference)
         # The format of a URL nobody looked at is read off its ending, which decides nothing.
@@ -157,7 +157,7 @@ def _above_4k(media: Media) -> bool:
 
 
 def _formats_of_server(context: RuleContext) -> Iterator[Finding]:
-    for media in context.request.media():
+    for media in context.media:
         if (message := context.server.refused_format(media)) is None:
             continue
         if media.probed:
@@ -167,7 +167,7 @@ def _formats_of_server(context: RuleContext) -> Iterator[Finding]:
 
 
 def _guessed(context: RuleContext) -> Iterator[Doubt]:
-    unknown = [(media, size) for media in context.request.media() if (size := assumed_size(media))]
+    unknown = [(media, size) for media in context.media if (size := assumed_size(media))]
     if unknown:
         first, size = unknown[0]
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
@@ -176,7 +176,7 @@ def _guessed(context: RuleContext) -> Iterator[Doubt]:
 
 
 def _oddities(context: RuleContext) -> Iterator[Doubt]:
-    for media in context.request.media():
+    for media in context.media:
         yield from media.doubts
 
 

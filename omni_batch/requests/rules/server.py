@@ -56,7 +56,7 @@ def _shared_options(context: RuleContext) -> Iterator[Violation]:
 
 
 def _formats(context: RuleContext) -> Iterator[Doubt]:
-    for media in context.request.media():
+    for media in context.media:
         said = dict(media.options).get("format")
         if said and (media.url is None or media.probed) and said != media.format:
             message = (
@@ -112,4 +112,6 @@ def _voice_of_server(context: RuleContext) -> Iterator[Finding]:
 
 RULES_OF_CONFIG = (_options_of_server, _thinking_of_server, _voice_of_server)
 """What can be judged before a row is read."""
-RULES = (*RULES_OF_CONFIG, _shared_options, _formats, _places)
+RULES_OF_MEDIA = (_shared_options, _formats, _places)
+"""Those that text alone can't break."""
+RULES = (*RULES_OF_CONFIG, *RULES_OF_MEDIA)

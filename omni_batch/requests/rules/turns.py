@@ -122,7 +122,7 @@ def _base64_files(context: RuleContext) -> Iterator[Violation]:
     limit = context.limit("base64_files_max")
     inline = [
         media
-        for media in context.request.media()
+        for media in context.media
         if (is_data_uri(media.url) if media.url is not None else context.files_inline)
     ]
     if limit is not None and len(inline) > limit:
@@ -134,6 +134,8 @@ def _base64_files(context: RuleContext) -> Iterator[Violation]:
         )
 
 
+RULES_OF_MEDIA = (_kinds_of_model, _one_kind, _files, _frame_lists, _base64_files)
+"""Those that text alone can't break."""
 RULES = (
     *(_roles, _contents, _promptless, _kinds_of_model, _kinds_of_server),
     *(_one_kind, _files, _frame_lists, _base64_files),
