@@ -33,8 +33,9 @@ from omni_batch.store.remote.fetch import runs_below
 
 T = TypeVar("T")
 BATCH_ROWS = 2048
-_MEMORY_BYTES, _MEMORY_BYTES_PER_ROW = 128 * 2**20, 64
-"""Exact percentiles can't go to the disk: they take 8 bytes for each value, and that doubled."""
+_MEMORY_BYTES, _MEMORY_BYTES_PER_ROW = 512 * 2**20, 64
+"""Exact percentiles can't go to the disk: they take 8 bytes for each value, and that doubled. The
+base is four times what a million rows took, as a report fails beyond it."""
 _QUESTIONS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is how DuckDB takes PIVOT
 _ANNOTATION_AS_JSON = "* replace (to_json(annotation)::varchar as annotation)"
 _TIME = pa.timestamp("us", tz="UTC")

@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from omni_batch.errors import ManifestError
@@ -114,7 +115,8 @@ class ItemsWriter:
         self._path = path
         self.group_rows = group_rows
         self._is_open_to_less, self._chars = smaller, 0
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[bytes] = []
+        """As lines of JSON: for dictionaries Arrow imports pandas, and the first request waits."""
         self._ids = UniqueIds(times)
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
@@ -122,7 +124,7 @@ class ItemsWriter:
         """Take one item."""
         row = {name: getattr(item, name) for name in _SCHEMA.names}
         row["source"] = msgspec.json.encode(item.source, enc_hook=str).decode()
-        self._rows.append(row)
+        self._rows.append(msgspec.json.encode(row))
         self._ids.add(item.item_id)
         if self._is_open_to_less:
             self._chars += _chars(item)
@@ -149,8 +151,16 @@ class ItemsWriter:
         if not self._rows:
             return
         with storage_errors(self._path, "written"):
-            self._file.write_table(pa.Table.from_pylist(self._rows, schema=_SCHEMA))
+            self._file.write_table(_table(b"\n".join(self._rows)))
         self._rows = []
+
+
+def _table(lines: bytes) -> pa.Table:
+    return pj.read_json(
+        pa.BufferReader(lines),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
+    )
 
 
 def how_many(path: Path, item_ids: Collection[str]) -> int:

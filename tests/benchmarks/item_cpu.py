@@ -29,7 +29,7 @@ _MOST_TO_BARE = {"text": 3.0, "speech": 1.3}
 _MOST_TO_SDK = 0.19
 
 
-def measure(items: int = 1000, rounds: int = 5) -> list[Figure]:
+def measure(items: int = 1000, rounds: int = 3) -> list[Figure]:
     """The whole pipeline, and its ratios to the others."""
     figures = []
     for kind, most in _MOST_TO_BARE.items():
