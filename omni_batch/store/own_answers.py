@@ -105,6 +105,8 @@ class OwnAnswers:
                 return
             names = ("status", "fingerprint", "row_number")
             found = read_results(self._directory, self._record, shard_number, names)
+            if not found.num_rows:
+                continue
             known = pc.and_(
                 pc.equal(found["status"], "succeeded"), pc.is_valid(found["fingerprint"])
             )
