@@ -15,6 +15,7 @@ from typing import Any
 TEXT_PIECES = 60
 SPEECH_S = 5.0
 _SPEECH_PIECES, _SPOKEN_PIECES = 25, 20
+SPEECH_EVENTS = _SPEECH_PIECES + _SPOKEN_PIECES + 4
 _BYTES_PER_S = 48_000
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _Reply = list[bytes]
