@@ -142,7 +142,7 @@ def synthetic_run(folder: Path, items: int, *, samples: int = 0) -> RunDir:
             pq.write_table(attempts, directory.attempts(shard))
             counts += of_tables(results, attempts)
             for row in rows:
-                manifest.add(Item(row["request_id"], row["row_number"], image=row["media"][0]))
+                manifest.add(Item(row["request_id"], row["row_number"], image=(row["media"][0],)))
         manifest.close()
     write_record(
         directory.record,
