@@ -19,7 +19,7 @@ _WHITE = re.compile(r"\s+")
 _LOOKED_AT = 1024
 _SIGN = r"[A-Za-z0-9+/_\s-]"
 _BASE64 = re.compile(rf"{_SIGN}{{{_LOOKED_AT}}}|{_SIGN}{{40,}}={{0,2}}\s*\Z")
-"""A path has a dot sooner or later: `/work/...` alone would be the beginning of a JPEG XL."""
+"""A path has a dot sooner or later: `/workshop` alone would be the beginning of a JPEG XL."""
 _STREAMS = {
     "video/mp4": (4, b"ftyp"),
     "video/webm": (0, b"\x1a\x45\xdf\xa3"),

@@ -423,7 +423,7 @@ def test_base64_without_its_beginning_is_told_what_is_missing(
 
 def test_a_long_name_is_not_taken_for_base64(loader: MediaLoader) -> None:
     assert "does not exist" in refusal(loader, "folder/with/many/folders/in/it/and/in/them/photo")
-    begins_as_jpeg_xl = "/work/datasets/of/many/kinds/in/folders/orientation-2.jpg"
+    begins_as_jpeg_xl = "/workshop/datasets/of/many/kinds/in/folders/photo-2.jpg"
     assert "media.roots" in refusal(loader, begins_as_jpeg_xl)
 
 
