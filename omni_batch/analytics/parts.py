@@ -25,8 +25,8 @@ _COPIED_ROWS = 16_384
 class Parts(pyarrow.dataset.Dataset):  # type: ignore[misc]  # pyarrow has no types
     """Many files as one table; columns that some of them lack are null there.
 
-    A dataset of Arrow's own keeps the footer of every file that it has read, which are 600 MB for
-    the 2,000 parts of a million rows. This one opens a few files at a time, and forgets them.
+    A dataset of Arrow's own keeps the footer of every file that it has read: hundreds of MB
+    for the 2,000 parts of a million rows. This one opens a few files at a time, and forgets them.
 
     DuckDB asks a dataset for its schema and for scanners, so that is all that this one can do.
     """

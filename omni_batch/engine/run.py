@@ -27,7 +27,7 @@ from omni_batch.planning.media_source import MediaSource
 from omni_batch.planning.plan import Plan, make_plan
 from omni_batch.planning.resolved_endpoint import room_doubts
 from omni_batch.planning.reuse import open_reuse_index
-from omni_batch.progress.counters import of_run
+from omni_batch.progress.current import written_counts
 from omni_batch.progress.events import RunLog
 from omni_batch.progress.ledger import Ledger
 from omni_batch.progress.month import month_of, unread_doubts
@@ -225,6 +225,6 @@ def _gone(lost: int, where: str) -> str:
 
 def _recover(directory: RunDir, record: RunRecord) -> Counts:
     """Count what earlier processes have finished, and clear what they left half done."""
-    counts = Counts(elapsed_s=record.counts.elapsed_s) + of_run(directory, record)
+    counts = written_counts(directory, record)
     drop_leftovers(directory, record.shards)
     return counts

@@ -1,16 +1,12 @@
 """What an attempt, a result or a table counts for: each is `Counts`, and they add up. Pure."""
 
-from itertools import islice
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_batch.counts import Counts, Money, add_money
 from omni_batch.errors import RateLimited, error_kind
 from omni_batch.store.columns import IN_DOUBT
-from omni_batch.store.read import Names, read_tables
-from omni_batch.store.record import RunRecord
-from omni_batch.store.run_dir import RunDir
+from omni_batch.store.read import Names
 from omni_batch.types import Attempt, Cost, Result
 
 COUNTED = Names(
@@ -21,7 +17,6 @@ COUNTED = Names(
     ),
 )
 """Columns that `of_tables` looks at."""
-_SHARDS_AT_ONCE = 16
 
 
 def of_result(result: Result) -> Counts:
@@ -84,15 +79,6 @@ def of_tables(results: pa.Table, attempts: pa.Table) -> Counts:
         in_doubt_cost=_money_of(in_doubt, "estimated_cost"),
         failures={kind["values"] or "unknown": kind["counts"] for kind in kinds},
     )
-
-
-def of_run(directory: RunDir, record: RunRecord) -> Counts:
-    """All that a run has written so far, without `elapsed_s`. Reads the columns that count."""
-    counts, pairs = Counts(), read_tables(directory, record, COUNTED)
-    while some := list(islice(pairs, _SHARDS_AT_ONCE)):
-        # A sum takes as long over one small shard as over many.
-        counts += of_tables(*map(pa.concat_tables, zip(*some, strict=True)))
-    return counts
 
 
 def _money(cost: Cost | None) -> Money:
