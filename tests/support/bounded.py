@@ -22,7 +22,7 @@ def check_in_bounds(folder: Path, config: str, options: Sequence[str] = ()) -> s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         preexec_fn=_limit,
-        env={**os.environ, "COLUMNS": "1000"},
+        env=_unmeasured() | {"COLUMNS": "1000"},
     ) as process:
         assert process.stdout is not None
         said = process.stdout.read().decode()
@@ -34,6 +34,11 @@ def check_in_bounds(folder: Path, config: str, options: Sequence[str] = ()) -> s
     assert "bug" not in said
     assert "Traceback" not in said
     return said
+
+
+def _unmeasured() -> dict[str, str]:
+    """The environment without coverage, which takes twice the processor time."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 
 
 def _limit() -> None:
