@@ -1,23 +1,32 @@
 """Items on which two runs give different typed answers, with their media, for a page."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from omni_batch.analytics.dealt import dealt_runs, named_rows
 from omni_batch.analytics.report.cells import Cell, Cells
 from omni_batch.analytics.report.media import ShownMedia
 from omni_batch.analytics.report.typed_queries import Field, fields_in_sql
-from omni_batch.analytics.sql import RunDatabase
+from omni_batch.analytics.sql import Database
 from omni_batch.annotation.shape import read_shape
+from omni_batch.progress.current import current_record
 from omni_batch.store import RunDir, RunRecord
+from omni_batch.store.read import Names
 
 MOST_ITEMS = 30
 """Of each field."""
 _CELL_BYTES = 400
 _SIDES = ("left_answer", "right_answer")
+_COLUMNS = Names(
+    results=frozenset({"item_id", "variant", "sample", "row_number"})
+    | {"media", "modality", "annotation"},
+    attempts=frozenset(),
+)
 _ANSWERS = """
     select name, item_id, variant, sample, row_number, media, modality, annotation
     from {side}_results where annotation is not null
@@ -81,24 +90,60 @@ def find_disagreements(
         ConfigError: one of them is not a run directory.
         StorageError: a table can't be read.
     """
-    with RunDatabase() as database:
-        records = *database.add([left], "left_"), *database.add([right], "right_")
-        database.add_side("a_", "left_", variants[0])
-        database.add_side("b_", "right_", variants[1])
-        pairs = _field_pairs(records, fields)
-        if not pairs:
-            return Disagreements({}, [], [])
-        found = database.ask(_differing(pairs)).read_all()
+    records = current_record(left), current_record(right)
+    pairs = _field_pairs(records, fields)
+    if not pairs:
+        return Disagreements({}, [], [])
+    runs = list(zip((left, right), records, strict=True))
+    first = _First(pairs)
+    with dealt_runs(runs, _COLUMNS) as (one, other), Database(records[0].items) as database:
+        for (before,), (after,) in zip(one.pieces(), other.pieces(), strict=True):
+            first.add(database, named_rows(before, variants[0]), named_rows(after, variants[1]))
     names = [field.name for field, _ in pairs]
-    rows = found.drop_columns(list(_SIDES)).to_pylist()
-    totals = {names[each["field"]]: each["total"] for row in rows for each in row["fields"]}
-    answers = (_named(found[side], of) for side, of in zip(_SIDES, records, strict=True))
+    rows = first.rows.drop_columns(list(_SIDES)).to_pylist()
+    answers = (_named(first.rows[side], of) for side, of in zip(_SIDES, records, strict=True))
     media = ShownMedia(right, records[1], page_folder)
     return Disagreements(
-        fields={name: totals[name] for name in names if name in totals},
+        fields={name: first.totals[n] for n, name in enumerate(names) if first.totals[n]},
         items=[_disagreement(names, media, *of) for of in zip(rows, *answers, strict=True)],
         pictures=media.thumbnails.pictures,
     )
+
+
+class _First:
+    """The first items of each field, of the pieces so far."""
+
+    def __init__(self, pairs: Sequence[tuple[Field, Field]]) -> None:
+        self._query = _differing(pairs)
+        self._pieces: list[pa.Table] = []
+        self.totals = Counter[int]()
+        """How many items disagree in each field."""
+
+    @property
+    def rows(self) -> pa.Table:
+        """Those that disagree in most fields first."""
+        return pa.concat_tables(self._pieces)
+
+    def add(self, database: Database, before: pa.Table, after: pa.Table) -> None:
+        """Take one piece of both sides."""
+        database.show("a_results", before)
+        database.show("b_results", after)
+        found = database.ask(self._query).read_all()
+        totals = {of["field"]: of["total"] for row in found["fields"].to_pylist() for of in row}
+        self.totals.update(totals)
+        self._pieces.append(found)
+        self._pieces = [self.rows.take(pa.array(self._places(), pa.int64()))]
+
+    def _places(self) -> list[int]:
+        """Of those that are among the first of a field, in the order of the page."""
+        fields = [{of["field"] for of in row} for row in self.rows["fields"].to_pylist()]
+        numbers = self.rows["row_number"].to_pylist()
+        seen, kept = Counter[int](), []
+        for place in sorted(range(len(numbers)), key=numbers.__getitem__):
+            if any(seen[field] < MOST_ITEMS for field in fields[place]):
+                kept.append(place)
+            seen.update(fields[place])
+        return sorted(kept, key=lambda place: (-len(fields[place]), numbers[place]))
 
 
 def _field_pairs(
@@ -117,7 +162,8 @@ def _field_pairs(
     ]
 
 
-def _differing(pairs: list[tuple[Field, Field]]) -> str:
+def _differing(pairs: Sequence[tuple[Field, Field]]) -> str:
+    """Of one piece: for each field its total, and the first of it."""
     cells = (
         f"{{field: {number}, differs: {_comparable(one)} <> {_comparable(other)}}}"
         for number, (one, other) in enumerate(pairs)
@@ -136,11 +182,10 @@ def _differing(pairs: list[tuple[Field, Field]]) -> str:
             select row_number, row, list({{field: field, total: total}} order by field) as fields
             from ranked group by row_number, row having min(place) <= {MOST_ITEMS}
         )
-        select kept.fields, one.item_id, one.sample, other.media, other.modality,
+        select kept.fields, one.row_number, one.item_id, one.sample, other.media, other.modality,
                case when one.variant = other.variant then one.variant end as variant,
                one.annotation as left_answer, other.annotation as right_answer
         from kept join one using (row_number) join other on other.row_number = kept.row
-        order by len(kept.fields) desc, one.row_number
     """
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omni_batch.analytics import dealt
 from omni_batch.analytics.agreement import Agreement, Comparer, LabelTally, cohens_kappa
 from omni_batch.analytics.truth import compare_with_truth
 from omni_batch.annotation.shape import read_shape
@@ -157,6 +158,21 @@ def test_numbers_are_held_against_a_truth_of_another_name(run: Any, tmp_path: Pa
     path = truth(tmp_path, "item_id,width\na,1\nb,3\nc,1\n")
     found = compare_with_truth(run, path, "box.w", "width")
     assert (found.items, found.mean_error, found.mean_absolute_error) == (2, -0.25, 0.75)
+
+
+def test_a_truth_is_held_against_a_run_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order its rows are; items without a truth, and truths without an item."""
+    rows = [Written(f"item-{n}", annotation={"label": "cat", "box": None}) for n in range(50)]
+    run = write_run(tmp_path / "run", rows, items=50, schema=SCHEMA)
+    lines = [f"item-{n},{'cat' if n % 3 else 'dog'}" for n in reversed(range(10, 70))]
+    path = truth(tmp_path, "\n".join(["item_id,label", *lines]))
+    whole = compare_with_truth(run, path, "label")
+    assert (whole.items, whole.without_answer, whole.without_truth) == (40, 20, 10)
+    assert whole.accuracy == 27 / 40
+    monkeypatch.setattr(dealt, "_PIECE_ROWS", 7)
+    assert compare_with_truth(run, path, "label") == whole
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from omni_batch.analytics import dealt
+from omni_batch.analytics import disagreements as disagreements_module
 from omni_batch.analytics.compare import Comparison, compare_runs, word_diff
+from omni_batch.analytics.disagreements import find_disagreements
 from omni_batch.cli.main import app
 from omni_batch.cli.render.compare import comparison_lines
 from omni_batch.errors import Rejected
@@ -147,6 +150,65 @@ def test_a_run_in_progress_is_compared_as_far_as_it_is(tmp_path: Path) -> None:
     running.journal(1).unlink()
     comparison = compare_runs(whole, running)
     assert (comparison.both, comparison.only_left) == (500, 2)
+
+
+def many(texts: str, kinds: str, failed: int, missing: int) -> list[Written]:
+    """Sixty items; every so many failed or are missing."""
+    return [
+        Written(
+            f"item-{number}",
+            None if number % failed == 0 else f"{texts} {number % 7} {'word ' * (number % 5)}",
+            None if number % failed == 0 else {"kind": kinds[number % len(kinds)], "red": True},
+            cost=number / 1000,
+            latency_s=number / 10,
+        )
+        for number in range(60)
+        if number % missing
+    ]
+
+
+def both(folder: Path, left: list[Written], right: list[Written]) -> tuple[RunDir, RunDir]:
+    return (
+        write_run(folder / "left", left, items=len(left), schema=SCHEMA),
+        write_run(folder / "right", right, items=len(right), schema=SCHEMA),
+    )
+
+
+@pytest.mark.parametrize("order", ["as it was", "backwards", "mixed"])
+def test_pieces_and_order_of_rows_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """What is compared piece by piece is what is compared at once."""
+    left, right = many("A small", "xyz", 11, 13), many("One small", "xy", 7, 17)
+    if order != "as it was":
+        right = right[::-1] if order == "backwards" else right[1::2] + right[::2]
+    runs = both(tmp_path, left, right)
+    whole = compare_runs(*runs, limit=5)
+    ids = [{row.item_id for row in rows} for rows in (left, right)]
+    assert whole.both == len(ids[0] & ids[1])
+    expected = [row.item_id for row in left if row.item_id not in ids[1]]
+    assert (whole.only_left, whole.only_left_items) == (len(expected), expected[:5])
+    assert len(whole.text_changes) == len(whole.status_changes) == 5
+    disagreements = find_disagreements(*runs, ["kind", "red"], tmp_path)
+    monkeypatch.setattr(dealt, "_PIECE_ROWS", 3)
+    assert compare_runs(*runs, limit=5) == whole
+    assert find_disagreements(*runs, ["kind", "red"], tmp_path) == disagreements
+
+
+def test_the_first_disagreements_of_each_field_are_those_of_all_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [Written(f"item-{n}", "x", {"kind": "a", "red": True}) for n in range(40)]
+    right = [
+        Written(f"item-{n}", "x", {"kind": "b" if n % 4 else "a", "red": n < 35}) for n in range(40)
+    ]
+    runs = both(tmp_path, left, right)
+    monkeypatch.setattr(disagreements_module, "MOST_ITEMS", 3)
+    monkeypatch.setattr(dealt, "_PIECE_ROWS", 5)
+    found = find_disagreements(*runs, ["kind", "red"], tmp_path)
+    assert found.fields == {"kind": 30, "red": 5}
+    shown = [item.item_id for item in found.items]
+    assert shown == [f"item-{n}" for n in (35, 37, 1, 2, 3, 36)]
 
 
 # --- words ---

@@ -24,6 +24,7 @@ from omni_batch.config import load_config
 from omni_batch.errors import ConfigError, QueryError
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir
+from omni_batch.store.read import Names
 from omni_batch.types import Attempt, Cost
 from tests.analytics.test_export import restored
 from tests.cli.test_cli import omni_batch as command
@@ -195,6 +196,20 @@ def test_what_is_no_query_over_the_views_is_refused(
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(QueryError):
         list(database.rows(statement.format(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_queries_of_our_own_reach_their_copies_and_nothing_else(
+    folder: Path, tmp_path: Path, statement: str
+) -> None:
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    names = Names(frozenset({"item_id", "annotation"}), frozenset({"item_id"}))
+    with RunDatabase(rows=505) as database:
+        database.add(find_runs([str(folder)]), names)
+        assert list(database.rows("select count(*) as n from results")) == [{"n": 505}]
+        with pytest.raises(QueryError):
+            list(database.rows(statement.format(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
 
 
