@@ -32,7 +32,6 @@ from omni_batch.store.census import refuse_other_manifest, shortage_of_files
 from omni_batch.store.disk import Disk, reason_of
 from omni_batch.store.items import (
     ItemsWriter,
-    choose_group_rows,
     choose_shard_size,
     failed_first,
     how_many,
@@ -232,19 +231,19 @@ def _read_manifest(
     workers: int,
 ) -> RunRecord:
     checked = CheckedItems(plan)
-    items, group_rows = _write_items(plan, draft.items, _told(checked, on_rows))
+    items, shard_rows = _write_items(plan, draft.items, _told(checked, on_rows))
     failed_before = None if failed is None else how_many(draft.items, failed)
     if failed and failed_before:
         as_read = draft.items.with_name("as-read.parquet")
         draft.items.rename(as_read)
-        items, group_rows = _write_items(plan, draft.items, failed_first(as_read, failed))
+        items, shard_rows = _write_items(plan, draft.items, failed_first(as_read, failed))
         as_read.unlink()
     doubts = (*plan.doubts, *checked.doubts(), *_for_nights(plan.config, failed))
     return RunRecord(
         run_id=run_id,
         state="prepared",
         items=items,
-        shard_size=choose_shard_size(items, plan.config.shard_size, group_rows, workers),
+        shard_size=choose_shard_size(items, plan.config.shard_size, shard_rows, workers),
         created_at=datetime.now(UTC),
         warnings=tuple(map(str, doubts)),
         failed_before=failed_before,
@@ -257,13 +256,11 @@ def _read_manifest(
 
 
 def _write_items(plan: Plan, path: Path, items: Iterable[Item]) -> tuple[int, int]:
-    """Write items.parquet; the number of items, and of rows in a group of it."""
-    wanted = plan.config.shard_size
-    group_rows, is_ours = choose_group_rows(wanted), wanted == "auto"
-    with ItemsWriter(path, group_rows, smaller=is_ours, times=plan.times) as writer:
+    """Write items.parquet; the number of items, and of rows of a shard that fits in memory."""
+    with ItemsWriter(path, times=plan.times) as writer:
         for item in items:
             writer.add(item)
-        return writer.close(), writer.group_rows
+        return writer.close(), writer.shard_rows
 
 
 def _told(items: Iterable[Item], on_rows: Callable[[int], None]) -> Iterator[Item]:

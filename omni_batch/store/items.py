@@ -1,4 +1,4 @@
-"""items.parquet: the manifest as it was read, in row groups that match the shards."""
+"""items.parquet: the manifest as it was read, in row groups of some shards each."""
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
@@ -20,9 +21,11 @@ from omni_batch.store.disk import refuse_special, storage_errors
 from omni_batch.store.read import part_batches
 from omni_batch.types import Item
 
-GROUP_ROWS = 500
+SHARD_ROWS = 500
+"""Of a shard whose size is ours to choose."""
+_GROUP_ROWS, _GROUP_BYTES = 5000, 4 * 2**20  # of several shards: each group is in the footer
+_MOST_BYTES = 64 * 2**20  # of one shard, as it is in memory
 _MOST_SHARDS = 2000  # Prefect loses records of larger bursts of task runs (measured)
-_GROUP_CHARS = 64 * 2**20  # of one row group, where the shard size is ours to choose
 _LISTS = ("image", "frames")
 _TYPES = {
     "row_number": pa.int64(),
@@ -34,24 +37,17 @@ _SCHEMA = pa.schema([(f.name, _TYPES.get(f.name, pa.string())) for f in fields(I
 
 
 def choose_shard_size(
-    items: int, wanted: int | str, group_rows: int = GROUP_ROWS, workers: int = 1
+    items: int, wanted: int | str, rows: int = SHARD_ROWS, workers: int = 1
 ) -> int:
-    """Items of one shard: as wanted, or whole row groups so that shards stay below 2,000.
+    """Items of one shard: as wanted, or some times `rows` so that shards stay below 2,000.
 
     Args:
         workers: that each have a shard at least.
     """
     if isinstance(wanted, int):
         return wanted
-    whole = max(1, -(-items // (_MOST_SHARDS * group_rows))) * group_rows
+    whole = max(1, -(-items // (_MOST_SHARDS * rows))) * rows
     return min(whole, -(-items // workers)) if workers > 1 else whole
-
-
-def choose_group_rows(shard_size: int | str) -> int:
-    """Rows of one row group: shards are whole groups, or a group is whole small shards."""
-    if isinstance(shard_size, int):
-        return shard_size * -(-GROUP_ROWS // shard_size)
-    return GROUP_ROWS
 
 
 class UniqueIds:
@@ -100,23 +96,20 @@ class ItemsWriter:
     """Writes items as they come; keeps one row group and 8 bytes for each id.
 
     Args:
-        group_rows: rows of one group; the most of them where the group may be `smaller`.
-        smaller: make all groups as small as keeps the first one in bounds, where items have their
-            media written out.
+        group_rows: the most rows of a group; it is smaller where they are long.
         times: how many items are made of each row of the manifest, one after the other.
 
     Raises:
         ManifestError: on `close`, when an id appears twice.
     """
 
-    def __init__(
-        self, path: Path, group_rows: int, *, smaller: bool = False, times: int = 1
-    ) -> None:
-        self._path = path
-        self.group_rows = group_rows
-        self._is_open_to_less, self._chars = smaller, 0
+    def __init__(self, path: Path, group_rows: int = _GROUP_ROWS, *, times: int = 1) -> None:
+        self._path, self._most_rows = path, group_rows
+        self.shard_rows = SHARD_ROWS
+        """Of a shard that fits in memory: fewer where items have their media written out."""
         self._rows: list[bytes] = []
         """As lines of JSON: for dictionaries Arrow imports pandas, and the first request waits."""
+        self._bytes = 0
         self._ids = UniqueIds(times)
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
@@ -125,14 +118,18 @@ class ItemsWriter:
         row = {name: getattr(item, name) for name in _SCHEMA.names}
         row["source"] = msgspec.json.encode(item.source, enc_hook=str).decode()
         self._rows.append(msgspec.json.encode(row))
+        self._bytes += len(self._rows[-1])
         self._ids.add(item.item_id)
-        if self._is_open_to_less:
-            self._chars += _chars(item)
-            if self._chars >= _GROUP_CHARS:
-                self.group_rows = len(self._rows)
-        if len(self._rows) == self.group_rows:
-            self._is_open_to_less = False
+        if self._is_full():
             self._flush()
+
+    def _is_full(self) -> bool:
+        rows = len(self._rows)
+        if self._bytes >= _MOST_BYTES:
+            self.shard_rows = min(self.shard_rows, rows)
+            return True
+        is_whole = rows % SHARD_ROWS == 0 and self._bytes >= _GROUP_BYTES
+        return is_whole or rows == self._most_rows
 
     def close(self) -> int:
         """End the file; return the number of items."""
@@ -152,7 +149,7 @@ class ItemsWriter:
             return
         with storage_errors(self._path, "written"):
             self._file.write_table(_table(b"\n".join(self._rows)))
-        self._rows = []
+        self._rows, self._bytes = [], 0
 
 
 def _table(lines: bytes) -> pa.Table:
@@ -172,7 +169,7 @@ def failed_first(path: Path, failed: Collection[str]) -> Iterator[Item]:
     """All items of a file, those of some rows before all others, numbered anew in that order."""
     number = count()
     for is_failed in (True, False):
-        for batch in part_batches(path, GROUP_ROWS):
+        for batch in part_batches(path, SHARD_ROWS):
             for item in map(to_item, batch.to_pylist()):
                 if (item.item_id in failed) == is_failed:
                     yield replace(item, row_number=next(number))
@@ -183,19 +180,21 @@ def read_items(path: Path, shard_number: int, shard_size: int) -> list[Item]:
     start = shard_number * shard_size
     with storage_errors(path, "read", pa.ArrowException):
         refuse_special(path)
-        metadata = _metadata(path, path.stat().st_mtime_ns)
-        with pq.ParquetFile(path, metadata=metadata) as file:
-            group_rows = metadata.row_group(0).num_rows
-            first, last = start // group_rows, -(-(start + shard_size) // group_rows)
-            table = file.read_row_groups(list(range(first, min(last, file.num_row_groups))))
-    rows = table.slice(start - first * group_rows, shard_size).to_pylist()
+        footer, ends = _footer(path, path.stat().st_mtime_ns)
+        with pq.ParquetFile(path, metadata=footer) as file:
+            first, last = np.searchsorted(ends, [start, start + shard_size - 1], side="right")
+            table = file.read_row_groups(list(range(first, min(last + 1, len(ends)))))
+    before = int(ends[first - 1]) if first else 0
+    rows = table.slice(start - before, shard_size).to_pylist()
     return [to_item(row) for row in rows]
 
 
 @lru_cache(maxsize=1)
-def _metadata(path: Path, changed_ns: int) -> pq.FileMetaData:
-    """The file's footer, which grows with it: parsed once, not for every shard."""
-    return pq.read_metadata(path)
+def _footer(path: Path, changed_ns: int) -> tuple[pq.FileMetaData, npt.NDArray[np.int64]]:
+    """The file's footer, and where each group ends: parsed once, not for every shard."""
+    footer = pq.read_metadata(path)
+    groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+    return footer, np.cumsum(list(groups), dtype=np.int64)
 
 
 def to_item(row: Mapping[str, Any]) -> Item:
@@ -204,14 +203,8 @@ def to_item(row: Mapping[str, Any]) -> Item:
     return Item(**{**row, **lists, "source": msgspec.json.decode(row["source"])})
 
 
-def _chars(item: Item) -> int:
-    """Of the cells that may be large."""
-    cells = (*item.image, *item.frames, item.audio, item.video, item.messages)
-    return sum(len(cell) for cell in cells if cell)
-
-
 def _ids(path: Path) -> Iterator[str]:
-    for batch in part_batches(path, GROUP_ROWS, ["item_id"]):
+    for batch in part_batches(path, SHARD_ROWS, ["item_id"]):
         yield from batch["item_id"].to_pylist()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omni_batch.errors import ManifestError, StorageError
 from omni_batch.store import items as items_module
 from omni_batch.store.items import (
-    GROUP_ROWS,
+    SHARD_ROWS,
     ItemsWriter,
     UniqueIds,
     choose_shard_size,
@@ -81,28 +81,59 @@ def test_a_shard_may_be_several_groups_of_rows(path: Path) -> None:
     assert [len(read_items(path, shard, 300)) for shard in range(5)] == [300, 300, 300, 300, 34]
 
 
+def rows_of_groups(path: Path) -> list[int]:
+    footer = pq.read_metadata(path)
+    return [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+
+
 def test_items_with_media_written_out_are_fewer_in_a_group(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(items_module, "_GROUP_CHARS", 1_000)
+    monkeypatch.setattr(items_module, "_MOST_BYTES", 1_500)
     reference = "data:;base64," + "A" * 400
     items = [Item(str(number), number, image=(reference,)) for number in range(7)]
-    with ItemsWriter(path, GROUP_ROWS, smaller=True) as writer:
+    with ItemsWriter(path) as writer:
         for item in items:
             writer.add(item)
         writer.close()
-    shard_size = choose_shard_size(7, "auto", writer.group_rows)
-    assert (writer.group_rows, shard_size) == (3, 3)
-    assert pq.ParquetFile(path).num_row_groups == 3
+    shard_size = choose_shard_size(7, "auto", writer.shard_rows)
+    assert (writer.shard_rows, shard_size) == (3, 3)
+    assert rows_of_groups(path) == [3, 3, 1]
     assert [item.item_id for item in read_all(path, 7, shard_size)] == list("0123456")
+
+
+def test_a_group_holds_some_shards_of_short_rows(path: Path) -> None:
+    """So that the footer of a million rows is small."""
+    short = [Item(f"item-{number}", number) for number in range(6000)]
+    long = [Item(f"long-{number}", 6000 + number, prompt="x" * 9000) for number in range(1200)]
+    with ItemsWriter(path) as writer:
+        for item in (*short, *long):
+            writer.add(item)
+        writer.close()
+    assert rows_of_groups(path) == [5000, 1500, 500, 200]
+    assert writer.shard_rows == SHARD_ROWS
+    assert read_all(path, 7200, SHARD_ROWS) == [*short, *long]
+
+
+@given(sizes=st.lists(st.integers(0, 300), min_size=1, max_size=30), shard_size=st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_groups_of_any_size_are_the_manifest_in_order(
+    path: Path, sizes: list[int], shard_size: int
+) -> None:
+    items = [Item(str(number), number, prompt="x" * size) for number, size in enumerate(sizes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items_module, "_MOST_BYTES", 1_000)
+        write(path, items, 7)
+    assert max(rows_of_groups(path)) <= 7
+    assert read_all(path, len(items), shard_size) == items
 
 
 @given(items=st.integers(1, 10**8))
 def test_a_run_has_at_most_2000_shards_of_whole_groups(items: int) -> None:
     shard_size = choose_shard_size(items, "auto")
     assert -(-items // shard_size) <= 2000
-    assert shard_size % GROUP_ROWS == 0
-    assert shard_size == GROUP_ROWS or items > 2000 * GROUP_ROWS
+    assert shard_size % SHARD_ROWS == 0
+    assert shard_size == SHARD_ROWS or items > 2000 * SHARD_ROWS
 
 
 @given(items=st.integers(1, 10**8), wanted=st.integers(1, 100_000))
@@ -114,7 +145,7 @@ def test_ids_that_stand_there_twice_are_refused_with_both_rows(path: Path) -> No
     ids = [f"item-{number}" for number in range(5000)]
     ids[4321] = ids[17]
     with pytest.raises(ManifestError, match="item_id 'item-17' appears in rows 18 and 4322"):
-        write(path, [Item(item_id, number) for number, item_id in enumerate(ids)], GROUP_ROWS)
+        write(path, [Item(item_id, number) for number, item_id in enumerate(ids)], SHARD_ROWS)
 
 
 def test_ids_differ_by_every_character(path: Path) -> None:

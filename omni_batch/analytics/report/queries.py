@@ -96,12 +96,15 @@ RESPONSE_TIMES = f"""
                greatest(min(value), 0.001) as low,
                greatest(log2(greatest(max(value), low) / low) / {_BARS}, {_NARROWEST_BAR}) as width
         from seconds where value is not null group by endpoint, what
+    ), known as ( -- in one row: a join would hold all seconds
+        select map_from_entries(list(((endpoint, what), (low, width)))) as scales from spread
     ), bar as (
-        select endpoint, what,
+        select endpoint, what, scales[(endpoint, what)] as scale, scale[1] as low,
+               scale[2] as width,
                least(floor(log2(greatest(value, low) / low) / width), {_BARS - 1}) as slot,
                low * 2 ** (slot * width) as start, low * 2 ** ((slot + 1) * width) as "end",
                count(value) as count
-        from seconds join spread using (endpoint, what) where value is not null group by all
+        from seconds, known where value is not null group by all
     ), bars as (
         select endpoint, what,
                list({{'start': start, 'end': "end", 'count': count}} order by slot) as bins
