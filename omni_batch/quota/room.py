@@ -38,7 +38,6 @@ _OF_A_REQUEST_BYTES = 4 * _MB
 _ROOMY_BYTES = 4000 * _MB
 """Above it nothing is short: libraries may reserve as they like."""
 _SPARING = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the usual one reserves 1 GB of addresses
     "ARROW_IO_THREADS": "1",
     "OMP_NUM_THREADS": "1",  # Arrow's others
 }
@@ -132,12 +131,14 @@ def _open_files() -> int:
 
 
 def spare_memory() -> None:
-    """Before the libraries are loaded: where memory is limited, they reserve little of it.
+    """Before the libraries are loaded: they keep little memory, and where it is limited less.
 
     Raises:
         OutOfMemory: they would not even load.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's, which has nothing to do here
+    # Arrow's usual pool keeps what was read before, 20 to 40 MB, and reserves 1 GB of addresses.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     limit_bytes = memory_limit_bytes()
     if limit_bytes is None:
         return

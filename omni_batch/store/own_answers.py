@@ -38,6 +38,16 @@ class LastQuestions:
         if len(self._rows) > self._most:
             self._rows.popitem(last=False)
 
+    def add_earlier(self, fingerprint: str, row_number: int) -> None:
+        """A row before all others has asked it: of equal ones it has paid."""
+        key = _key(fingerprint)
+        if key not in self._rows:
+            if len(self._rows) >= self._most:
+                return
+            self._rows[key] = row_number
+            self._rows.move_to_end(key, last=False)
+        self._rows[key] = row_number
+
     def row_number(self, fingerprint: str) -> int | None:
         """The row that asked it; what is asked again counts as new."""
         key = _key(fingerprint)
@@ -59,9 +69,8 @@ class OwnAnswers:
         self._last = LastQuestions(most)
         self._parts, self._reading = KeptParts(), asyncio.Lock()
         self._journals: OrderedDict[int, ResultFinder] = OrderedDict()
-        for fingerprint, row_number in reversed(list(self._answered(most))):
-            if self._last.row_number(fingerprint) is None:  # of equal ones the first has paid
-                self._last.add(fingerprint, row_number)
+        for fingerprint, row_number in self._answered(most):
+            self._last.add_earlier(fingerprint, row_number)
 
     def add(self, fingerprint: str, row_number: int) -> None:
         """A row is answered, and written."""

@@ -39,10 +39,13 @@ _ANSWER = (
     *Usage.__dataclass_fields__,
 )
 _HEX_DIGITS = 64
+_RECORD = np.dtype("S24")
+"""16 bytes of a fingerprint, 8 of a place: as big-endian numbers, so that bytes sort as these."""
+_KEY_BYTES = 16
 _ROW_BITS = 48  # of a place; the rest is the run
 KEPT_SHARDS = 8  # two lanes of shards, each across the border of two parts, and room
 
-Words = npt.NDArray[np.uint64]
+Records = npt.NDArray[np.bytes_]
 Columns = dict[str, list[Any]]
 """Rows in plain values, in manifest order: one by one, Arrow gives them slowly."""
 
@@ -87,6 +90,47 @@ def _read(directory: RunDir, record: RunRecord, shard_number: int) -> Columns:
     return found
 
 
+class Places:
+    """The places of answers by the fingerprints of their requests: 24 bytes for each."""
+
+    def __init__(self) -> None:
+        self._sorted: Records = np.empty(0, _RECORD)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def find(self, fingerprint: str) -> int | None:
+        """The place of the answer to a request."""
+        key = bytes.fromhex(fingerprint)[:_KEY_BYTES]
+        (at,) = np.searchsorted(
+            self._sorted, np.frombuffer(key.ljust(_RECORD.itemsize, b"\0"), _RECORD)
+        )
+        record = self._sorted[at : at + 1].tobytes()
+        return int.from_bytes(record[_KEY_BYTES:]) if record.startswith(key) else None
+
+    def unknown(self, records: Records) -> Records:
+        """Those of requests whose answers have no place yet."""
+        if not len(self._sorted):
+            return records
+        keys = _words(records.copy())
+        keys[:, 2] = 0
+        at = np.searchsorted(self._sorted, keys.view(_RECORD).reshape(-1))
+        nearest = _words(self._sorted)[np.minimum(at, len(self._sorted) - 1)]
+        found: Records = records[(nearest[:, :2] != keys[:, :2]).any(axis=1)]
+        return found
+
+    def take_in(self, records: Records) -> None:
+        """Add some that are unknown, of equal requests the lowest place; they are put in order."""
+        records.sort()
+        keys = _words(records)[:, :2]
+        new = np.ones(len(records), bool)
+        new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+        records = records if new.all() else records[new]
+        if len(self._sorted):
+            records = np.insert(self._sorted, np.searchsorted(self._sorted, records), records)
+        self._sorted = records
+
+
 class ReuseIndex:
     """An index of the succeeded rows of earlier runs; of equal requests the newest counts.
 
@@ -102,8 +146,7 @@ class ReuseIndex:
         self.doubts: list[Doubt] = []
         """Runs that could not be read."""
         self._runs: list[tuple[RunDir, RunRecord]] = []
-        self._index = np.empty((3, 0), np.uint64)
-        """First and second word of the fingerprint, place; in the order of the words."""
+        self._places = Places()
         self._parts = KeptParts()
         wanted = frozenset(models)
         for directory in reused_directories(globs, own):
@@ -114,14 +157,14 @@ class ReuseIndex:
                 self.doubts.append(Doubt("reuse-run-unreadable", message))
 
     def __len__(self) -> int:
-        return self._index.shape[1]
+        return len(self._places)
 
     def __contains__(self, fingerprint: str) -> bool:
-        return self._find(fingerprint) is not None
+        return self._places.find(fingerprint) is not None
 
     async def row(self, fingerprint: str) -> tuple[RunDir, dict[str, Any]] | None:
         """The run and its row of `results` that answer a request; None where there is none."""
-        place = self._find(fingerprint)
+        place = self._places.find(fingerprint)
         if place is None:
             return None
         number, row_number = place >> _ROW_BITS, place & (1 << _ROW_BITS) - 1
@@ -129,38 +172,19 @@ class ReuseIndex:
         row = await self._parts.row(directory, record, row_number)
         return (directory, row) if is_answer(row, fingerprint, row_number) else None
 
-    def _find(self, fingerprint: str) -> int | None:
-        first, second = np.frombuffer(bytes.fromhex(fingerprint)[:16], ">u8").astype(np.uint64)
-        firsts, seconds, places = self._index
-        index = int(np.searchsorted(firsts, first))
-        while index < len(firsts) and firsts[index] == first:
-            if seconds[index] == second:
-                return int(places[index])
-            index += 1
-        return None
-
     def _add_run(self, directory: RunDir, models: frozenset[str]) -> None:
         record = read_record(directory.record)
         if models.isdisjoint(record.models):
             return
-        found = np.empty((3, record.items), np.uint64)  # in one piece: a million rows add up
+        new = np.empty(record.items, _RECORD)  # in one piece: a million rows add up
         count = 0
         for shard_number in record.shards:
-            keys = _keys(read_results(directory, record, shard_number, _KEY))
-            found[:, count : count + keys.shape[1]] = keys
-            count += keys.shape[1]
-        found[2] |= np.uint64(len(self._runs) << _ROW_BITS)
+            results = read_results(directory, record, shard_number, _KEY)
+            found = self._places.unknown(_records(results, len(self._runs)))
+            new[count : count + len(found)] = found
+            count += len(found)
         self._runs.append((directory, record))
-        self._merge(found[:, :count])
-
-    def _merge(self, found: Words) -> None:
-        """Runs come newest first, so that the lowest place of equal requests is the newest."""
-        self._index = index = np.concatenate([self._index, found], axis=1)
-        order = np.lexsort(index[::-1])
-        new = np.ones(len(order), bool)
-        new[1:] = np.diff(index[0, order]) != 0
-        new[1:] |= np.diff(index[1, order]) != 0
-        self._index = index.take(order[new], axis=1)
+        self._places.take_in(new[:count])
 
 
 def link_speech(
@@ -224,13 +248,29 @@ def _created_at(run: RunDir) -> float:
     return 0.0
 
 
-def _keys(table: pa.Table) -> Words:
-    """Of the succeeded rows: first word of the fingerprint, second word, row number."""
+def _records(table: pa.Table, run: int) -> Records:
+    """Of the succeeded rows of a run, by its number."""
     known = pc.and_(pc.equal(table["status"], "succeeded"), pc.is_valid(table["fingerprint"]))
     table = table.filter(known)
-    digits = "".join(table["fingerprint"].to_pylist())
-    if len(digits) != _HEX_DIGITS * table.num_rows:
-        raise ValueError("its fingerprints have an unknown format")
-    words = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)
     rows = table["row_number"].to_numpy().astype(np.uint64)  # mixed signs would become floats
-    return np.vstack([words[:, :2].T, rows])
+    return records_of(table["fingerprint"].to_pylist(), rows | np.uint64(run << _ROW_BITS))
+
+
+def records_of(fingerprints: list[str], places: npt.NDArray[np.uint64]) -> Records:
+    """What an index holds of them.
+
+    Raises:
+        ValueError: a fingerprint is none.
+    """
+    digits = "".join(fingerprints)
+    if len(digits) != _HEX_DIGITS * len(fingerprints):
+        raise ValueError("its fingerprints have an unknown format")
+    words = np.empty((len(fingerprints), 3), ">u8")
+    words[:, :2] = np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, _HEX_DIGITS // 16)[:, :2]
+    words[:, 2] = places
+    return words.view(_RECORD).reshape(-1)
+
+
+def _words(records: Records) -> npt.NDArray[np.uint64]:
+    """The same as numbers: two of a fingerprint, and a place."""
+    return records.view(">u8").reshape(-1, 3)

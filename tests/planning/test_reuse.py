@@ -3,9 +3,11 @@
 import hashlib
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,7 @@ from omni_batch.planning.prepare import change_run, prepare_run
 from omni_batch.simulator import Simulator, reply
 from omni_batch.store import RunDir, RunRecord
 from omni_batch.store.record import read_record
-from omni_batch.store.reuse_index import ReuseIndex
+from omni_batch.store.reuse_index import Places, ReuseIndex, records_of
 from omni_batch.types import Usage
 from tests.conftest import SAMPLE, MakeConfig, prompts, read_table
 
@@ -312,15 +314,36 @@ HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 def test_the_index_knows_all_of_them_and_the_newest_counts(
     nights: list[set[str]], other: str
 ) -> None:
-    import numpy as np
-
-    index = ReuseIndex([], ["m"])
+    places = Places()
     newest: dict[str, int] = {}
     for night, marks in enumerate(nights):
-        words = np.array([[int(m[:16], 16), int(m[16:32], 16)] for m in marks], np.uint64)
-        words = words.reshape(-1, 2)
-        index._merge(np.vstack([words.T, np.full(len(marks), night, np.uint64)]))
+        numbers = np.full(len(marks), night, np.uint64)
+        places.take_in(places.unknown(records_of(sorted(marks), numbers)))
         newest |= {mark[:32]: night for mark in marks if mark[:32] not in newest}
-    assert len(index) == len(newest)
-    assert all(index._find(mark + "0" * 32) == night for mark, night in newest.items())
-    assert (other in index) == (other[:32] in newest)
+    assert len(places) == len(newest)
+    assert all(places.find(mark + "0" * 32) == night for mark, night in newest.items())
+    assert (places.find(other) is not None) == (other[:32] in newest)
+
+
+def test_of_equal_requests_of_a_run_the_first_row_counts() -> None:
+    marks = ["ab" * 32, "00" * 32, "ab" * 32, "ff" * 32, "ff" * 32]
+    places = Places()
+    places.take_in(records_of(marks, np.array([7, 0, 3, 2**63, 9], np.uint64)))
+    assert [places.find(mark) for mark in ("ab" * 32, "00" * 32, "ff" * 32)] == [3, 0, 9]
+    assert len(places.unknown(records_of(["ab" * 32, "cd" * 32], np.zeros(2, np.uint64)))) == 1
+
+
+def test_an_index_takes_24_bytes_for_each_request() -> None:
+    """While it is made as well, beside what is given to it."""
+    count = 50_000
+    marks = [f"{number * 2654435761 % 2**64:016x}" * 4 for number in range(count)]
+    records = records_of(marks, np.arange(count, dtype=np.uint64))
+    tracemalloc.start()
+    try:
+        places = Places()
+        places.take_in(records)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 12 * count
+    assert [places.find(marks[number]) for number in (0, 1, count - 1)] == [0, 1, count - 1]

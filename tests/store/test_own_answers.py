@@ -39,6 +39,17 @@ def test_the_last_different_questions_are_remembered() -> None:
     assert found == [0, None, 2, 3]
 
 
+def test_earlier_questions_come_before_all_others() -> None:
+    """Read backwards: of equal ones the first has paid, and the last decides what is forgotten."""
+    last = LastQuestions(most=3)
+    for number, row in ((2, 9), (1, 8), (2, 7), (0, 6), (5, 4), (1, 3)):
+        last.add_earlier(question(number), row)
+    assert len(last) == 3
+    last.add(question(3), 10)
+    found = [last.row_number(question(number)) for number in (0, 1, 2, 3, 5)]
+    assert found == [None, 3, 7, 10, None]
+
+
 def test_memory_does_not_grow_with_the_rows() -> None:
     last = LastQuestions(most=1000)
     tracemalloc.start()
