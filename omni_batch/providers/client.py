@@ -93,7 +93,7 @@ class EndpointClient:
         await _hang_up(response)
         return classify(
             response.status_code,
-            said or _redirect(response, self.redactor),
+            _redirect(response, self.redactor) or said,
             self.redactor.headers(response.headers.items()),
             quota_is_transient=self.dialect.quota_is_transient,
             fetches_media=self.dialect.fetches_itself and sent.names_urls,

@@ -39,6 +39,8 @@ _BEHIND_IT = (
     *(aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError),
     *(aiohttp.ClientPayloadError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError),
 )
+_LINE_BYTES = 64 * 1024
+"""Of a reply's head: an answer behind a longer one than the library's 8 kB has been paid for."""
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding:[^\r\n]*chunked")
 _LENGTH = re.compile(rb"(?im)^content-length:")
 
@@ -100,8 +102,10 @@ class Poster:
             httpx.HTTPError, aiohttp.ClientError: of `HTTP_ERRORS`.
         """
         like = self._template
-        request = httpx.Request("POST", like.url, headers=like.headers, content=content)
-        request.headers.update(headers)
+        # At once: without a length among them httpx would add that the body comes in chunks.
+        own = httpx.Headers(like.headers)
+        own.update(headers)
+        request = httpx.Request("POST", like.url, headers=own, content=content)
         request.extensions = like.extensions
         try:
             response = await self._transport.handle_async_request(request)
@@ -136,7 +140,9 @@ def _direct(trusted: ssl.SSLContext, limits: httpx.Limits) -> AiohttpTransport:
             keepalive_timeout=limits.keepalive_expiry,
             ssl=trusted,
         )
-        return aiohttp.ClientSession(connector=connector)
+        return aiohttp.ClientSession(
+            connector=connector, max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES
+        )
 
     return AiohttpTransport(verify=trusted, limits=limits, client=session)
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from omni_batch.errors import StreamError, Unavailable
-from omni_batch.providers.http_client import HTTP_ERRORS, failure_of, http_client
+from omni_batch.providers.http_client import HTTP_ERRORS, Poster, failure_of, http_client
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -106,6 +106,40 @@ async def test_a_request_goes_through_the_proxy_of_the_environment(
         "GET http://api.invalid/v1/models HTTP/1.1"
     ]
     assert "Proxy-Authorization: Basic bWU6U0VDUkVU" in asked[0]
+
+
+async def test_a_body_of_files_has_a_length_and_no_chunks_also_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        yield b"def"
+
+    async with proxy("200 OK") as (port, asked):
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        for host in ("api.invalid", f"127.0.0.1:{port}"):  # the second one directly
+            async with http_client(f"http://{host}/v1", None, 2, 4) as client:
+                poster = Poster(client, "/chat/completions")
+                async with poster.stream(pieces(), {"Content-Length": "6"}) as response:
+                    assert response.status_code == 200
+    for head in asked:
+        assert "content-length: 6\r\n" in head.lower()
+        assert "transfer-encoding" not in head.lower()
+
+
+async def test_an_answer_with_a_long_line_in_its_head_is_taken() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        cookie = b"Set-Cookie: " + b"x" * 20_000
+        writer.write(b"HTTP/1.1 200 OK\r\n" + cookie + b"\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async with (
+        server(answer) as port,
+        http_client(f"http://127.0.0.1:{port}/v1", None, 2, 4) as client,
+    ):
+        assert (await client.get("/models")).content == b"ok"
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
